@@ -1,0 +1,20 @@
+"""What several test files need: the real data, where it is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with CIFAR-10 and CIFAR-N; GWAUDIT_DATA names another place."""
+    folder = Path(os.environ.get("GWAUDIT_DATA", SHARED))
+    if not (folder / "cifar10").is_dir():
+        message = f"needs CIFAR-10 and CIFAR-N under {folder} (set GWAUDIT_DATA to where they are)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
