@@ -1,0 +1,71 @@
+"""The cut needs no ground truth, flags next to nothing in clean labels, and comes near the best F1 otherwise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import precision_recall_curve
+
+from gwaudit.threshold import fit_mirrored_mixture, suggest_threshold
+
+
+def scores_with_errors(share: float, *, n: int = 20_000, pull: float = 0.5, skew: float = 0.0, seed: int = 0):
+    """Scores of right labels below zero, of wrong ones mirrored and drawn back, as training does."""
+    random = np.random.default_rng(seed)
+    confidence = stats.skewnorm.rvs(skew, loc=1.5, scale=1.0, size=n, random_state=random)
+    wrong = random.random(n) < share
+    return np.where(wrong, confidence - (1 - pull) * 1.5, -confidence), wrong
+
+
+def best_f1(scores, wrong) -> float:
+    precision, recall, _ = precision_recall_curve(wrong, scores)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+
+def f1_above(threshold, scores, wrong) -> float:
+    suspects = scores > threshold
+    return 2 * int((suspects & wrong).sum()) / int(suspects.sum() + wrong.sum())
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("pull", [0.3, 0.45, 0.6])
+def test_the_cut_comes_near_the_best_f1_at_every_noise_rate(share, pull):
+    scores, wrong = scores_with_errors(share, pull=pull)
+    assert f1_above(suggest_threshold(scores), scores, wrong) >= 0.92 * best_f1(scores, wrong)
+
+
+@pytest.mark.parametrize("skew", [-0.7, 0.0, 2.0])
+def test_clean_labels_yield_next_to_no_suspects(skew):
+    scores, _ = scores_with_errors(0.0, skew=skew)
+    assert (scores > suggest_threshold(scores)).mean() <= 0.01
+
+
+def test_the_estimated_share_is_near_the_planted_one():
+    scores, wrong = scores_with_errors(0.2, pull=0.45)
+    assert fit_mirrored_mixture(scores).share_wrong == pytest.approx(wrong.mean(), abs=0.02)
+
+
+@given(st.floats(1e-3, 1e3), st.integers(0, 5))
+@settings(max_examples=20, deadline=None)
+def test_the_unit_of_the_scores_does_not_matter(scale, seed):
+    scores, _ = scores_with_errors(0.15, n=3000, seed=seed)
+    assert suggest_threshold(scores * scale) == pytest.approx(suggest_threshold(scores) * scale, rel=1e-6)
+
+
+def test_samples_never_recorded_are_left_out():
+    scores, _ = scores_with_errors(0.15)
+    with_missing = np.concatenate([scores, np.full(500, np.nan)])
+    assert suggest_threshold(with_missing) == suggest_threshold(scores)
+
+
+@given(st.lists(st.floats(-1, 1), max_size=30))
+@settings(deadline=None)
+def test_any_scores_have_a_cut(scores):
+    assert not np.isnan(suggest_threshold(np.array(scores)))
+
+
+def test_the_probability_of_being_wrong_rises_with_the_score():
+    scores, _ = scores_with_errors(0.3)
+    ordered = np.sort(scores)
+    assert (np.diff(fit_mirrored_mixture(scores).probability_wrong(ordered)) >= 0).all()
