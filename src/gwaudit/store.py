@@ -1,0 +1,671 @@
+"""One run is one folder of Parquet files that any engine can read.
+
+    RUN/
+      run.json                                    what the run is: format version, classes, settings, data fingerprint
+      samples/block-000000.parquet                sample_id, key, given_label, split
+      epochs/epoch-00007/ATTEMPT/block-000000.parquet   sample_id and that epoch's signals, sorted by sample_id
+      commits/epoch-00007.json                    the epoch's only commit point: files, row counts, checksums, metrics
+      checkpoints/                                the trainer's
+      lock                                        held by the one writer
+
+A sample's id is its index in the data set, 0 to n-1; a block is a fixed range of ids, so what is reduced over epochs
+stays inside one block. Every block has a row for each of its ids; a sample that an epoch did not see is null there.
+
+An epoch exists when its commit does. It is written under a fresh attempt folder, brought to the disk, and only then
+committed, by creating a file that must not exist yet. Readers follow commits and never look for files, so a
+process killed at any moment leaves whole epochs only.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from numpy.typing import ArrayLike, NDArray
+
+from gwaudit.durable import create_exclusively, sha256, sync, write_atomically
+from gwaudit.errors import (
+    InvalidEpochError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreExistsError,
+    StoreNotFoundError,
+    StoreVersionError,
+)
+
+FORMAT_VERSION = 1
+DEFAULT_BLOCK_ROWS = 2**22
+MISSING_LABEL = -1
+
+SIGNALS: dict[str, np.dtype[Any]] = {
+    "alignment": np.dtype(np.float32),
+    "counterfactual_label": np.dtype(np.int32),
+    "counterfactual_alignment": np.dtype(np.float32),
+    "margin": np.dtype(np.float32),
+    "loss": np.dtype(np.float32),
+    "given_probability": np.dtype(np.float32),
+    "predicted_label": np.dtype(np.int32),
+}
+"""What an epoch holds of each sample; `gwaudit.alignment.SampleSignals` says what each is."""
+
+# One sample's trajectory reads one row group an epoch: small enough for that, large enough to compress and scan well.
+_ROW_GROUP = 2**17
+_PARTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file that a commit vouches for; `path` is relative to the run."""
+
+    path: str
+    block: int
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EpochCommit:
+    """What is recorded about a whole epoch.
+
+    Attributes:
+        epoch: its number, from 0.
+        attempt: the folder that holds its files.
+        files: one a block.
+        missing: samples that the epoch did not see.
+        repeated: rows beyond the first of a sample, dropped.
+        metrics: numbers about the epoch (GWA, loss, ...); NaN is null in the file.
+        committed_at: UTC, ISO 8601.
+    """
+
+    epoch: int
+    attempt: str
+    files: tuple[FileRecord, ...]
+    missing: int = 0
+    repeated: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    committed_at: str = ""
+
+
+class TrajectoryStore:
+    """The trajectories of every sample over the epochs of one run.
+
+    Make one with `create` or `open`. It is a context manager; leaving it releases the writer's lock. A pickled store
+    opens the same run for reading.
+
+    Example:
+        >>> store = TrajectoryStore.open("runs/worse")
+        >>> store.trajectory(17)["alignment"]
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None) -> None:
+        self.path = path
+        self._manifest = manifest
+        self._lock = lock
+        self._commits: dict[int, EpochCommit] = {}
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        *,
+        given_labels: ArrayLike,
+        class_names: Sequence[str],
+        keys: Sequence[str] | None = None,
+        split: str | Sequence[str] = "train",
+        settings: Mapping[str, Any] | None = None,
+        fingerprint: str = "",
+        block_rows: int = DEFAULT_BLOCK_ROWS,
+    ) -> Self:
+        """Make a new run, open for writing.
+
+        Args:
+            path: a folder that does not exist, is empty, or holds what is left of a creation that was cut short.
+            given_labels: [n] integers in [0, len(class_names)).
+            class_names: C names.
+            keys: [n] what a person knows each sample by; by default the ids.
+            split: the split that all samples, or each of the n samples, belong to.
+            settings: whatever made the run; JSON.
+            fingerprint: of the data.
+            block_rows: ids a block.
+
+        Raises:
+            StoreExistsError: the folder holds a run, or something else.
+            InvalidEpochError: labels out of range, or keys or splits of another length.
+            StoreError: it cannot be written.
+        """
+        path = Path(path)
+        labels = _checked_labels(given_labels, len(class_names))
+        n = len(labels)
+        splits = [split] * n if isinstance(split, str) else list(split)
+        names = [str(i) for i in range(n)] if keys is None else list(keys)
+        for what, values in (("keys", names), ("splits", splits)):
+            if len(values) != n:
+                raise InvalidEpochError(f"{len(values)} {what} for {n} labels: one {what[:-1]} a sample is needed")
+        found = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        if path.exists() and ("run.json" in found or not path.is_dir()):
+            raise StoreExistsError(
+                f"{path} already holds a run: go on with it (--resume), or choose another folder or delete it"
+            )
+        if found - _PARTS:
+            raise StoreExistsError(f"{path} is not empty ({sorted(found)[0]}): choose a new or empty folder")
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(path)
+        try:
+            with _writing(path):
+                for part in ("samples", "epochs", "commits", "checkpoints"):
+                    shutil.rmtree(path / part, ignore_errors=True)
+                    (path / part).mkdir()
+                table = pa.table(
+                    {
+                        "sample_id": np.arange(n, dtype=np.int64),
+                        "key": pa.array(names, pa.string()),
+                        "given_label": labels,
+                        "split": pa.array(splits, pa.string()),
+                    }
+                )
+                files = []
+                for block, start in enumerate(range(0, n, block_rows)):
+                    target = path / "samples" / f"block-{block:06d}.parquet"
+                    pq.write_table(
+                        table.slice(start, block_rows), target, compression="zstd", row_group_size=_ROW_GROUP
+                    )
+                    files.append(asdict(_record(path, target, block)))
+                sync(path / "samples")
+                manifest = {
+                    "format": "gwaudit",
+                    "format_version": FORMAT_VERSION,
+                    "n_samples": n,
+                    "class_names": list(class_names),
+                    "block_rows": block_rows,
+                    "signals": {name: dtype.name for name, dtype in SIGNALS.items()},
+                    "samples": files,
+                    "settings": dict(settings or {}),
+                    "fingerprint": fingerprint,
+                }
+                write_atomically(path / "run.json", lambda p: _write_text(p, json.dumps(manifest, indent=1)))
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, manifest, lock)
+
+    @classmethod
+    def open(cls, path: Path | str, *, writable: bool = False) -> Self:
+        """Open a run: for reading, beside a writer or not, or as its one writer.
+
+        Opening for writing clears what killed attempts have left.
+
+        Raises:
+            StoreNotFoundError: there is no run.
+            StoreDamagedError: `run.json` is broken, or not of gwaudit.
+            StoreVersionError: written by a later version.
+            StoreBusyError: another process is writing.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        if not writable:
+            return cls(path, manifest, None)
+        store = cls(path, manifest, _acquire(path))
+        try:
+            store._clear_leftovers()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let another process write."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).open, (self.path,)
+
+    # What the run is
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples the run has: ids are 0 to n_samples - 1."""
+        return int(self._manifest["n_samples"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the C classes."""
+        return tuple(self._manifest["class_names"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was made with."""
+        return dict(self._manifest["settings"])
+
+    @property
+    def fingerprint(self) -> str:
+        """The data's fingerprint."""
+        return str(self._manifest["fingerprint"])
+
+    @property
+    def block_rows(self) -> int:
+        """Ids a block."""
+        return int(self._manifest["block_rows"])
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks the ids make."""
+        return -(-self.n_samples // self.block_rows)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this object holds the writer's lock."""
+        return self._lock is not None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the trainer's checkpoints."""
+        return self.path / "checkpoints"
+
+    def block_range(self, block: int) -> range:
+        """The ids of a block."""
+        if not 0 <= block < self.n_blocks:
+            raise StoreError(f"{self.path} has blocks 0 to {self.n_blocks - 1}, not {block}")
+        return range(block * self.block_rows, min((block + 1) * self.block_rows, self.n_samples))
+
+    # Epochs
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The committed epochs, 0 to k-1, as they stand on the disk now."""
+        return tuple(range(self.next_epoch))
+
+    @property
+    def next_epoch(self) -> int:
+        """The number of the epoch to be written next."""
+        epoch = max(self._commits, default=-1) + 1
+        while self._commit_path(epoch).exists():
+            self.commit(epoch)
+            epoch += 1
+        return epoch
+
+    def commit(self, epoch: int) -> EpochCommit:
+        """What was recorded about an epoch.
+
+        Raises:
+            StoreError: it is not committed.
+            StoreDamagedError: its commit file is broken.
+        """
+        if epoch not in self._commits:
+            path = self._commit_path(epoch)
+            try:
+                content = json.loads(path.read_text())
+                content["files"] = tuple(FileRecord(**record) for record in content["files"])
+                content["metrics"] = {k: float("nan") if v is None else v for k, v in content["metrics"].items()}
+                commit = EpochCommit(**content)
+            except FileNotFoundError:
+                raise StoreError(f"{self.path} has no epoch {epoch}: {self.next_epoch} are committed") from None
+            except (ValueError, TypeError, KeyError, OSError) as error:
+                raise _damaged(path, f"cannot be read ({error})") from error
+            if commit.epoch != epoch or len(commit.files) != self.n_blocks:
+                raise _damaged(path, f"is of epoch {commit.epoch} and {len(commit.files)} of {self.n_blocks} blocks")
+            self._commits[epoch] = commit
+        return self._commits[epoch]
+
+    def begin_epoch(self, epoch: int) -> "EpochWriter":
+        """Start writing an epoch block by block.
+
+        Raises:
+            InvalidEpochError: it is not the next epoch.
+            StoreError: this store is open for reading only.
+        """
+        if not self.writable:
+            raise StoreError(f"{self.path} is open for reading: open it with writable=True")
+        if epoch != self.next_epoch:
+            raise InvalidEpochError(
+                f"epoch {epoch} cannot be written to {self.path}: the next one is {self.next_epoch}"
+            )
+        return EpochWriter(self, epoch)
+
+    def append_epoch(
+        self,
+        epoch: int,
+        sample_ids: ArrayLike,
+        signals: Mapping[str, ArrayLike],
+        *,
+        repeated: int = 0,
+        metrics: Mapping[str, float] | None = None,
+    ) -> EpochCommit:
+        """Write and commit a whole epoch.
+
+        Args:
+            epoch: `next_epoch`.
+            sample_ids: [m] distinct ids, in any order; the ids left out are stored as missing.
+            signals: the arrays of `SIGNALS`, [m] each.
+            repeated: rows that were dropped because their sample had one already.
+            metrics: numbers about the epoch.
+
+        Raises:
+            InvalidEpochError: ids out of range or twice, other signals or shapes; nothing is written.
+            StoreError: it cannot be written; the committed epochs are as they were.
+        """
+        ids = np.asarray(sample_ids)
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise InvalidEpochError(f"epoch {epoch}: sample ids must be [m] integers, not {ids.dtype} {ids.shape}")
+        outside = ids[(ids < 0) | (ids >= self.n_samples)]
+        if len(outside):
+            raise InvalidEpochError(
+                f"epoch {epoch}: sample id {outside[0]} is out of range (ids are 0 to {self.n_samples - 1})"
+            )
+        counts = np.bincount(ids, minlength=self.n_samples)
+        if len(ids) and counts.max() > 1:
+            twice = int(np.argmax(counts > 1))
+            raise InvalidEpochError(f"epoch {epoch}: sample id {twice} comes {counts[twice]} times; each may come once")
+        columns = _checked_signals(epoch, signals, len(ids))
+        writer = self.begin_epoch(epoch)
+        order = np.argsort(ids)
+        ids = ids[order]
+        for block in range(self.n_blocks):
+            reach = self.block_range(block)
+            rows = slice(*np.searchsorted(ids, [reach.start, reach.stop]))
+            dense = {}
+            for name, dtype in SIGNALS.items():
+                dense[name] = np.full(len(reach), np.nan if dtype.kind == "f" else MISSING_LABEL, dtype)
+                dense[name][ids[rows] - reach.start] = columns[name][order[rows]]
+            writer.write_block(block, dense)
+        return writer.commit(repeated=repeated, metrics=metrics)
+
+    # Reading
+
+    def read_block(self, epoch: int, block: int, signals: Sequence[str] = tuple(SIGNALS)) -> dict[str, Array]:
+        """One block of one epoch as arrays, a place for each id of `block_range(block)`.
+
+        Args:
+            epoch: a committed epoch.
+            block: of `n_blocks`.
+            signals: names out of `SIGNALS`.
+
+        Returns:
+            [len(block_range(block))] each; missing samples are NaN, labels `MISSING_LABEL`.
+        """
+        table = self._read(self.commit(epoch).files[block], list(signals))
+        return {name: _to_numpy(table[name]) for name in signals}
+
+    def read_epoch(self, epoch: int, signals: Sequence[str] = tuple(SIGNALS)) -> pa.Table:
+        """A whole epoch as an Arrow table (`.to_pandas()` for a frame): sample_id and the signals, sorted by id."""
+        columns = ["sample_id", *signals]
+        return pa.concat_tables(self._read(record, columns) for record in self.commit(epoch).files)
+
+    def read_samples(self, columns: Sequence[str] = ("sample_id", "key", "given_label", "split")) -> pa.Table:
+        """What does not change over the epochs, as an Arrow table sorted by id."""
+        return pa.concat_tables(self._read(record, list(columns)) for record in self._sample_files())
+
+    def given_labels(self) -> NDArray[np.int32]:
+        """The given label of every sample: [n]."""
+        return _to_numpy(self.read_samples(["given_label"])["given_label"]).astype(np.int32, copy=False)
+
+    def keys(self) -> list[str]:
+        """What a person knows each sample by: [n]."""
+        keys: list[str] = self.read_samples(["key"])["key"].to_pylist()
+        return keys
+
+    def trajectory(self, sample_id: int) -> pd.DataFrame:
+        """One sample's signals over all epochs: a row an epoch, missing ones NaN.
+
+        Raises:
+            StoreError: no such sample.
+        """
+        if not 0 <= sample_id < self.n_samples:
+            raise StoreError(f"{self.path} has no sample {sample_id}: ids are 0 to {self.n_samples - 1}")
+        block = sample_id // self.block_rows
+        row = sample_id - self.block_range(block).start
+        tables = []
+        for epoch in self.epochs:
+            record = self.commit(epoch).files[block]
+            with _reading(self.path / record.path), pq.ParquetFile(self.path / record.path) as file:
+                group = file.read_row_group(row // _ROW_GROUP, columns=list(SIGNALS))
+            tables.append(group.slice(row % _ROW_GROUP, 1))
+        schema = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in SIGNALS.items()])
+        frame: pd.DataFrame = (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()
+        frame.index.name = "epoch"
+        return frame
+
+    def verify(self) -> None:
+        """Read everything that the run vouches for and compare it.
+
+        Raises:
+            StoreDamagedError: the first file that is missing or altered, and what to do.
+        """
+        for record in self._sample_files():
+            self._verify(record)
+        for epoch in self.epochs:
+            for record in self.commit(epoch).files:
+                self._verify(record)
+
+    def _verify(self, record: FileRecord) -> None:
+        path = self.path / record.path
+        if not path.is_file():
+            raise _damaged(path, "is missing")
+        if path.stat().st_size != record.bytes:
+            raise _damaged(path, f"has {path.stat().st_size} bytes instead of {record.bytes}")
+        if sha256(path) != record.sha256:
+            raise _damaged(path, "was altered: its checksum differs")
+        reach = self.block_range(record.block)
+        ids = self._read(record, ["sample_id"])["sample_id"].to_numpy()
+        if not np.array_equal(ids, np.arange(reach.start, reach.stop)):
+            raise _damaged(path, f"does not hold exactly the ids {reach.start} to {reach.stop - 1}, in order")
+
+    def _read(self, record: FileRecord, columns: list[str]) -> pa.Table:
+        path = self.path / record.path
+        with _reading(path), pq.ParquetFile(path) as file:
+            table = file.read(columns=columns)
+        if table.num_rows != len(self.block_range(record.block)):
+            raise _damaged(path, f"has {table.num_rows} rows instead of {len(self.block_range(record.block))}")
+        return table
+
+    def _sample_files(self) -> list[FileRecord]:
+        return [FileRecord(**record) for record in self._manifest["samples"]]
+
+    def _commit_path(self, epoch: int) -> Path:
+        return self.path / "commits" / f"epoch-{epoch:05d}.json"
+
+    def _clear_leftovers(self) -> None:
+        attempts = {f"epoch-{epoch:05d}": self.commit(epoch).attempt for epoch in self.epochs}
+        with _writing(self.path):
+            for attempt in (self.path / "epochs").glob("*/*"):
+                if attempts.get(attempt.parent.name) != attempt.name:
+                    shutil.rmtree(attempt)
+            for partial in (self.path / "commits").glob(".*"):
+                partial.unlink()
+
+
+class EpochWriter:
+    """An epoch on its way into the store; nothing of it exists before `commit`."""
+
+    def __init__(self, store: TrajectoryStore, epoch: int) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._attempt = uuid.uuid4().hex[:12]
+        self._folder = store.path / "epochs" / f"epoch-{epoch:05d}" / self._attempt
+        self._files: dict[int, FileRecord] = {}
+        self._missing = 0
+        with _writing(self._folder):
+            self._folder.mkdir(parents=True)
+
+    def write_block(self, block: int, signals: Mapping[str, ArrayLike]) -> None:
+        """Write one block: arrays with a place for each of its ids, NaN and `MISSING_LABEL` where missing."""
+        reach = self._store.block_range(block)
+        columns = _checked_signals(self._epoch, signals, len(reach))
+        arrays = {"sample_id": pa.array(np.arange(reach.start, reach.stop, dtype=np.int64))}
+        for name, values in columns.items():
+            absent = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_LABEL
+            arrays[name] = pa.array(values, mask=absent if absent.any() else None)
+        self._missing += arrays["alignment"].null_count
+        path = self._folder / f"block-{block:06d}.parquet"
+        labels = [name for name, dtype in SIGNALS.items() if dtype.kind == "i"]
+        encodings = {name: "BYTE_STREAM_SPLIT" for name in SIGNALS if name not in labels}
+        with _writing(path):
+            pq.write_table(
+                pa.table(arrays),
+                path,
+                compression="zstd",
+                compression_level=1,
+                row_group_size=_ROW_GROUP,
+                use_dictionary=labels,
+                column_encoding={**encodings, "sample_id": "DELTA_BINARY_PACKED"},
+                write_statistics=["sample_id"],
+            )
+            self._files[block] = _record(self._store.path, path, block)
+
+    def commit(self, *, repeated: int = 0, metrics: Mapping[str, float] | None = None) -> EpochCommit:
+        """Make the epoch exist.
+
+        Raises:
+            InvalidEpochError: a block was not written, or the epoch was committed meanwhile.
+        """
+        absent = set(range(self._store.n_blocks)) - set(self._files)
+        if absent:
+            raise InvalidEpochError(f"epoch {self._epoch}: block {min(absent)} was not written")
+        commit = EpochCommit(
+            epoch=self._epoch,
+            attempt=self._attempt,
+            files=tuple(self._files[block] for block in sorted(self._files)),
+            missing=self._missing,
+            repeated=repeated,
+            metrics={name: float(value) for name, value in (metrics or {}).items()},
+            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        content = asdict(commit)
+        content["metrics"] = {k: v if np.isfinite(v) else None for k, v in commit.metrics.items()}
+        path = self._store._commit_path(self._epoch)
+        try:
+            with _writing(path):
+                for folder in (self._folder, self._folder.parent, self._folder.parent.parent):
+                    sync(folder)
+                create_exclusively(path, json.dumps(content, indent=1).encode())
+        except FileExistsError:
+            raise InvalidEpochError(f"epoch {self._epoch} of {self._store.path} is committed already") from None
+        return commit
+
+
+def _record(root: Path, path: Path, block: int) -> FileRecord:
+    sync(path)
+    rows = pq.read_metadata(path).num_rows
+    return FileRecord(path.relative_to(root).as_posix(), block, rows, path.stat().st_size, sha256(path))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "run.json"
+    try:
+        manifest = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
+    except (ValueError, OSError) as error:
+        raise _damaged(file, f"cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != "gwaudit":
+        raise StoreDamagedError(f"{file} is not of gwaudit: check the path")
+    version = manifest.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise StoreVersionError(
+            f"{file} has format version {version}, this gwaudit reads up to {FORMAT_VERSION}: upgrade gwaudit"
+        )
+    expected = {"n_samples": int, "class_names": list, "block_rows": int, "samples": list, "settings": dict}
+    for name, kind in expected.items():
+        if not isinstance(manifest.get(name), kind):
+            raise _damaged(file, f"has no valid {name!r}")
+    return manifest
+
+
+def _checked_labels(given_labels: ArrayLike, n_classes: int) -> NDArray[np.int32]:
+    labels = np.asarray(given_labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise InvalidEpochError(f"given labels must be [n] integers, n >= 1, not {labels.dtype} {labels.shape}")
+    outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if len(outside):
+        row = int(outside[0])
+        raise InvalidEpochError(f"given label {labels[row]} of sample {row} is outside the {n_classes} classes")
+    return labels.astype(np.int32)
+
+
+def _checked_signals(epoch: int, signals: Mapping[str, ArrayLike], rows: int) -> dict[str, Array]:
+    if set(signals) != set(SIGNALS):
+        raise InvalidEpochError(f"epoch {epoch}: signals must be {sorted(SIGNALS)}, not {sorted(signals)}")
+    arrays = {}
+    for name, dtype in SIGNALS.items():
+        array = np.asarray(signals[name])
+        if array.shape != (rows,):
+            raise InvalidEpochError(f"epoch {epoch}: signal {name!r} has shape {array.shape} instead of ({rows},)")
+        if array.dtype.kind not in ("f" if dtype.kind == "f" else "iu"):
+            raise InvalidEpochError(f"epoch {epoch}: signal {name!r} is {array.dtype} instead of {dtype}")
+        arrays[name] = array.astype(dtype, copy=False)
+    return arrays
+
+
+def _to_numpy(column: pa.ChunkedArray) -> Array:
+    if pa.types.is_integer(column.type) and column.null_count:
+        column = column.fill_null(MISSING_LABEL)
+    array: Array = column.to_numpy()
+    return array
+
+
+def _acquire(path: Path) -> FileLock:
+    # The system drops the lock when its process dies, so a killed writer leaves none behind.
+    lock = FileLock(path / "lock")
+    try:
+        with _writing(path):
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
+    return lock
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _damaged(path: Path, what: str) -> StoreDamagedError:
+    return StoreDamagedError(f"{path} {what}: restore it from a copy, or delete the run's folder and record anew")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise _damaged(path, "is missing") from None
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise _damaged(path, f"cannot be read ({str(error).splitlines()[0]})") from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, Timeout):
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise StoreError(
+            f"cannot write {path}: {reason}. Make room or choose a folder that can be written; "
+            "what was committed is intact"
+        ) from error
