@@ -156,12 +156,11 @@ def _require_known(name: str) -> None:
 
 def _create(name: str, **arguments: Any) -> nn.Module:
     try:
-        return cast(nn.Module, timm.create_model(name, **arguments))
+        model: nn.Module = timm.create_model(name, **arguments)
     except (RuntimeError, ValueError, TypeError, AssertionError, OSError) as error:
         # timm reports a wrong size, tag or download by any of these.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot build {name!r}: {reason}") from error
-    assert isinstance(model, nn.Module)  # timm is untyped
     return model
 
 
