@@ -10,7 +10,7 @@ TEMPORARY = ".partial"
 """How the name of a file that is still being written ends."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in `path`'s place in one step.
 
     Raises:

@@ -1,0 +1,462 @@
+"""The reference trainer: one ordinary training run, recorded, that can be killed and resumed at any moment.
+
+Each epoch trains, saves its checkpoint and only then commits what it recorded. The last committed epoch therefore
+always has its checkpoint, and a resumed run goes on from there. All randomness of an epoch is drawn from (seed, epoch),
+so on a CPU a resumed run ends bit-equal to an unbroken one with the same number of threads.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import torch
+from timm.optim import create_optimizer_v2, list_optimizers
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gwaudit.alignment import EpochMoments
+from gwaudit.augmentation import AUGMENTATIONS, Augmentation, augment, normalise
+from gwaudit.datasets import LabeledDataset
+from gwaudit.durable import write_atomically
+from gwaudit.early_stopping import RULES, EpochChoice, Rule, choose_epoch, should_stop
+from gwaudit.errors import ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
+from gwaudit.models import build_model, find_head
+from gwaudit.recorder import AlignmentRecorder, EpochSummary
+from gwaudit.store import TrajectoryStore
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
+
+    Attributes:
+        model: a timm name, or a compact network (`resnet9_16`, `resnet18_small`, `resnet20_gn`, ...).
+        epochs: passes over the data.
+        batch_size: samples a forward pass.
+        optimizer: a timm optimizer name (`sgd` has Nesterov momentum 0.9, `adamw`, ...).
+        schedule: `onecycle` (warm up over a quarter of the run, then linearly to zero) or `cosine` (warm up over a
+            twentieth, then a half cosine to zero).
+        learning_rate: at its peak.
+        weight_decay: on weights; not on biases and normalisation.
+        augment: `crop-flip`, `randaugment` or `none`.
+        label_smoothing: in the loss, in [0, 1).
+        accumulate: batches an optimizer step.
+        clip_norm: largest norm of a step's gradient.
+        ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
+        record: `online`, each sample at its own training step; or `sweep`, the whole set after each epoch under fixed
+            weights, without augmentation.
+        select: the rule that chooses the epoch kept as `checkpoints/best.pt`.
+        patience: stop when that choice has stood for so many epochs.
+        precision: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at it).
+        device: `cpu`, `cuda`, ..., or `auto`.
+        seed: of everything random.
+        pretrained: start from timm's weights (downloaded by timm).
+        checkpoint: start from a local file of weights.
+    """
+
+    model: str = "resnet9_16"
+    epochs: int = 30
+    batch_size: int = 512
+    optimizer: str = "sgd"
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    augment: Augmentation = "crop-flip"
+    label_smoothing: float = 0.0
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    record: Literal["online", "sweep"] = "online"
+    select: Rule = "last"
+    patience: int | None = None
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    device: str = "auto"
+    seed: int = 0
+    pretrained: bool = False
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        choices: dict[str, tuple[str, ...]] = {
+            "schedule": ("onecycle", "cosine"),
+            "augment": AUGMENTATIONS,
+            "record": ("online", "sweep"),
+            "select": RULES,
+            "precision": ("auto", "bfloat16", "float32"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        if self.optimizer not in list_optimizers():
+            raise SettingsError(
+                f"unknown optimizer {self.optimizer!r}: timm has {', '.join(map(str, list_optimizers()))}"
+            )
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise SettingsError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 <= self.label_smoothing < 1:
+            raise SettingsError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        if self.patience is not None and (self.patience < 1 or self.select == "last"):
+            raise SettingsError("patience needs at least 1 epoch and a selection rule (select) other than 'last'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From what `to_dict` gave."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a training is: epoch and step count from 0; the loss is the batch's."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    samples_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch came to: its summary as recorded, the learning rate at its end, and its time in seconds."""
+
+    epochs: int
+    summary: EpochSummary
+    learning_rate: float
+    seconds: float
+    samples_per_second: float
+
+
+class Progress(Protocol):
+    """Who is told how the training goes."""
+
+    def on_step(self, report: StepReport) -> None:
+        """A few times a second."""
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """When an epoch is committed."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run: its folder, the epochs recorded, the epoch that the rule chose, and the seconds taken."""
+
+    run: Path
+    epochs: int
+    choice: EpochChoice
+    seconds: float
+
+
+def train(
+    dataset: LabeledDataset,
+    run: Path | str,
+    settings: TrainingSettings | None = None,
+    *,
+    resume: bool = False,
+    source: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Train once on a data set and record every sample's alignment every epoch.
+
+    Args:
+        dataset: what to train on; its given labels are those that are audited.
+        run: the run's folder, which must be new unless `resume`.
+        settings: how to train.
+        resume: go on after the last committed epoch of the run, or start it.
+        source: how the data set was loaded, kept in the run so that later steps find it again.
+        progress: told about steps and epochs.
+
+    Raises:
+        StoreExistsError: the folder holds a run, and `resume` is not asked for.
+        SettingsError: the run was made with other settings or other data.
+        ModelError: an unknown model, or one without a linear head.
+        RecordingError: the training diverged.
+    """
+    settings = settings or TrainingSettings()
+    with _open_store(dataset, Path(run), settings, resume, dict(source or {})) as store:
+        return _Training(dataset, store, settings, progress).run()
+
+
+class _Training:
+    """One process's part of a run: the model, its optimizer, and the store that they are in step with."""
+
+    def __init__(
+        self, dataset: LabeledDataset, store: TrajectoryStore, settings: TrainingSettings, progress: Progress | None
+    ) -> None:
+        self.dataset, self.store, self.settings, self.progress = dataset, store, settings, progress
+        self.device = _device(settings.device)
+        self.labels = torch.from_numpy(dataset.labels)
+        mean, std = dataset.channel_statistics()
+        self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
+        self.steps = len(self._batches(torch.arange(len(dataset))))
+        self.updates_per_epoch = math.ceil(self.steps / settings.accumulate)
+        channels, height, _ = dataset.input_shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            model = build_model(
+                settings.model,
+                n_classes=len(dataset.class_names),
+                in_chans=channels,
+                image_size=height,
+                pretrained=settings.pretrained,
+                checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
+            )
+        self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
+        self.optimizer = create_optimizer_v2(
+            self.model, opt=settings.optimizer, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.schedule = _schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
+        self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
+
+    def run(self) -> TrainingResult:
+        began = time.monotonic()
+        settings, store = self.settings, self.store
+        if store.next_epoch > 0:
+            self._load(store.next_epoch - 1)
+            self._keep_best()
+        with AlignmentRecorder(self.model, store) as recorder:
+            while store.next_epoch < settings.epochs and not self._stops():
+                self._run_epoch(store.next_epoch, recorder)
+        choice = choose_epoch(settings.select, self._moments(), total_epochs=settings.epochs)
+        return TrainingResult(store.path, store.next_epoch, choice, time.monotonic() - began)
+
+    def _run_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
+        began = time.monotonic()
+        # Dropout and RandAugment draw from the global generator: seeded for the epoch, and given back after it.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.settings.seed * 1_000_003 + epoch)
+            self._train_epoch(epoch, recorder)
+        self._save(epoch)
+        if self.settings.record == "online":
+            summary = recorder.end_epoch()
+        else:
+            with self._autocast():
+                summary = recorder.sweep(self._sweep_batches())
+        self._keep_best()
+        for old in self.store.checkpoints.glob("epoch-*.pt"):
+            if old != self._checkpoint(epoch):
+                old.unlink()
+        if self.progress is not None:
+            seconds = time.monotonic() - began
+            rate = self.optimizer.param_groups[0]["lr"]
+            report = EpochReport(self.settings.epochs, summary, rate, seconds, len(self.dataset) / seconds)
+            self.progress.on_epoch(report)
+
+    def _train_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
+        batches = self._batches(torch.randperm(len(self.dataset), generator=generator))
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        update, seen, began, told = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
+        for step, ids in enumerate(batches):
+            labels = self.labels[ids]
+            inputs = self._inputs(augment(self.dataset.read(ids), settings.augment, generator))
+            with self._autocast():
+                logits = self.model(inputs)
+            targets = labels.to(self.device, non_blocking=True)
+            loss = functional.cross_entropy(logits.float(), targets, label_smoothing=settings.label_smoothing)
+            if settings.record == "online":
+                recorder.observe(ids, labels)
+            group = batches[step - step % settings.accumulate :][: settings.accumulate]
+            (loss * (len(ids) / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]
+            if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
+                self._update(update)
+                update += 1
+            seen += len(ids)
+            now = time.monotonic()
+            if self.progress is not None and (now - told > 0.25 or step + 1 == self.steps):
+                told = now
+                rate = seen / max(now - began, 1e-9)
+                self.progress.on_step(StepReport(epoch, settings.epochs, step, self.steps, float(loss.detach()), rate))
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
+            raise RecordingError(
+                f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite); lower the learning rate "
+                f"({settings.learning_rate}) or set a gradient clip, and start a new run"
+            )
+
+    def _update(self, update: int) -> None:
+        self.schedule.step_update(update)
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(self.model)
+
+    def _batches(self, order: Tensor) -> list[Tensor]:
+        """The order cut into batches; a single leftover joins the batch before, as batch norm needs two samples."""
+        batches = list(torch.split(order, self.settings.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        # Batches travel as uint8, a quarter of their size.
+        images = images.to(self.device, non_blocking=True)
+        normal = normalise(images, self.mean.to(self.device), self.std.to(self.device))
+        return normal.contiguous(memory_format=torch.channels_last)
+
+    def _sweep_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for ids in torch.split(torch.arange(len(self.dataset)), 2 * self.settings.batch_size):
+            yield self._inputs(self.dataset.read(ids)), self.labels[ids], ids
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        precision = self.settings.precision
+        if precision == "float32" or (precision == "auto" and not _is_fast_at_bfloat16(self.device)):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _moments(self) -> list[EpochMoments]:
+        commits = [self.store.commit(epoch) for epoch in self.store.epochs]
+        return [
+            EpochMoments(
+                self.store.n_samples - commit.missing,
+                commit.metrics["directional_alignment"],
+                commit.metrics["dispersion"],
+                commit.metrics["gwa"],
+                math.isnan(commit.metrics["gwa"]),
+            )
+            for commit in commits
+        ]
+
+    def _stops(self) -> bool:
+        settings, moments = self.settings, self._moments()
+        if settings.patience is None or not moments:
+            return False
+        return should_stop(settings.select, moments, patience=settings.patience, total_epochs=settings.epochs)
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.store.checkpoints / f"epoch-{epoch:05d}.pt"
+
+    def _save(self, epoch: int) -> None:
+        state = {
+            "epoch": epoch,
+            "settings": self.settings.to_dict(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+        }
+        path = self._checkpoint(epoch)
+        try:
+            write_atomically(path, lambda temporary: torch.save(state, temporary))
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            raise StoreError(
+                f"cannot write {path}: {str(error).splitlines()[0]}. Make room and go on with --resume; "
+                "what was committed is intact"
+            ) from error
+
+    def _load(self, epoch: int) -> None:
+        path = self._checkpoint(epoch)
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.module.load_state_dict(state["ema"])
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+            raise StoreDamagedError(
+                f"{path} is missing or broken ({str(error).splitlines()[0]}): restore it, or start a new run"
+            ) from error
+
+    def _keep_best(self) -> None:
+        choice = choose_epoch(self.settings.select, self._moments(), total_epochs=self.settings.epochs)
+        if choice.epoch == self.store.next_epoch - 1:
+            source = self._checkpoint(choice.epoch)
+            write_atomically(self.store.checkpoints / "best.pt", lambda temporary: shutil.copyfile(source, temporary))
+
+
+def _open_store(
+    dataset: LabeledDataset, run: Path, settings: TrainingSettings, resume: bool, source: dict[str, Any]
+) -> TrajectoryStore:
+    if not (resume and (run / "run.json").exists()):
+        _require_buildable(settings, dataset)
+        return TrajectoryStore.create(
+            run,
+            given_labels=dataset.labels,
+            class_names=dataset.class_names,
+            keys=dataset.keys,
+            split=dataset.split,
+            settings={"training": settings.to_dict(), "source": source},
+            fingerprint=dataset.fingerprint,
+        )
+    store = TrajectoryStore.open(run, writable=True)
+    try:
+        before = store.settings.get("training", {})
+        now = settings.to_dict()
+        differing = [name for name in now if before.get(name) != now[name]]
+        if differing:
+            name = differing[0]
+            raise SettingsError(
+                f"{run} was made with {name}={before.get(name)!r}, not {now[name]!r}: "
+                "resume with the same settings, or start a new run"
+            )
+        if store.fingerprint != dataset.fingerprint:
+            raise SettingsError(f"{run} was made from other data or labels: resume with the same, or start a new run")
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _require_buildable(settings: TrainingSettings, dataset: LabeledDataset) -> None:
+    """Refuse a model without a linear head before a folder is made for its run."""
+    with torch.device("meta"):
+        try:
+            model = build_model(settings.model, n_classes=len(dataset.class_names), image_size=dataset.input_shape[1])
+        except NotImplementedError:
+            return  # built for real in a moment
+    head = find_head(model)
+    if head.module.out_features != len(dataset.class_names):
+        raise ModelError(f"the linear head of {settings.model} has {head.module.out_features} outputs")
+
+
+def _schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, updates: int) -> Any:
+    # timm counts in epochs or updates; here every update is an "epoch" of one update.
+    warmup = round(updates * (0.25 if settings.schedule == "onecycle" else 0.05))
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched="poly" if settings.schedule == "onecycle" else "cosine",
+        decay_rate=1.0,
+        num_epochs=max(1, updates - warmup),
+        warmup_epochs=warmup,
+        warmup_lr=settings.learning_rate / 25,
+        warmup_prefix=True,
+        step_on_epochs=False,
+        updates_per_epoch=1,
+    )
+    return schedule
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _is_fast_at_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device.type == "cpu" and any(getattr(torch.cpu, check, lambda: False)() for check in checks)
