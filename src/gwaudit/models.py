@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import timm
 import torch
-from timm.models import build_model_with_cfg, generate_default_cfgs, load_state_dict, register_model
+from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, load_state_dict, register_model
 from torch import Tensor, nn
 
 from gwaudit.errors import ModelError
@@ -52,13 +52,13 @@ def build_model(
     """
     if n_classes < 2:
         raise ModelError(f"a classifier needs at least 2 classes, got n_classes={n_classes}")
-    _require_known(name)
+    config = _config(name)
     arguments: dict[str, Any] = {"in_chans": in_chans}
-    config = timm.models.get_pretrained_cfg(name)
     if image_size is not None and config is not None and config.fixed_input_size:
         arguments["img_size"] = image_size
     if checkpoint is not None:
-        return _build_from_checkpoint(name, n_classes, Path(checkpoint), arguments)
+        classifier = config.classifier if config is not None else None
+        return _build_from_checkpoint(name, n_classes, Path(checkpoint), classifier, arguments)
     if pretrained and config is not None and not config.has_weights:
         raise ModelError(f"timm has no pretrained weights for {name!r}; leave pretrained off or give a checkpoint")
     return _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
@@ -146,9 +146,16 @@ def _candidates(model: nn.Module) -> str:
     return f"give head= one of its nn.Linear layers: {'..., ' if len(names) > 5 else ''}{shown}"
 
 
-def _require_known(name: str) -> None:
-    if ":" in name or timm.models.is_model(name.partition(".")[0]):
-        return
+def _config(name: str) -> PretrainedCfg | None:
+    """What timm knows of a model's input size, head and weights."""
+    if ":" in name:  # a model hub's
+        return None
+    if timm.models.is_model(name.partition(".")[0]):
+        try:
+            config: PretrainedCfg | None = timm.models.get_pretrained_cfg(name)
+        except RuntimeError as error:  # the tag
+            raise ModelError(f"unknown model {name!r}: {error}") from error
+        return config
     near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists all names"
     raise ModelError(f"unknown model {name!r}; {hint}")
@@ -164,7 +171,9 @@ def _create(name: str, **arguments: Any) -> nn.Module:
     return model
 
 
-def _build_from_checkpoint(name: str, n_classes: int, path: Path, arguments: dict[str, Any]) -> nn.Module:
+def _build_from_checkpoint(
+    name: str, n_classes: int, path: Path, classifier: str | Sequence[str] | None, arguments: dict[str, Any]
+) -> nn.Module:
     """Build with as many classes as the file's head has, load all weights strictly, then change the head."""
     if not path.is_file():
         raise ModelError(f"no checkpoint at {path}")
@@ -173,8 +182,6 @@ def _build_from_checkpoint(name: str, n_classes: int, path: Path, arguments: dic
     except Exception as error:
         # Whatever a stranger's file raises while it is read, it is the file that is wrong.
         raise ModelError(f"cannot read {path} as a file of weights: {str(error).splitlines()[0]}") from error
-    config = timm.models.get_pretrained_cfg(name)
-    classifier = config.classifier if config is not None else None
     if not isinstance(classifier, str):
         classifier = classifier[0] if classifier else "fc"
     head = weights.get(f"{classifier}.weight")
