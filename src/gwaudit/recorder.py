@@ -1,48 +1,48 @@
-"""Records every sample's alignment while any training loop runs.
+"""Record every sample's alignment in anyone's training loop, by watching the model's linear head.
 
     with AlignmentRecorder(model, store) as recorder:
         for epoch in range(epochs):
             for x, y, sample_id in loader:
                 loss = criterion(model(x), y)
-                recorder.observe(sample_id, y)        # after forward, before optimizer.step
+                recorder.observe(sample_id, y)        # after the forward pass, before the next one
                 ...
             recorder.end_epoch()
 
-A forward hook on the model's linear head catches the latent and the logits that the loss is computed from. `observe`
-turns them into the signals of the store on the device, without waiting for it; `end_epoch` transfers them once and
-commits the epoch.
+A hook keeps what went into and came out of the head at the last forward pass. `observe` turns that into the signals of
+`gwaudit.alignment.SampleSignals`, on the device and without waiting for it. `end_epoch` fetches them and commits them
+to the store as one epoch. The model's parameters, buffers, outputs and state-dict keys stay as they are.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from gwaudit.alignment import EpochMoments, MovingMoments, SampleSignals, epoch_moments, sample_signals
-from gwaudit.errors import ModelError, RecordingError
-from gwaudit.models import LinearHead, find_head, unwrap
+from gwaudit.errors import RecordingError
+from gwaudit.head import HeadForward, HeadWatch, is_returned, whole_batch
+from gwaudit.models import find_head, unwrap
 from gwaudit.store import SIGNALS, TrajectoryStore
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What an epoch's recording amounts to.
+    """What was committed as one epoch.
 
     Attributes:
         epoch: its number in the store, from 0.
-        recorded: samples with signals.
-        missing: samples that the epoch did not see; they are stored as missing.
-        repeated: observations beyond the first of a sample; they are dropped.
-        moments: E, K and GWA of all recorded samples, each under the weights of its own step.
-        moving: the same by the mini-batch estimator.
-        mean_loss: cross entropy with the given labels, in nats.
-        accuracy: share of samples whose given label was the predicted one.
+        recorded: samples that were seen.
+        missing: samples of the run that were not.
+        repeated: observations dropped because their sample had one already in this epoch.
+        moments: E, K and GWA of all recorded alignments.
+        moving: the same from mini-batch averages, the cheap streaming estimate, begun anew each epoch.
+        mean_loss: mean cross entropy on the given labels, in nats.
+        accuracy_on_given: share of samples whose given label was predicted, in [0, 1].
     """
 
     epoch: int
@@ -52,255 +52,282 @@ class EpochSummary:
     moments: EpochMoments
     moving: EpochMoments
     mean_loss: float
-    accuracy: float
-
-    def metrics(self) -> dict[str, float]:
-        """The numbers that are committed with the epoch."""
-        return {
-            "directional_alignment": self.moments.directional_alignment,
-            "dispersion": self.moments.dispersion,
-            "gwa": self.moments.gwa,
-            "moving_directional_alignment": self.moving.directional_alignment,
-            "moving_dispersion": self.moving.dispersion,
-            "moving_gwa": self.moving.gwa,
-            "mean_loss": self.mean_loss,
-            "accuracy": self.accuracy,
-        }
-
-
-class _Forward(NamedTuple):
-    """One pass through the head, and which state of the weights it saw."""
-
-    latent: Tensor
-    logits: Tensor
-    weight_version: int
+    accuracy_on_given: float
 
 
 class AlignmentRecorder:
-    """Watches a model's linear head and records each epoch's signals into a store.
+    """Watches a classifier's head and commits one epoch of signals after the other to a store.
 
     Args:
-        model: a classifier, bare or inside DistributedDataParallel or `torch.compile` (enter the recorder
-            before the first forward pass of a compiled model).
-        store: open for writing.
-        head: the layer that produces the logits, or its name, where it is not found by itself: timm's
-            `get_classifier()`, else the last `nn.Linear`, which must then return what the model returns.
+        model: The classifier as the loop calls it: bare, or inside DataParallel, DistributedDataParallel or
+            `torch.compile`. A model that is compiled must not have run before the recorder is attached.
+        store: The run, open for writing. Its given labels are what every sample is scored against.
+        head: The `nn.Linear` that makes the logits, or its name. Without it timm's `get_classifier()` tells, else the
+            model's last `nn.Linear` is taken, if the first forward pass shows that the model returns its output.
 
     Raises:
-        ModelError: no linear head, or one with another number of classes than the store.
+        ModelError: No linear head was found.
+        RecordingError: The head has not one output a class, or the store is open for reading only.
     """
 
     def __init__(self, model: nn.Module, store: TrajectoryStore, *, head: str | nn.Linear | None = None) -> None:
         self._model = model
         self._store = store
-        self._head: LinearHead = find_head(model, head)
-        if self._head.module.out_features != len(store.class_names):
-            raise ModelError(
-                f"the head {self._head.name!r} has {self._head.module.out_features} outputs, "
-                f"but the run has {len(store.class_names)} classes: give head= the layer that produces the logits"
+        self._head = find_head(model, head)
+        # A head that was told, or that timm names, is trusted to make the logits.
+        self._head_is_a_guess = head is None and not hasattr(unwrap(model), "get_classifier")
+        n_classes = len(store.class_names)
+        if self._head.module.out_features != n_classes:
+            raise RecordingError(
+                f"the head {self._head.name!r} has {self._head.module.out_features} outputs, but the run {store.path} "
+                f"has {n_classes} classes: build the model with {n_classes}, or name the right layer with head="
             )
-        self._head_is_given = head is not None
-        self._hooks: list[RemovableHandle] = []
-        self._forward: _Forward | None = None
-        self._model_output: Any = None
-        self._given_labels: NDArray[np.int32] | None = None
+        if not store.writable:
+            raise RecordingError(f"the run {store.path} is open for reading: open it with writable=True to record")
+        self._given_labels = store.given_labels()
+        self._watch = HeadWatch()
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._rows: list[Tensor] = []
         self._ids: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._signals: list[SampleSignals] = []
+        self._moving: MovingMoments | None = None
 
     def __enter__(self) -> Self:
-        self._hooks.append(self._head.module.register_forward_hook(self._catch_head))
-        if not self._head_is_given:
-            self._hooks.append(unwrap(self._model).register_forward_hook(self._catch_output))
+        if self._handles:
+            raise RecordingError("this recorder is attached already: enter it once, around the whole training loop")
+        self._handles = [
+            self._head.module.register_forward_hook(self._watch.head_hook(self._head.module), with_kwargs=True)
+        ]
+        if self._head_is_a_guess:
+            base = unwrap(self._model)
+            self._handles.append(base.register_forward_hook(self._watch.output_hook(base)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-        self._forward = self._model_output = None
-        self.discard_epoch()
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._watch.clear()
 
     def observe(self, sample_ids: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> None:
-        """Record the batch of the last forward pass; call it before the optimizer steps.
+        """Score the samples of the last forward pass. Call it before the model runs again.
 
         Args:
-            sample_ids: [B] integers, each sample's index in the data set, in the order of the batch.
-            labels: [B] the samples' own given labels, whatever target the loss used.
+            sample_ids: [B] integers, the samples' ids in the run, in the batch's order. Those on the CPU stay there.
+            labels: [B] integers, the samples' own given labels in [0, C), also where the loss mixes or smooths them.
 
         Raises:
-            RecordingError: no forward pass to observe, weights that changed since, or other shapes.
-            ModelError: the head found does not produce what the model returns.
+            RecordingError: No forward pass since the last call, or ids or labels that do not fit it.
         """
-        forward = self._take_forward()
-        latent, logits = forward.latent, forward.logits
-        ids, given = torch.as_tensor(sample_ids), torch.as_tensor(labels)
-        n_classes = len(self._store.class_names)
-        if latent.ndim != 2 or logits.shape != (len(latent), n_classes):
-            raise RecordingError(
-                f"the head {self._head.name!r} turned {tuple(latent.shape)} into {tuple(logits.shape)}: "
-                f"recording needs one latent [B, D] and {n_classes} logits a sample"
+        forward = self._last_forward()
+        rows = forward.logits.shape[0]
+        ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples)
+        given = _integers(labels, "labels", rows, len(self._store.class_names))
+        if rows == 0:
+            return
+        device = forward.logits.device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            given = given.to(device, torch.int32, non_blocking=True)
+            signals = sample_signals(
+                forward.latent,
+                forward.logits,
+                given,
+                forward.weight,
+                forward.bias,
+                weight_norm=forward.weight_norm,
             )
-        for what, values in (("sample_ids", ids), ("labels", given)):
-            if values.shape != (len(latent),) or values.is_floating_point():
-                raise RecordingError(
-                    f"{what} must be {len(latent)} integers, one for each sample of the last forward pass, "
-                    f"not {values.dtype} {tuple(values.shape)}"
-                )
-        if given.device.type == "cpu" and len(given) and not 0 <= int(given.min()) <= int(given.max()) < n_classes:
-            row = int(((given < 0) | (given >= n_classes)).nonzero()[0])
-            raise RecordingError(
-                f"label {int(given[row])} of sample {int(ids[row])} is outside the {n_classes} classes"
-            )
-        head = self._head.module
-        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
-            signals = sample_signals(latent, logits, given.to(logits.device, non_blocking=True), head.weight, head.bias)
-        # Clones: a loader may reuse its buffers for the next batch.
-        self._ids.append(ids.long().clone())
-        self._labels.append(given.long().clone())
-        self._signals.append(signals)
+            if self._moving is None:
+                self._moving = MovingMoments(-(-self._store.n_samples // rows))
+            self._moving.update(signals.alignment)
+            # One tensor a step, bits kept: int32 and float32 travel together in the epoch's one transfer.
+            self._rows.append(torch.stack([given, *(signal.view(torch.int32) for signal in signals)]))
+        self._ids.append(ids)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> EpochSummary:
-        """Transfer what was observed since the last epoch, and commit it to the store.
+        """Commit what was observed since the last epoch as the store's next epoch.
+
+        A sample observed twice keeps its first observation; one not observed is stored as missing. Both are counted.
 
         Args:
-            metrics: numbers to keep with the epoch, beside the summary's own.
+            metrics: Numbers to keep with the epoch. Its moments, mean loss and accuracy are added.
 
         Raises:
-            RecordingError: nothing was observed; an id that the store does not have; a label that is not the
-                sample's given one; NaN or infinite values. Nothing is committed and the observations are kept:
-                drop them with `discard_epoch`.
+            RecordingError: Nothing was observed, or ids, labels or signals are wrong. Nothing is committed, and
+                what was observed is kept until `discard_epoch`.
+            StoreError: The store cannot be written.
         """
         epoch = self._store.next_epoch
-        if not self._ids:
-            raise RecordingError(f"epoch {epoch}: nothing was observed; call observe(sample_id, y) after each model(x)")
-        steps = [len(ids) for ids in self._ids]
-        ids = torch.cat([chunk.cpu() for chunk in self._ids]).numpy()
-        labels = torch.cat([chunk.cpu() for chunk in self._labels]).numpy()
-        columns = {
-            name: torch.cat([getattr(signals, name) for signals in self._signals]).cpu().numpy() for name in SIGNALS
-        }
-        self._check(epoch, ids, labels, columns)
-        _, first = np.unique(ids, return_index=True)
-        moving = MovingMoments(len(steps))
-        for chunk in torch.split(torch.from_numpy(columns["alignment"]), steps):
-            moving.update(chunk)
-        kept = {name: column[first] for name, column in columns.items()}
+        ids, labels, signals = self._fetch(epoch)
+        self._check_labels(epoch, ids, labels)
+        first = _first_occurrences(ids, self._store.n_samples)
+        kept = {name: values[first] for name, values in signals.items()}
+        _check_finite(epoch, ids[first], kept)
         summary = EpochSummary(
             epoch=epoch,
             recorded=len(first),
             missing=self._store.n_samples - len(first),
             repeated=len(ids) - len(first),
             moments=epoch_moments(torch.from_numpy(kept["alignment"])),
-            moving=moving.moments(),
+            moving=self._moving.moments() if self._moving is not None else epoch_moments(torch.empty(0)),
             mean_loss=float(kept["loss"].mean(dtype=np.float64)),
-            accuracy=float((kept["predicted_label"] == labels[first]).mean()),
+            accuracy_on_given=float((kept["predicted_label"] == labels[first]).mean()),
         )
         self._store.append_epoch(
-            epoch, ids[first], kept, repeated=summary.repeated, metrics={**summary.metrics(), **(metrics or {})}
+            epoch, ids[first], kept, repeated=summary.repeated, metrics={**(metrics or {}), **_metrics(summary)}
         )
         self.discard_epoch()
         return summary
 
     def discard_epoch(self) -> None:
-        """Forget what was observed since the last epoch."""
-        self._ids.clear()
-        self._labels.clear()
-        self._signals.clear()
+        """Forget what was observed since the last committed epoch."""
+        self._rows, self._ids, self._moving = [], [], None
 
     def sweep(
         self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, metrics: Mapping[str, float] | None = None
     ) -> EpochSummary:
-        """Score the whole set under the weights as they are, and commit that as an epoch.
+        """Score a whole pass over the data with the weights as they are, and commit it as an epoch.
 
-        For a finished model, or at the end of epochs whose training inputs were mixed. The model is in `eval()`
-        meanwhile; its modes are restored.
+        The model runs in evaluation mode and without gradients; every module's mode is restored. Use
+        `torch.autocast` around the call where training uses it.
 
         Args:
-            batches: (inputs, given labels, sample ids), without augmentation.
-            metrics: as for `end_epoch`.
+            batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation.
+            metrics: As for `end_epoch`.
 
         Raises:
-            RecordingError: as for `end_epoch`, or observations are pending.
+            RecordingError: As for `observe` and `end_epoch`, or an online epoch is under way.
         """
         if self._ids:
-            raise RecordingError("observations are pending: call end_epoch() or discard_epoch() before a sweep")
-        modes = {module: module.training for module in self._model.modules()}
+            raise RecordingError("an epoch is being observed: call end_epoch() or discard_epoch() before sweep()")
+        self._require_attached()
         device = self._head.module.weight.device
+        modes = {module: module.training for module in self._model.modules()}
         self._model.eval()
         try:
             with torch.no_grad():
-                for inputs, labels, ids in batches:
-                    self._model(inputs.to(device))
-                    self.observe(ids, labels)
-        except BaseException:
-            self.discard_epoch()
-            raise
+                for inputs, labels, sample_ids in batches:
+                    self._model(inputs.to(device, non_blocking=True))
+                    self.observe(sample_ids, labels)
+            return self.end_epoch(metrics)
         finally:
+            self.discard_epoch()
             for module, training in modes.items():
                 module.training = training
-        return self.end_epoch(metrics)
 
-    def _catch_head(self, head: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self._forward = _Forward(inputs[0].detach(), output.detach(), self._head.module.weight._version)
-
-    def _catch_output(self, model: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        self._model_output = output
-
-    def _take_forward(self) -> _Forward:
-        forward, self._forward = self._forward, None
-        if not self._hooks:
-            raise RecordingError("the recorder is not watching: write `with AlignmentRecorder(model, store) as ...`")
-        if forward is None:
+    def _require_attached(self) -> None:
+        if not self._handles:
             raise RecordingError(
-                "no forward pass to observe: call observe once after each model(x); a model compiled by torch.compile "
-                "must be entered before its first forward pass"
+                "the recorder is not attached: use it as `with AlignmentRecorder(model, store) as recorder:` "
+                "around the training loop"
             )
-        if forward.weight_version != self._head.module.weight._version:
-            raise RecordingError("the head's weights changed since model(x): call observe before optimizer.step()")
-        if not self._head_is_given:
-            self._check_head(forward.logits)
+
+    def _last_forward(self) -> HeadForward:
+        """The forward pass not yet observed, checked."""
+        self._require_attached()
+        parts, returned = self._watch.take()
+        name = self._head.name
+        if not parts:
+            raise RecordingError(
+                f"no forward pass through the head {name!r} since the last observe(): call model(inputs), then "
+                "observe() once for it, inside the `with` block; if the model was compiled and ran before the recorder "
+                "was attached, call torch.compiler.reset() before attaching; if the model does not call that layer, "
+                "name another with head="
+            )
+        if self._head_is_a_guess:
+            if not any(is_returned(part.logits, returned) for part in parts.values()):
+                raise RecordingError(
+                    f"{name!r}, the last nn.Linear of {type(unwrap(self._model)).__name__}, does not make what the "
+                    "model returns: name the layer whose output the loss uses as logits with head="
+                )
+            self._head_is_a_guess = False
+            self._handles.pop().remove()
+        forward = whole_batch(parts, self._model)
+        if forward.logits.ndim != 2:
+            raise RecordingError(
+                f"the head {name!r} gave logits of shape {tuple(forward.logits.shape)}, expected [batch, classes]: "
+                "one prediction a sample is needed, pool before the head"
+            )
         return forward
 
-    def _check_head(self, logits: Tensor) -> None:
-        """Once: the head found is the one whose output the model returns. Waits for the device."""
-        output, self._model_output = self._model_output, None
-        if isinstance(output, Mapping):
-            output = output.get("logits")
-        output = getattr(output, "logits", output)
-        if not (isinstance(output, Tensor) and output.shape == logits.shape and torch.equal(output.detach(), logits)):
-            raise ModelError(
-                f"the layer {self._head.name!r} does not produce what {type(unwrap(self._model)).__name__} returns: "
-                "give head= the linear layer (or its name) whose output the loss is computed from"
+    def _fetch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[Any]]]:
+        """The epoch so far on the host: ids [N], labels [N] and signals [N] each, in the order of observation."""
+        if not self._ids:
+            raise RecordingError(
+                f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
             )
-        self._head_is_given = True
-        self._hooks.pop().remove()
+        ids = torch.cat(self._ids).cpu().numpy()
+        rows = torch.cat(self._rows, dim=1).cpu().numpy()
+        names = SampleSignals._fields
+        return ids, rows[0], {name: rows[1 + i].view(SIGNALS[name]) for i, name in enumerate(names)}
 
-    def _check(
-        self, epoch: int, ids: NDArray[np.int64], labels: NDArray[np.int64], columns: dict[str, NDArray[Any]]
-    ) -> None:
-        outside = ids[(ids < 0) | (ids >= self._store.n_samples)]
+    def _check_labels(self, epoch: int, ids: NDArray[np.int64], labels: NDArray[np.int32]) -> None:
+        # Here rather than at each step, where ids on a device would have to be waited for.
+        outside = np.flatnonzero((ids < 0) | (ids >= self._store.n_samples))
         if len(outside):
+            raise RecordingError(_out_of_range("sample_ids", int(ids[outside[0]]), self._store.n_samples))
+        differing = np.flatnonzero(self._given_labels[ids] != labels)
+        if len(differing):
+            sample = int(ids[differing[0]])
             raise RecordingError(
-                f"epoch {epoch}: sample id {outside[0]} was observed; the run has ids 0 to {self._store.n_samples - 1}"
+                f"epoch {epoch}: {len(differing)} observed labels are not the run's given labels, the first at sample "
+                f"{sample} (observed {labels[differing[0]]}, given {self._given_labels[sample]}): pass sample_ids and "
+                "given labels of the same batch, in the same order; nothing was committed"
             )
-        if self._given_labels is None:
-            self._given_labels = self._store.given_labels()
-        other = np.flatnonzero(self._given_labels[ids] != labels)
-        if len(other):
-            row = other[0]
-            raise RecordingError(
-                f"epoch {epoch}: sample {ids[row]} was observed with label {labels[row]}, but in the run its given label "
-                f"is {self._given_labels[ids[row]]} ({len(other)} such): pass each sample's own id and given label"
-            )
-        broken = np.flatnonzero(
-            ~np.logical_and.reduce([np.isfinite(columns[name]) for name in ("alignment", "margin", "loss")])
+
+
+def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> Tensor:
+    """A copy of ids or labels as int64 [rows], on the device they are on; in range where that can be seen at once."""
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecordingError(f"{what} must be [B] integers: {error}") from error
+    if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        hint = "the given labels, not one-hot or mixed targets" if what == "labels" else "the samples' dense ids"
+        raise RecordingError(f"{what} must be [B] integers ({hint}), not {tensor.dtype} {list(tensor.shape)}")
+    if len(tensor) != rows:
+        raise RecordingError(
+            f"{len(tensor)} {what} for a forward pass of {rows} samples: call observe() right after the forward pass "
+            "that the loss used, with the same batch"
         )
-        if len(broken):
-            some = ", ".join(str(i) for i in ids[broken[:5]])
-            raise RecordingError(
-                f"epoch {epoch}: {len(broken)} samples have NaN or infinite logits or latents (ids {some}): "
-                "check their inputs, or lower the learning rate; nothing was committed"
-            )
+    if rows and tensor.device.type == "cpu":
+        low, high = (int(bound) for bound in tensor.aminmax())
+        if low < 0 or high >= limit:
+            raise RecordingError(_out_of_range(what, low if low < 0 else high, limit))
+    return tensor.to(torch.int64, copy=True)
+
+
+def _out_of_range(what: str, value: int, limit: int) -> str:
+    source = "class numbers" if what == "labels" else "row numbers of the run"
+    return f"{what} hold {value}, expected {source} from 0 to {limit - 1}"
+
+
+def _first_occurrences(ids: NDArray[np.int64], n_samples: int) -> NDArray[np.int64]:
+    """Where each id occurs first, by id: [distinct ids]."""
+    position = np.full(n_samples, -1, dtype=np.int64)
+    # Assigned from the back, so that the first occurrence is written last.
+    position[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
+    return position[position >= 0]
+
+
+def _check_finite(epoch: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]]) -> None:
+    bad = np.zeros(len(ids), dtype=bool)
+    for values in signals.values():
+        bad |= ~np.isfinite(values)
+    if bad.any():
+        shown = ", ".join(str(sample) for sample in ids[bad][:5])
+        raise RecordingError(
+            f"epoch {epoch}: the signals of {bad.sum()} samples are NaN or infinite (sample ids {shown}"
+            f"{', ...' if bad.sum() > 5 else ''}): the model diverged or these inputs hold NaN; look at these samples, "
+            "or train with a lower learning rate or without float16; nothing was committed, discard_epoch() forgets it"
+        )
+
+
+def _metrics(summary: EpochSummary) -> dict[str, float]:
+    return {
+        "directional_alignment": summary.moments.directional_alignment,
+        "dispersion": summary.moments.dispersion,
+        "gwa": summary.moments.gwa,
+        "mean_loss": summary.mean_loss,
+        "accuracy_on_given": summary.accuracy_on_given,
+    }

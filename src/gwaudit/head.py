@@ -1,0 +1,126 @@
+"""What goes through a classifier's linear head: the hooks that keep it, and what they keep.
+
+The hooks only store tensors; whatever compares or raises happens outside them, so that `torch.compile` can trace them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gwaudit.errors import RecordingError
+
+
+class HeadForward(NamedTuple):
+    """One forward pass through a linear head, apart from the graph.
+
+    Attributes:
+        latent: [B, D] what went in, in the dtype it had.
+        logits: [B, C] what came out, float32 or float64; a copy, the loss may change its own in place.
+        weight: [C, D] the weight itself, not a copy.
+        weight_norm: [] its Frobenius norm at that time.
+        bias: [C] a copy, or nothing.
+    """
+
+    latent: Tensor
+    logits: Tensor
+    weight: Tensor
+    weight_norm: Tensor
+    bias: Tensor | None
+
+
+class HeadWatch:
+    """Keeps the last forward pass of a head.
+
+    The hooks are closures over two dictionaries, not methods: a copy of the model (an average of its weights, say)
+    then copies neither recorder nor store, and what the copy computes is not taken for the model's.
+    """
+
+    def __init__(self) -> None:
+        # By device: DataParallel runs one replica on each.
+        self._parts: dict[torch.device, HeadForward] = {}
+        self._returned: dict[str, Any] = {}
+
+    def head_hook(self, head: nn.Linear) -> Callable[..., None]:
+        """A forward hook, with keyword arguments, for the head."""
+        parts = self._parts
+
+        def keep_forward(
+            module: nn.Linear, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+        ) -> None:
+            if module is not head and not getattr(module, "_is_replica", False):
+                return
+            latent = (args[0] if args else kwargs["input"]).detach()
+            weight = module.weight.detach()
+            bias = module.bias
+            parts[output.device] = HeadForward(
+                latent,
+                output.detach().to(torch.promote_types(output.dtype, torch.float32), copy=True),
+                weight,
+                torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32)),
+                None if bias is None else bias.detach().clone(),
+            )
+
+        return keep_forward
+
+    def output_hook(self, model: nn.Module) -> Callable[..., None]:
+        """A forward hook for the whole model."""
+        returned = self._returned
+
+        def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if module is model or getattr(module, "_is_replica", False):
+                returned["output"] = output
+
+        return keep_output
+
+    def take(self) -> tuple[dict[torch.device, HeadForward], Any]:
+        """The last forward pass, by device, and what the model returned; both are forgotten here."""
+        taken = dict(self._parts), self._returned.get("output")
+        self.clear()
+        return taken
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._parts.clear()
+        self._returned.clear()
+
+
+def whole_batch(parts: dict[torch.device, HeadForward], model: nn.Module) -> HeadForward:
+    """Put together the parts of a batch, in the order in which DataParallel dealt them out.
+
+    Args:
+        parts: what each device computed, at least one.
+        model: the model as the loop calls it.
+
+    Raises:
+        RecordingError: several parts, and the model does not say their order.
+    """
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    if not isinstance(model, nn.DataParallel):
+        raise RecordingError(
+            f"the head ran on {len(parts)} devices: give the recorder the DataParallel model, not the one inside it"
+        )
+    order = [parts[d] for index in model.device_ids if (d := torch.device("cuda", index)) in parts]
+    first = order[0]
+    device = first.logits.device
+    return first._replace(
+        latent=torch.cat([part.latent.to(device, non_blocking=True) for part in order]),
+        logits=torch.cat([part.logits.to(device, non_blocking=True) for part in order]),
+    )
+
+
+def is_returned(logits: Tensor, output: Any) -> bool:
+    """Whether a model's output is, or holds as `logits` or in a tuple, these logits [B, C]. Waits for the device."""
+    if isinstance(output, Mapping):
+        output = output.get("logits")
+    elif hasattr(output, "logits"):
+        output = output.logits
+    candidates = output if isinstance(output, tuple | list) else [output]
+    return any(
+        isinstance(candidate, Tensor)
+        and candidate.shape == logits.shape
+        and torch.allclose(candidate.detach().to(logits), logits, rtol=0, atol=0, equal_nan=True)
+        for candidate in candidates
+    )
