@@ -35,7 +35,8 @@ def build_model(
         name: A name timm knows, with its tag if it has one (`resnet9_16`, `vit_small_patch16_224.augreg_in21k`).
         n_classes: Number of classes C, at least 2.
         in_chans: Channels of the images.
-        image_size: Side of the square images in pixels; only models of a fixed input size (ViT, Swin) need it.
+        image_size: Side of the square images in pixels. Models of a fixed input size (ViT, Swin) need it; with it,
+            one image is tried, so that a size that cannot work is refused here.
         pretrained: Download the weights that timm has for this name.
         checkpoint: A file with weights for this name (`.safetensors`, `.pt`), used instead of a download.
             Every weight but the head's must be in it.
@@ -58,10 +59,14 @@ def build_model(
         arguments["img_size"] = image_size
     if checkpoint is not None:
         classifier = config.classifier if config is not None else None
-        return _build_from_checkpoint(name, n_classes, Path(checkpoint), classifier, arguments)
-    if pretrained and config is not None and not config.has_weights:
+        model = _build_from_checkpoint(name, n_classes, Path(checkpoint), classifier, arguments)
+    elif pretrained and config is not None and not config.has_weights:
         raise ModelError(f"timm has no pretrained weights for {name!r}; leave pretrained off or give a checkpoint")
-    return _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
+    else:
+        model = _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
+    if image_size is not None:
+        _require_fit(name, model, (in_chans, image_size, image_size))
+    return model
 
 
 class LinearHead(NamedTuple):
@@ -169,6 +174,17 @@ def _create(name: str, **arguments: Any) -> nn.Module:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot build {name!r}: {reason}") from error
     return model
+
+
+def _require_fit(name: str, model: nn.Module, shape: tuple[int, int, int]) -> None:
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{name!r} cannot take images of {shape[0]}x{shape[1]}x{shape[2]}: {reason}") from error
+    model.train()
 
 
 def _build_from_checkpoint(
