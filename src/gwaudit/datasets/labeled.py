@@ -1,0 +1,120 @@
+"""The one interface that training, export and reports see of a data set."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
+
+from gwaudit.datasets.images import Images
+from gwaudit.errors import DataError
+
+_STATISTICS_SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class SkippedSample:
+    """A sample that was left out, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
+    """Labelled samples with dense ids, 0 to n-1, that do not change from load to load.
+
+    Attributes:
+        name: what the data set is called.
+        images: the inputs.
+        labels: [n] int64, the given labels, which are audited.
+        class_names: C names; a label is an index into them.
+        keys: [n] what a person knows each sample by (a path, a row).
+        split: the split it is.
+        true_labels: [n] int64 where the truth is known. For scoring only: nothing learns from it.
+        skipped: what was left out before ids were given.
+    """
+
+    name: str
+    images: Images
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    keys: Sequence[str]
+    split: str = "train"
+    true_labels: NDArray[np.int64] | None = None
+    skipped: tuple[SkippedSample, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        for what, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
+            if values is not None and len(values) != n:
+                raise DataError(f"{self.name}: {len(values)} {what} for {n} samples")
+        outside = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.class_names)))
+        if len(outside):
+            row = int(outside[0])
+            raise DataError(
+                f"{self.name}: label {self.labels[row]} of sample {self.keys[row]} is outside the "
+                f"{len(self.class_names)} classes"
+            )
+        if len(np.unique(self.labels)) < 2:
+            raise DataError(f"{self.name}: all {n} samples have one class; an audit needs at least two")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, sample_id: int) -> tuple[Tensor, int, int]:
+        """One sample: its image [C, H, W] uint8, given label and id."""
+        return self.read(torch.tensor([sample_id]))[0], int(self.labels[sample_id]), int(sample_id)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return self.images.shape
+
+    def read(self, sample_ids: Tensor) -> Tensor:
+        """The images of these ids, in this order: [B, C, H, W] uint8."""
+        return self.images.read(sample_ids)
+
+    def image(self, sample_id: int) -> Image.Image:
+        """One sample as a picture for people."""
+        array = self.read(torch.tensor([sample_id]))[0].permute(1, 2, 0).numpy()
+        return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+    def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
+        """The same samples under other given labels (and, where known, true ones)."""
+        truth = None if true_labels is None else np.asarray(true_labels, np.int64)
+        return replace(self, labels=np.asarray(labels, np.int64), true_labels=truth)
+
+    def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of each channel, [C] each in units of the pixels (0 to 255).
+
+        Of all images, or of a fixed random 10,000 where there are more.
+        """
+        ids = torch.arange(len(self))
+        if len(self) > _STATISTICS_SAMPLES:
+            ids = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:_STATISTICS_SAMPLES]
+        total = squares = torch.zeros(self.input_shape[0], dtype=torch.float64)
+        pixels = 0
+        for chunk in torch.split(ids, 512):
+            values = self.read(chunk).double()
+            total = total + values.sum((0, 2, 3))
+            squares = squares + values.square().sum((0, 2, 3))
+            pixels += values[:, 0].numel()
+        mean = total / pixels
+        variance = squares / pixels - mean.square()
+        std = variance.clamp_min(0).sqrt().clamp_min(1.0)  # a constant channel stays constant
+        return mean.float().numpy(), std.float().numpy()
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of inputs, keys, given labels and class names (not of the true labels): 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        self.images.add_to(digest)
+        digest.update(np.ascontiguousarray(self.labels).tobytes())
+        digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
