@@ -100,7 +100,7 @@ def test_an_unknown_name_is_refused_with_near_names() -> None:
 def test_an_unknown_tag_an_impossible_size_and_one_class_are_refused_on_one_line() -> None:
     for arguments in (
         {"name": "resnet18.no_such_tag", "n_classes": 2},
-        {"name": "vit_tiny_patch16_224", "n_classes": 2, "image_size": 33},
+        {"name": "vit_tiny_patch16_224", "n_classes": 2, "image_size": 8},
         {"name": "resnet9_16", "n_classes": 1},
     ):
         with pytest.raises(ModelError) as refusal:
