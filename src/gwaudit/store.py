@@ -416,13 +416,18 @@ class TrajectoryStore:
         columns = ["sample_id", *signals]
         return pa.concat_tables(self._read(record, columns) for record in self.commit(epoch).files)
 
-    def read_samples(self, columns: Sequence[str] = ("sample_id", "key", "given_label", "split")) -> pa.Table:
-        """What does not change over the epochs, as an Arrow table sorted by id."""
-        return pa.concat_tables(self._read(record, list(columns)) for record in self._sample_files())
+    def read_samples(
+        self, columns: Sequence[str] = ("sample_id", "key", "given_label", "split"), *, block: int | None = None
+    ) -> pa.Table:
+        """What does not change over the epochs, of all samples or of one block, as an Arrow table sorted by id."""
+        files = self._sample_files()
+        chosen = files if block is None else [files[block]]
+        return pa.concat_tables(self._read(record, list(columns)) for record in chosen)
 
-    def given_labels(self) -> NDArray[np.int32]:
-        """The given label of every sample: [n]."""
-        return _to_numpy(self.read_samples(["given_label"])["given_label"]).astype(np.int32, copy=False)
+    def given_labels(self, *, block: int | None = None) -> NDArray[np.int32]:
+        """The given label of every sample, [n], or of every sample of a block."""
+        table = self.read_samples(["given_label"], block=block)
+        return _to_numpy(table["given_label"]).astype(np.int32, copy=False)
 
     def keys(self) -> list[str]:
         """What a person knows each sample by: [n]."""

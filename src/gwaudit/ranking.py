@@ -1,0 +1,257 @@
+"""From statistics to an audit: score, cut, suggested label and category of every sample.
+
+Nothing here sees ground truth. The defaults, and why:
+
+- **Score**: the mean over the window of `max_c γ_c - γ_y`, c other than the given label y. Zero means that another label
+  agrees with the weights as well as the given one. It ranks a little better than γ_y alone.
+- **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
+- **Cut**: `gwaudit.threshold`, from the scores alone.
+- **Suggested label**: the other label that most epochs of the window would rather have.
+- **Category**, the first that holds:
+    `suspect`       the score is above the cut;
+    `late-aligned`  γ was negative on average over the first third of the run and is positive over the last: learned
+                    late, perhaps by heart;
+    `hard`          of the rest, the tenth with the highest score;
+    `fine`          all others. Samples that no epoch of the window recorded are `unrecorded`.
+"""
+
+import json
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from gwaudit.durable import write_atomically
+from gwaudit.errors import SettingsError, StoreDamagedError, StoreError, StoreNotFoundError
+from gwaudit.statistics import COLUMNS as STATISTICS
+from gwaudit.statistics import sample_statistics
+from gwaudit.store import TrajectoryStore
+from gwaudit.threshold import suggest_threshold
+
+Score = Literal["alignment_gap", "alignment", "margin"]
+SCORES: dict[Score, str] = {"alignment_gap": "mean_gap", "alignment": "mean_alignment", "margin": "mean_margin"}
+"""The statistic that each score is the negative of."""
+
+HARD_SHARE = 0.1
+
+COLUMNS = {
+    "rank": "1 for the most suspicious",
+    "sample_id": "the index in the data set",
+    "key": "what a person knows the sample by",
+    "given_label": "the label that is audited",
+    "given_name": "its class name",
+    "suggested_label": "what the label should rather be",
+    "suggested_name": "its class name",
+    "score": "higher is more suspicious; NaN where the window recorded nothing",
+    "suspect": "whether the score is above the cut",
+    "category": "suspect, late-aligned, hard, fine or unrecorded",
+    **{name: text for name, text in STATISTICS.items() if name != "counterfactual_label"},
+}
+"""The columns of `Audit.frame`."""
+
+
+@dataclass(frozen=True)
+class RankingSettings:
+    """How to rank.
+
+    Attributes:
+        score: "alignment_gap", "alignment" (γ alone) or "margin" (AUM).
+        window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
+        cut: "auto", or a threshold: suspects score above it.
+        top: flag so many instead, whatever their scores.
+    """
+
+    score: Score = "alignment_gap"
+    window: Literal["auto"] | tuple[int, int] = "auto"
+    cut: Literal["auto"] | float = "auto"
+    top: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.score not in get_args(Score):
+            raise SettingsError(f"unknown score {self.score!r}: choose from {', '.join(get_args(Score))}")
+        if self.top is not None and self.top < 0:
+            raise SettingsError(f"cannot flag {self.top} samples")
+        if isinstance(self.cut, str) and self.cut != "auto":
+            raise SettingsError(f"the cut must be 'auto' or a number, not {self.cut!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Every sample of a run, ranked.
+
+    Attributes:
+        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`.
+        class_names: C names.
+        settings: how it was ranked.
+        window: (first, last) epoch that was used, from 0, both included.
+        threshold: suspects score above it; infinite where nothing is suspected.
+        run: the run's folder.
+        fingerprint: of the data.
+
+    Example:
+        >>> audit = rank(TrajectoryStore.open("runs/worse"))
+        >>> audit.suspects[["key", "given_name", "suggested_name"]].head(10)
+    """
+
+    frame: pd.DataFrame
+    class_names: tuple[str, ...]
+    settings: RankingSettings
+    window: tuple[int, int]
+    threshold: float
+    run: Path
+    fingerprint: str
+
+    @property
+    def suspects(self) -> pd.DataFrame:
+        """The suspected mislabels, most suspicious first."""
+        return self.frame[self.frame["suspect"]]
+
+    def by_id(self, column: str) -> NDArray[Any]:
+        """A column in the order of the sample ids: [n]."""
+        values = self.frame[column].to_numpy()
+        ordered = np.empty_like(values)
+        ordered[self.frame["sample_id"].to_numpy()] = values
+        return ordered
+
+    def summary(self) -> dict[str, Any]:
+        """The audit in a few numbers."""
+        counts = self.frame["category"].value_counts()
+        return {
+            "samples": len(self.frame),
+            "suspects": int(self.frame["suspect"].sum()),
+            "categories": {str(name): int(count) for name, count in counts.items()},
+            "score": self.settings.score,
+            "window": list(self.window),
+            "threshold": self.threshold if np.isfinite(self.threshold) else None,
+        }
+
+    def save(self, folder: Path | str) -> None:
+        """Write `audit.parquet` and `audit.json` into a folder.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        folder = Path(folder)
+        facts = {
+            "class_names": list(self.class_names),
+            "settings": asdict(self.settings),
+            "window": list(self.window),
+            "threshold": self.threshold if np.isfinite(self.threshold) else None,
+            "fingerprint": self.fingerprint,
+            "summary": self.summary(),
+        }
+        table = pa.Table.from_pandas(self.frame, preserve_index=False)
+        try:
+            write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+            write_atomically(folder / "audit.json", lambda path: path.write_text(json.dumps(facts, indent=1)))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the audit to {folder}: {error.strerror or error}; make room there"
+            ) from error
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            StoreNotFoundError: there is no audit.
+            StoreDamagedError: it is broken.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "audit.json").read_text())
+            frame = pq.read_table(folder / "audit.parquet").to_pandas()
+            settings = facts["settings"]
+            window = settings["window"]
+            return cls(
+                frame=frame,
+                class_names=tuple(facts["class_names"]),
+                settings=RankingSettings(**{**settings, "window": window if window == "auto" else tuple(window)}),
+                window=tuple(facts["window"]),
+                threshold=float("inf") if facts["threshold"] is None else facts["threshold"],
+                run=folder,
+                fingerprint=facts["fingerprint"],
+            )
+        except FileNotFoundError:
+            raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None
+        except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
+            raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error
+
+
+def rank(store: TrajectoryStore, settings: RankingSettings | None = None, *, executor: Executor | None = None) -> Audit:
+    """Rank the samples of a run, most suspicious first.
+
+    Args:
+        store: a run with at least one epoch.
+        settings: how.
+        executor: takes the blocks of samples.
+
+    Raises:
+        SettingsError: the run has no epoch yet, or not the window's.
+    """
+    settings = settings or RankingSettings()
+    window = _window(store, settings)
+    statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
+    score = -statistics[SCORES[settings.score]].to_numpy()
+    suspect, threshold = _suspects(score, settings)
+    names = np.array(store.class_names, object)
+    given = store.given_labels()
+    suggested = statistics.pop("counterfactual_label").to_numpy()
+    samples = pd.DataFrame(
+        {
+            "sample_id": np.arange(store.n_samples),
+            "key": store.read_samples(["key"])["key"].to_pandas(),
+            "given_label": given,
+            "given_name": names[given],
+            "suggested_label": suggested,
+            "suggested_name": np.where(suggested >= 0, names[suggested], ""),
+            "score": score,
+            "suspect": suspect,
+            "category": _categories(score, suspect, statistics),
+        }
+    )
+    # Stable: equal scores stay in the order of their ids. NaN goes last.
+    order = np.argsort(-score, kind="stable")
+    frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    return Audit(frame, store.class_names, settings, window, threshold, store.path, store.fingerprint)
+
+
+def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
+    n_epochs = store.next_epoch
+    if n_epochs == 0:
+        raise SettingsError(f"{store.path} has no epoch yet: train it first")
+    if settings.window == "auto":
+        return n_epochs // 2, n_epochs - 1
+    first, last = settings.window
+    if not 0 <= first <= last < n_epochs:
+        raise SettingsError(f"the window {first} to {last} is not within epochs 0 to {n_epochs - 1} of {store.path}")
+    return first, last
+
+
+def _suspects(score: NDArray[np.float32], settings: RankingSettings) -> tuple[NDArray[np.bool_], float]:
+    if settings.top is not None:
+        order = np.argsort(-score, kind="stable")[: settings.top]
+        chosen = order[~np.isnan(score[order])]
+        suspect = np.zeros(len(score), bool)
+        suspect[chosen] = True
+        return suspect, float(score[chosen].min()) if len(chosen) else float("inf")
+    threshold = suggest_threshold(score) if settings.cut == "auto" else float(settings.cut)
+    return score > threshold, threshold
+
+
+def _categories(
+    score: NDArray[np.float32], suspect: NDArray[np.bool_], statistics: pd.DataFrame
+) -> NDArray[np.object_]:
+    early, late = statistics["early_alignment"].to_numpy(), statistics["late_alignment"].to_numpy()
+    late_aligned = (early < 0) & (late > 0)
+    rest = score[~suspect & ~late_aligned & ~np.isnan(score)]
+    hard = score > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
+    conditions = [np.isnan(score), suspect, late_aligned, hard]
+    return np.select(conditions, ["unrecorded", "suspect", "late-aligned", "hard"], "fine").astype(object)
