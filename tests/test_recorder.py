@@ -260,6 +260,42 @@ def test_under_autocast_the_mathematics_is_float32(store: TrajectoryStore, dtype
     assert epoch_column(store, 0, "alignment").dtype == np.float32
 
 
+def test_a_step_never_waits_for_the_device(store: TrajectoryStore) -> None:
+    # On the meta device there is nothing to wait for: whatever asks for a value raises.
+    model = Net().to("meta")
+    with AlignmentRecorder(model, store, head="head") as recorder:
+        for ids in torch.arange(N).split(8):
+            loss = nn.functional.cross_entropy(model(INPUTS[ids].to("meta")), LABELS[ids].to("meta"))
+            recorder.observe(ids, LABELS[ids])
+            loss.backward()
+            model(INPUTS[ids].to("meta"))
+            recorder.observe(ids.to("meta"), LABELS[ids].to("meta"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("ids_device", ["cpu", "cuda"])
+def test_on_a_cuda_device_a_step_does_not_synchronise_and_the_values_are_those_of_the_cpu(
+    tmp_path: Path, ids_device: str
+) -> None:
+    recorded = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        model = Net().eval().to(device)
+        with new_store(tmp_path / device) as store, AlignmentRecorder(model, store, head="head") as recorder:
+            inputs, labels = INPUTS.to(device), LABELS.to(device)
+            ids = torch.arange(N).to(ids_device)
+            if device == "cuda":
+                torch.cuda.set_sync_debug_mode("error")
+            try:
+                model(inputs)
+                recorder.observe(ids, labels)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            recorder.end_epoch()
+            recorded.append(epoch_column(store, 0, "alignment"))
+    np.testing.assert_allclose(recorded[0], recorded[1], atol=1e-3)  # TF32 may be on
+
+
 def test_gradient_accumulation_records_each_micro_batch(store: TrajectoryStore) -> None:
     model = Net()
     with AlignmentRecorder(model, store) as recorder:

@@ -127,7 +127,7 @@ class AlignmentRecorder:
         if rows == 0:
             return
         device = forward.logits.device
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        with torch.no_grad():
             given = given.to(device, torch.int32, non_blocking=True)
             signals = sample_signals(
                 forward.latent,
