@@ -12,7 +12,7 @@ _PUBLIC = {
     "Audit": "gwaudit.ranking",
     "GwauditError": "gwaudit.errors",
     "LabeledDataset": "gwaudit.datasets",
-    "TrainingSettings": "gwaudit.training",
+    "TrainingSettings": "gwaudit.settings",
     "TrajectoryStore": "gwaudit.store",
     "evaluate": "gwaudit.evaluation",
     "head_alignment": "gwaudit.alignment",

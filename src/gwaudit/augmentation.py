@@ -1,14 +1,11 @@
 """From stored images to what a network sees: augmentation and normalisation of whole batches of tensors."""
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
-Augmentation = Literal["crop-flip", "randaugment", "none"]
-AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+from gwaudit.settings import Augmentation
 
 
 def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,13 +11,10 @@ The rules of gradient-weight alignment (arXiv 2510.25480), over the epochs' E (m
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from gwaudit.alignment import EpochMoments
 from gwaudit.errors import SettingsError
-
-Rule = Literal["last", "gwa-scratch", "gwa-finetune", "dispersion"]
-RULES: tuple[Rule, ...] = get_args(Rule)
+from gwaudit.settings import RULES, Rule
 
 SKIPPED_SHARE = 0.1
 

@@ -2,8 +2,8 @@
 
 Nothing here sees ground truth. The defaults, and why:
 
-- **Score**: the mean over the window of `max_c γ_c - γ_y`, c other than the given label y. Zero means that another label
-  agrees with the weights as well as the given one. It ranks a little better than γ_y alone.
+- **Score**: the mean over the window of `max_c γ_c - γ_y`, c other than the given label y. Zero means that another
+  label agrees with the weights as well as the given one. It ranks a little better than γ_y alone.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
 - **Cut**: `gwaudit.threshold`, from the scores alone.
 - **Suggested label**: the other label that most epochs of the window would rather have.

@@ -10,9 +10,9 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from timm.optim import create_optimizer_v2, list_optimizers
@@ -22,102 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gwaudit.alignment import EpochMoments
-from gwaudit.augmentation import AUGMENTATIONS, Augmentation, augment, normalise
+from gwaudit.augmentation import augment, normalise
 from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
-from gwaudit.early_stopping import RULES, EpochChoice, Rule, choose_epoch, should_stop
+from gwaudit.early_stopping import EpochChoice, choose_epoch, should_stop
 from gwaudit.errors import ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
 from gwaudit.models import build_model, find_head
 from gwaudit.recorder import AlignmentRecorder, EpochSummary
+from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
-
-    Attributes:
-        model: a timm name, or a compact network (`resnet9_16`, `resnet18_small`, `resnet20_gn`, ...).
-        epochs: passes over the data.
-        batch_size: samples a forward pass.
-        optimizer: a timm optimizer name (`sgd` has Nesterov momentum 0.9, `adamw`, ...).
-        schedule: `onecycle` (warm up over a quarter of the run, then linearly to zero) or `cosine` (warm up over a
-            twentieth, then a half cosine to zero).
-        learning_rate: at its peak.
-        weight_decay: on weights; not on biases and normalisation.
-        augment: `crop-flip`, `randaugment` or `none`.
-        label_smoothing: in the loss, in [0, 1).
-        accumulate: batches an optimizer step.
-        clip_norm: largest norm of a step's gradient.
-        ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
-        record: `online`, each sample at its own training step; or `sweep`, the whole set after each epoch under fixed
-            weights, without augmentation.
-        select: the rule that chooses the epoch kept as `checkpoints/best.pt`.
-        patience: stop when that choice has stood for so many epochs.
-        precision: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at it).
-        device: `cpu`, `cuda`, ..., or `auto`.
-        seed: of everything random.
-        pretrained: start from timm's weights (downloaded by timm).
-        checkpoint: start from a local file of weights.
-    """
-
-    model: str = "resnet9_16"
-    epochs: int = 30
-    batch_size: int = 512
-    optimizer: str = "sgd"
-    schedule: Literal["onecycle", "cosine"] = "onecycle"
-    learning_rate: float = 0.2
-    weight_decay: float = 5e-4
-    augment: Augmentation = "crop-flip"
-    label_smoothing: float = 0.0
-    accumulate: int = 1
-    clip_norm: float | None = None
-    ema_decay: float | None = None
-    record: Literal["online", "sweep"] = "online"
-    select: Rule = "last"
-    patience: int | None = None
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    device: str = "auto"
-    seed: int = 0
-    pretrained: bool = False
-    checkpoint: str | None = None
-
-    def __post_init__(self) -> None:
-        choices: dict[str, tuple[str, ...]] = {
-            "schedule": ("onecycle", "cosine"),
-            "augment": AUGMENTATIONS,
-            "record": ("online", "sweep"),
-            "select": RULES,
-            "precision": ("auto", "bfloat16", "float32"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
-        if self.optimizer not in list_optimizers():
-            raise SettingsError(
-                f"unknown optimizer {self.optimizer!r}: timm has {', '.join(map(str, list_optimizers()))}"
-            )
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise SettingsError(f"learning_rate must be above 0, not {self.learning_rate}")
-        if not 0 <= self.label_smoothing < 1:
-            raise SettingsError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
-        if self.patience is not None and (self.patience < 1 or self.select == "last"):
-            raise SettingsError("patience needs at least 1 epoch and a selection rule (select) other than 'last'")
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """From what `to_dict` gave."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -416,7 +329,10 @@ def _open_store(
 
 
 def _require_buildable(settings: TrainingSettings, dataset: LabeledDataset) -> None:
-    """Refuse a model without a linear head before a folder is made for its run."""
+    """Refuse an unknown optimizer, or a model without a linear head, before a folder is made for the run."""
+    if settings.optimizer not in list_optimizers():
+        known = ", ".join(map(str, list_optimizers()))
+        raise SettingsError(f"unknown optimizer {settings.optimizer!r}: timm has {known}")
     with torch.device("meta"):
         try:
             model = build_model(settings.model, n_classes=len(dataset.class_names), image_size=dataset.input_shape[1])
