@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gwaudit.errors import ModelError, RecordingError
+from gwaudit.head import HeadForward, whole_batch
 from gwaudit.models import build_model
 from gwaudit.recorder import AlignmentRecorder, EpochSummary
 from gwaudit.store import TrajectoryStore
@@ -112,6 +113,21 @@ def test_a_model_that_was_compiled_and_ran_before_is_refused_with_the_remedy_or_
     assert store.epochs == ()
     torch.compiler.reset()
     assert record(model, store).missing == 0
+
+
+def _part(rows: range) -> HeadForward:
+    values = torch.tensor([[float(row)] for row in rows])
+    return HeadForward(values, values, torch.ones(1, 1), torch.ones(()), None)
+
+
+def test_the_parts_of_a_batch_are_joined_in_the_order_in_which_data_parallel_dealt_them() -> None:
+    model = nn.DataParallel(mlp())
+    model.device_ids = [1, 0, 2]
+    parts = {torch.device("cuda", 0): _part(range(3, 6)), torch.device("cuda", 1): _part(range(3))}
+
+    assert whole_batch(parts, model).logits.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(RecordingError, match="give the recorder the DataParallel model"):
+        whole_batch(parts, model.module)
 
 
 def test_a_distributed_model_records(tmp_path: Path) -> None:
