@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from gwaudit.errors import SettingsError
@@ -12,6 +13,63 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 Augmentation = Literal["crop-flip", "randaugment", "none"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to audit: the arguments of `gwaudit.load_dataset`, and errors planted on top.
+
+    Attributes:
+        source: `digits`, a folder (Parquet files in the Hugging Face layout, CIFAR's original batches, or images with a
+            folder a class), or a Parquet file.
+        labels: a file with the given labels, row for row, in place of the source's own: CIFAR-N's .pt, .npy or .csv.
+        label_key: which labels of that file, as `worse_label`.
+        split: which split of the source.
+        image_size: side of the square that images are resized and cropped to; small ones of one size stay as they are.
+        on_error: what to do about an image that cannot be read: `stop`, or `skip` it and list it.
+        plant: share of the labels to make wrong on purpose, between classes that look alike, to see what an audit of
+            such data finds; what was there before counts as the truth.
+        plant_seed: of the choice of these.
+    """
+
+    source: str
+    labels: str | None = None
+    label_key: str | None = None
+    split: str = "train"
+    image_size: int | None = None
+    on_error: OnError = "stop"
+    plant: float = 0.0
+    plant_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(OnError):
+            raise SettingsError(f"on_error must be stop or skip, not {self.on_error!r}")
+        if not 0 <= self.plant < 1:
+            raise SettingsError(f"the share of errors to plant must be in [0, 1), not {self.plant}")
+        if self.image_size is not None and self.image_size < 1:
+            raise SettingsError(f"image_size must be at least 1, not {self.image_size}")
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that the samples' keys are paths below, where there is one."""
+        path = Path(self.source)
+        return path if path.is_dir() else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it; paths are made absolute, so that a run finds its data from anywhere."""
+        values = asdict(self)
+        for name in ("source", "labels"):
+            if values[name] is not None and Path(values[name]).exists():
+                values[name] = str(Path(values[name]).resolve())
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From what `to_dict` gave."""
+        return cls(**values)
 
 
 @dataclass(frozen=True)

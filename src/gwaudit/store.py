@@ -395,6 +395,18 @@ class TrajectoryStore:
             writer.write_block(block, dense)
         return writer.commit(repeated=repeated, metrics=metrics)
 
+    def state(self) -> dict[str, Any]:
+        """What the run is and which epochs it has, with their metrics: plain values."""
+        commits = [self.commit(epoch) for epoch in self.epochs]
+        return {
+            "run": str(self.path),
+            "samples": self.n_samples,
+            "class_names": list(self.class_names),
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "epochs": [{"epoch": c.epoch, "missing": c.missing, "repeated": c.repeated, **c.metrics} for c in commits],
+        }
+
     # Reading
 
     def read_block(self, epoch: int, block: int, signals: Sequence[str] = tuple(SIGNALS)) -> dict[str, Array]:
@@ -433,6 +445,22 @@ class TrajectoryStore:
         """What a person knows each sample by: [n]."""
         keys: list[str] = self.read_samples(["key"])["key"].to_pylist()
         return keys
+
+    def find(self, sample: str) -> int:
+        """The id of a sample, from its key or from the id as text; a key comes first.
+
+        Raises:
+            StoreError: there is no such sample, or the key is not unique.
+        """
+        keys = np.asarray(self.keys(), object)
+        found = np.flatnonzero(keys == sample)
+        if len(found) == 1:
+            return int(found[0])
+        if len(found) > 1:
+            raise StoreError(f"{len(found)} samples of {self.path} have the key {sample!r}: give the id")
+        if sample.isdecimal() and int(sample) < self.n_samples:
+            return int(sample)
+        raise StoreError(f"{self.path} has no sample {sample!r}: give a key, or an id from 0 to {self.n_samples - 1}")
 
     def trajectory(self, sample_id: int) -> pd.DataFrame:
         """One sample's signals over all epochs: a row an epoch, missing ones NaN.

@@ -8,7 +8,7 @@ so on a CPU a resumed run ends bit-equal to an unbroken one with the same number
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from gwaudit.early_stopping import EpochChoice, choose_epoch, should_stop
 from gwaudit.errors import ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
 from gwaudit.models import build_model, find_head
 from gwaudit.recorder import AlignmentRecorder, EpochSummary
-from gwaudit.settings import TrainingSettings
+from gwaudit.settings import DataSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
 
 
@@ -82,7 +82,7 @@ def train(
     settings: TrainingSettings | None = None,
     *,
     resume: bool = False,
-    source: Mapping[str, Any] | None = None,
+    data: DataSettings | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
     """Train once on a data set and record every sample's alignment every epoch.
@@ -92,7 +92,7 @@ def train(
         run: the run's folder, which must be new unless `resume`.
         settings: how to train.
         resume: go on after the last committed epoch of the run, or start it.
-        source: how the data set was loaded, kept in the run so that later steps find it again.
+        data: how the data set was loaded, kept in the run so that later steps find it again.
         progress: told about steps and epochs.
 
     Raises:
@@ -102,7 +102,7 @@ def train(
         RecordingError: the training diverged.
     """
     settings = settings or TrainingSettings()
-    with _open_store(dataset, Path(run), settings, resume, dict(source or {})) as store:
+    with _open_store(dataset, Path(run), settings, resume, data) as store:
         return _Training(dataset, store, settings, progress).run()
 
 
@@ -296,7 +296,7 @@ class _Training:
 
 
 def _open_store(
-    dataset: LabeledDataset, run: Path, settings: TrainingSettings, resume: bool, source: dict[str, Any]
+    dataset: LabeledDataset, run: Path, settings: TrainingSettings, resume: bool, data: DataSettings | None
 ) -> TrajectoryStore:
     if not (resume and (run / "run.json").exists()):
         _require_buildable(settings, dataset)
@@ -306,7 +306,7 @@ def _open_store(
             class_names=dataset.class_names,
             keys=dataset.keys,
             split=dataset.split,
-            settings={"training": settings.to_dict(), "source": source},
+            settings={"training": settings.to_dict(), "data": None if data is None else data.to_dict()},
             fingerprint=dataset.fingerprint,
         )
     store = TrajectoryStore.open(run, writable=True)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ from gwaudit.datasets.labeled import LabeledDataset, SkippedSample
 from gwaudit.datasets.parquet import parquet_files, read_parquet
 from gwaudit.datasets.sources import RawSamples
 from gwaudit.errors import DataError
-
-OnError = Literal["stop", "skip"]
+from gwaudit.settings import OnError
 
 
 def load_dataset(

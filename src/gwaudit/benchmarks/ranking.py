@@ -1,0 +1,111 @@
+"""How long ranking takes, and how much memory, on a synthetic run of any size."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwaudit.store import TrajectoryStore
+
+TARGET_SECONDS = 60.0
+TARGET_GIB = 2.0
+
+
+@dataclass(frozen=True)
+class RankingCost:
+    """What `rank` took in a process of its own.
+
+    Attributes:
+        samples, epochs: of the run; rows is their product.
+        rows: trajectory rows ranked.
+        seconds: from opening the run to the finished audit, imports left out.
+        peak_gib: the process's largest resident memory.
+        store_gib: the run on the disk.
+        within_target: at most 60 s and 2 GiB.
+    """
+
+    samples: int
+    epochs: int
+    rows: int
+    seconds: float
+    peak_gib: float
+    store_gib: float
+    within_target: bool
+
+
+def ranking(
+    *, samples: int = 1_280_000, epochs: int = 90, classes: int = 1000, folder: Path | None = None, seed: int = 0
+) -> RankingCost:
+    """Write a synthetic run, rank it in a fresh process, and measure that process.
+
+    Args:
+        samples, epochs, classes: of the run.
+        folder: where to make it (a few gigabytes by default); it is removed again.
+        seed: of its numbers.
+    """
+    parent = Path(tempfile.mkdtemp(prefix="gwaudit-ranking-", dir=folder))
+    try:
+        run = parent / "run"
+        _write_run(run, samples, epochs, classes, np.random.default_rng(seed))
+        size = sum(path.stat().st_size for path in run.rglob("*.parquet"))
+        command = [sys.executable, "-m", "gwaudit.benchmarks.ranking", str(run)]
+        measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
+    seconds, peak = measured["seconds"], measured["peak_gib"]
+    within = seconds <= TARGET_SECONDS and peak <= TARGET_GIB
+    return RankingCost(samples, epochs, samples * epochs, seconds, peak, size / 2**30, within)
+
+
+def _write_run(run: Path, samples: int, epochs: int, classes: int, random: np.random.Generator) -> None:
+    """A tenth of the labels is wrong; every number moves from epoch to epoch as in a training."""
+    given = random.integers(classes, size=samples)
+    rival = random.integers(classes, size=samples)
+    level = np.where(random.random(samples) < 0.1, -0.05, 0.1).astype(np.float32)
+    names = [f"class {i}" for i in range(classes)]
+    ids = np.arange(samples)
+    with TrajectoryStore.create(run, given_labels=given, class_names=names) as store:
+        for epoch in range(epochs):
+
+            def drawn(scale: float) -> NDArray[np.float32]:
+                return random.normal(0, scale, samples).astype(np.float32)
+
+            alignment = level + drawn(0.05)
+            other = -level + drawn(0.05)
+            stray = random.integers(classes, size=samples)
+            rivals = np.where(random.random(samples) < 0.6, rival, stray).astype(np.int32)
+            signals = {
+                "alignment": alignment,
+                "counterfactual_label": rivals,
+                "counterfactual_alignment": other,
+                "margin": 20 * (alignment - other),
+                "loss": np.logaddexp(0, 20 * (other - alignment)),
+                "given_probability": 1 / (1 + np.exp(20 * (other - alignment))),
+                "predicted_label": np.where(alignment > other, given, rivals).astype(np.int32),
+            }
+            store.append_epoch(epoch, ids, signals)
+
+
+def _measure(run: Path) -> None:
+    from gwaudit.ranking import rank
+
+    began = time.perf_counter()
+    with TrajectoryStore.open(run) as store:
+        rank(store)
+    seconds = time.perf_counter() - began
+    # Kilobytes on Linux, bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    print(json.dumps({"seconds": seconds, "peak_gib": peak}))
+
+
+if __name__ == "__main__":
+    _measure(Path(sys.argv[1]))

@@ -1,0 +1,346 @@
+"""The command line: parses, calls, prints. What the commands do is in the modules that they call."""
+
+import functools
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import gwaudit
+from gwaudit.errors import GwauditError
+from gwaudit.options import takes_settings
+from gwaudit.settings import DataSettings, TrainingSettings
+from gwaudit.terminal import (
+    TrainingDisplay,
+    out,
+    print_audit,
+    print_error,
+    print_evaluations,
+    print_facts,
+    print_run,
+    print_trajectory,
+)
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find the wrong labels in a data set from one ordinary training run.",
+    epilog="Start with `gwaudit demo`; then `gwaudit audit FOLDER --output runs/mine`.",
+)
+benchmark = typer.Typer(no_args_is_help=True, help="Measure what gwaudit costs.")
+app.add_typer(benchmark, name="benchmark")
+
+Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder, new unless --resume.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on after the run's last whole epoch, or start it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+Score = Annotated[str, typer.Option(help="alignment_gap, alignment or margin (AUM).")]
+Window = Annotated[
+    tuple[int, int] | None,
+    typer.Option(help="First and last epoch to average over, counted from 1. By default the last half."),
+]
+Cut = Annotated[float | None, typer.Option(help="Suspects score above this. By default it is found from the scores.")]
+Top = Annotated[int | None, typer.Option(help="Flag exactly so many, whatever their scores.")]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command: settings become options, the user's mistakes one line and exit code 2."""
+
+    def register(command: Callable[..., None]) -> Callable[..., None]:
+        inner = takes_settings(command)
+
+        @functools.wraps(inner)
+        def guarded(**values: Any) -> None:
+            try:
+                inner(**values)
+            except GwauditError as error:
+                print_error(str(error))
+                raise typer.Exit(BAD_INPUT) from error
+            except KeyboardInterrupt:
+                print_error("interrupted; whole epochs are kept" + _how_to_resume(values))
+                raise typer.Exit(INTERRUPTED) from None
+
+        guarded.__signature__ = inner.__signature__  # type: ignore[attr-defined]
+        guarded.__annotations__ = inner.__annotations__
+        group.command(name, epilog=epilog or None)(guarded)
+        return command
+
+    return register
+
+
+def _how_to_resume(values: dict[str, Any]) -> str:
+    if "resume" not in values:
+        return ""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    return f". Go on with: gwaudit {shlex.join([*arguments, '--resume'])}"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(gwaudit.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _ranking(score: str, window: tuple[int, int] | None, cut: float | None, top: int | None) -> Any:
+    from gwaudit.ranking import RankingSettings
+
+    return RankingSettings(
+        score=score,  # type: ignore[arg-type]  # checked there
+        window="auto" if window is None else (window[0] - 1, window[1] - 1),
+        cut="auto" if cut is None else cut,
+        top=top,
+    )
+
+
+def _report(result: Any, as_json: bool) -> None:
+    if not as_json:
+        print_audit(result)
+        return
+    facts = {
+        "run": str(result.audit.run),
+        **result.audit.summary(),
+        "evaluation": None if result.evaluation is None else result.evaluation.to_dict(),
+        "skipped": [{"key": s.key, "reason": s.reason} for s in result.dataset.skipped],
+        "files": [str(path) for path in result.files],
+    }
+    print(json.dumps(facts, indent=1))
+
+
+@_command(app, "demo")
+def demo_command(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder. By default a new one here.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the planted errors and the training.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Audit scikit-learn's digits with planted errors: under a minute, nothing to download."""
+    from gwaudit.demo import demo_data, demo_training
+    from gwaudit.pipeline import audit
+
+    if output is None:
+        numbers = (f"-{i}" if i else "" for i in range(10_000))
+        output = next(path for path in (Path(f"gwaudit-demo{number}") for number in numbers) if not path.exists())
+    with TrainingDisplay(quiet=as_json) as display:
+        result = audit(demo_data(seed), output, demo_training(seed), progress=display)
+    _report(result, as_json)
+
+
+@_command(
+    app,
+    "audit",
+    "For example: gwaudit audit photos/ -o runs/photos --epochs 50; with CIFAR-N: "
+    "gwaudit audit cifar10/ --labels CIFAR-10_human.pt --label-key worse_label -o runs/worse",
+)
+def audit_command(
+    data: DataSettings,
+    training: TrainingSettings,
+    output: Output,
+    resume: Resume = False,
+    score: Score = "alignment_gap",
+    window: Window = None,
+    cut: Cut = None,
+    top: Top = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train once, rank the suspected mislabels, score them where the truth is known, and write the results."""
+    from gwaudit.pipeline import audit
+
+    ranking = _ranking(score, window, cut, top)
+    with TrainingDisplay(quiet=as_json) as display:
+        result = audit(data, output, training, ranking, resume=resume, progress=display)
+    _report(result, as_json)
+
+
+@_command(app, "train", "For example: gwaudit train photos/ -o runs/photos; then gwaudit rank runs/photos")
+def train_command(
+    data: DataSettings, training: TrainingSettings, output: Output, resume: Resume = False, as_json: AsJson = False
+) -> None:
+    """Train once and record, without ranking."""
+    from gwaudit.pipeline import load_data
+    from gwaudit.training import train
+
+    with TrainingDisplay(quiet=as_json) as display:
+        result = train(load_data(data), output, training, resume=resume, data=data, progress=display)
+    facts = {
+        "run": str(result.run),
+        "epochs": result.epochs,
+        "chosen_epoch": result.choice.epoch + 1,
+        "reason": result.choice.reason,
+        "seconds": round(result.seconds, 1),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        print_facts("recorded", ((name.replace("_", " "), str(value)) for name, value in facts.items()))
+
+
+@_command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
+def rank_command(
+    run: Run,
+    score: Score = "alignment_gap",
+    window: Window = None,
+    cut: Cut = None,
+    top: Top = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank a recorded run (again), and write its suspects and cleaned splits."""
+    from gwaudit.pipeline import data_of_run, finish, load_data
+    from gwaudit.ranking import rank
+    from gwaudit.store import TrajectoryStore
+
+    with TrajectoryStore.open(run) as store:
+        result = finish(rank(store, _ranking(score, window, cut, top)), load_data(data_of_run(store)))
+    _report(result, as_json)
+
+
+@_command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
+def evaluate_command(
+    runs: Annotated[list[Path], typer.Argument(help="Ranked runs.", show_default=False)],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="True labels, row for row: .npy, .csv or CIFAR-N's .pt. By default the data's."),
+    ] = None,
+    truth_key: Annotated[str | None, typer.Option(help="Which labels of that file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score ranked runs against the true labels, a row each."""
+    from gwaudit.evaluation import evaluate
+    from gwaudit.pipeline import true_labels, write_evaluation
+    from gwaudit.ranking import Audit
+
+    evaluations = {}
+    for run in runs:
+        evaluations[str(run)] = evaluate(Audit.load(run), true_labels(run, truth, truth_key))
+        write_evaluation(evaluations[str(run)], run)
+    if as_json:
+        print(json.dumps({run: evaluation.to_dict() for run, evaluation in evaluations.items()}, indent=1))
+    else:
+        print_evaluations(evaluations)
+
+
+@_command(app, "export", "For example: gwaudit export runs/photos --to photos-clean --format imagefolder --action drop")
+def export_command(
+    run: Run,
+    to: Annotated[Path, typer.Option(help="A new folder for the split, or the CSV's path.")],
+    format: Annotated[str, typer.Option(help="csv (suspects), ids, parquet (Hugging Face) or imagefolder.")] = "csv",
+    action: Annotated[str, typer.Option(help="drop the suspects, or relabel them to their suggestion.")] = "drop",
+    top: Annotated[int | None, typer.Option(help="With csv: so many from the top, suspects or not.")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="With imagefolder: copy files rather than link them.")] = False,
+) -> None:
+    """Write the suspects as CSV, or the data set without or with corrected suspects."""
+    from gwaudit.export import write_suspects
+    from gwaudit.pipeline import export_split
+    from gwaudit.ranking import Audit
+
+    audit = Audit.load(run)
+    if format == "csv":
+        path = write_suspects(audit, to, top=top)
+    else:
+        path = export_split(audit, to, action=action, format=format, copy=copy)
+    out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@_command(app, "show", "For example: gwaudit show runs/photos --sample cat/0012.jpg")
+def show_command(
+    run: Run,
+    sample: Annotated[str | None, typer.Option(help="A sample's id or key: show its trajectory.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its checksum.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the state of a run, or the trajectory of one of its samples."""
+    from gwaudit.store import TrajectoryStore
+
+    with TrajectoryStore.open(run) as store:
+        if verify:
+            store.verify()
+        if sample is None:
+            if as_json:
+                commits = [store.commit(epoch) for epoch in store.epochs]
+                epochs = [
+                    {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
+                ]
+                print(
+                    _json({"run": str(run), "samples": store.n_samples, "settings": store.settings, "epochs": epochs})
+                )
+            else:
+                print_run(store)
+            return
+        sample_id = store.find(sample)
+        if as_json:
+            rows = store.trajectory(sample_id).reset_index().to_dict("records")
+            print(_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
+        else:
+            print_trajectory(store, sample_id, store.keys()[sample_id], int(store.given_labels()[sample_id]))
+
+
+def _json(facts: Any) -> str:
+    """JSON proper: NaN becomes null."""
+    return json.dumps(_without_nan(facts), indent=1)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+@_command(benchmark, "overhead")
+def overhead_command(
+    pairs: Annotated[int, typer.Option(help="Pairs of steps, with and without recording.")] = 40,
+    as_json: AsJson = False,
+) -> None:
+    """What recording costs a training step: the CIFAR network, and a head of ViT-S size."""
+    from gwaudit.benchmarks.overhead import overhead
+
+    _print_benchmark("recording", overhead(pairs=pairs), as_json)
+
+
+@_command(benchmark, "ranking")
+def ranking_command(
+    samples: Annotated[int, typer.Option(help="Samples of the synthetic run.")] = 1_280_000,
+    epochs: Annotated[int, typer.Option(help="Its epochs.")] = 90,
+    classes: Annotated[int, typer.Option(help="Its classes.")] = 1000,
+    folder: Annotated[Path | None, typer.Option(help="Where to make it; by default where temporary files go.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How long ranking takes, and how much memory: 115 million rows by default."""
+    from gwaudit.benchmarks.ranking import ranking
+
+    result = ranking(samples=samples, epochs=epochs, classes=classes, folder=folder)
+    _print_benchmark("ranking", result, as_json)
+
+
+def _print_benchmark(title: str, result: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    facts = asdict(result)
+    if as_json:
+        print(_json(facts))
+    else:
+        shown = ((n.replace("_", " "), f"{v:,.4g}" if isinstance(v, float) else str(v)) for n, v in facts.items())
+        print_facts(title, shown)

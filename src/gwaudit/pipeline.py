@@ -1,0 +1,166 @@
+"""The verb `audit` as a function: load, train once, rank, evaluate where the truth is known, write the results."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwaudit.datasets import LabeledDataset, centroid_similarity, load_dataset, plant_label_errors
+from gwaudit.datasets.images import ImagesInMemory
+from gwaudit.datasets.label_files import read_label_file
+from gwaudit.durable import write_atomically
+from gwaudit.errors import DataError, SettingsError, StoreError
+from gwaudit.evaluation import Evaluation, evaluate
+from gwaudit.export import Action, SplitFormat, write_clean_split, write_suspects
+from gwaudit.ranking import Audit, RankingSettings, rank
+from gwaudit.settings import DataSettings, TrainingSettings
+from gwaudit.store import TrajectoryStore
+from gwaudit.training import Progress, train
+
+
+def load_data(data: DataSettings) -> LabeledDataset:
+    """Load a data set, with its planted errors in place.
+
+    Raises:
+        DataError: what is wrong with it.
+    """
+    dataset = load_dataset(
+        data.source,
+        labels=data.labels,
+        label_key=data.label_key,
+        split=data.split,
+        image_size=data.image_size,
+        on_error=data.on_error,
+    )
+    if data.plant == 0:
+        return dataset
+    if not isinstance(dataset.images, ImagesInMemory):
+        raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
+    n_classes = len(dataset.class_names)
+    similarity = centroid_similarity(dataset.images.pixels.numpy(), dataset.labels, n_classes)
+    wrong = plant_label_errors(
+        dataset.labels, n_classes, rate=data.plant, kind="confusable", seed=data.plant_seed, similarity=similarity
+    )
+    return dataset.with_labels(wrong, true_labels=dataset.labels)
+
+
+def data_of_run(store: TrajectoryStore) -> DataSettings:
+    """Where the data of a run come from.
+
+    Raises:
+        SettingsError: the run does not say, as when the recording was done in one's own loop.
+    """
+    values = store.settings.get("data")
+    if not values:
+        raise SettingsError(f"{store.path} does not say where its data are: gwaudit's own training did not make it")
+    return DataSettings.from_dict(values)
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """A finished audit: the ranking, its score where the truth is known, what was skipped, and the files."""
+
+    audit: Audit
+    evaluation: Evaluation | None
+    dataset: LabeledDataset
+    files: tuple[Path, ...]
+
+
+def audit(
+    data: DataSettings,
+    run: Path,
+    training: TrainingSettings,
+    ranking: RankingSettings | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Audit a data set from one training run, all of it.
+
+    Args:
+        data: what to audit.
+        run: the folder of the run; it also gets `suspects.csv`, `audit.parquet`, `audit.json`, the cleaned
+            splits as ids under `cleaned/` and, where the truth is known, `evaluation.json`.
+        training: how to train.
+        ranking: how to rank.
+        resume: go on with a run that was interrupted.
+        progress: told how the training goes.
+
+    Raises:
+        GwauditError: of the step that failed.
+    """
+    dataset = load_data(data)
+    train(dataset, run, training, resume=resume, data=data, progress=progress)
+    with TrajectoryStore.open(run) as store:
+        ranked = rank(store, ranking)
+    return finish(ranked, dataset)
+
+
+def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
+    """Write what an audit yields into its run's folder, in place of what an earlier ranking wrote there."""
+    run = ranked.run
+    ranked.save(run)
+    files = [write_suspects(ranked, run / "suspects.csv"), run / "audit.parquet", run / "audit.json"]
+    actions: tuple[Action, ...] = get_args(Action)
+    files += [write_clean_split(ranked, run / "cleaned" / action, action=action, replace=True) for action in actions]
+    evaluation = None
+    if dataset.true_labels is not None:
+        evaluation = evaluate(ranked, dataset.true_labels)
+        files.append(write_evaluation(evaluation, run))
+    return AuditResult(ranked, evaluation, dataset, tuple(files))
+
+
+def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
+    """Write `evaluation.json` into the run's folder.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = run / "evaluation.json"
+    text = json.dumps(evaluation.to_dict(), indent=1)
+    try:
+        write_atomically(path, lambda temporary: temporary.write_text(text))
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; make room there") from error
+    return path
+
+
+def true_labels(run: Path, truth: Path | None, key: str | None) -> NDArray[np.int64]:
+    """The true labels of a run's samples: of a file, or those that its data set brings along.
+
+    Raises:
+        DataError: there are none.
+    """
+    if truth is not None:
+        return read_label_file(truth, key)[0]
+    with TrajectoryStore.open(run) as store:
+        labels = load_data(data_of_run(store)).true_labels
+    if labels is None:
+        raise DataError(f"the data of {run} have no true labels: give them with --truth")
+    return labels
+
+
+def export_split(ranked: Audit, folder: Path, *, action: str, format: str, copy: bool) -> Path:
+    """Write the cleaned split of a ranked run, with its data loaded again where the format needs them.
+
+    Raises:
+        SettingsError: an unknown action or format.
+        DataError: the data are no longer those of the audit.
+    """
+    if action not in get_args(Action) or format not in get_args(SplitFormat):
+        known = f"{' or '.join(get_args(Action))}, as {', '.join(get_args(SplitFormat))}"
+        raise SettingsError(f"a cleaned split is {known}; not {action!r} as {format!r}")
+    with TrajectoryStore.open(ranked.run) as store:
+        data = data_of_run(store) if format != "ids" else None
+    return write_clean_split(
+        ranked,
+        folder,
+        action=cast(Action, action),
+        format=cast(SplitFormat, format),
+        dataset=None if data is None else load_data(data),
+        source_root=None if data is None else data.root,
+        copy=copy,
+    )

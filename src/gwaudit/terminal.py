@@ -1,0 +1,221 @@
+"""What a terminal shows: the progress of a training, the summary of an audit, one sample's trajectory.
+
+Progress goes to standard error, results to standard output.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:  # for their types alone: showing a run needs no torch
+    from gwaudit.evaluation import Evaluation
+    from gwaudit.pipeline import AuditResult
+    from gwaudit.store import TrajectoryStore
+    from gwaudit.training import EpochReport, StepReport
+
+out = Console()
+err = Console(stderr=True)
+
+
+def print_error(message: str) -> None:
+    """One line on standard error."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+class TrainingDisplay:
+    """A line an epoch, and a bar with the time left while it runs. A context manager, and a `training.Progress`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+            disable=quiet or not err.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=None, facts="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_step(self, report: "StepReport") -> None:
+        """Move the bar."""
+        self._progress.update(
+            self._task,
+            description=f"epoch {report.epoch + 1}/{report.epochs}",
+            total=report.epochs * report.steps,
+            completed=report.epoch * report.steps + report.step + 1,
+            facts=f"loss {report.loss:.3f}  {report.samples_per_second:,.0f} samples/s",
+        )
+
+    def on_epoch(self, report: "EpochReport") -> None:
+        """Print the epoch's line."""
+        if self._quiet:
+            return
+        summary, moments = report.summary, report.summary.moments
+        left = (report.epochs - summary.epoch - 1) * report.seconds
+        extras = f"  missing {summary.missing}" if summary.missing else ""
+        extras += f"  repeated {summary.repeated}" if summary.repeated else ""
+        gwa = "two-humped" if moments.two_humped else f"{moments.gwa:+.4f}"
+        self._progress.console.print(
+            f"epoch {summary.epoch + 1:>3}/{report.epochs}  loss {summary.mean_loss:.4f}  "
+            f"GWA {gwa}  E {moments.directional_alignment:+.4f}  K {moments.dispersion:+.3f}  "
+            f"{report.seconds:.1f} s  {report.samples_per_second:,.0f} samples/s  {_duration(left)} left{extras}",
+            highlight=False,
+        )
+
+
+def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
+    """The summary of an audit: how many suspects, how good they are where that is known, the worst, the files."""
+    audit = result.audit
+    counts = audit.frame["category"].value_counts()
+    n, suspects = len(audit.frame), len(audit.suspects)
+    out.print(
+        f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}).  "
+        + "  ".join(f"{name} {count:,}" for name, count in counts.items() if name != "suspect"),
+        highlight=False,
+    )
+    if result.dataset.skipped:
+        out.print(f"{len(result.dataset.skipped)} samples could not be read and were left out:", highlight=False)
+        for sample in result.dataset.skipped[:10]:
+            out.print(f"  {escape(sample.key)}: {escape(sample.reason)}", highlight=False)
+    if result.evaluation is not None:
+        print_evaluations({str(audit.run): result.evaluation})
+    out.print(_suspects_table(audit.frame.head(worst), f"The {min(worst, n)} most suspicious"))
+    out.print("Files:", highlight=False)
+    for path in result.files:
+        out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
+    """Audits against their ground truth, a row each."""
+    table = Table(title="Against the true labels")
+    names = (
+        "wrong", "suspects", "precision", "recall", "F1", "best F1", "P@wrong", "AP", "AUROC", "suggestion right",
+    )  # fmt: skip
+    table.add_column("run", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right")
+    for run, e in evaluations.items():
+        shares = (
+            e.precision, e.recall, e.f1, e.best_f1, e.precision_at_true_count, e.average_precision, e.auroc,
+            e.suggested_accuracy,
+        )  # fmt: skip
+        cells = ["-" if math.isnan(share) else f"{share:.3f}" for share in shares]
+        table.add_row(escape(Path(run).name), f"{e.n_wrong:,}", f"{e.n_suspects:,}", *cells)
+    out.print(table)
+
+
+def print_run(store: "TrajectoryStore") -> None:
+    """The state of a run: what it is of, and its epochs."""
+    settings = store.settings.get("training", {})
+    planned = settings.get("epochs")
+    out.print(
+        f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples:,} samples, {len(store.class_names)} classes, "
+        f"{store.next_epoch} of {planned or '?'} epochs, model {settings.get('model', 'own')}, "
+        f"data {store.fingerprint}",
+        highlight=False,
+    )
+    table = Table("epoch", "loss", "accuracy on given", "GWA", "E", "K", "missing", "repeated")
+    for epoch in store.epochs:
+        commit = store.commit(epoch)
+        metrics = commit.metrics
+        table.add_row(
+            str(epoch + 1),
+            *(
+                _number(metrics.get(name))
+                for name in ("mean_loss", "accuracy_on_given", "gwa", "directional_alignment", "dispersion")
+            ),
+            str(commit.missing),
+            str(commit.repeated),
+        )
+    out.print(table)
+
+
+def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: int) -> None:
+    """One sample's alignment over the epochs, as a plot and as numbers."""
+    import plotext
+
+    trajectory = store.trajectory(sample_id)
+    epochs = [epoch + 1 for epoch in trajectory.index]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(min(100, out.width), 18)
+    plotext.title(f"sample {sample_id} ({key}), given {store.class_names[given]}")
+    plotext.xlabel("epoch")
+    for name, marker in (("alignment", "o"), ("counterfactual_alignment", "x")):
+        values = trajectory[name]
+        shown = [(e, float(v)) for e, v in zip(epochs, values, strict=True) if not math.isnan(v)]
+        plotext.plot([e for e, _ in shown], [v for _, v in shown], label=name.replace("_", " "), marker=marker)
+    plotext.hline(0)
+    print(plotext.build())
+    table = Table("epoch", "alignment", "rival", "rival's alignment", "margin", "loss", "predicted")
+    for epoch, row in zip(epochs, trajectory.to_dict("records"), strict=True):
+        table.add_row(
+            str(epoch),
+            _number(row["alignment"]),
+            _class(store, row["counterfactual_label"]),
+            _number(row["counterfactual_alignment"]),
+            _number(row["margin"]),
+            _number(row["loss"]),
+            _class(store, row["predicted_label"]),
+        )
+    out.print(table)
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """A table of names and values."""
+    table = Table("", title, show_header=True)
+    for name, value in facts:
+        table.add_row(escape(name), escape(value))
+    out.print(table)
+
+
+def _suspects_table(frame: pd.DataFrame, title: str) -> Table:
+    table = Table(title=title)
+    for name in ("rank", "sample", "given", "suggested", "score", "mean γ", "γ < 0", "category"):
+        table.add_column(name, justify="right" if name in ("rank", "score", "mean γ", "γ < 0") else "left")
+    for row in frame.to_dict("records"):
+        table.add_row(
+            str(row["rank"]),
+            escape(str(row["key"])),
+            escape(str(row["given_name"])),
+            escape(str(row["suggested_name"])),
+            f"{row['score']:+.4f}",
+            f"{row['mean_alignment']:+.4f}",
+            f"{row['share_negative']:.0%}",
+            str(row["category"]),
+        )
+    return table
+
+
+def _class(store: "TrajectoryStore", label: Any) -> str:
+    return "-" if pd.isna(label) or label < 0 else escape(store.class_names[int(label)])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
