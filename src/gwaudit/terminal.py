@@ -77,10 +77,11 @@ class TrainingDisplay:
         extras += f"  repeated {summary.repeated}" if summary.repeated else ""
         gwa = "two-humped" if moments.two_humped else f"{moments.gwa:+.4f}"
         self._progress.console.print(
-            f"epoch {summary.epoch + 1:>3}/{report.epochs}  loss {summary.mean_loss:.4f}  "
-            f"GWA {gwa}  E {moments.directional_alignment:+.4f}  K {moments.dispersion:+.3f}  "
-            f"{report.seconds:.1f} s  {report.samples_per_second:,.0f} samples/s  {_duration(left)} left{extras}",
+            f"epoch {summary.epoch + 1:>3}/{report.epochs}  loss {summary.mean_loss:.3f}  "
+            f"GWA {gwa}  E {moments.directional_alignment:+.3f}  K {moments.dispersion:+.2f}  "
+            f"{report.seconds:.1f} s  {report.samples_per_second:,.0f}/s  {_duration(left)} left{extras}",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -99,7 +100,8 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         for sample in result.dataset.skipped[:10]:
             out.print(f"  {escape(sample.key)}: {escape(sample.reason)}", highlight=False)
     if result.evaluation is not None:
-        print_evaluations({str(audit.run): result.evaluation})
+        _print_evaluation(result.evaluation)
+    out.print()
     out.print(_suspects_table(audit.frame.head(worst), f"The {min(worst, n)} most suspicious"))
     out.print("Files:", highlight=False)
     for path in result.files:
@@ -109,20 +111,31 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
 def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
     """Audits against their ground truth, a row each."""
     table = Table(title="Against the true labels")
-    names = (
-        "wrong", "suspects", "precision", "recall", "F1", "best F1", "P@wrong", "AP", "AUROC", "suggestion right",
-    )  # fmt: skip
     table.add_column("run", overflow="fold")
-    for name in names:
-        table.add_column(name, justify="right")
+    for name in ("wrong", "suspects", "precision", "recall", "F1", "best F1", "AP", "AUROC"):
+        table.add_column(name, justify="right", no_wrap=True)
     for run, e in evaluations.items():
-        shares = (
-            e.precision, e.recall, e.f1, e.best_f1, e.precision_at_true_count, e.average_precision, e.auroc,
-            e.suggested_accuracy,
-        )  # fmt: skip
-        cells = ["-" if math.isnan(share) else f"{share:.3f}" for share in shares]
-        table.add_row(escape(Path(run).name), f"{e.n_wrong:,}", f"{e.n_suspects:,}", *cells)
+        shares = (e.precision, e.recall, e.f1, e.best_f1, e.average_precision, e.auroc)
+        table.add_row(escape(Path(run).name), f"{e.n_wrong:,}", f"{e.n_suspects:,}", *map(_share, shares))
     out.print(table)
+
+
+def _print_evaluation(e: "Evaluation") -> None:
+    lines = (
+        f"Against the true labels, {e.n_wrong:,} of which are wrong:",
+        f"  precision {_share(e.precision)}   recall {_share(e.recall)}   F1 {_share(e.f1)} "
+        f"(best possible cut {_share(e.best_f1)}, at {e.best_f1_suspects:,} suspects)",
+        f"  average precision {_share(e.average_precision)}   AUROC {_share(e.auroc)}   "
+        f"precision at {e.n_wrong:,} suspects {_share(e.precision_at_true_count)}",
+        f"  suggested label right for {_share(e.suggested_accuracy)} of the wrong, "
+        f"{_share(e.suggested_accuracy_flagged)} of those flagged",
+    )
+    for line in lines:
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def print_run(store: "TrajectoryStore") -> None:
@@ -192,8 +205,10 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
 
 def _suspects_table(frame: pd.DataFrame, title: str) -> Table:
     table = Table(title=title)
-    for name in ("rank", "sample", "given", "suggested", "score", "mean γ", "γ < 0", "category"):
-        table.add_column(name, justify="right" if name in ("rank", "score", "mean γ", "γ < 0") else "left")
+    for name in ("rank", "sample", "given", "suggested", "score", "mean γ", "γ < 0"):
+        table.add_column(
+            name, justify="right" if name in ("rank", "score", "mean γ", "γ < 0") else "left", overflow="fold"
+        )
     for row in frame.to_dict("records"):
         table.add_row(
             str(row["rank"]),
@@ -203,7 +218,6 @@ def _suspects_table(frame: pd.DataFrame, title: str) -> Table:
             f"{row['score']:+.4f}",
             f"{row['mean_alignment']:+.4f}",
             f"{row['share_negative']:.0%}",
-            str(row["category"]),
         )
     return table
 
