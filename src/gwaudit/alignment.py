@@ -16,12 +16,15 @@ A sample with a zero latent has no gradient; its alignment is 0.
 Shapes: B samples, D latent features, C classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
+
+from gwaudit.errors import ModelError, RecordingError, SettingsError
 
 BETA = 1.2
 """The constant that GWA adds to the dispersion (the paper's β)."""
@@ -68,18 +71,26 @@ def head_alignment(
         labels: [B] given labels, integers in [0, C).
         weight: [C, D] the head's weight, of the same forward pass.
         bias: [C] the head's bias, if it has one.
-        weight_norm: ‖W‖_F where the caller has it already.
+        weight_norm: [] `frobenius_norm` of the weight, where the caller has it already.
 
     Returns:
-        [B] float32 in [-1, 1]; 0 where the latent is zero.
+        [B] in [-1, 1], float32 (float64 for float64 logits); 0 where the latent is zero.
+
+    Raises:
+        RecordingError: Shapes that do not fit each other.
 
     Source: arXiv 2510.25480, in the stable form of this module's docstring.
+
+    Example:
+        >>> latent, weight = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.6, 0.8], [-0.6, -0.8]])
+        >>> head_alignment(latent, latent @ weight.T, torch.tensor([0]), weight)  # as aligned as can be
+        tensor([1.])
     """
-    logits, unbiased, scale = _head_terms(latent, logits, weight, bias, weight_norm)
-    given = labels.long()[:, None]
-    rival = logits.scatter(1, given, -torch.inf).softmax(1)
-    difference = unbiased.gather(1, given)[:, 0] - (rival * unbiased).sum(1)
-    return _over(difference, scale * (1 + rival.square().sum(1)).sqrt())
+    head = _read_head(latent, logits, weight, bias, weight_norm)
+    given = _column(labels, head.logits)
+    rival = head.logits.scatter(1, given, -torch.inf).softmax(1)
+    difference = head.unbiased.gather(1, given) - (rival * head.unbiased).sum(1, keepdim=True)
+    return _cosine(difference, head.scale * (1 + rival.square().sum(1, keepdim=True)).sqrt())[:, 0]
 
 
 def counterfactual_alignment(
@@ -95,9 +106,10 @@ def counterfactual_alignment(
     Args: as for `head_alignment`, without the labels.
 
     Returns:
-        [B, C] float32 in [-1, 1]; column y of row i is `head_alignment` of sample i with label y.
+        [B, C] in [-1, 1]; column y of row i is `head_alignment` of sample i with label y.
     """
-    return _counterfactual(*_head_terms(latent, logits, weight, bias, weight_norm))
+    head = _read_head(latent, logits, weight, bias, weight_norm)
+    return _cosine(_latent_free_counterfactual(head, _split(head.logits)), head.scale)
 
 
 def sample_signals(
@@ -111,22 +123,29 @@ def sample_signals(
 ) -> SampleSignals:
     """All that is recorded of a batch, in one pass and without waiting for the device.
 
+    This runs in every training step: 15 passes over [B, C], the rest is [B]. On one core of a server, 0.2 ms for
+    B = 512, C = 10, D = 128 and about 1 ms for B = 256, C = 1000, D = 384.
+
     Args: as for `head_alignment`.
     """
-    logits, unbiased, scale = _head_terms(latent, logits, weight, bias, weight_norm)
-    given = labels.long()[:, None]
-    alignment = _counterfactual(logits, unbiased, scale)
-    counterfactual, counterfactual_label = alignment.scatter(1, given, -torch.inf).max(1)
-    given_logit = logits.gather(1, given)[:, 0]
-    loss = logits.logsumexp(1) - given_logit
+    head = _read_head(latent, logits, weight, bias, weight_norm)
+    given = _column(labels, head.logits)
+    split = _split(head.logits)
+    counterfactual = _latent_free_counterfactual(head, split)
+    given_alignment = counterfactual.gather(1, given)
+    # ‖z‖ ‖W‖ is the same for all classes of a sample: it does not change which one is the highest.
+    best, best_label = counterfactual.scatter_(1, given, -torch.inf).max(1, keepdim=True)
+    given_logit = head.logits.gather(1, given)
+    shortfall = given_logit - split.top_logit
+    loss = nn.functional.softplus(-split.gap) - shortfall
     return SampleSignals(
-        alignment=alignment.gather(1, given)[:, 0].float(),
-        counterfactual_label=counterfactual_label.int(),
-        counterfactual_alignment=counterfactual.float(),
-        margin=(given_logit - logits.scatter(1, given, -torch.inf).amax(1)).float(),
-        loss=loss.float(),
-        given_probability=(-loss).exp().float(),
-        predicted_label=logits.argmax(1).int(),
+        alignment=_cosine(given_alignment, head.scale)[:, 0].float(),
+        counterfactual_label=best_label[:, 0].int(),
+        counterfactual_alignment=_cosine(best, head.scale)[:, 0].float(),
+        margin=torch.where(given == split.top, split.top_logit - split.runner_up, shortfall)[:, 0].float(),
+        loss=loss[:, 0].float(),
+        given_probability=(-loss).exp()[:, 0].float(),
+        predicted_label=split.top[:, 0].int(),
     )
 
 
@@ -135,23 +154,26 @@ def soft_target_alignment(
 ) -> Tensor:
     """Alignment with a target distribution in place of a label (label smoothing, mixup, distillation).
 
+    `t - p` vanishes as training succeeds, so it is taken in float64; there 1 - p of the likeliest class is the sum of
+    the others. A one-hot row, whose `t - p` can underflow all the same, is `head_alignment`'s.
+
     Args:
         latent, logits, weight, bias: as for `head_alignment`.
-        targets: [B, C] rows that sum to 1. One-hot rows give exactly `head_alignment`.
+        targets: [B, C] rows that sum to 1.
 
     Returns:
-        [B] float32: ((t - p)·u) / (‖z‖ ‖t - p‖ ‖W‖), in [-1, 1]; 0 where t equals p.
+        [B] ((t - p)·u) / (‖z‖ ‖t - p‖ ‖W‖), in [-1, 1]; 0 where the latent is zero or t equals p.
     """
-    hard = head_alignment(latent, logits, targets.argmax(1), weight, bias)
-    logits, unbiased, scale = _head_terms(latent, logits, weight, bias, None)
-    probability = logits.softmax(1)
-    # 1 - p of the likeliest class as the sum of the others: exact where p rounds to 1.
+    head = _read_head(latent, logits, weight, bias, None)
+    wide = _wide(_like_logits(targets, head.logits))
+    probability = _wide(head.logits).softmax(1)
     top = probability.argmax(1, keepdim=True)
-    targets = targets.to(logits.dtype)
-    top_difference = (targets.gather(1, top) - 1) + probability.scatter(1, top, 0).sum(1, keepdim=True)
-    difference = (targets - probability).scatter(1, top, top_difference)
-    soft = _over((difference * unbiased).sum(1), scale * difference.norm(dim=1))
-    return torch.where(targets.amax(1) == 1, hard, soft)
+    others = probability.scatter(1, top, 0).sum(1, keepdim=True)
+    difference = (wide - probability).scatter(1, top, (wide.gather(1, top) - 1) + others)
+    soft = _cosine_with_head(difference, head)
+    hard = head_alignment(latent, logits, targets.argmax(1), weight, bias)
+    one_hot = (targets.amax(1) == 1) & ((targets != 0).sum(1) == 1)
+    return torch.where(one_hot, hard, soft)
 
 
 def multilabel_alignment(
@@ -164,11 +186,16 @@ def multilabel_alignment(
         targets: [B, C] in [0, 1].
 
     Returns:
-        [B] float32: ((t - σ)·u) / (‖z‖ ‖t - σ‖ ‖W‖), in [-1, 1].
+        [B] ((t - σ)·u) / (‖z‖ ‖t - σ‖ ‖W‖), in [-1, 1]; 0 where the latent is zero.
     """
-    logits, unbiased, scale = _head_terms(latent, logits, weight, bias, None)
-    difference = _scaled_sigmoid_difference(logits, targets.to(logits.dtype))
-    return _over((difference * unbiased).sum(1), scale * difference.norm(dim=1))
+    head = _read_head(latent, logits, weight, bias, None, fewest_classes=1)
+    wide, wide_logits = _wide(_like_logits(targets, head.logits)), _wide(head.logits)
+    # t - σ(l) = t σ(-l) - (1 - t) σ(l), by logarithms and each row scaled by its largest term: the cosine does not see
+    # the scale, and a model that is sure of every class does not underflow.
+    wanting = wide.log() + nn.functional.logsigmoid(-wide_logits)
+    excess = (1 - wide).log() + nn.functional.logsigmoid(wide_logits)
+    largest = torch.maximum(wanting, excess).amax(1, keepdim=True)
+    return _cosine_with_head((wanting - largest).exp() - (excess - largest).exp(), head)
 
 
 def multilabel_class_alignment(
@@ -179,56 +206,75 @@ def multilabel_class_alignment(
     Args: as for `multilabel_alignment`.
 
     Returns:
-        [B, C] float32: sign(t_c - σ_c) cos(z, W_c), in [-1, 1].
+        [B, C] sign(t_c - σ_c) cos(z, W_c), in [-1, 1]; 0 where the latent or the class's row is zero.
     """
-    logits, unbiased, _ = _head_terms(latent, logits, weight, bias, None)
-    targets = targets.to(logits.dtype)
-    # σ rounds to 0 and 1 long before the sign of t - σ is in doubt.
-    sign = torch.where(targets >= 1, 1.0, torch.where(targets <= 0, -1.0, torch.sign(targets - logits.sigmoid())))
-    norms = latent.to(logits.dtype).norm(dim=1, keepdim=True) * weight.to(logits.dtype).norm(dim=1)
-    return _over(sign * unbiased, norms)
+    head = _read_head(latent, logits, weight, bias, None, fewest_classes=1)
+    # σ rounds to 0 and 1 long before the sign of t - σ(l) is in doubt; logit(t) - l has the same sign.
+    sign = torch.sign(torch.logit(_wide(_like_logits(targets, head.logits))) - _wide(head.logits))
+    norms = _row_norms(latent) * _row_norms(weight).T
+    return _cosine(sign.to(head.logits) * head.unbiased, norms.to(head.logits.dtype))
 
 
 def network_alignment(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    *,
-    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
+    model: nn.Module, inputs: Tensor, labels: Tensor, *, parameters: Iterable[str] | None = None
 ) -> Tensor:
-    """The same cosine over all trainable parameters of a network, by per-sample gradients.
+    """The same cosine over all parameters of a network, by per-sample gradients of the cross entropy.
 
-    For small models, and to check the head's form. The model is evaluated as in `eval()` (batch statistics are not
-    a property of one sample); its modes are left as they were.
+    For small models (it holds B gradients at once), and to check the head's form. The model is evaluated as in
+    `eval()`, as batch statistics are not a property of one sample; its modes and buffers are left as they were.
 
     Args:
-        model: returns logits [B, C].
+        model: returns logits [B, C], C >= 2.
         inputs: [B, ...].
-        labels: [B] given labels.
-        loss: of logits [1, C] and labels [1].
+        labels: [B] given labels, integers in [0, C).
+        parameters: names, as in `model.named_parameters()`, of those that the cosine is over; all trainable ones
+            unless told. With the head's weight alone this is `head_alignment`.
 
     Returns:
-        [B] float32 in [-1, 1]: cos(-∇_θ loss, θ).
+        [B] in [-1, 1]: cos(-∇_θ loss, θ), float32 (float64 for float64 parameters); 0 where there is no gradient.
+
+    Raises:
+        ModelError: No parameters, or names that the model does not have.
     """
-    parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    fixed = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
+    everything = dict(model.named_parameters())
+    names = [name for name, p in everything.items() if p.requires_grad] if parameters is None else list(parameters)
+    _check_parameters(names, everything)
+    chosen = {name: _at_least_float32(everything[name]) for name in names}
+    fixed = {name: p.detach() for name, p in everything.items() if name not in chosen}
     fixed |= {name: b.detach() for name, b in model.named_buffers()}
+    fixed = {name: _at_least_float32(t) if t.is_floating_point() else t for name, t in fixed.items()}
 
-    def sample_loss(trainable: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        logits = torch.func.functional_call(model, (trainable, fixed), (x[None],))
-        return loss(logits, y[None])
+    def surplus(chosen: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        # logsumexp of the other logits, less the given one. Its gradient is the cross entropy's without the factor
+        # 1 - p_y, which the cosine does not see and which rounds to 0 where the model is sure.
+        logits: Tensor = torch.func.functional_call(model, (chosen, fixed), (x[None],))
+        others = logits.scatter(1, y[None, None], -torch.inf)
+        return others.logsumexp(1)[0] - logits.gather(1, y[None, None])[0, 0]
 
+    inputs = _at_least_float32(inputs) if inputs.is_floating_point() else inputs
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        gradients = torch.func.vmap(torch.func.grad(sample_loss), in_dims=(None, 0, 0))(parameters, inputs, labels)
+        with torch.autocast(inputs.device.type, enabled=False):
+            per_sample = torch.func.vmap(torch.func.grad(surplus), in_dims=(None, 0, 0))
+            gradients = per_sample(chosen, inputs, labels.long())
+            flat = {name: g.flatten(1) for name, g in gradients.items()}
+            dot = torch.stack([-(g @ chosen[name].flatten()) for name, g in flat.items()]).sum(0)
     finally:
         for module, training in modes.items():
             module.training = training
-    dots = sum(-(g.flatten(1).float() @ parameters[n].flatten().float()) for n, g in gradients.items())
-    squares = sum(g.flatten(1).float().square().sum(1) for g in gradients.values())
-    norm = sum(p.float().square().sum() for p in parameters.values())
-    return _over(torch.as_tensor(dots), torch.as_tensor(squares).sqrt() * torch.as_tensor(norm).sqrt())
+    gradient_norm = vector_norm(torch.cat([_row_norms(g) for g in flat.values()], 1), dim=1)
+    return _cosine(dot, gradient_norm * vector_norm(torch.stack([frobenius_norm(p) for p in chosen.values()])))
+
+
+def frobenius_norm(weight: Tensor) -> Tensor:
+    """‖W‖_F: [] in float32 or better, and exact to rounding.
+
+    Row by row and then over the rows: in one go, float32 accumulation on a CPU is off by up to 1e-3 for 4 million
+    elements.
+    """
+    norm: Tensor = vector_norm(_row_norms(weight.flatten(1) if weight.ndim > 1 else weight.reshape(1, -1)))
+    return norm
 
 
 @dataclass(frozen=True)
@@ -263,7 +309,7 @@ def epoch_moments(alignment: Tensor, beta: float = BETA) -> EpochMoments:
         alignment: [N]; NaN (missing) is left out. Accumulated in float64.
         beta: the paper's β.
     """
-    values = alignment.detach().double()
+    values = alignment.detach().cpu().double()
     values = values[~values.isnan()]
     if len(values) == 0:
         return EpochMoments(0, float("nan"), float("nan"), float("nan"), False)
@@ -281,23 +327,30 @@ class MovingMoments:
     Args:
         steps_per_epoch: steps that the averages span, at least 1.
         beta: the paper's β.
+
+    Raises:
+        SettingsError: steps_per_epoch below 1.
     """
 
     def __init__(self, steps_per_epoch: int, beta: float = BETA) -> None:
-        self._factor = 1 / max(1, steps_per_epoch)
+        if steps_per_epoch < 1:
+            raise SettingsError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
+        self._factor = 1 / steps_per_epoch
         self._beta = beta
         self._steps = 0
         self._count = 0
         self._raw: Tensor | None = None
 
     def update(self, alignment: Tensor) -> None:
-        """Take in one mini-batch: [B] alignments."""
-        values = alignment.detach().double()
-        raw = torch.stack([values.mean(), values.square().mean(), (values**3).mean(), (values**4).mean()])
-        previous = torch.zeros_like(raw) if self._raw is None else self._raw
-        self._raw = torch.lerp(previous, raw, self._factor)
+        """Take in one mini-batch: [B] alignments, all finite."""
+        if len(alignment) == 0:
+            return
+        first = _wide(alignment.detach())
+        second = first * first
+        raw = torch.stack([first, second, second * first, second * second]).mean(1)
+        self._raw = torch.lerp(torch.zeros_like(raw) if self._raw is None else self._raw, raw, self._factor)
         self._steps += 1
-        self._count += len(values)
+        self._count += len(alignment)
 
     def moments(self) -> EpochMoments:
         """The moments as they stand; `count` is of all samples seen."""
@@ -321,44 +374,127 @@ def _moments(count: int, mean: float, variance: float, fourth: float, beta: floa
     )
 
 
-def _head_terms(
-    latent: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None, weight_norm: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits and logits less bias [B, C], and ‖z‖ ‖W‖ [B], in float32 or better and apart from the graph."""
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    logits = logits.detach().to(dtype)
-    unbiased = logits if bias is None else logits - bias.detach().to(dtype)
-    norm = weight.detach().to(dtype).norm() if weight_norm is None else weight_norm.to(dtype)
-    return logits, unbiased, latent.detach().to(dtype).norm(dim=1) * norm
+class _Head(NamedTuple):
+    """What every form of the alignment is made of, in float32 or better and apart from the graph."""
+
+    logits: Tensor  # [B, C]
+    unbiased: Tensor  # [B, C] the logits less the bias: u = W z
+    scale: Tensor  # [B, 1] ‖z‖ ‖W‖
 
 
-def _counterfactual(logits: Tensor, unbiased: Tensor, scale: Tensor) -> Tensor:
-    # Leaving class c out of the softmax: q·u = (p·u - p_c u_c) / (1 - p_c), and so on. Well conditioned for every
-    # class but the likeliest, as 1 - p_c >= 1/2 there; the likeliest gets its softmax over the others.
-    probability = logits.softmax(1)
-    weighted = probability * unbiased
-    square = probability.square()
-    rest = 1 - probability
-    mean = (weighted.sum(1, keepdim=True) - weighted) / rest
-    norm = (square.sum(1, keepdim=True) - square).clamp_min(0) / rest.square()
-    top = logits.argmax(1, keepdim=True)
-    rival = logits.scatter(1, top, -torch.inf).softmax(1)
-    mean = mean.scatter(1, top, (rival * unbiased).sum(1, keepdim=True))
-    norm = norm.scatter(1, top, rival.square().sum(1, keepdim=True))
-    return _over(unbiased - mean, scale[:, None] * (1 + norm).sqrt())
+def _read_head(
+    latent: Tensor,
+    logits: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    weight_norm: Tensor | None,
+    *,
+    fewest_classes: int = 2,
+) -> _Head:
+    _check_shapes(latent, logits, weight, bias, fewest_classes)
+    logits = _at_least_float32(logits)
+    unbiased = logits if bias is None else logits - bias.detach().to(logits.dtype)
+    norm = frobenius_norm(weight) if weight_norm is None else weight_norm.detach()
+    return _Head(logits, unbiased, (_row_norms(latent) * norm).to(logits.dtype))
 
 
-def _scaled_sigmoid_difference(logits: Tensor, targets: Tensor) -> Tensor:
-    # t - σ(l) = t σ(-l) - (1 - t) σ(l), each row scaled by its largest term: the cosine does not see the scale, and a
-    # model sure of every class does not underflow.
-    positive = targets.log() + nn.functional.logsigmoid(-logits)
-    negative = (1 - targets).log() + nn.functional.logsigmoid(logits)
-    largest = torch.maximum(positive, negative).amax(1, keepdim=True)
-    return (positive - largest).exp() - (negative - largest).exp()
+class _Split(NamedTuple):
+    """The softmax of each sample, split into its likeliest class and the rest."""
+
+    top: Tensor  # [B, 1] the likeliest class
+    top_logit: Tensor  # [B, 1]
+    runner_up: Tensor  # [B, 1] the largest logit of the rest
+    rest: Tensor  # [B, C] exp(l - runner_up), 0 for the likeliest
+    rest_sum: Tensor  # [B, 1] its sum, in [1, C - 1]
+    gap: Tensor  # [B, 1] log of the likeliest's odds
 
 
-def _over(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """A cosine in float32: 0 where it is undefined, and no further than rounding allows."""
-    defined = denominator > 0
-    quotient = numerator / torch.where(defined, denominator, torch.ones_like(denominator))
-    return torch.where(defined, quotient, torch.zeros_like(quotient)).clamp(-1, 1)
+def _split(logits: Tensor) -> _Split:
+    top_logit, top = logits.max(1, keepdim=True)
+    rest = logits.scatter(1, top, -torch.inf)
+    runner_up = rest.amax(1, keepdim=True)
+    rest = rest.sub_(runner_up).exp_()
+    rest_sum = rest.sum(1, keepdim=True)
+    return _Split(top, top_logit, runner_up, rest, rest_sum, top_logit - runner_up - rest_sum.log())
+
+
+def _latent_free_counterfactual(head: _Head, split: _Split) -> Tensor:
+    """γ_c ‖z‖ ‖W‖ = (u_c - p·u) / ‖e_c - p‖ for all c: [B, C], a tensor of its own.
+
+    With ‖e_c - p‖² = 1 + ‖p‖² - 2 p_c this is the textbook form, well conditioned for every class but the likeliest,
+    as p_c <= 1/2 there. The likeliest gets the stable form, with q its softmax over the rest.
+    """
+    rival_mean = (split.rest * head.unbiased).sum(1, keepdim=True) / split.rest_sum
+    rival_square = (_row_norms(split.rest) / split.rest_sum).square()
+    top_unbiased = head.unbiased.gather(1, split.top)
+    top_share, rest_share = split.gap.sigmoid(), (-split.gap).sigmoid()
+    mean = top_share * top_unbiased + rest_share * rival_mean
+    square = top_share.square() + rest_share.square() * rival_square
+    distance = (split.rest * (-2 * rest_share / split.rest_sum)).add_(1 + square)
+    counterfactual = (head.unbiased - mean).mul_(distance.rsqrt_())
+    return counterfactual.scatter_(1, split.top, (top_unbiased - rival_mean) * (1 + rival_square).rsqrt())
+
+
+def _cosine_with_head(difference: Tensor, head: _Head) -> Tensor:
+    """Cosine of `difference zᵀ` with W: [B], for a difference [B, C] in float64 of any scale but zero."""
+    largest = difference.abs().amax(1, keepdim=True)
+    difference = difference / torch.where(largest > 0, largest, 1)
+    dot = (difference * head.unbiased).sum(1, keepdim=True)
+    return _cosine(dot, vector_norm(difference, dim=1, keepdim=True) * head.scale)[:, 0].to(head.logits.dtype)
+
+
+def _cosine(dot: Tensor, norms: Tensor) -> Tensor:
+    # 0 where a norm is 0, no further than rounding allows; NaN stays NaN, for the recorder to refuse.
+    return torch.where(norms == 0, 0, dot / norms).clamp(-1, 1)
+
+
+def _row_norms(matrix: Tensor) -> Tensor:
+    """Norms of the rows, in float32 or better and apart from the graph: [B, 1]."""
+    dtype = torch.promote_types(matrix.dtype, torch.float32)
+    norms: Tensor = vector_norm(matrix.detach(), dim=1, keepdim=True, dtype=dtype)
+    return norms
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float64, or in float32 on Apple's GPUs, which know no other."""
+    return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+
+
+def _column(labels: Tensor, logits: Tensor) -> Tensor:
+    if labels.shape != logits.shape[:1] or labels.is_floating_point():
+        raise RecordingError(
+            f"labels: expected integers of shape [{len(logits)}], one for each row of logits, "
+            f"got {labels.dtype} of shape {list(labels.shape)}"
+        )
+    return labels.long()[:, None]
+
+
+def _like_logits(targets: Tensor, logits: Tensor) -> Tensor:
+    if targets.shape != logits.shape:
+        raise RecordingError(f"targets: expected shape {list(logits.shape)}, that of logits, got {list(targets.shape)}")
+    return targets.detach()
+
+
+def _check_shapes(latent: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None, fewest_classes: int) -> None:
+    matrices = latent.ndim == logits.ndim == weight.ndim == 2
+    if not matrices or logits.shape != (len(latent), len(weight)) or latent.shape[1] != weight.shape[1]:
+        raise RecordingError(
+            "expected latent [B, D], logits [B, C] and weight [C, D] of one linear layer, got latent "
+            f"{list(latent.shape)}, logits {list(logits.shape)} and weight {list(weight.shape)}"
+        )
+    if bias is not None and bias.shape != logits.shape[1:]:
+        raise RecordingError(f"bias: expected shape [{logits.shape[1]}], one for each class, got {list(bias.shape)}")
+    if logits.shape[1] < fewest_classes:
+        raise RecordingError("logits: alignment compares a label with others, so it needs at least 2 classes, got 1")
+
+
+def _check_parameters(names: list[str], everything: dict[str, nn.Parameter]) -> None:
+    unknown = [name for name in names if name not in everything]
+    if unknown:
+        raise ModelError(f"no parameter named {', '.join(unknown)}; the model has {', '.join(everything)}")
+    if not names:
+        raise ModelError("no parameters to align with: the model has no trainable ones, so name some")
