@@ -16,7 +16,7 @@ def test_recording_and_committing_cost_less_than_two_percent_of_training() -> No
 
     result = overhead(pairs=3, vit_batch=1)
 
-    # Timed apart from the network: the paired share needs more pairs than a test has time for.
+    # The difference of paired steps needs more pairs than a test has time for.
     assert 0 < result.recording_share + result.commit_share < 0.02
     assert 0 < result.vit_share < 0.02
     assert result.step_share_low <= result.step_share <= result.step_share_high

@@ -226,6 +226,19 @@ def test_training_is_bit_for_bit_the_same_with_and_without_recording(tmp_path: P
     assert all(torch.equal(plain[name], recorded[name]) for name in plain)
 
 
+def test_observing_leaves_the_number_of_threads_as_it_was(store: TrajectoryStore) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with AlignmentRecorder(model := Net(), store) as recorder:
+                model(INPUTS)
+                recorder.observe(range(N), LABELS)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_leaving_the_block_removes_every_hook_and_the_recorder_may_be_attached_again(store: TrajectoryStore) -> None:
     model = Net()
     for _ in range(2):

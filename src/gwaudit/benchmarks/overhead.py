@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gwaudit.errors import SettingsError
-from gwaudit.models import build_model
+from gwaudit.models import build_model, find_head
 from gwaudit.recorder import AlignmentRecorder
 from gwaudit.store import TrajectoryStore
 
@@ -42,9 +42,9 @@ class OverheadResult:
         step_share: Median over the pairs of recorded / plain - 1.
         step_share_low: Lower end of its 95 % interval (bootstrap over the pairs).
         step_share_high: Upper end.
-        recording_ms: Median of what the recorder does for one such step alone, timed apart from the network: the
-            steadier figure, as a pair of steps also differs by chance.
-        recording_share: `recording_ms` over `plain_step_ms`.
+        recording_ms: Median of the recorder's own time within those recorded steps (its hook and `observe`).
+        recording_share: Median over the recorded steps of that time over the rest of the step. The steadier figure:
+            two steps of a pair also differ by chance, by far more than the recorder takes.
         commit_ms: Committing an epoch of 50,000 samples.
         commit_share: `commit_ms` over the time of the epoch's plain steps.
         vit_recording_ms: Median of the recorder's work at a head with D = 384, C = 1000, B = 256.
@@ -95,23 +95,22 @@ def overhead(*, pairs: int = 40, batch_size: int = 512, vit_batch: int = 8, seed
         )
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        plain, recorded = _cifar_steps(Path(folder) / "cifar", pairs, batch_size)
-        recording = _recording_seconds(Path(folder) / "head", 128, 10, batch_size)
+        plain, recorded, recording = _cifar_steps(Path(folder) / "cifar", pairs, batch_size)
         commit = _commit_seconds(Path(folder) / "epoch", 10, batch_size)
         vit_recording = _recording_seconds(Path(folder) / "vit", _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH)
         vit_step = _vit_step(vit_batch, repeats=3) * _VIT_BATCH / vit_batch
     low, high = _median_interval(recorded / plain - 1, seed)
-    step = median(plain)
+    step = float(np.median(plain))
     return OverheadResult(
         pairs=pairs,
         batch_size=batch_size,
         plain_step_ms=1e3 * step,
-        recorded_step_ms=1e3 * median(recorded),
+        recorded_step_ms=1e3 * float(np.median(recorded)),
         step_share=float(np.median(recorded / plain - 1)),
         step_share_low=low,
         step_share_high=high,
-        recording_ms=1e3 * recording,
-        recording_share=recording / step,
+        recording_ms=1e3 * float(np.median(recording)),
+        recording_share=float(np.median(recording / (recorded - recording))),
         commit_ms=1e3 * commit,
         commit_share=commit / (step * _EPOCH_SAMPLES / batch_size),
         vit_recording_ms=1e3 * vit_recording,
@@ -122,55 +121,84 @@ def overhead(*, pairs: int = 40, batch_size: int = 512, vit_batch: int = 8, seed
     )
 
 
-def _cifar_steps(folder: Path, pairs: int, batch_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds of plain and recorded training steps: [pairs] each, both of a pair on the same model and batch."""
+def _cifar_steps(
+    folder: Path, pairs: int, batch_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds of plain steps, of recorded ones, and of the recorder within these: [pairs] each.
+
+    Both steps of a pair train the same model on the same batch.
+    """
     model = build_model("resnet9_16", n_classes=10).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
     labels = torch.randint(10, (4 * batch_size,))
     images = torch.randn(4 * batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    times: dict[bool, list[float]] = {False: [], True: []}
 
-    def train_step(ids: Tensor, recorder: AlignmentRecorder | None) -> float:
+    def train_step(ids: Tensor, observe: Callable[[Tensor, Tensor], None]) -> float:
         x, y = images[ids], labels[ids]
         start = perf_counter()
         with torch.autocast("cpu", torch.bfloat16):
             loss = nn.functional.cross_entropy(model(x), y)
-        if recorder is not None:
-            recorder.observe(ids, y)
+        observe(ids, y)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # of torch
         optimizer.step()
         return perf_counter() - start
 
+    plain, recorded, recording = [], [], []
     with _new_store(folder, labels, 10) as store:
         recorder = AlignmentRecorder(model, store)
-        warm_up = max(2, pairs // 10)
-        for pair in range(warm_up + pairs):
+        for pair in range(pairs + max(2, pairs // 10)):
             ids = torch.randperm(len(labels))[:batch_size]
             # Which half comes first alternates: the second finds warmer caches.
-            for recording in (False, True) if pair % 2 else (True, False):
-                if recording:
-                    with recorder:
-                        seconds = train_step(ids, recorder)
-                else:
-                    seconds = train_step(ids, None)
-                if pair >= warm_up:
-                    times[recording].append(seconds)
-    return np.array(times[False]), np.array(times[True])
+            for record in (False, True) if pair % 2 else (True, False):
+                if not record:
+                    plain.append(train_step(ids, lambda ids, labels: None))
+                    continue
+                with _TimedRecorder(recorder, find_head(model).module) as timed:
+                    recorded.append(train_step(ids, timed.observe))
+                recording.append(timed.seconds)
+    return np.array(plain[-pairs:]), np.array(recorded[-pairs:]), np.array(recording[-pairs:])
+
+
+class _TimedRecorder:
+    """An attached recorder that times its own work: hooks around its hook, and a clock around `observe`."""
+
+    def __init__(self, recorder: AlignmentRecorder, head: nn.Linear) -> None:
+        self._recorder, self._head = recorder, head
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        # Hooks run in the order in which they were registered.
+        before = self._head.register_forward_hook(lambda *_: self._add(-perf_counter()))
+        self._recorder.__enter__()
+        self._handles = before, self._head.register_forward_hook(lambda *_: self._add(perf_counter()))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._recorder.__exit__(None, None, None)
+        for handle in self._handles:
+            handle.remove()
+
+    def _add(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def observe(self, sample_ids: Tensor, labels: Tensor) -> None:
+        self.seconds += _seconds(self._recorder.observe, sample_ids, labels)
 
 
 def _recording_seconds(folder: Path, features: int, classes: int, batch: int) -> float:
-    """Seconds of the recorder's work in one step, at a bare head of this size: the median of 30, after two."""
+    """Seconds of the recorder's work in one step at a bare head of this size: the median of 30, after two."""
     head = nn.Linear(features, classes)
     ids, x, y = torch.arange(batch), torch.randn(batch, features), torch.randint(classes, (batch,))
-    differences = []
+    times = []
     with _new_store(folder, y, classes) as store:
         recorder = AlignmentRecorder(head, store, head=head)
         for _ in range(32):
-            plain = _seconds(head, x)
-            with recorder:
-                differences.append(_seconds(head, x) + _seconds(recorder.observe, ids, y) - plain)
-    return median(differences[2:])
+            with _TimedRecorder(recorder, head) as timed:
+                head(x)
+                timed.observe(ids, y)
+            times.append(timed.seconds)
+    return median(times[2:])
 
 
 def _commit_seconds(folder: Path, classes: int, batch: int) -> float:
