@@ -10,10 +10,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AlignmentRecorder": "gwaudit.recorder",
     "Audit": "gwaudit.ranking",
+    "DataSettings": "gwaudit.settings",
     "GwauditError": "gwaudit.errors",
     "LabeledDataset": "gwaudit.datasets",
+    "RankingSettings": "gwaudit.ranking",
     "TrainingSettings": "gwaudit.settings",
     "TrajectoryStore": "gwaudit.store",
+    "audit": "gwaudit.pipeline",
     "evaluate": "gwaudit.evaluation",
     "head_alignment": "gwaudit.alignment",
     "load_dataset": "gwaudit.datasets",

@@ -71,7 +71,7 @@ class AuditResult:
 
 def audit(
     data: DataSettings,
-    run: Path,
+    run: Path | str,
     training: TrainingSettings,
     ranking: RankingSettings | None = None,
     *,

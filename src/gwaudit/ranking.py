@@ -96,7 +96,7 @@ class Audit:
 
     Example:
         >>> audit = rank(TrajectoryStore.open("runs/worse"))
-        >>> audit.suspects[["key", "given_name", "suggested_name"]].head(10)
+        >>> worst = audit.suspects[["key", "given_name", "suggested_name"]].head(10)
     """
 
     frame: pd.DataFrame

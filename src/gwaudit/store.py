@@ -109,7 +109,8 @@ class TrajectoryStore:
 
     Example:
         >>> store = TrajectoryStore.open("runs/worse")
-        >>> store.trajectory(17)["alignment"]
+        >>> store.trajectory(17)["alignment"].index.name
+        'epoch'
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from gwaudit.datasets.images import Images
+from gwaudit.datasets.images import UNREADABLE, Images
 from gwaudit.errors import DataError
 
 _STATISTICS_SAMPLES = 10_000
@@ -77,8 +77,26 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         return self.images.shape
 
     def read(self, sample_ids: Tensor) -> Tensor:
-        """The images of these ids, in this order: [B, C, H, W] uint8."""
-        return self.images.read(sample_ids)
+        """The images of these ids, in this order: [B, C, H, W] uint8.
+
+        Raises:
+            DataError: an image can no longer be read.
+        """
+        try:
+            return self.images.read(sample_ids)
+        except UNREADABLE:
+            for sample_id in sample_ids.tolist():
+                self._require_readable(sample_id)
+            raise
+
+    def _require_readable(self, sample_id: int) -> None:
+        try:
+            self.images.read(torch.tensor([sample_id]))
+        except UNREADABLE as error:
+            raise DataError(
+                f"{self.name}: image {self.keys[sample_id]} can no longer be read ({error}); "
+                "restore it, or leave it out and start a new run"
+            ) from error
 
     def image(self, sample_id: int) -> Image.Image:
         """One sample as a picture for people."""

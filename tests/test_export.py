@@ -1,0 +1,213 @@
+"""What leaves an audit opens in a spreadsheet, in `datasets`, in torchvision and in pandas; whole or not at all."""
+
+import csv
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+from making import make_tree
+from torchvision.datasets import ImageFolder
+
+from gwaudit.datasets import load_dataset
+from gwaudit.errors import DataError, StoreError, StoreExistsError
+from gwaudit.export import SUSPECT_COLUMNS, write_clean_split, write_suspects
+from gwaudit.ranking import Audit, RankingSettings
+
+SUSPECTS = [1, 6]
+SUGGESTED = 2
+
+
+def make_audit(dataset, suspects=SUSPECTS):
+    n = len(dataset)
+    suspect = np.isin(np.arange(n), suspects)
+    names = np.array(dataset.class_names, object)
+    suggested = np.where(suspect, SUGGESTED, (dataset.labels + 1) % len(names))
+    frame = pd.DataFrame(
+        {
+            "sample_id": np.arange(n),
+            "key": list(dataset.keys),
+            "given_label": dataset.labels,
+            "given_name": names[dataset.labels],
+            "suggested_label": suggested,
+            "suggested_name": names[suggested],
+            "score": np.where(suspect, 0.2, -0.2),
+            "suspect": suspect,
+            "category": np.where(suspect, "suspect", "fine"),
+            "mean_alignment": np.where(suspect, -0.1, 0.1),
+            "share_negative": np.where(suspect, 1.0, 0.0),
+        }
+    )
+    frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    frame.insert(0, "rank", np.arange(1, n + 1))
+    return Audit(frame, dataset.class_names, RankingSettings(), (0, 1), 0.0, Path("run"), dataset.fingerprint)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    make_tree(tmp_path / "data", ("=cat", "dög", "ant/bee".replace("/", "_")), per_class=3)
+    return load_dataset(tmp_path / "data")
+
+
+@pytest.fixture
+def audit(dataset):
+    return make_audit(dataset)
+
+
+class TestSuspects:
+    def test_the_table_reads_well(self, audit, tmp_path):
+        path = write_suspects(audit, tmp_path / "new" / "suspects.csv")
+        table = pd.read_csv(path)
+        assert list(table.columns) == list(SUSPECT_COLUMNS)
+        assert table["sample_id"].tolist() == SUSPECTS
+        assert table["given_name"].tolist() == ["'=cat", "dög"]
+        assert path.read_bytes().startswith(b"\xef\xbb\xbf"), "without the mark Excel does not see UTF-8"
+
+    def test_top_counts_from_the_top_suspects_or_not(self, audit, tmp_path):
+        assert len(pd.read_csv(write_suspects(audit, tmp_path / "s.csv", top=5))) == 5
+
+    @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=x", "\n=x"])
+    def test_no_cell_is_a_formula(self, dataset, tmp_path, name):
+        audit = make_audit(dataset)
+        audit.frame[["key", "given_name", "suggested_name"]] = name
+        with write_suspects(audit, tmp_path / "s.csv").open(encoding="utf-8-sig", newline="") as file:
+            for row in list(csv.DictReader(file)):
+                for column in ("key", "given_name", "suggested_name"):
+                    assert row[column] == "'" + name
+
+    def test_names_with_commas_quotes_and_lines_stay_in_their_cell(self, dataset, tmp_path):
+        audit = make_audit(dataset)
+        audit.frame["key"] = 'a "b", c\nd'
+        assert (pd.read_csv(write_suspects(audit, tmp_path / "s.csv"))["key"] == 'a "b", c\nd').all()
+
+    def test_a_failed_write_leaves_the_old_file(self, audit, tmp_path):
+        path = write_suspects(audit, tmp_path / "s.csv")
+        before = path.read_bytes()
+        with pytest.raises(StoreError, match="cannot write"):
+            write_suspects(audit, path / "below a file.csv")
+        assert path.read_bytes() == before
+        assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["s.csv"]
+
+
+class TestIds:
+    @pytest.mark.parametrize("action", ["drop", "relabel"])
+    def test_ids_and_labels_in_numpy_and_pandas(self, audit, dataset, tmp_path, action):
+        folder = write_clean_split(audit, tmp_path / "clean", action=action)
+        ids, labels = np.load(folder / "ids.npy"), np.load(folder / "labels.npy")
+        table = pd.read_csv(folder / "split.csv")
+        assert table["sample_id"].tolist() == ids.tolist()
+        assert table["label"].tolist() == labels.tolist()
+        if action == "drop":
+            assert ids.tolist() == [i for i in range(9) if i not in SUSPECTS]
+            np.testing.assert_array_equal(labels, dataset.labels[ids])
+        else:
+            assert ids.tolist() == list(range(9))
+            np.testing.assert_array_equal(labels, np.where(np.isin(ids, SUSPECTS), SUGGESTED, dataset.labels))
+
+    def test_an_existing_folder_is_left_alone(self, audit, tmp_path):
+        (tmp_path / "clean").mkdir()
+        (tmp_path / "clean" / "mine").write_text("x")
+        with pytest.raises(StoreExistsError):
+            write_clean_split(audit, tmp_path / "clean", action="drop")
+        assert [p.name for p in (tmp_path / "clean").iterdir()] == ["mine"]
+
+
+class TestParquet:
+    def test_the_datasets_library_loads_images_names_and_ids(self, audit, dataset, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+        folder = write_clean_split(audit, tmp_path / "clean", action="relabel", format="parquet", dataset=dataset)
+        loaded = datasets.load_dataset("parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+        assert len(loaded) == 9
+        assert loaded.features["label"].names == list(dataset.class_names)
+        assert loaded["label"][1] == SUGGESTED
+        for row in loaded:
+            np.testing.assert_array_equal(np.asarray(row["image"]), np.asarray(dataset.image(row["sample_id"])))
+            assert row["key"] == dataset.keys[row["sample_id"]]
+
+    def test_gwaudit_itself_audits_the_cleaned_split(self, audit, dataset, tmp_path):
+        folder = write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=dataset)
+        again = load_dataset(folder)
+        assert len(again) == 7
+        assert again.class_names == dataset.class_names
+
+
+class TestImageFolder:
+    @pytest.mark.parametrize("copy", [False, True])
+    def test_torchvision_loads_links_or_copies_of_the_files(self, audit, dataset, tmp_path, copy):
+        folder = write_clean_split(
+            audit, tmp_path / "clean", action="relabel", format="imagefolder", dataset=dataset,
+            source_root=tmp_path / "data", copy=copy,
+        )  # fmt: skip
+        loaded = ImageFolder(folder)
+        assert len(loaded) == 9
+        assert set(loaded.classes) == {"=cat", "dög", "ant_bee"}
+        for path, label in loaded.samples:
+            sample_id = int(Path(path).name.split("_")[0])
+            expected = SUGGESTED if sample_id in SUSPECTS else dataset.labels[sample_id]
+            assert loaded.classes[label] == dataset.class_names[expected]
+            assert Path(path).read_bytes() == (tmp_path / "data" / dataset.keys[sample_id]).read_bytes()
+            assert Path(path).is_symlink() is not copy
+
+    def test_without_files_the_images_are_written(self, tmp_path):
+        digits = load_dataset("digits")
+        folder = write_clean_split(
+            make_audit(digits), tmp_path / "clean", action="drop", format="imagefolder", dataset=digits
+        )
+        loaded = ImageFolder(folder)
+        assert len(loaded) == len(digits) - len(SUSPECTS)
+        image, _ = loaded[0]
+        np.testing.assert_array_equal(np.asarray(image)[:, :, 0], np.asarray(digits.image(0)))
+
+    def test_class_names_that_are_no_folder_names_get_safe_and_distinct_ones(self, dataset, tmp_path):
+        names = ("../up", "a/b", "A_B")
+        odd = type(dataset)(**{**vars(dataset), "class_names": names})
+        folder = write_clean_split(make_audit(odd), tmp_path / "clean", action="drop", format="imagefolder", dataset=odd)
+        made = sorted(path.name for path in folder.iterdir())
+        assert len(made) == 3
+        assert all("/" not in name and not name.startswith(".") for name in made)
+        assert not (tmp_path / "up").exists()
+
+
+def test_other_data_than_the_audited_are_refused(audit, dataset, tmp_path):
+    other = dataset.with_labels(np.roll(dataset.labels, 1))
+    for format in ("parquet", "imagefolder"):
+        with pytest.raises(DataError, match="not those of the audit"):
+            write_clean_split(audit, tmp_path / "clean", action="drop", format=format, dataset=other)
+    assert not (tmp_path / "clean").exists()
+
+
+def test_a_split_is_there_whole_or_not_at_all(audit, dataset, tmp_path):
+    broken = type(dataset)(**{**vars(dataset), "images": Unreadable(dataset.images)})
+    with pytest.raises(DataError, match="can no longer be read .gone."):
+        write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=broken)
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+class Unreadable:
+    """Images that can be counted, but no longer read after the fourth."""
+
+    def __init__(self, images):
+        self.images = images
+        self.shape = images.shape
+
+    def __len__(self):
+        return len(self.images)
+
+    def add_to(self, digest):
+        self.images.add_to(digest)
+
+    def read(self, sample_ids):
+        if sample_ids[0] > 4:
+            raise OSError("gone")
+        return self.images.read(sample_ids)
+
+
+def test_metadata_is_the_hugging_face_layout(audit, dataset, tmp_path):
+    import pyarrow.parquet as pq
+
+    folder = write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=dataset)
+    schema = pq.read_schema(folder / "train-00000-of-00001.parquet")
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["label"] == {"_type": "ClassLabel", "names": list(dataset.class_names)}
