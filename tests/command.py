@@ -1,8 +1,12 @@
-"""The console script in a process of its own."""
+"""The command line as it is typed: in this process, or in one of its own."""
 
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+
+import typer
+from click.testing import CliRunner
 
 COMMAND = [sys.executable, "-c", "from gwaudit.cli import main; main()"]
 
@@ -10,9 +14,27 @@ COMMAND = [sys.executable, "-c", "from gwaudit.cli import main; main()"]
 FAST = ["--epochs", "4", "--batch-size", "128", "--augment", "none", "--learning-rate", "0.05"]
 
 
-def gwaudit(*arguments, cwd=None, env=None, preexec_fn=None):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **(env or {})}
-    return subprocess.run(
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def gwaudit(*arguments):
+    """Within this process, which has imported torch already."""
+    from gwaudit.cli import app
+
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(typer.main.get_command(app), [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def gwaudit_process(*arguments, cwd=None, preexec_fn=None):
+    """In a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
@@ -20,3 +42,4 @@ def gwaudit(*arguments, cwd=None, env=None, preexec_fn=None):
         env=environment,
         preexec_fn=preexec_fn,
     )
+    return Done(done.returncode, done.stdout, done.stderr)

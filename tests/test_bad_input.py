@@ -4,19 +4,23 @@ import os
 import resource
 import signal
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command import FAST, gwaudit
+
+from command import FAST, gwaudit, gwaudit_process
+from gwaudit.datasets import images, load_dataset
+from gwaudit.errors import DataError
+from gwaudit.settings import TrainingSettings
+from gwaudit.training import train
 from making import Malicious, make_cifar_n, make_parquet, make_tree, picture, png
 
-from gwaudit.datasets import load_dataset
 
-
-def refused(*arguments, **options):
+def refused(*arguments, preexec_fn=None):
     """Run, and return the one line."""
-    done = gwaudit(*arguments, **options)
+    done = gwaudit(*arguments) if preexec_fn is None else gwaudit_process(*arguments, preexec_fn=preexec_fn)
     assert done.returncode == 2, done.stdout + done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
@@ -75,11 +79,13 @@ def test_nan_in_a_checkpoint_ends_in_one_line_and_commits_nothing(tmp_path):
     torch.save(state, tmp_path / "weights.pt")
     line = refused("audit", "digits", "-o", tmp_path / "run", *FAST, "--checkpoint", tmp_path / "weights.pt")
     assert "NaN" in line
-    assert not list((tmp_path / "run" / "commits").glob("*.json")) if (tmp_path / "run").exists() else True
+    assert not list((tmp_path / "run" / "commits").glob("*.json"))
 
 
 def test_a_diverging_training_says_so(tmp_path):
-    line = refused("audit", "digits", "-o", tmp_path / "run", *FAST, "--learning-rate", "1e30", "--precision", "float32")
+    line = refused(
+        "audit", "digits", "-o", tmp_path / "run", *FAST, "--learning-rate", "1e30", "--precision", "float32"
+    )
     assert "epoch 1" in line
 
 
@@ -91,36 +97,18 @@ def test_a_corrupt_image_stops_with_its_path_or_is_skipped_and_listed(tmp_path):
     assert "--on-error skip" in line
     done = gwaudit("audit", tmp_path / "data", "-o", tmp_path / "run", *FAST, "--on-error", "skip")
     assert done.returncode == 0, done.stderr
-    assert "1 samples could not be read" in done.stdout
+    assert "Could not be read, and left out: 1" in done.stdout
     assert "cat/003.png" in done.stdout
 
 
-def test_an_image_that_breaks_during_the_training_stops_it_with_its_path(tmp_path):
-    """Too many images for the memory are read anew each epoch; then one is gone, or cut short."""
+def test_an_image_that_breaks_during_the_training_stops_it_with_its_path(tmp_path, monkeypatch):
+    """Too many images for the memory are read anew each epoch; then one is cut short."""
+    monkeypatch.setattr(images, "IN_MEMORY_BYTES", 0)
     paths = make_tree(tmp_path / "data", per_class=4)
-    command = """
-import sys
-from pathlib import Path
-from gwaudit.datasets import images, load_dataset
-from gwaudit.errors import DataError
-from gwaudit.settings import TrainingSettings
-from gwaudit.training import train
-images.IN_MEMORY_BYTES = 0
-dataset = load_dataset(sys.argv[1])
-victim = Path(sys.argv[1]) / "cat" / "002.png"
-victim.write_bytes(victim.read_bytes()[:150])
-try:
-    train(dataset, sys.argv[2], TrainingSettings(epochs=1, batch_size=4))
-except DataError as error:
-    print(error)
-"""
-    import subprocess
-    import sys
-
-    arguments = [sys.executable, "-c", command, str(tmp_path / "data"), str(tmp_path / "run")]
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    assert "002.png" in done.stdout, done.stderr
-    assert paths[2].exists()
+    dataset = load_dataset(tmp_path / "data")
+    paths[2].write_bytes(paths[2].read_bytes()[:150])
+    with pytest.raises(DataError, match=r"cat/002\.png can no longer be read"):
+        train(dataset, tmp_path / "run", TrainingSettings(epochs=1, batch_size=4))
 
 
 def test_a_truncated_parquet_file(tmp_path):
@@ -139,22 +127,14 @@ def test_a_malicious_pickle_does_not_run(tmp_path):
         assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="to be another user than the owner takes root")
-def test_a_read_only_output_as_another_user(tmp_path):
-    def as_nobody():
-        os.setgid(65534)
-        os.setuid(65534)
-
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
-    home = tmp_path / "home"
-    home.mkdir()
-    home.chmod(0o777)
+def test_a_read_only_output(tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
-    line = refused("audit", "digits", "-o", locked / "run", *FAST, preexec_fn=as_nobody, env={"HOME": str(home)})
+    if os.geteuid() == 0:
+        locked = Path("/sys")  # there is no other place where root may not write
+    line = refused("audit", "digits", "-o", locked / "run", *FAST)
     assert str(locked) in line
-    assert "ermission denied" in line
+    assert "cannot write" in line
 
 
 def test_an_output_that_is_a_file(tmp_path):
@@ -194,7 +174,6 @@ def test_an_existing_run_needs_resume_with_the_same_settings(tmp_path):
 
 def test_an_unknown_model_and_one_without_a_linear_head(tmp_path):
     assert "resnet9_61" in refused_audit(tmp_path, "digits", "--model", "resnet9_61")
-    assert "linear" in refused_audit(tmp_path, "digits", "--model", "tresnet_m_not", "--image-size", "8").lower() or True
     make_tree(tmp_path / "data", per_class=4)
     line = refused_audit(tmp_path, tmp_path / "data", "--model", "squeezenet1_0", "--image-size", "64")
     assert "squeezenet1_0" in line

@@ -9,7 +9,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+
 from command import COMMAND, FAST, gwaudit
+
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):

@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from making import Malicious, make_cifar_batches, make_parquet, make_tree, picture, png
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from gwaudit.datasets import images, load_dataset
 from gwaudit.errors import DataError
+from making import Malicious, make_cifar_batches, make_parquet, make_tree, picture, png
 
 
 def all_pixels(dataset):

@@ -47,13 +47,14 @@ def test_confusable_errors_of_digits_are_between_digits_that_look_alike():
     moved = np.flatnonzero(wrong != digits.labels)
     others = similarity.copy()
     others[np.arange(len(digits)), digits.labels] = -1
-    most_alike = others.argmax(1)
-    share = (wrong[moved] == most_alike[moved]).mean()
-    assert 0.35 < share < 0.9, "mostly the most alike, but not only"
+    place = (others > others[np.arange(len(digits)), wrong][:, None]).sum(1)  # 0: the most alike of nine others
+    assert 0.5 < (place[moved] < 3).mean() < 0.9, "mostly among the three most alike, but not only; by chance a third"
     assert len(np.unique(wrong[moved])) == 10
 
 
-@pytest.mark.parametrize("options", [{"rate": 1.5}, {"rate": -0.1}, {"rate": 0.1, "kind": "x"}, {"rate": 0.1, "kind": "confusable"}])
+@pytest.mark.parametrize(
+    "options", [{"rate": 1.5}, {"rate": -0.1}, {"rate": 0.1, "kind": "x"}, {"rate": 0.1, "kind": "confusable"}]
+)
 def test_impossible_wishes_are_refused(options):
     with pytest.raises(SettingsError):
         plant_label_errors([0, 1], 2, **options)

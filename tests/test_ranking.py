@@ -21,7 +21,9 @@ def write_run(path, *, missing=()):
     labels = np.arange(N) % 4
     rival = (labels + 1) % 4
     ids = np.setdiff1d(np.arange(N), missing)
-    with TrajectoryStore.create(path, given_labels=labels, class_names=CLASSES, block_rows=150, fingerprint="f") as store:
+    with TrajectoryStore.create(
+        path, given_labels=labels, class_names=CLASSES, block_rows=150, fingerprint="f"
+    ) as store:
         for epoch in range(EPOCHS):
             level = np.full(N, 0.1)
             level[:WRONG] = -0.045
@@ -37,7 +39,11 @@ def write_run(path, *, missing=()):
                 "counterfactual_label": rival,
                 "predicted_label": np.where(alignment > 0, labels, rival),
             }
-            store.append_epoch(epoch, ids, {k: v[ids].astype(np.int32 if v.dtype.kind == "i" else np.float32) for k, v in signals.items()})
+            store.append_epoch(
+                epoch,
+                ids,
+                {k: v[ids].astype(np.int32 if v.dtype.kind == "i" else np.float32) for k, v in signals.items()},
+            )
     return TrajectoryStore.open(path)
 
 
@@ -83,7 +89,9 @@ def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):
             rank(store, RankingSettings(window=window))
 
 
-@pytest.mark.parametrize(("score", "column"), [("alignment", "mean_alignment"), ("margin", "mean_margin"), ("alignment_gap", "mean_gap")])
+@pytest.mark.parametrize(
+    ("score", "column"), [("alignment", "mean_alignment"), ("margin", "mean_margin"), ("alignment_gap", "mean_gap")]
+)
 def test_each_score_is_the_negative_of_its_statistic(store, score, column):
     frame = rank(store, RankingSettings(score=score)).frame
     np.testing.assert_array_equal(frame["score"], -frame[column])

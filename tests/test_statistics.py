@@ -40,7 +40,11 @@ def run(tmp_path_factory):
                 "counterfactual_label": rival,
                 "predicted_label": random.integers(0, CLASSES, len(ids)),
             }
-            store.append_epoch(epoch, ids, {k: np.asarray(v, np.int32 if v.dtype.kind == "i" else np.float32) for k, v in signals.items()})
+            store.append_epoch(
+                epoch,
+                ids,
+                {k: np.asarray(v, np.int32 if v.dtype.kind == "i" else np.float32) for k, v in signals.items()},
+            )
     return TrajectoryStore.open(path)
 
 
@@ -93,7 +97,11 @@ def test_runs_forgetting_and_votes_are_those_of_a_plain_loop(run, rows):
             learned += right and not was_right
             forgotten += was_right and not right
             was_right = right
-        assert (row["longest_negative_run"], row["times_learned"], row["times_forgotten"]) == (longest, learned, forgotten)
+        assert (row["longest_negative_run"], row["times_learned"], row["times_forgotten"]) == (
+            longest,
+            learned,
+            forgotten,
+        )
         window = history[history["epoch"].isin(WINDOW)]
         if window.empty:
             assert row["counterfactual_label"] == row["predicted_label"] == MISSING_LABEL

@@ -55,7 +55,7 @@ def write_suspects(audit: Audit, path: Path | str, *, top: int | None = None) ->
     frame = frame[list(SUSPECT_COLUMNS)].copy()
     for column in ("key", "given_name", "suggested_name"):
         frame[column] = frame[column].astype(object).map(_without_formula)
-    text = frame.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    text = frame.to_csv(index=False, float_format="%.6f", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8-sig"))
@@ -137,7 +137,7 @@ def _write_ids(
     frame = pd.DataFrame({"sample_id": ids, "key": keys, "label": labels, "name": names})
     for column in ("key", "name"):
         frame[column] = frame[column].astype(object).map(_without_formula)
-    frame.to_csv(target / "split.csv", index=False, encoding="utf-8-sig", quoting=csv.QUOTE_MINIMAL)
+    frame.to_csv(target / "split.csv", index=False, encoding="utf-8-sig", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def _write_parquet(target: Path, dataset: "LabeledDataset", ids: NDArray[np.int64], labels: NDArray[np.int64]) -> None:

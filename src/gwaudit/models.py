@@ -58,8 +58,7 @@ def build_model(
     if image_size is not None and config is not None and config.fixed_input_size:
         arguments["img_size"] = image_size
     if checkpoint is not None:
-        classifier = config.classifier if config is not None else None
-        model = _build_from_checkpoint(name, n_classes, Path(checkpoint), classifier, arguments)
+        model = _build_from_checkpoint(name, n_classes, Path(checkpoint), config, arguments)
     elif pretrained and config is not None and not config.has_weights:
         raise ModelError(f"timm has no pretrained weights for {name!r}; leave pretrained off or give a checkpoint")
     else:
@@ -188,7 +187,7 @@ def _require_fit(name: str, model: nn.Module, shape: tuple[int, int, int]) -> No
 
 
 def _build_from_checkpoint(
-    name: str, n_classes: int, path: Path, classifier: str | Sequence[str] | None, arguments: dict[str, Any]
+    name: str, n_classes: int, path: Path, config: PretrainedCfg | None, arguments: dict[str, Any]
 ) -> nn.Module:
     """Build with as many classes as the file's head has, load all weights strictly, then change the head."""
     if not path.is_file():
@@ -198,15 +197,26 @@ def _build_from_checkpoint(
     except Exception as error:
         # Whatever a stranger's file raises while it is read, it is the file that is wrong.
         raise ModelError(f"cannot read {path} as a file of weights: {str(error).splitlines()[0]}") from error
-    if not isinstance(classifier, str):
-        classifier = classifier[0] if classifier else "fc"
+    classifier = _first(None if config is None else config.classifier) or "fc"
     head = weights.get(f"{classifier}.weight")
     n_stored = int(head.shape[0]) if isinstance(head, Tensor) else 0
     overlay = {"file": str(path), "num_classes": n_stored, "custom_load": False}
+    first_conv = _first(None if config is None else config.first_conv)
+    stem = weights.get(f"{first_conv}.weight")
+    if config is not None and isinstance(stem, Tensor):
+        # timm converts between channels, but takes the file's to be those of its own weights.
+        overlay["input_size"] = (stem.shape[1], *config.input_size[1:])
     model: Any = _create(name, pretrained=True, num_classes=n_stored, pretrained_cfg_overlay=overlay, **arguments)
     if n_stored != n_classes:
         model.reset_classifier(n_classes)
     return cast(nn.Module, model)
+
+
+def _first(names: str | Sequence[str] | None) -> str | None:
+    """timm gives one name or several."""
+    if isinstance(names, str) or names is None:
+        return names
+    return names[0] if names else None
 
 
 # --- compact networks -------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-if TYPE_CHECKING:  # for their types alone: showing a run needs no torch
+if TYPE_CHECKING:  # for their types alone: neither help nor showing a run waits for torch
+    import pandas as pd
+
     from gwaudit.evaluation import Evaluation
     from gwaudit.pipeline import AuditResult
     from gwaudit.store import TrajectoryStore
@@ -90,13 +91,13 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     audit = result.audit
     counts = audit.frame["category"].value_counts()
     n, suspects = len(audit.frame), len(audit.suspects)
+    others = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "suspect")
     out.print(
-        f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}).  "
-        + "  ".join(f"{name} {count:,}" for name, count in counts.items() if name != "suspect"),
+        f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}.",
         highlight=False,
     )
     if result.dataset.skipped:
-        out.print(f"{len(result.dataset.skipped)} samples could not be read and were left out:", highlight=False)
+        out.print(f"Could not be read, and left out: {len(result.dataset.skipped)}", highlight=False)
         for sample in result.dataset.skipped[:10]:
             out.print(f"  {escape(sample.key)}: {escape(sample.reason)}", highlight=False)
     if result.evaluation is not None:
@@ -203,7 +204,7 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def _suspects_table(frame: pd.DataFrame, title: str) -> Table:
+def _suspects_table(frame: "pd.DataFrame", title: str) -> Table:
     table = Table(title=title)
     for name in ("rank", "sample", "given", "suggested", "score", "mean γ", "γ < 0"):
         table.add_column(
@@ -223,7 +224,7 @@ def _suspects_table(frame: pd.DataFrame, title: str) -> Table:
 
 
 def _class(store: "TrajectoryStore", label: Any) -> str:
-    return "-" if pd.isna(label) or label < 0 else escape(store.class_names[int(label)])
+    return "-" if label < 0 else escape(store.class_names[int(label)])
 
 
 def _number(value: float | None) -> str:

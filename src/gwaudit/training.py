@@ -6,13 +6,14 @@ so on a CPU a resumed run ends bit-equal to an unbroken one with the same number
 """
 
 import math
+import pickle
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from timm.optim import create_optimizer_v2, list_optimizers
@@ -20,6 +21,7 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
 
 from gwaudit.alignment import EpochMoments
 from gwaudit.augmentation import augment, normalise
@@ -102,17 +104,18 @@ def train(
         RecordingError: the training diverged.
     """
     settings = settings or TrainingSettings()
+    training = _Training(dataset, settings, progress)  # first, as what cannot be built needs no folder
     with _open_store(dataset, Path(run), settings, resume, data) as store:
-        return _Training(dataset, store, settings, progress).run()
+        return training.run(store)
 
 
 class _Training:
-    """One process's part of a run: the model, its optimizer, and the store that they are in step with."""
+    """The model, its optimizer and schedule, and the store that they are kept in step with."""
 
-    def __init__(
-        self, dataset: LabeledDataset, store: TrajectoryStore, settings: TrainingSettings, progress: Progress | None
-    ) -> None:
-        self.dataset, self.store, self.settings, self.progress = dataset, store, settings, progress
+    store: TrajectoryStore
+
+    def __init__(self, dataset: LabeledDataset, settings: TrainingSettings, progress: Progress | None) -> None:
+        self.dataset, self.settings, self.progress = dataset, settings, progress
         self.device = _device(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
         mean, std = dataset.channel_statistics()
@@ -130,16 +133,20 @@ class _Training:
                 pretrained=settings.pretrained,
                 checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
             )
+        _require_head(model, settings.model, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
+        if settings.optimizer not in list_optimizers():
+            known = ", ".join(map(str, list_optimizers()))
+            raise SettingsError(f"unknown optimizer {settings.optimizer!r}: timm has {known}")
         self.optimizer = create_optimizer_v2(
             self.model, opt=settings.optimizer, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.schedule = _schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
 
-    def run(self) -> TrainingResult:
+    def run(self, store: TrajectoryStore) -> TrainingResult:
         began = time.monotonic()
-        settings, store = self.settings, self.store
+        self.store, settings = store, self.settings
         if store.next_epoch > 0:
             self._load(store.next_epoch - 1)
             self._keep_best()
@@ -205,10 +212,11 @@ class _Training:
             )
 
     def _update(self, update: int) -> None:
-        self.schedule.step_update(update)
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
+        # After the step, so that a checkpoint holds the rates of the next one.
+        self.schedule.step_update(update + 1)
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(self.model)
@@ -283,7 +291,7 @@ class _Training:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise StoreDamagedError(
                 f"{path} is missing or broken ({str(error).splitlines()[0]}): restore it, or start a new run"
             ) from error
@@ -299,7 +307,6 @@ def _open_store(
     dataset: LabeledDataset, run: Path, settings: TrainingSettings, resume: bool, data: DataSettings | None
 ) -> TrajectoryStore:
     if not (resume and (run / "run.json").exists()):
-        _require_buildable(settings, dataset)
         return TrajectoryStore.create(
             run,
             given_labels=dataset.labels,
@@ -328,28 +335,46 @@ def _open_store(
     return store
 
 
-def _require_buildable(settings: TrainingSettings, dataset: LabeledDataset) -> None:
-    """Refuse an unknown optimizer, or a model without a linear head, before a folder is made for the run."""
-    if settings.optimizer not in list_optimizers():
-        known = ", ".join(map(str, list_optimizers()))
-        raise SettingsError(f"unknown optimizer {settings.optimizer!r}: timm has {known}")
-    with torch.device("meta"):
-        try:
-            model = build_model(settings.model, n_classes=len(dataset.class_names), image_size=dataset.input_shape[1])
-        except NotImplementedError:
-            return  # built for real in a moment
+def _require_head(model: nn.Module, name: str, n_classes: int) -> None:
     head = find_head(model)
-    if head.module.out_features != len(dataset.class_names):
-        raise ModelError(f"the linear head of {settings.model} has {head.module.out_features} outputs")
+    if head.module.out_features != n_classes:
+        raise ModelError(
+            f"the linear head of {name} has {head.module.out_features} outputs, the data {n_classes} classes"
+        )
 
 
-def _schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, updates: int) -> Any:
+class _Schedule(Protocol):
+    def step_update(self, num_updates: int) -> None:
+        """Set the rates of an update, counted from 0."""
+
+
+class _OneCycle:
+    """torch's one-cycle policy under the interface of timm's schedules."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, learning_rate: float, updates: int) -> None:
+        self._policy = OneCycleLR(
+            optimizer,
+            max_lr=learning_rate,
+            total_steps=max(updates, 8),  # with a warm-up of one update, of four in all, torch divides by zero
+            pct_start=0.25,
+            cycle_momentum=bool({"momentum", "betas"} & set(optimizer.defaults)),
+        )
+
+    def step_update(self, num_updates: int) -> None:
+        # The policy follows from the number alone, which a resumed run does not start from 0.
+        self._policy.last_epoch = num_updates - 1
+        self._policy.step()
+
+
+def _schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, updates: int) -> _Schedule:
+    if settings.schedule == "onecycle":
+        return _OneCycle(optimizer, settings.learning_rate, updates)
     # timm counts in epochs or updates; here every update is an "epoch" of one update.
-    warmup = round(updates * (0.25 if settings.schedule == "onecycle" else 0.05))
+    warmup = round(updates * 0.05)
+    schedule: _Schedule
     schedule, _ = create_scheduler_v2(
         optimizer,
-        sched="poly" if settings.schedule == "onecycle" else "cosine",
-        decay_rate=1.0,
+        sched="cosine",
         num_epochs=max(1, updates - warmup),
         warmup_epochs=warmup,
         warmup_lr=settings.learning_rate / 25,
