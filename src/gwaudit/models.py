@@ -283,11 +283,6 @@ class _SmallImageNet(nn.Module):
         """Images [B, in_chans, H, W] to logits [B, num_classes]."""
         return self.forward_head(self.forward_features(x))
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
 
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
@@ -312,6 +307,7 @@ class ResNet9(_SmallImageNet):
 
     Reference:
         David Page, "How to train your ResNet", 2018. The logits are not scaled, so the head's output is the model's.
+        Weights start as torch sets them: smaller than Kaiming's, hence learned faster under batch norm.
     """
 
     def __init__(self, num_classes: int = 10, in_chans: int = 3, width: int = 64) -> None:
@@ -326,7 +322,6 @@ class ResNet9(_SmallImageNet):
             _Residual(8 * w),
         )
         self.pool = nn.AdaptiveMaxPool2d(1)
-        self._initialise()
 
 
 class _BasicBlock(nn.Module):
@@ -378,7 +373,9 @@ class SmallResNet(_SmallImageNet):
                 channels = width
         self.body = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self._initialise()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 _CIFAR_STAGES = (16, 32, 64)

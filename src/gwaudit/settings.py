@@ -81,8 +81,8 @@ class TrainingSettings:
         epochs: passes over the data.
         batch_size: samples a forward pass.
         optimizer: a timm optimizer name (`sgd` has Nesterov momentum 0.9, `adamw`, ...).
-        schedule: `onecycle` (Smith and Topin, 2018: up over a quarter of the run, then down to zero, momentum the other
-            way) or `cosine` (warm up over a twentieth, then a half cosine to zero).
+        schedule: `onecycle` (Smith and Topin, 2018: linearly up over a quarter of the run, then down to zero) or
+            `cosine` (warm up over a twentieth, then a half cosine to zero).
         learning_rate: at its peak.
         weight_decay: on weights; not on biases and normalisation.
         augment: `crop-flip`, `randaugment` or `none`.

@@ -357,7 +357,8 @@ class _OneCycle:
             max_lr=learning_rate,
             total_steps=max(updates, 8),  # with a warm-up of one update, of four in all, torch divides by zero
             pct_start=0.25,
-            cycle_momentum=bool({"momentum", "betas"} & set(optimizer.defaults)),
+            anneal_strategy="linear",
+            cycle_momentum=False,
         )
 
     def step_update(self, num_updates: int) -> None:
