@@ -42,13 +42,21 @@ Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=Fals
 Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder, new unless --resume.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the run's last whole epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
-Score = Annotated[str, typer.Option(help="alignment_gap, alignment or margin (AUM).")]
+Score = Annotated[str, typer.Option(help="alignment_gap, alignment or margin (AUM).", rich_help_panel="Ranking")]
 Window = Annotated[
     tuple[int, int] | None,
-    typer.Option(help="First and last epoch to average over, counted from 1. By default the last half."),
+    typer.Option(
+        help="First and last epoch to average over, counted from 1. By default the last half.",
+        rich_help_panel="Ranking",
+    ),
 ]
-Cut = Annotated[float | None, typer.Option(help="Suspects score above this. By default it is found from the scores.")]
-Top = Annotated[int | None, typer.Option(help="Flag exactly so many, whatever their scores.")]
+Cut = Annotated[
+    float | None,
+    typer.Option(help="Suspects score above this. By default it is found from the scores.", rich_help_panel="Ranking"),
+]
+Top = Annotated[
+    int | None, typer.Option(help="Flag exactly so many, whatever their scores.", rich_help_panel="Ranking")
+]
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     for cls in settings.values():
         texts = attribute_texts(cls)
         hints = get_type_hints(cls)
-        parameters += [_parameter(field, hints[field.name], texts.get(field.name, "")) for field in fields(cls)]
+        panel = cls.__name__.removesuffix("Settings")
+        parameters += [_parameter(field, hints[field.name], texts.get(field.name, ""), panel) for field in fields(cls)]
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
@@ -44,13 +45,17 @@ def attribute_texts(cls: type) -> dict[str, str]:
     for entry in re.split(r"\n(?=    \S)", "\n" + section):
         names, colon, text = entry.strip().partition(": ")
         if colon:
-            text = " ".join(text.replace("`", "").split())
-            texts.update(dict.fromkeys(names.split(", "), text[:1].upper() + text[1:]))
+            text = " ".join(text.split())
+            if not text.startswith("`"):  # a value stays as it is typed
+                text = text[:1].upper() + text[1:]
+            texts.update(dict.fromkeys(names.split(", "), text.replace("`", "")))
     return texts
 
 
-def _parameter(field: "Field[Any]", hint: Any, text: str) -> inspect.Parameter:
+def _parameter(field: "Field[Any]", hint: Any, text: str, panel: str) -> inspect.Parameter:
     annotation = str if get_origin(hint) is Literal else hint
-    required = field.default is MISSING
-    default = typer.Argument(..., help=text) if required else typer.Option(field.default, help=text)
+    if field.default is MISSING:
+        default = typer.Argument(..., help=text)
+    else:
+        default = typer.Option(field.default, f"--{field.name.replace('_', '-')}", help=text, rich_help_panel=panel)
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

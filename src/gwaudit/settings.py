@@ -92,7 +92,8 @@ class TrainingSettings:
         ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
         record: `online`, each sample at its own training step; or `sweep`, the whole set after each epoch under fixed
             weights, without augmentation.
-        select: the rule that chooses the epoch kept as `checkpoints/best.pt`.
+        select: the rule that chooses the epoch kept as `checkpoints/best.pt`: `last`, `gwa-scratch`, `gwa-finetune` or
+            `dispersion`, without validation data.
         patience: stop when that choice has stood for so many epochs.
         precision: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at it).
         device: `cpu`, `cuda`, ..., or `auto`.
