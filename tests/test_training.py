@@ -39,6 +39,16 @@ def weights(run, name="best.pt", part="model"):
     return torch.load(run / "checkpoints" / name, weights_only=True)[part]
 
 
+def logits_of(run, digits):
+    """What the model that a run kept says of all images, as it would in use."""
+    model = build_model("resnet9_16", n_classes=10, in_chans=1, image_size=8)
+    model.load_state_dict(weights(run))
+    mean, std = digits.channel_statistics()
+    images = (digits.read(torch.arange(len(digits))).float() - mean.item()) / std.item()
+    with torch.no_grad():
+        return model.eval()(images)
+
+
 def with_settings(**changes):
     return dataclasses.replace(SETTINGS, **changes)
 
@@ -68,13 +78,7 @@ def test_every_option_trains_and_records_each_sample_each_epoch(digits, tmp_path
 
 def test_the_last_checkpoint_holds_the_trained_model(digits, tmp_path):
     train(digits, tmp_path / "run", with_settings(epochs=12, batch_size=128))
-    model = build_model("resnet9_16", n_classes=10, in_chans=1, image_size=8, checkpoint=None)
-    model.load_state_dict(weights(tmp_path / "run"))
-    model.eval()
-    mean, std = digits.channel_statistics()
-    images = (digits.read(torch.arange(len(digits))).float() - mean.item()) / std.item()
-    with torch.no_grad():
-        right = model(images).argmax(1).numpy() == digits.true_labels
+    right = logits_of(tmp_path / "run", digits).argmax(1).numpy() == digits.true_labels
     assert right.mean() > 0.9
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.pt", "epoch-00011.pt"]
 
@@ -181,12 +185,7 @@ def test_a_single_leftover_sample_is_trained_and_recorded(digits, tmp_path):
 
 def test_the_sweep_records_what_the_kept_model_says_without_augmentation(digits, tmp_path):
     train(digits, tmp_path / "run", with_settings(epochs=2, record="sweep"))
-    model = build_model("resnet9_16", n_classes=10, in_chans=1, image_size=8, checkpoint=None)
-    model.load_state_dict(weights(tmp_path / "run"))
-    model.eval()
-    mean, std = digits.channel_statistics()
-    images = (digits.read(torch.arange(len(digits))).float() - mean.item()) / std.item()
-    with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(model(images), torch.from_numpy(digits.labels), reduction="none")
+    logits = logits_of(tmp_path / "run", digits)
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(digits.labels), reduction="none")
     recorded = TrajectoryStore.open(tmp_path / "run").read_epoch(1).to_pandas()["loss"]
     np.testing.assert_allclose(recorded, loss.numpy(), rtol=1e-3, atol=1e-4)
