@@ -97,6 +97,14 @@ def test_each_score_is_the_negative_of_its_statistic(store, score, column):
     np.testing.assert_array_equal(frame["score"], -frame[column])
 
 
+def test_the_default_score_weighs_gap_and_margin_equally(store):
+    frame = rank(store).frame
+    units = [
+        frame[column] / np.sqrt((frame[column].astype(float) ** 2).mean()) for column in ("mean_gap", "mean_margin")
+    ]
+    np.testing.assert_allclose(frame["score"], -(units[0] + units[1]) / 2, rtol=1e-5)
+
+
 def test_cut_and_top_decide_how_many_are_flagged(store):
     assert len(rank(store, RankingSettings(top=7)).suspects) == 7
     assert rank(store, RankingSettings(top=0)).suspects.empty

@@ -42,7 +42,9 @@ Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=Fals
 Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder, new unless --resume.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the run's last whole epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
-Score = Annotated[str, typer.Option(help="alignment_gap, alignment or margin (AUM).", rich_help_panel="Ranking")]
+Score = Annotated[
+    str, typer.Option(help="combined, alignment_gap, alignment or margin (AUM).", rich_help_panel="Ranking")
+]
 Window = Annotated[
     tuple[int, int] | None,
     typer.Option(
@@ -167,7 +169,7 @@ def audit_command(
     training: TrainingSettings,
     output: Output,
     resume: Resume = False,
-    score: Score = "alignment_gap",
+    score: Score = "combined",
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
@@ -208,7 +210,7 @@ def train_command(
 @_command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
 def rank_command(
     run: Run,
-    score: Score = "alignment_gap",
+    score: Score = "combined",
     window: Window = None,
     cut: Cut = None,
     top: Top = None,

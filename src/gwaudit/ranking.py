@@ -2,8 +2,10 @@
 
 Nothing here sees ground truth. The defaults, and why:
 
-- **Score**: the mean over the window of `max_c γ_c - γ_y`, c other than the given label y. Zero means that another
-  label agrees with the weights as well as the given one. It ranks a little better than γ_y alone.
+- **Score**: `combined`, from two means over the window, c being the best label other than the given one y: the
+  alignment gap γ_y - γ_c, which knows no scale, and the margin, the same of the logits (AUM), which does. Each is
+  divided by its root mean square over the samples; the score is the negative of their mean. Zero means that another
+  label fits as well as the given one. It was chosen on synthetic errors; docs/benchmarks.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
 - **Cut**: `gwaudit.threshold`, from the scores alone.
 - **Suggested label**: the other label that most epochs of the window would rather have.
@@ -34,9 +36,14 @@ from gwaudit.statistics import sample_statistics
 from gwaudit.store import TrajectoryStore
 from gwaudit.threshold import suggest_threshold
 
-Score = Literal["alignment_gap", "alignment", "margin"]
-SCORES: dict[Score, str] = {"alignment_gap": "mean_gap", "alignment": "mean_alignment", "margin": "mean_margin"}
-"""The statistic that each score is the negative of."""
+Score = Literal["combined", "alignment_gap", "alignment", "margin"]
+SCORES: dict[Score, tuple[str, ...]] = {
+    "combined": ("mean_gap", "mean_margin"),
+    "alignment_gap": ("mean_gap",),
+    "alignment": ("mean_alignment",),
+    "margin": ("mean_margin",),
+}
+"""The statistics that each score is the negative of; of several, the mean, each in units of its root mean square."""
 
 HARD_SHARE = 0.1
 
@@ -61,13 +68,13 @@ class RankingSettings:
     """How to rank.
 
     Attributes:
-        score: "alignment_gap", "alignment" (γ alone) or "margin" (AUM).
+        score: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone) or "margin" (AUM).
         window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
         cut: "auto", or a threshold: suspects score above it.
         top: flag so many instead, whatever their scores.
     """
 
-    score: Score = "alignment_gap"
+    score: Score = "combined"
     window: Literal["auto"] | tuple[int, int] = "auto"
     cut: Literal["auto"] | float = "auto"
     top: int | None = None
@@ -198,7 +205,7 @@ def rank(store: TrajectoryStore, settings: RankingSettings | None = None, *, exe
     settings = settings or RankingSettings()
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    score = -statistics[SCORES[settings.score]].to_numpy()
+    score = _score(statistics, SCORES[settings.score])
     suspect, threshold = _suspects(score, settings)
     names = np.array(store.class_names, object)
     given = store.given_labels()
@@ -233,6 +240,18 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
     if not 0 <= first <= last < n_epochs:
         raise SettingsError(f"the window {first} to {last} is not within epochs 0 to {n_epochs - 1} of {store.path}")
     return first, last
+
+
+def _score(statistics: pd.DataFrame, names: tuple[str, ...]) -> NDArray[np.float32]:
+    values = [statistics[name].to_numpy() for name in names]
+    if len(values) > 1:
+        values = [value / _root_mean_square(value) for value in values]
+    return np.asarray(-np.mean(values, axis=0), np.float32)
+
+
+def _root_mean_square(values: NDArray[np.float32]) -> float:
+    recorded = values[~np.isnan(values)].astype(np.float64)
+    return float(np.sqrt(np.mean(recorded**2))) or 1.0 if len(recorded) else 1.0
 
 
 def _suspects(score: NDArray[np.float32], settings: RankingSettings) -> tuple[NDArray[np.bool_], float]:

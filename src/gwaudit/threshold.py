@@ -1,7 +1,7 @@
 """Where to cut the ranking, from the scores alone.
 
-A score is the alignment of the best rival label less that of the given one, so zero has a meaning: both labels agree
-with the weights equally well. A right label scores below zero by the model's confidence; a wrong one scores above
+A score is how well the best rival label fits less how well the given one does, so zero has a meaning: both fit equally
+well. A right label scores below zero by the model's confidence; a wrong one scores above
 zero by that confidence, less what training on the wrong label has taken from it. The scores are therefore read as a
 **mirrored mixture** of two normal distributions with one spread,
 
@@ -9,8 +9,8 @@ zero by that confidence, less what training on the wrong label has taken from it
 
 of which the share of wrong labels, the confidence `m` and the spread `s` are fitted, and nothing else. Without the
 mirror the two free means of an ordinary two-Gaussian mixture settle on whatever skew the right labels have, and find
-errors in clean labels. `c` was measured on CIFAR-10 with *synthetic* errors (instance-dependent, 10 % and 40 %: 0.39
-in both; of 0.35 to 0.5, all within 2 % of the best F1), not on the labels that the benchmarks score with.
+errors in clean labels. `c` was chosen on synthetic errors, not on the labels that the benchmarks score with;
+docs/benchmarks.md says how, and how the cut fares.
 
 Its limit: right labels whose scores have a heavy tail above zero (a model too weak for its data) look like errors.
 """
