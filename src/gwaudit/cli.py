@@ -345,6 +345,37 @@ def ranking_command(
     _print_benchmark("ranking", result, as_json)
 
 
+@_command(
+    benchmark,
+    "detection",
+    "For example: gwaudit benchmark detection cifar10/ --labels CIFAR-10_human.pt "
+    "--sets worse_label,aggre_label,instance-20 -o runs/detection",
+)
+def detection_command(
+    source: Annotated[str, typer.Argument(help="The data, with their right labels: as for audit.", show_default=False)],
+    training: TrainingSettings,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Keeps a run a label set; an old one is gone on with.")
+    ],
+    sets: Annotated[
+        str, typer.Option(help="Label sets: clean, symmetric-20, pair-30, instance-40, keys of the label file.")
+    ] = "clean,symmetric-20,instance-20",
+    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which score finds most: one training a label set, every score from the same run."""
+    from dataclasses import asdict
+
+    from gwaudit.benchmarks.detection import detection, markdown
+    from gwaudit.pipeline import load_data
+
+    data = DataSettings(source)
+    names = [name.strip() for name in sets.split(",") if name.strip()]
+    with TrainingDisplay(quiet=as_json) as display:
+        rows = detection(load_data(data), output, names, training, labels=labels, progress=display)
+    print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+
+
 def _print_benchmark(title: str, result: Any, as_json: bool) -> None:
     from dataclasses import asdict
 
