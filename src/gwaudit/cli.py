@@ -321,7 +321,7 @@ def _without_nan(value: Any) -> Any:
 
 @_command(benchmark, "overhead")
 def overhead_command(
-    pairs: Annotated[int, typer.Option(help="Pairs of steps, with and without recording.")] = 40,
+    pairs: Annotated[int, typer.Option(help="Pairs of steps, with and without recording.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """What recording costs a training step: the CIFAR network, and a head of ViT-S size."""

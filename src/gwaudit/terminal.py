@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -111,7 +112,7 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
 
 def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
     """Audits against their ground truth, a row each."""
-    table = Table(title="Against the true labels")
+    table = Table(title="Against the true labels", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("run", overflow="fold")
     for name in ("wrong", "suspects", "precision", "recall", "F1", "best F1", "AP", "AUROC"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -77,7 +77,7 @@ class OverheadResult:
         return asdict(self)
 
 
-def overhead(*, pairs: int = 40, batch_size: int = 512, vit_batch: int = 8, seed: int = 0) -> OverheadResult:
+def overhead(*, pairs: int = 200, batch_size: int = 512, vit_batch: int = 8, seed: int = 0) -> OverheadResult:
     """Measure what recording costs on this machine's CPU; about a minute on two cores.
 
     Args:
