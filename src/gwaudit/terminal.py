@@ -114,7 +114,7 @@ def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
     """Audits against their ground truth, a row each."""
     table = Table(title="Against the true labels", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("run", overflow="fold")
-    for name in ("wrong", "suspects", "precision", "recall", "F1", "best F1", "AP", "AUROC"):
+    for name in ("wrong", "suspects", "P", "R", "F1", "best F1", "AP", "AUROC"):
         table.add_column(name, justify="right", no_wrap=True)
     for run, e in evaluations.items():
         shares = (e.precision, e.recall, e.f1, e.best_f1, e.average_precision, e.auroc)
