@@ -72,6 +72,7 @@ def test_show_tells_the_state_and_draws_a_trajectory(audited):
     drawn = gwaudit("show", run, "--sample", "digits/0017")
     assert drawn.returncode == 0, drawn.stderr
     assert "sample 17 (digits/0017)" in drawn.stdout
+    assert "\x1b" not in drawn.stdout, "no escape codes in a pipe"
     facts = json.loads(gwaudit("show", run, "--sample", "17", "--json").stdout)
     assert [row["epoch"] for row in facts["trajectory"]] == [0, 1, 2, 3]
     assert gwaudit("show", run, "--verify").returncode == 0

@@ -55,7 +55,7 @@ def write_suspects(audit: Audit, path: Path | str, *, top: int | None = None) ->
     frame = frame[list(SUSPECT_COLUMNS)].copy()
     for column in ("key", "given_name", "suggested_name"):
         frame[column] = frame[column].astype(object).map(_without_formula)
-    text = frame.to_csv(index=False, float_format="%.6f", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    text = frame.round(6).to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8-sig"))
