@@ -19,8 +19,7 @@ process killed at any moment leaves whole epochs only.
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,11 +29,26 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.durable import create_exclusively, sha256, sync, write_atomically
+from gwaudit.block_files import (
+    MISSING_LABEL,
+    SIGNAL_SCHEMA,
+    SIGNALS,
+    Array,
+    FileRecord,
+    checked_signals,
+    damaged,
+    read_columns,
+    read_signals_of_row,
+    to_numpy,
+    verify_file,
+    write_samples,
+    write_signals,
+    writing,
+)
+from gwaudit.durable import create_exclusively, sync, write_atomically
 from gwaudit.errors import (
     InvalidEpochError,
     StoreBusyError,
@@ -45,37 +59,11 @@ from gwaudit.errors import (
     StoreVersionError,
 )
 
+__all__ = ["MISSING_LABEL", "SIGNALS", "EpochCommit", "EpochWriter", "TrajectoryStore"]
+
 FORMAT_VERSION = 1
 DEFAULT_BLOCK_ROWS = 2**22
-MISSING_LABEL = -1
-
-SIGNALS: dict[str, np.dtype[Any]] = {
-    "alignment": np.dtype(np.float32),
-    "counterfactual_label": np.dtype(np.int32),
-    "counterfactual_alignment": np.dtype(np.float32),
-    "margin": np.dtype(np.float32),
-    "loss": np.dtype(np.float32),
-    "given_probability": np.dtype(np.float32),
-    "predicted_label": np.dtype(np.int32),
-}
-"""What an epoch holds of each sample; `gwaudit.alignment.SampleSignals` says what each is."""
-
-# One sample's trajectory reads one row group an epoch: small enough for that, large enough to compress and scan well.
-_ROW_GROUP = 2**17
 _PARTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """A file that a commit vouches for; `path` is relative to the run."""
-
-    path: str
-    block: int
-    rows: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -164,11 +152,11 @@ class TrajectoryStore:
             )
         if found - _PARTS:
             raise StoreExistsError(f"{path} is not empty ({sorted(found)[0]}): choose a new or empty folder")
-        with _writing(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path)
         try:
-            with _writing(path):
+            with writing(path):
                 for part in ("samples", "epochs", "commits", "checkpoints"):
                     shutil.rmtree(path / part, ignore_errors=True)
                     (path / part).mkdir()
@@ -183,10 +171,7 @@ class TrajectoryStore:
                 files = []
                 for block, start in enumerate(range(0, n, block_rows)):
                     target = path / "samples" / f"block-{block:06d}.parquet"
-                    pq.write_table(
-                        table.slice(start, block_rows), target, compression="zstd", row_group_size=_ROW_GROUP
-                    )
-                    files.append(asdict(_record(path, target, block)))
+                    files.append(asdict(write_samples(path, target, block, table.slice(start, block_rows))))
                 sync(path / "samples")
                 manifest = {
                     "format": "gwaudit",
@@ -327,9 +312,9 @@ class TrajectoryStore:
             except FileNotFoundError:
                 raise StoreError(f"{self.path} has no epoch {epoch}: {self.next_epoch} are committed") from None
             except (ValueError, TypeError, KeyError, OSError) as error:
-                raise _damaged(path, f"cannot be read ({error})") from error
+                raise damaged(path, f"cannot be read ({error})") from error
             if commit.epoch != epoch or len(commit.files) != self.n_blocks:
-                raise _damaged(path, f"is of epoch {commit.epoch} and {len(commit.files)} of {self.n_blocks} blocks")
+                raise damaged(path, f"is of epoch {commit.epoch} and {len(commit.files)} of {self.n_blocks} blocks")
             self._commits[epoch] = commit
         return self._commits[epoch]
 
@@ -382,7 +367,7 @@ class TrajectoryStore:
         if len(ids) and counts.max() > 1:
             twice = int(np.argmax(counts > 1))
             raise InvalidEpochError(f"epoch {epoch}: sample id {twice} comes {counts[twice]} times; each may come once")
-        columns = _checked_signals(epoch, signals, len(ids))
+        columns = checked_signals(epoch, signals, len(ids))
         writer = self.begin_epoch(epoch)
         order = np.argsort(ids)
         ids = ids[order]
@@ -395,18 +380,6 @@ class TrajectoryStore:
                 dense[name][ids[rows] - reach.start] = columns[name][order[rows]]
             writer.write_block(block, dense)
         return writer.commit(repeated=repeated, metrics=metrics)
-
-    def state(self) -> dict[str, Any]:
-        """What the run is and which epochs it has, with their metrics: plain values."""
-        commits = [self.commit(epoch) for epoch in self.epochs]
-        return {
-            "run": str(self.path),
-            "samples": self.n_samples,
-            "class_names": list(self.class_names),
-            "fingerprint": self.fingerprint,
-            "settings": self.settings,
-            "epochs": [{"epoch": c.epoch, "missing": c.missing, "repeated": c.repeated, **c.metrics} for c in commits],
-        }
 
     # Reading
 
@@ -422,7 +395,7 @@ class TrajectoryStore:
             [len(block_range(block))] each; missing samples are NaN, labels `MISSING_LABEL`.
         """
         table = self._read(self.commit(epoch).files[block], list(signals))
-        return {name: _to_numpy(table[name]) for name in signals}
+        return {name: to_numpy(table[name]) for name in signals}
 
     def read_epoch(self, epoch: int, signals: Sequence[str] = tuple(SIGNALS)) -> pa.Table:
         """A whole epoch as an Arrow table (`.to_pandas()` for a frame): sample_id and the signals, sorted by id."""
@@ -440,7 +413,7 @@ class TrajectoryStore:
     def given_labels(self, *, block: int | None = None) -> NDArray[np.int32]:
         """The given label of every sample, [n], or of every sample of a block."""
         table = self.read_samples(["given_label"], block=block)
-        return _to_numpy(table["given_label"]).astype(np.int32, copy=False)
+        return to_numpy(table["given_label"]).astype(np.int32, copy=False)
 
     def keys(self) -> list[str]:
         """What a person knows each sample by: [n]."""
@@ -473,14 +446,8 @@ class TrajectoryStore:
             raise StoreError(f"{self.path} has no sample {sample_id}: ids are 0 to {self.n_samples - 1}")
         block = sample_id // self.block_rows
         row = sample_id - self.block_range(block).start
-        tables = []
-        for epoch in self.epochs:
-            record = self.commit(epoch).files[block]
-            with _reading(self.path / record.path), pq.ParquetFile(self.path / record.path) as file:
-                group = file.read_row_group(row // _ROW_GROUP, columns=list(SIGNALS))
-            tables.append(group.slice(row % _ROW_GROUP, 1))
-        schema = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in SIGNALS.items()])
-        frame: pd.DataFrame = (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()
+        rows = (read_signals_of_row(self.path, self.commit(epoch).files[block], row) for epoch in self.epochs)
+        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *rows]).to_pandas()
         frame.index.name = "epoch"
         return frame
 
@@ -490,32 +457,13 @@ class TrajectoryStore:
         Raises:
             StoreDamagedError: the first file that is missing or altered, and what to do.
         """
-        for record in self._sample_files():
-            self._verify(record)
-        for epoch in self.epochs:
-            for record in self.commit(epoch).files:
-                self._verify(record)
+        files = self._sample_files()
+        files += [record for epoch in self.epochs for record in self.commit(epoch).files]
+        for record in files:
+            verify_file(self.path, record, self.block_range(record.block))
 
-    def _verify(self, record: FileRecord) -> None:
-        path = self.path / record.path
-        if not path.is_file():
-            raise _damaged(path, "is missing")
-        if path.stat().st_size != record.bytes:
-            raise _damaged(path, f"has {path.stat().st_size} bytes instead of {record.bytes}")
-        if sha256(path) != record.sha256:
-            raise _damaged(path, "was altered: its checksum differs")
-        reach = self.block_range(record.block)
-        ids = self._read(record, ["sample_id"])["sample_id"].to_numpy()
-        if not np.array_equal(ids, np.arange(reach.start, reach.stop)):
-            raise _damaged(path, f"does not hold exactly the ids {reach.start} to {reach.stop - 1}, in order")
-
-    def _read(self, record: FileRecord, columns: list[str]) -> pa.Table:
-        path = self.path / record.path
-        with _reading(path), pq.ParquetFile(path) as file:
-            table = file.read(columns=columns)
-        if table.num_rows != len(self.block_range(record.block)):
-            raise _damaged(path, f"has {table.num_rows} rows instead of {len(self.block_range(record.block))}")
-        return table
+    def _read(self, record: FileRecord, columns: Sequence[str]) -> pa.Table:
+        return read_columns(self.path, record, columns, rows=len(self.block_range(record.block)))
 
     def _sample_files(self) -> list[FileRecord]:
         return [FileRecord(**record) for record in self._manifest["samples"]]
@@ -525,7 +473,7 @@ class TrajectoryStore:
 
     def _clear_leftovers(self) -> None:
         attempts = {f"epoch-{epoch:05d}": self.commit(epoch).attempt for epoch in self.epochs}
-        with _writing(self.path):
+        with writing(self.path):
             for attempt in (self.path / "epochs").glob("*/*"):
                 if attempts.get(attempt.parent.name) != attempt.name:
                     shutil.rmtree(attempt)
@@ -543,33 +491,18 @@ class EpochWriter:
         self._folder = store.path / "epochs" / f"epoch-{epoch:05d}" / self._attempt
         self._files: dict[int, FileRecord] = {}
         self._missing = 0
-        with _writing(self._folder):
+        with writing(self._folder):
             self._folder.mkdir(parents=True)
 
     def write_block(self, block: int, signals: Mapping[str, ArrayLike]) -> None:
         """Write one block: arrays with a place for each of its ids, NaN and `MISSING_LABEL` where missing."""
         reach = self._store.block_range(block)
-        columns = _checked_signals(self._epoch, signals, len(reach))
-        arrays = {"sample_id": pa.array(np.arange(reach.start, reach.stop, dtype=np.int64))}
-        for name, values in columns.items():
-            absent = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_LABEL
-            arrays[name] = pa.array(values, mask=absent if absent.any() else None)
-        self._missing += arrays["alignment"].null_count
+        columns = checked_signals(self._epoch, signals, len(reach))
         path = self._folder / f"block-{block:06d}.parquet"
-        labels = [name for name, dtype in SIGNALS.items() if dtype.kind == "i"]
-        encodings = {name: "BYTE_STREAM_SPLIT" for name in SIGNALS if name not in labels}
-        with _writing(path):
-            pq.write_table(
-                pa.table(arrays),
-                path,
-                compression="zstd",
-                compression_level=1,
-                row_group_size=_ROW_GROUP,
-                use_dictionary=labels,
-                column_encoding={**encodings, "sample_id": "DELTA_BINARY_PACKED"},
-                write_statistics=["sample_id"],
-            )
-            self._files[block] = _record(self._store.path, path, block)
+        with writing(path):
+            record, missing = write_signals(self._store.path, path, block, reach, columns)
+        self._files[block] = record
+        self._missing += missing
 
     def commit(self, *, repeated: int = 0, metrics: Mapping[str, float] | None = None) -> EpochCommit:
         """Make the epoch exist.
@@ -593,19 +526,13 @@ class EpochWriter:
         content["metrics"] = {k: v if np.isfinite(v) else None for k, v in commit.metrics.items()}
         path = self._store._commit_path(self._epoch)
         try:
-            with _writing(path):
+            with writing(path):
                 for folder in (self._folder, self._folder.parent, self._folder.parent.parent):
                     sync(folder)
                 create_exclusively(path, json.dumps(content, indent=1).encode())
         except FileExistsError:
             raise InvalidEpochError(f"epoch {self._epoch} of {self._store.path} is committed already") from None
         return commit
-
-
-def _record(root: Path, path: Path, block: int) -> FileRecord:
-    sync(path)
-    rows = pq.read_metadata(path).num_rows
-    return FileRecord(path.relative_to(root).as_posix(), block, rows, path.stat().st_size, sha256(path))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -615,7 +542,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
     except (ValueError, OSError) as error:
-        raise _damaged(file, f"cannot be read ({error})") from error
+        raise damaged(file, f"cannot be read ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "gwaudit":
         raise StoreDamagedError(f"{file} is not of gwaudit: check the path")
     version = manifest.get("format_version")
@@ -626,7 +553,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     expected = {"n_samples": int, "class_names": list, "block_rows": int, "samples": list, "settings": dict}
     for name, kind in expected.items():
         if not isinstance(manifest.get(name), kind):
-            raise _damaged(file, f"has no valid {name!r}")
+            raise damaged(file, f"has no valid {name!r}")
     return manifest
 
 
@@ -641,65 +568,16 @@ def _checked_labels(given_labels: ArrayLike, n_classes: int) -> NDArray[np.int32
     return labels.astype(np.int32)
 
 
-def _checked_signals(epoch: int, signals: Mapping[str, ArrayLike], rows: int) -> dict[str, Array]:
-    if set(signals) != set(SIGNALS):
-        raise InvalidEpochError(f"epoch {epoch}: signals must be {sorted(SIGNALS)}, not {sorted(signals)}")
-    arrays = {}
-    for name, dtype in SIGNALS.items():
-        array = np.asarray(signals[name])
-        if array.shape != (rows,):
-            raise InvalidEpochError(f"epoch {epoch}: signal {name!r} has shape {array.shape} instead of ({rows},)")
-        if array.dtype.kind not in ("f" if dtype.kind == "f" else "iu"):
-            raise InvalidEpochError(f"epoch {epoch}: signal {name!r} is {array.dtype} instead of {dtype}")
-        arrays[name] = array.astype(dtype, copy=False)
-    return arrays
-
-
-def _to_numpy(column: pa.ChunkedArray) -> Array:
-    if pa.types.is_integer(column.type) and column.null_count:
-        column = column.fill_null(MISSING_LABEL)
-    array: Array = column.to_numpy()
-    return array
-
-
 def _acquire(path: Path) -> FileLock:
     # The system drops the lock when its process dies, so a killed writer leaves none behind.
     lock = FileLock(path / "lock")
-    try:
-        with _writing(path):
+    with writing(path):
+        try:
             lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
+        except Timeout:
+            raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
     return lock
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _damaged(path: Path, what: str) -> StoreDamagedError:
-    return StoreDamagedError(f"{path} {what}: restore it from a copy, or delete the run's folder and record anew")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise _damaged(path, "is missing") from None
-    except (pa.ArrowException, OSError, IndexError) as error:
-        raise _damaged(path, f"cannot be read ({str(error).splitlines()[0]})") from error
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileExistsError, Timeout):
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise StoreError(
-            f"cannot write {path}: {reason}. Make room or choose a folder that can be written; "
-            "what was committed is intact"
-        ) from error
