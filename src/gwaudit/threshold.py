@@ -3,15 +3,15 @@
 A score is how well the best rival label fits less how well the given one does, so zero has a meaning: both fit equally
 well. A right label scores below zero by the model's confidence; a wrong one scores above zero by that confidence, less
 what training on the wrong label has taken from it. The scores are therefore read as a **mirrored mixture** of two
-normal distributions on either side of zero,
+normal distributions on either side of zero, of one spread,
 
-    right: N(-m, s²)        wrong: N(c m, t²),        0.4 <= c <= 1,  t >= s,
+    right: N(-m, s²)        wrong: N(c m, s²),        0.35 <= c <= 1,
 
-of which the share of wrong labels, m, c, s and t are fitted. The bounds are what the score means: wrong labels are
+of which the share of wrong labels, m, c and s are fitted. The bounds are what the score means: wrong labels are
 mirrored (c near 1 where errors are blind, small where they are between look-alikes, which a model learns by heart
-sooner) and differ among themselves at least as much as right ones. Without them an ordinary two-Gaussian mixture
-settles on whatever skew the right labels have, and finds errors in clean labels. The lower bound of c was chosen on
-synthetic errors, not on the labels that the benchmarks score with; docs/benchmarks.md says how, and how the cut fares.
+sooner). Free means or spreads settle on whatever skew the right labels have: they find errors in clean labels, and
+twice too many where errors are blind. Bounds and spread were chosen on synthetic errors, not on the labels that the
+benchmarks score with; docs/benchmarks.md says how, and how the cut fares.
 
 Its limit: right labels whose scores have a heavy tail above zero (a model too weak for its data) look like errors.
 """
@@ -21,13 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MIRROR = (0.4, 1.0)
+MIRROR = (0.35, 1.0)
 """The bounds of c."""
 
 _BINS = 2048
 _STARTS = (0.02, 0.1, 0.3, 0.5)
 _ITERATIONS = 2000
-_LEAST_VARIANCE = 1e-6
 
 Floats = NDArray[np.floating]
 
@@ -40,30 +39,24 @@ class MirroredMixture:
         share_wrong: the share of wrong labels, in [0, 1].
         confidence: `m`, how far below zero right labels lie on average, in units of the score.
         mirror: `c`; wrong labels lie `c m` above zero on average.
-        spread_right: `s`, the standard deviation of right labels' scores.
-        spread_wrong: `t`, that of wrong labels' scores, at least `s`.
+        spread: `s`, the standard deviation of both, in units of the score.
         log_likelihood: mean over the scores that it was fitted to.
     """
 
     share_wrong: float
     confidence: float
     mirror: float
-    spread_right: float
-    spread_wrong: float
+    spread: float
     log_likelihood: float
 
     def probability_wrong(self, scores: Floats) -> NDArray[np.float64]:
-        """The posterior of a label being wrong: [n] in [0, 1], never falling with the score."""
+        """The posterior of a label being wrong: [n] in [0, 1], rising with the score."""
         if self.share_wrong <= 0:
             return np.zeros(np.shape(scores))
         if self.share_wrong >= 1:
             return np.ones(np.shape(scores))
         x, m, c = np.asarray(scores, np.float64), self.confidence, self.mirror
-        right, wrong = self.spread_right**2, self.spread_wrong**2
-        if wrong > right:
-            # Far below zero the wider distribution would win again, which no score means.
-            x = np.maximum(x, -m * (wrong + c * right) / (wrong - right))
-        log_odds = (x + m) ** 2 / (2 * right) - (x - c * m) ** 2 / (2 * wrong) + np.log(right / wrong) / 2
+        log_odds = ((x + m) ** 2 - (x - c * m) ** 2) / (2 * self.spread**2)
         log_odds += np.log(self.share_wrong / (1 - self.share_wrong))
         return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))
 
@@ -80,7 +73,7 @@ def fit_mirrored_mixture(scores: Floats) -> MirroredMixture:
     x = np.asarray(scores, np.float64)
     scale = float(np.sqrt(np.mean(x**2))) if len(x) else 0.0
     if scale == 0.0:
-        return MirroredMixture(0.0, 0.0, MIRROR[0], 0.0, 0.0, 0.0)
+        return MirroredMixture(0.0, 0.0, MIRROR[0], 0.0, 0.0)
     counts, edges = np.histogram(x / scale, bins=_BINS)
     kept = counts > 0
     centres = ((edges[1:] + edges[:-1]) / 2)[kept]
@@ -91,19 +84,17 @@ def fit_mirrored_mixture(scores: Floats) -> MirroredMixture:
         best.share_wrong,
         best.confidence * scale,
         best.mirror,
-        best.spread_right * scale,
-        best.spread_wrong * scale,
+        best.spread * scale,
         best.log_likelihood - float(np.log(scale)),
     )
 
 
 def _expectation_maximisation(x: Floats, weights: Floats, share_wrong: float) -> MirroredMixture:
     share, m, c = share_wrong, max(-float(x[np.searchsorted(np.cumsum(weights), 0.5)]), 0.1), MIRROR[0]
-    right_variance = wrong_variance = float(weights @ x**2) / 2
-    likelihood = -np.inf
+    variance, likelihood = float(weights @ x**2) / 2, -np.inf
     for _ in range(_ITERATIONS):
-        right = (1 - share) * _normal(x + m, right_variance)
-        wrong = share * _normal(x - c * m, wrong_variance)
+        right = (1 - share) * _normal(x + m, variance)
+        wrong = share * _normal(x - c * m, variance)
         density = np.maximum(right + wrong, 1e-300)
         previous, likelihood = likelihood, float(weights @ np.log(density))
         if likelihood - previous < 1e-10:
@@ -111,26 +102,19 @@ def _expectation_maximisation(x: Floats, weights: Floats, share_wrong: float) ->
         posterior = weights * wrong / density
         rest = weights - posterior
         share = float(posterior.sum())
-        m, c = _means(float(rest @ x), float(posterior @ x), share, wrong_variance / right_variance)
-        right_sum, wrong_sum = float(rest @ (x + m) ** 2), float(posterior @ (x - c * m) ** 2)
-        right_variance = right_sum / max(1 - share, 1e-12)
-        wrong_variance = wrong_sum / max(share, 1e-12)
-        if wrong_variance < right_variance:
-            right_variance = wrong_variance = right_sum + wrong_sum
-        right_variance = max(right_variance, _LEAST_VARIANCE)
-        wrong_variance = max(wrong_variance, _LEAST_VARIANCE)
-    return MirroredMixture(share, m, c, float(np.sqrt(right_variance)), float(np.sqrt(wrong_variance)), likelihood)
+        m, c = _means(float(rest @ x), float(posterior @ x), share)
+        variance = max(float(rest @ (x + m) ** 2 + posterior @ (x - c * m) ** 2), 1e-6)
+    return MirroredMixture(share, m, c, float(np.sqrt(variance)), likelihood)
 
 
-def _means(right_sum: float, wrong_sum: float, share: float, variance_ratio: float) -> tuple[float, float]:
+def _means(right_sum: float, wrong_sum: float, share: float) -> tuple[float, float]:
     """m and c, from each part's weighted sum of scores; where c is on a bound, both means are fitted as one."""
     m = max(-right_sum / max(1 - share, 1e-12), 1e-6)  # right labels lie below zero, by what the score means
     c = wrong_sum / max(share, 1e-12) / m
     if MIRROR[0] <= c <= MIRROR[1]:
         return m, c
     c = float(np.clip(c, *MIRROR))
-    m = (c * wrong_sum - variance_ratio * right_sum) / (variance_ratio * (1 - share) + c**2 * share)
-    return max(m, 1e-6), c
+    return max((c * wrong_sum - right_sum) / (1 - share + c**2 * share), 1e-6), c
 
 
 def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
