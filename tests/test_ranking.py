@@ -36,6 +36,7 @@ def write_run(path, *, missing=()):
                 "margin": 30 * alignment,
                 "loss": np.exp(-10 * alignment),
                 "given_probability": 1 / (1 + np.exp(-20 * alignment)),
+                "el2n": np.sqrt(2) / (1 + np.exp(20 * alignment)),
                 "counterfactual_label": rival,
                 "predicted_label": np.where(alignment > 0, labels, rival),
             }

@@ -113,6 +113,8 @@ def test_loss_margin_probability_and_labels_are_those_of_the_logits(store: Traje
     np.testing.assert_allclose(epoch_column(store, 0, "margin"), own - others.amax(1), atol=1e-5)
     np.testing.assert_allclose(epoch_column(store, 0, "loss"), losses, atol=1e-5)
     np.testing.assert_allclose(epoch_column(store, 0, "given_probability"), (-losses).exp(), atol=1e-5)
+    error = logits.softmax(1) - nn.functional.one_hot(LABELS, logits.shape[1])
+    np.testing.assert_allclose(epoch_column(store, 0, "el2n"), error.norm(dim=1), atol=1e-5)
     np.testing.assert_array_equal(epoch_column(store, 0, "predicted_label"), logits.argmax(1))
     assert summary.mean_loss == pytest.approx(float(losses.mean()), abs=1e-5)
     assert summary.accuracy_on_given == pytest.approx(float((logits.argmax(1) == LABELS).double().mean()))

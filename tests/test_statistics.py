@@ -37,6 +37,7 @@ def run(tmp_path_factory):
                 "margin": random.normal(0, 3, len(ids)),
                 "loss": random.exponential(1, len(ids)),
                 "given_probability": random.random(len(ids)),
+                "el2n": random.random(len(ids)),
                 "counterfactual_label": rival,
                 "predicted_label": random.integers(0, CLASSES, len(ids)),
             }

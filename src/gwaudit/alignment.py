@@ -42,6 +42,7 @@ class SampleSignals(NamedTuple):
         margin: logit of the given label less the largest other logit (Pleiss et al., AUM, NeurIPS 2020).
         loss: cross entropy of the given label, in nats.
         given_probability: softmax probability of the given label.
+        el2n: ‖softmax - one-hot‖₂, the norm of the error, in [0, √2] (Paul et al., EL2N, NeurIPS 2021).
         predicted_label: the class with the largest logit.
     """
 
@@ -51,6 +52,7 @@ class SampleSignals(NamedTuple):
     margin: Tensor
     loss: Tensor
     given_probability: Tensor
+    el2n: Tensor
     predicted_label: Tensor
 
 
@@ -109,7 +111,7 @@ def counterfactual_alignment(
         [B, C] in [-1, 1]; column y of row i is `head_alignment` of sample i with label y.
     """
     head = _read_head(latent, logits, weight, bias, weight_norm)
-    return _cosine(_latent_free_counterfactual(head, _split(head.logits)), head.scale)
+    return _cosine(_latent_free_counterfactual(head, _split(head.logits))[0], head.scale)
 
 
 def sample_signals(
@@ -131,7 +133,7 @@ def sample_signals(
     head = _read_head(latent, logits, weight, bias, weight_norm)
     given = _column(labels, head.logits)
     split = _split(head.logits)
-    counterfactual = _latent_free_counterfactual(head, split)
+    counterfactual, error = _latent_free_counterfactual(head, split)
     given_alignment = counterfactual.gather(1, given)
     # ‖z‖ ‖W‖ is the same for all classes of a sample: it does not change which one is the highest.
     best, best_label = counterfactual.scatter_(1, given, -torch.inf).max(1, keepdim=True)
@@ -145,6 +147,7 @@ def sample_signals(
         margin=torch.where(given == split.top, split.top_logit - split.runner_up, shortfall)[:, 0].float(),
         loss=loss[:, 0].float(),
         given_probability=(-loss).exp()[:, 0].float(),
+        el2n=error.gather(1, given)[:, 0].sqrt().float(),
         predicted_label=split.top[:, 0].int(),
     )
 
@@ -418,8 +421,8 @@ def _split(logits: Tensor) -> _Split:
     return _Split(top, top_logit, runner_up, rest, rest_sum, top_logit - runner_up - rest_sum.log())
 
 
-def _latent_free_counterfactual(head: _Head, split: _Split) -> Tensor:
-    """γ_c ‖z‖ ‖W‖ = (u_c - p·u) / ‖e_c - p‖ for all c: [B, C], a tensor of its own.
+def _latent_free_counterfactual(head: _Head, split: _Split) -> tuple[Tensor, Tensor]:
+    """γ_c ‖z‖ ‖W‖ = (u_c - p·u) / ‖e_c - p‖ for all c, and ‖e_c - p‖²: [B, C] each, tensors of their own.
 
     With ‖e_c - p‖² = 1 + ‖p‖² - 2 p_c this is the textbook form, well conditioned for every class but the likeliest,
     as p_c <= 1/2 there. The likeliest gets the stable form, with q its softmax over the rest.
@@ -430,9 +433,10 @@ def _latent_free_counterfactual(head: _Head, split: _Split) -> Tensor:
     top_share, rest_share = split.gap.sigmoid(), (-split.gap).sigmoid()
     mean = top_share * top_unbiased + rest_share * rival_mean
     square = top_share.square() + rest_share.square() * rival_square
-    distance = (split.rest * (-2 * rest_share / split.rest_sum)).add_(1 + square)
-    counterfactual = (head.unbiased - mean).mul_(distance.rsqrt_())
-    return counterfactual.scatter_(1, split.top, (top_unbiased - rival_mean) * (1 + rival_square).rsqrt())
+    error = (split.rest * (-2 * rest_share / split.rest_sum)).add_(1 + square)
+    counterfactual = (head.unbiased - mean).mul_(error.rsqrt())
+    counterfactual.scatter_(1, split.top, (top_unbiased - rival_mean) * (1 + rival_square).rsqrt())
+    return counterfactual, error.scatter_(1, split.top, rest_share.square() * (1 + rival_square))
 
 
 def _cosine_with_head(difference: Tensor, head: _Head) -> Tensor:

@@ -23,6 +23,7 @@ SIGNALS: dict[str, np.dtype[Any]] = {
     "margin": np.dtype(np.float32),
     "loss": np.dtype(np.float32),
     "given_probability": np.dtype(np.float32),
+    "el2n": np.dtype(np.float32),
     "predicted_label": np.dtype(np.int32),
 }
 """What an epoch holds of each sample; `gwaudit.alignment.SampleSignals` says what each is."""

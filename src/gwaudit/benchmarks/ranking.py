@@ -89,6 +89,7 @@ def _write_run(run: Path, samples: int, epochs: int, classes: int, random: np.ra
                 "margin": 20 * (alignment - other),
                 "loss": np.logaddexp(0, 20 * (other - alignment)),
                 "given_probability": 1 / (1 + np.exp(20 * (other - alignment))),
+                "el2n": np.sqrt(2) / (1 + np.exp(20 * (alignment - other))),
                 "predicted_label": np.where(alignment > other, given, rivals).astype(np.int32),
             }
             store.append_epoch(epoch, ids, signals)
