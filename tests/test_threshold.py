@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import precision_recall_curve
 
-from gwaudit.threshold import fit_mirrored_mixture, suggest_threshold
+from gwaudit.threshold import (
+    count_with_best_f1,
+    count_with_precision,
+    fit_mirrored_mixture,
+    probability_wrong,
+)
 
 
 def scores_with_errors(share: float, *, n: int = 20_000, pull: float = 0.5, skew: float = 0.0, seed: int = 0):
@@ -23,8 +28,16 @@ def best_f1(scores, wrong) -> float:
     return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
 
 
-def f1_above(threshold, scores, wrong) -> float:
-    suspects = scores > threshold
+def flagged(scores):
+    """What the cut with the best expected F1 flags."""
+    probability = np.nan_to_num(probability_wrong(scores))
+    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+    suspects = np.zeros(len(scores), bool)
+    suspects[order[: count_with_best_f1(probability[order])]] = True
+    return suspects
+
+
+def f1_of(suspects, wrong) -> float:
     return 2 * int((suspects & wrong).sum()) / int(suspects.sum() + wrong.sum())
 
 
@@ -32,20 +45,20 @@ def f1_above(threshold, scores, wrong) -> float:
 @pytest.mark.parametrize("pull", [0.4, 0.45, 0.6, 1.0])
 def test_the_cut_comes_near_the_best_f1_at_every_noise_rate(share, pull):
     scores, wrong = scores_with_errors(share, pull=pull)
-    assert f1_above(suggest_threshold(scores), scores, wrong) >= 0.98 * best_f1(scores, wrong)
+    assert f1_of(flagged(scores), wrong) >= 0.98 * best_f1(scores, wrong)
 
 
 def test_errors_of_two_kinds_at_once_are_found_all_the_same():
     blind, wrong = scores_with_errors(0.2, pull=1.0)
     alike, also_wrong = scores_with_errors(0.2, pull=0.4, seed=1)
     scores, wrong = np.concatenate([blind, alike]), np.concatenate([wrong, also_wrong])
-    assert f1_above(suggest_threshold(scores), scores, wrong) >= 0.98 * best_f1(scores, wrong)
+    assert f1_of(flagged(scores), wrong) >= 0.98 * best_f1(scores, wrong)
 
 
 @pytest.mark.parametrize("skew", [-0.5, 0.0, 2.0])
 def test_clean_labels_yield_next_to_no_suspects(skew):
     scores, _ = scores_with_errors(0.0, skew=skew)
-    assert (scores > suggest_threshold(scores)).mean() <= 0.01
+    assert flagged(scores).mean() <= 0.01
 
 
 def test_the_estimated_share_is_near_the_planted_one():
@@ -62,19 +75,42 @@ def test_the_mirror_tells_blind_errors_from_those_between_look_alikes():
 @settings(max_examples=20, deadline=None)
 def test_the_unit_of_the_scores_does_not_matter(scale, seed):
     scores, _ = scores_with_errors(0.15, n=3000, seed=seed)
-    assert suggest_threshold(scores * scale) == pytest.approx(suggest_threshold(scores) * scale, rel=1e-6)
+    np.testing.assert_allclose(probability_wrong(scores * scale), probability_wrong(scores), atol=1e-6)
 
 
 def test_samples_never_recorded_are_left_out():
     scores, _ = scores_with_errors(0.15)
     with_missing = np.concatenate([scores, np.full(500, np.nan)])
-    assert suggest_threshold(with_missing) == suggest_threshold(scores)
+    probability = probability_wrong(with_missing)
+    np.testing.assert_array_equal(probability[: len(scores)], probability_wrong(scores))
+    assert np.isnan(probability[len(scores) :]).all()
 
 
 @given(st.lists(st.floats(-1, 1), max_size=30))
 @settings(deadline=None)
-def test_any_scores_have_a_cut(scores):
-    assert not np.isnan(suggest_threshold(np.array(scores)))
+def test_any_scores_have_probabilities_and_a_cut(scores):
+    probability = probability_wrong(np.array(scores))
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert 0 <= count_with_best_f1(-np.sort(-probability)) <= len(scores)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 1))
+def test_the_count_with_a_precision_is_the_largest_that_has_it(probability, precision):
+    falling = -np.sort(-np.array(probability))
+    count = count_with_precision(falling, precision)
+    expected = [falling[:k].sum() / k >= precision - 1e-12 for k in range(1, len(falling) + 1)]
+    assert count == max([k + 1 for k, reached in enumerate(expected) if reached], default=0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_the_count_with_the_best_f1_beats_every_other(probability):
+    falling = -np.sort(-np.array(probability))
+    count = count_with_best_f1(falling)
+    if falling.sum() < 1:
+        assert count == 0
+        return
+    f1 = [2 * falling[:k].sum() / (k + falling.sum()) for k in range(1, len(falling) + 1)]
+    assert f1[count - 1] == pytest.approx(max(f1))
 
 
 def test_the_probability_of_being_wrong_rises_with_the_score():

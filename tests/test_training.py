@@ -15,7 +15,7 @@ from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import train
 
-SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, precision="float32")
+SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def with_settings(**changes):
     {"ema_decay": 0.9},
     {"record": "sweep"},
     {"model": "resnet20_gn"},
-    {"precision": "bfloat16"},
+    {"dtype": "bfloat16"},
 ], ids=lambda changes: next(iter(changes)))  # fmt: skip
 def test_every_option_trains_and_records_each_sample_each_epoch(digits, tmp_path, changes):
     reports = Reports()

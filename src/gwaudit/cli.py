@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import gwaudit
-from gwaudit.errors import GwauditError
+from gwaudit.errors import GwauditError, SettingsError
 from gwaudit.options import takes_settings
 from gwaudit.settings import DataSettings, TrainingSettings
 from gwaudit.terminal import (
@@ -58,6 +58,15 @@ Cut = Annotated[
 ]
 Top = Annotated[
     int | None, typer.Option(help="Flag exactly so many, whatever their scores.", rich_help_panel="Ranking")
+]
+Precision = Annotated[
+    float | None,
+    typer.Option(
+        help="Flag as many as can be with this share of them expected to be wrong, as 0.9.", rich_help_panel="Ranking"
+    ),
+]
+Budget = Annotated[
+    int | None, typer.Option(help="Flag at most so many, the most suspicious ones.", rich_help_panel="Ranking")
 ]
 
 
@@ -113,7 +122,14 @@ def _options(
     pass
 
 
-def _ranking(score: str, window: tuple[int, int] | None, cut: float | None, top: int | None) -> Any:
+def _ranking(
+    score: str,
+    window: tuple[int, int] | None,
+    cut: float | None,
+    top: int | None,
+    precision: float | None,
+    budget: int | None,
+) -> Any:
     from gwaudit.ranking import RankingSettings
 
     return RankingSettings(
@@ -121,6 +137,8 @@ def _ranking(score: str, window: tuple[int, int] | None, cut: float | None, top:
         window="auto" if window is None else (window[0] - 1, window[1] - 1),
         cut="auto" if cut is None else cut,
         top=top,
+        precision=precision,
+        budget=budget,
     )
 
 
@@ -173,12 +191,14 @@ def audit_command(
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
+    precision: Precision = None,
+    budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """Train once, rank the suspected mislabels, score them where the truth is known, and write the results."""
     from gwaudit.pipeline import audit
 
-    ranking = _ranking(score, window, cut, top)
+    ranking = _ranking(score, window, cut, top, precision, budget)
     with TrainingDisplay(quiet=as_json) as display:
         result = audit(data, output, training, ranking, resume=resume, progress=display)
     _report(result, as_json)
@@ -214,6 +234,8 @@ def rank_command(
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
+    precision: Precision = None,
+    budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank a recorded run (again), and write its suspects and cleaned splits."""
@@ -222,7 +244,9 @@ def rank_command(
     from gwaudit.store import TrajectoryStore
 
     with TrajectoryStore.open(run) as store:
-        result = finish(rank(store, _ranking(score, window, cut, top)), load_data(data_of_run(store)))
+        result = finish(
+            rank(store, _ranking(score, window, cut, top, precision, budget)), load_data(data_of_run(store))
+        )
     _report(result, as_json)
 
 
@@ -354,26 +378,54 @@ def ranking_command(
 def detection_command(
     source: Annotated[str, typer.Argument(help="The data, with their right labels: as for audit.", show_default=False)],
     training: TrainingSettings,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Keeps a run a label set; an old one is gone on with.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and rows; what is done there stays done.")],
     sets: Annotated[
-        str, typer.Option(help="Label sets: clean, symmetric-20, pair-30, instance-40, keys of the label file.")
+        str,
+        typer.Option(
+            help="Label sets: clean, symmetric-20, pair-30, instance-40, long-tail-10 (any percentage), keys of the "
+            "label file."
+        ),
     ] = "clean,symmetric-20,instance-20",
+    trainings: Annotated[
+        str,
+        typer.Option(
+            help="plain (one run: gwaudit and all that reads from it), folds (five, for confident learning), "
+            "threshold (two, for AUM's threshold samples)."
+        ),
+    ] = "plain",
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of what is planted.")] = "0",
     labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which score finds most: one training a label set, every score from the same run."""
+    """Detectors of wrong labels side by side: same labels, network and epochs."""
     from dataclasses import asdict
 
     from gwaudit.benchmarks.detection import detection, markdown
+    from gwaudit.benchmarks.figures import PlotsNotInstalledError, write_figures
     from gwaudit.pipeline import load_data
 
-    data = DataSettings(source)
-    names = [name.strip() for name in sets.split(",") if name.strip()]
+    if not all(seed.isdecimal() for seed in _listed(seeds)):
+        raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
     with TrainingDisplay(quiet=as_json) as display:
-        rows = detection(load_data(data), output, names, training, labels=labels, progress=display)
+        rows = detection(
+            load_data(DataSettings(source)),
+            output,
+            _listed(sets),
+            training,
+            trainings=_listed(trainings),
+            seeds=[int(seed) for seed in _listed(seeds)],
+            labels=labels,
+            progress=display,
+        )
     print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+    try:
+        write_figures(rows, output)
+    except PlotsNotInstalledError as error:
+        print(error, file=sys.stderr)
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _print_benchmark(title: str, result: Any, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""An audit against ground truth. A sample counts as positive where its given label is wrong."""
+"""A ranking against ground truth. A sample counts as positive where its given label is wrong."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,27 +9,32 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from gwaudit.errors import DataError
+from gwaudit.noise import transition_matrix
 from gwaudit.ranking import Audit
+
+CHECKED_COUNTS = (500, 1000, 2000, 5000)
+"""Where the expected number of wrong labels among the first is held against the found one."""
+
+HARDEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How well an audit found the wrong labels; all in [0, 1] but the counts, NaN where undefined.
+class Quality:
+    """How well a ranking, and a cut of it, finds the wrong labels; in [0, 1] but the counts, NaN where undefined.
 
     Attributes:
         n: samples.
         n_wrong: samples whose given label is not the true one.
-        n_suspects: samples flagged at the audit's cut.
+        n_suspects: samples flagged at the cut.
         precision: share of the suspects that are wrong (undefined without suspects).
         recall: share of the wrong that are suspects (undefined without wrong labels).
         f1: harmonic mean of the two.
         best_f1: the highest F1 that any cut of this ranking has.
         best_f1_suspects: how many that cut flags.
-        precision_at_true_count: precision among the n_wrong most suspicious.
+        precision_at_true_count: precision among the n_wrong most suspicious; one less it is the share of the wrong
+            that a budget of n_wrong misses.
         average_precision: area under the precision-recall curve, as scikit-learn defines it.
         auroc: area under the ROC curve (undefined unless there are right and wrong labels).
-        suggested_accuracy: share of the wrong whose suggested label is the true one.
-        suggested_accuracy_flagged: the same among the wrong that are flagged.
     """
 
     n: int
@@ -43,12 +48,68 @@ class Evaluation:
     precision_at_true_count: float
     average_precision: float
     auroc: float
-    suggested_accuracy: float
-    suggested_accuracy_flagged: float
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: None where undefined."""
         return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class ExpectedCount:
+    """Among the `first` most suspicious: the number of wrong labels that was `expected`, and that was `found`."""
+
+    first: int
+    expected: float
+    found: int
+
+
+@dataclass(frozen=True)
+class Evaluation(Quality):
+    """How well an audit found the wrong labels.
+
+    Attributes:
+        suggested_accuracy: share of the wrong whose suggested label is the true one.
+        suggested_accuracy_flagged: the same among the wrong that are flagged.
+        expected_wrong: number of wrong labels that the audit expects, to hold against `n_wrong`.
+        expected_counts: the same for the first 500, 1,000, 2,000, 5,000 and for the suspects.
+        hard_flagged: of the right labels with the highest mean loss (a tenth of the right ones), the share flagged.
+        transition_error: mean absolute error of the estimated noise transition matrix (given to true label).
+    """
+
+    suggested_accuracy: float
+    suggested_accuracy_flagged: float
+    expected_wrong: float
+    expected_counts: tuple[ExpectedCount, ...]
+    hard_flagged: float
+    transition_error: float
+
+
+def quality(score: ArrayLike, wrong: ArrayLike, flagged: ArrayLike | None = None) -> Quality:
+    """Score a ranking of n samples.
+
+    Args:
+        score: [n] higher is more suspicious; NaN, never scored, is the least suspicious of all.
+        wrong: [n] whether the given label is wrong.
+        flagged: [n] what is flagged; nothing unless told.
+    """
+    values, positive = _filled(score), np.asarray(wrong, bool)
+    suspect = np.zeros(len(values), bool) if flagged is None else np.asarray(flagged, bool)
+    n_wrong, n_suspects, found = int(positive.sum()), int(suspect.sum()), int((suspect & positive).sum())
+    best_f1, best_count = _best_f1(positive, values)
+    first = np.argsort(-values, kind="stable")[:n_wrong]
+    return Quality(
+        n=len(positive),
+        n_wrong=n_wrong,
+        n_suspects=n_suspects,
+        precision=_ratio(found, n_suspects),
+        recall=_ratio(found, n_wrong),
+        f1=_ratio(2 * found, n_suspects + n_wrong),
+        best_f1=best_f1,
+        best_f1_suspects=best_count,
+        precision_at_true_count=_ratio(int(positive[first].sum()), n_wrong),
+        average_precision=float(average_precision_score(positive, values)) if n_wrong else float("nan"),
+        auroc=float(roc_auc_score(positive, values)) if 0 < n_wrong < len(positive) else float("nan"),
+    )
 
 
 def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
@@ -61,27 +122,26 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     Raises:
         DataError: another number of labels.
     """
-    wrong, score = _wrong_and_score(audit, true_labels)
-    truth = np.asarray(true_labels)[audit.frame["sample_id"].to_numpy()]
-    suspect = audit.frame["suspect"].to_numpy(bool)
-    right_suggestion = audit.frame["suggested_label"].to_numpy() == truth
-    n_wrong, n_suspects, found = int(wrong.sum()), int(suspect.sum()), int((suspect & wrong).sum())
-    best_f1, best_count = _best_f1(wrong, score)
-    mixed = 0 < n_wrong < len(wrong)
+    truth = _truth_by_rank(audit, true_labels)
+    frame = audit.frame
+    wrong = frame["given_label"].to_numpy() != truth
+    suspect = frame["suspect"].to_numpy(bool)
+    right_suggestion = frame["suggested_label"].to_numpy() == truth
+    plain = quality(frame["score"].to_numpy(), wrong, suspect)
+    expected, found = audit.expected_wrong(), np.concatenate([[0], np.cumsum(wrong)])
+    counts = sorted({*(k for k in CHECKED_COUNTS if k <= plain.n), plain.n_suspects})
+    loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
+    hardest = np.argsort(-loss, kind="stable")[: round((plain.n - plain.n_wrong) * HARDEST_SHARE)]
     return Evaluation(
-        n=len(wrong),
-        n_wrong=n_wrong,
-        n_suspects=n_suspects,
-        precision=_ratio(found, n_suspects),
-        recall=_ratio(found, n_wrong),
-        f1=_ratio(2 * found, n_suspects + n_wrong),
-        best_f1=best_f1,
-        best_f1_suspects=best_count,
-        precision_at_true_count=_ratio(int(wrong[:n_wrong].sum()), n_wrong),
-        average_precision=float(average_precision_score(wrong, score)) if n_wrong else float("nan"),
-        auroc=float(roc_auc_score(wrong, score)) if mixed else float("nan"),
-        suggested_accuracy=_ratio(int((wrong & right_suggestion).sum()), n_wrong),
-        suggested_accuracy_flagged=_ratio(int((wrong & suspect & right_suggestion).sum()), found),
+        **asdict(plain),
+        suggested_accuracy=_ratio(int((wrong & right_suggestion).sum()), plain.n_wrong),
+        suggested_accuracy_flagged=_ratio(
+            int((wrong & suspect & right_suggestion).sum()), int((wrong & suspect).sum())
+        ),
+        expected_wrong=float(expected[-1]),
+        expected_counts=tuple(ExpectedCount(k, float(expected[k]), int(found[k])) for k in counts),
+        hard_flagged=_ratio(int(suspect[hardest].sum()), len(hardest)),
+        transition_error=_transition_error(audit, truth),
     )
 
 
@@ -91,22 +151,33 @@ def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
     Raises:
         DataError: another number of labels.
     """
-    wrong, score = _wrong_and_score(audit, true_labels)
-    precision, recall, thresholds = precision_recall_curve(wrong, score)
+    wrong = audit.frame["given_label"].to_numpy() != _truth_by_rank(audit, true_labels)
+    precision, recall, thresholds = precision_recall_curve(wrong, _filled(audit.frame["score"].to_numpy()))
     return pd.DataFrame({"threshold": thresholds, "precision": precision[:-1], "recall": recall[:-1]})
 
 
-def _wrong_and_score(audit: Audit, true_labels: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """In the order of the ranking. What was never recorded is the least suspicious of all."""
+def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
     truth = np.asarray(true_labels)
     if truth.shape != (len(audit.frame),):
         raise DataError(
             f"{truth.shape} true labels for the {len(audit.frame)} samples of {audit.run}: one each is needed"
         )
-    wrong = audit.frame["given_label"].to_numpy() != truth[audit.frame["sample_id"].to_numpy()]
-    score = audit.frame["score"].to_numpy(np.float64)
-    recorded = score[~np.isnan(score)]
-    return wrong, np.where(np.isnan(score), (recorded.min() if len(recorded) else 0.0) - 1, score)
+    return np.asarray(truth[audit.frame["sample_id"].to_numpy()], np.int64)
+
+
+def _filled(score: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(score, np.float64)
+    scored = values[~np.isnan(values)]
+    return np.where(np.isnan(values), (scored.min() if len(scored) else 0.0) - 1, values)
+
+
+def _transition_error(audit: Audit, truth: NDArray[np.int64]) -> float:
+    n_classes = len(audit.class_names)
+    counts = np.zeros((n_classes, n_classes))
+    np.add.at(counts, (audit.frame["given_label"].to_numpy(), truth), 1)
+    rows = counts.sum(1)
+    there = rows > 0
+    return float(np.abs(transition_matrix(audit).to_numpy()[there] - counts[there] / rows[there, None]).mean())
 
 
 def _best_f1(wrong: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, int]:

@@ -7,7 +7,8 @@ Nothing here sees ground truth. The defaults, and why:
   divided by its root mean square over the samples; the score is the negative of their mean. Zero means that another
   label fits as well as the given one. It was chosen on synthetic errors; docs/benchmarks.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
-- **Cut**: `gwaudit.threshold`, from the scores alone.
+- **Probability** of being wrong, and the **cut** with the highest F1 to expect from it: `gwaudit.threshold`, from the
+  scores alone.
 - **Suggested label**: the other label that most epochs of the window would rather have.
 - **Category**, the first that holds:
     `suspect`       the score is above the cut;
@@ -34,7 +35,7 @@ from gwaudit.errors import SettingsError, StoreDamagedError, StoreError, StoreNo
 from gwaudit.statistics import COLUMNS as STATISTICS
 from gwaudit.statistics import sample_statistics
 from gwaudit.store import TrajectoryStore
-from gwaudit.threshold import suggest_threshold
+from gwaudit.threshold import count_with_best_f1, count_with_precision, probability_wrong
 
 Score = Literal["combined", "alignment_gap", "alignment", "margin"]
 SCORES: dict[Score, tuple[str, ...]] = {
@@ -56,7 +57,8 @@ COLUMNS = {
     "suggested_label": "what the label should rather be",
     "suggested_name": "its class name",
     "score": "higher is more suspicious; NaN where the window recorded nothing",
-    "suspect": "whether the score is above the cut",
+    "probability_wrong": "that the given label is wrong, as estimated from all scores; NaN where there is no score",
+    "suspect": "whether the sample is flagged",
     "category": "suspect, late-aligned, hard, fine or unrecorded",
     **{name: text for name, text in STATISTICS.items() if name != "counterfactual_label"},
 }
@@ -70,20 +72,29 @@ class RankingSettings:
     Attributes:
         score: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone) or "margin" (AUM).
         window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
-        cut: "auto", or a threshold: suspects score above it.
-        top: flag so many instead, whatever their scores.
+        cut: "auto" (the highest F1 to expect), or a threshold: suspects score above it.
+        top: flag exactly so many instead, whatever their scores.
+        precision: flag as many as one can with this share of them expected to be wrong, in (0, 1].
+        budget: flag at most so many, the most suspicious ones.
     """
 
     score: Score = "combined"
     window: Literal["auto"] | tuple[int, int] = "auto"
     cut: Literal["auto"] | float = "auto"
     top: int | None = None
+    precision: float | None = None
+    budget: int | None = None
 
     def __post_init__(self) -> None:
         if self.score not in get_args(Score):
             raise SettingsError(f"unknown score {self.score!r}: choose from {', '.join(get_args(Score))}")
-        if self.top is not None and self.top < 0:
-            raise SettingsError(f"cannot flag {self.top} samples")
+        for count in (self.top, self.budget):
+            if count is not None and count < 0:
+                raise SettingsError(f"cannot flag {count} samples")
+        if self.precision is not None and not 0 < self.precision <= 1:
+            raise SettingsError(f"the precision to expect must be in (0, 1], not {self.precision}")
+        if sum([self.cut != "auto", self.top is not None, self.precision is not None]) > 1:
+            raise SettingsError("cut, top and precision each say how many to flag: choose one (budget goes with any)")
         if isinstance(self.cut, str) and self.cut != "auto":
             raise SettingsError(f"the cut must be 'auto' or a number, not {self.cut!r}")
 
@@ -97,7 +108,7 @@ class Audit:
         class_names: C names.
         settings: how it was ranked.
         window: (first, last) epoch that was used, from 0, both included.
-        threshold: suspects score above it; infinite where nothing is suspected.
+        threshold: suspects score above it (ties aside, where a number was asked for); infinite without suspects.
         run: the run's folder.
         fingerprint: of the data.
 
@@ -119,6 +130,11 @@ class Audit:
         """The suspected mislabels, most suspicious first."""
         return self.frame[self.frame["suspect"]]
 
+    def expected_wrong(self) -> NDArray[np.float64]:
+        """How many wrong labels to expect among the first k: [n + 1], for k from 0 to n."""
+        probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
+        return np.concatenate([[0.0], np.cumsum(probability)])
+
     def by_id(self, column: str) -> NDArray[Any]:
         """A column in the order of the sample ids: [n]."""
         values = self.frame[column].to_numpy()
@@ -129,9 +145,12 @@ class Audit:
     def summary(self) -> dict[str, Any]:
         """The audit in a few numbers."""
         counts = self.frame["category"].value_counts()
+        suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
         return {
             "samples": len(self.frame),
-            "suspects": int(self.frame["suspect"].sum()),
+            "suspects": suspects,
+            "expected_wrong": round(float(expected[-1]), 1),
+            "expected_wrong_suspects": round(float(expected[suspects]), 1),
             "categories": {str(name): int(count) for name, count in counts.items()},
             "score": self.settings.score,
             "window": list(self.window),
@@ -206,7 +225,11 @@ def rank(store: TrajectoryStore, settings: RankingSettings | None = None, *, exe
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
     score = _score(statistics, SCORES[settings.score])
-    suspect, threshold = _suspects(score, settings)
+    probability = probability_wrong(score)
+    # Stable: equal scores stay in the order of their ids. NaN goes last.
+    order = np.argsort(-score, kind="stable")
+    suspect, threshold = _suspects(score[order], probability[order], settings)
+    suspect = suspect[np.argsort(order)]
     names = np.array(store.class_names, object)
     given = store.given_labels()
     suggested = statistics.pop("counterfactual_label").to_numpy()
@@ -219,12 +242,11 @@ def rank(store: TrajectoryStore, settings: RankingSettings | None = None, *, exe
             "suggested_label": suggested,
             "suggested_name": np.where(suggested >= 0, names[suggested], ""),
             "score": score,
+            "probability_wrong": probability.astype(np.float32),
             "suspect": suspect,
             "category": _categories(score, suspect, statistics),
         }
     )
-    # Stable: equal scores stay in the order of their ids. NaN goes last.
-    order = np.argsort(-score, kind="stable")
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return Audit(frame, store.class_names, settings, window, threshold, store.path, store.fingerprint)
@@ -254,15 +276,35 @@ def _root_mean_square(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.mean(recorded**2))) or 1.0 if len(recorded) else 1.0
 
 
-def _suspects(score: NDArray[np.float32], settings: RankingSettings) -> tuple[NDArray[np.bool_], float]:
+def _suspects(
+    score: NDArray[np.float32], probability: NDArray[np.float64], settings: RankingSettings
+) -> tuple[NDArray[np.bool_], float]:
+    """Whom to flag, of scores that fall with NaN at their end, and the threshold that this comes to."""
+    scored = int(np.isfinite(score).sum())
     if settings.top is not None:
-        order = np.argsort(-score, kind="stable")[: settings.top]
-        chosen = order[~np.isnan(score[order])]
-        suspect = np.zeros(len(score), bool)
-        suspect[chosen] = True
-        return suspect, float(score[chosen].min()) if len(chosen) else float("inf")
-    threshold = suggest_threshold(score) if settings.cut == "auto" else float(settings.cut)
-    return score > threshold, threshold
+        count = settings.top
+    elif settings.precision is not None:
+        count = count_with_precision(probability[:scored], settings.precision)
+    elif isinstance(settings.cut, str):
+        count = count_with_best_f1(probability[:scored])
+    else:
+        count = int((score > settings.cut).sum())
+    count = min(count, scored, scored if settings.budget is None else settings.budget)
+    return np.arange(len(score)) < count, _between(score[:scored], count, settings)
+
+
+def _between(score: NDArray[np.float32], count: int, settings: RankingSettings) -> float:
+    """A threshold below the first `count` of falling scores and, ties aside, above the rest."""
+    if isinstance(settings.cut, float | int) and settings.budget is None:
+        return float(settings.cut)
+    if count == 0:
+        return float("inf")
+    last = float(score[count - 1])
+    return (
+        float(np.nextafter(np.float32(last), np.float32(-np.inf)))
+        if count == len(score)
+        else (last + float(score[count])) / 2
+    )
 
 
 def _categories(

@@ -95,7 +95,8 @@ class TrainingSettings:
         select: the rule that chooses the epoch kept as `checkpoints/best.pt`: `last`, `gwa-scratch`, `gwa-finetune` or
             `dispersion`, without validation data.
         patience: stop when that choice has stood for so many epochs.
-        precision: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at it).
+        dtype: of the forward and backward pass: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at
+            it).
         device: `cpu`, `cuda`, ..., or `auto`.
         seed: of everything random.
         pretrained: start from timm's weights (downloaded by timm).
@@ -117,7 +118,7 @@ class TrainingSettings:
     record: Literal["online", "sweep"] = "online"
     select: Rule = "last"
     patience: int | None = None
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     device: str = "auto"
     seed: int = 0
     pretrained: bool = False
@@ -129,7 +130,7 @@ class TrainingSettings:
             "augment": AUGMENTATIONS,
             "record": ("online", "sweep"),
             "select": RULES,
-            "precision": ("auto", "bfloat16", "float32"),
+            "dtype": ("auto", "bfloat16", "float32"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -121,24 +121,41 @@ def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(-(deviation**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))
 
 
-def suggest_threshold(scores: Floats) -> float:
-    """The cut with the highest expected F1 under the mirrored mixture: suspects score above it.
+def probability_wrong(scores: Floats) -> NDArray[np.float64]:
+    """The probability of each label being wrong, by the mirrored mixture fitted to all of them.
 
     Args:
-        scores: [n], higher is more suspicious; NaN (never recorded) is left out.
+        scores: [n], higher is more suspicious; NaN (never recorded) is left out and stays NaN.
 
     Returns:
-        A threshold in units of the score; infinity where less than one wrong label is expected.
+        [n] in [0, 1], rising with the score.
     """
-    finite = np.asarray(scores, np.float64)
-    finite = np.sort(finite[np.isfinite(finite)])[::-1]
-    probability = fit_mirrored_mixture(finite).probability_wrong(finite)
-    expected_wrong = float(probability.sum())
+    values = np.asarray(scores, np.float64)
+    scored = np.isfinite(values)
+    probability = np.full(len(values), np.nan)
+    probability[scored] = fit_mirrored_mixture(values[scored]).probability_wrong(values[scored])
+    return probability
+
+
+def count_with_best_f1(probability: Floats) -> int:
+    """How many of the first to flag for the highest expected F1; 0 where less than one wrong label is expected.
+
+    Args:
+        probability: [n] of being wrong, falling.
+    """
+    expected_wrong = float(np.sum(probability))
     if expected_wrong < 1:
-        return float("inf")
-    found = np.cumsum(probability)
-    expected_f1 = 2 * found / (np.arange(1, len(finite) + 1) + expected_wrong)
-    last = int(np.argmax(expected_f1))
-    if last + 1 == len(finite):
-        return float(np.nextafter(finite[last], -np.inf))
-    return float((finite[last] + finite[last + 1]) / 2)
+        return 0
+    expected_f1 = 2 * np.cumsum(probability) / (np.arange(1, len(probability) + 1) + expected_wrong)
+    return int(np.argmax(expected_f1)) + 1
+
+
+def count_with_precision(probability: Floats, precision: float) -> int:
+    """How many of the first can be flagged with `precision` of them, in (0, 1], expected to be wrong.
+
+    Args:
+        probability: [n] of being wrong, falling.
+        precision: share of the flagged.
+    """
+    reached = np.cumsum(probability) >= precision * np.arange(1, len(probability) + 1)
+    return int(np.flatnonzero(reached)[-1]) + 1 if reached.any() else 0

@@ -109,6 +109,27 @@ def train(
         return training.run(store)
 
 
+def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
+    """Logits of a finished run's model, under the weights of its chosen epoch and without augmentation.
+
+    Args:
+        run: the run's folder.
+        trained_on: its data set, for classes and channel statistics.
+        dataset: what to predict.
+
+    Returns:
+        [n, C] float32 on the CPU.
+
+    Raises:
+        StoreDamagedError: the checkpoint is missing or broken.
+    """
+    with TrajectoryStore.open(run) as store:
+        training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]), None)
+        training.store = store
+        training.restore(store.checkpoints / "best.pt")
+        return training.predict(dataset)
+
+
 class _Training:
     """The model, its optimizer and schedule, and the store that they are kept in step with."""
 
@@ -148,7 +169,7 @@ class _Training:
         began = time.monotonic()
         self.store, settings = store, self.settings
         if store.next_epoch > 0:
-            self._load(store.next_epoch - 1)
+            self.restore(self._checkpoint(store.next_epoch - 1))
             self._keep_best()
         with AlignmentRecorder(self.model, store) as recorder:
             while store.next_epoch < settings.epochs and not self._stops():
@@ -163,11 +184,12 @@ class _Training:
             torch.manual_seed(self.settings.seed * 1_000_003 + epoch)
             self._train_epoch(epoch, recorder)
         self._save(epoch)
+        spent = {"seconds": time.monotonic() - began}
         if self.settings.record == "online":
-            summary = recorder.end_epoch()
+            summary = recorder.end_epoch(spent)
         else:
             with self._autocast():
-                summary = recorder.sweep(self._sweep_batches())
+                summary = recorder.sweep(self._sweep_batches(), metrics=spent)
         self._keep_best()
         for old in self.store.checkpoints.glob("epoch-*.pt"):
             if old != self._checkpoint(epoch):
@@ -239,8 +261,8 @@ class _Training:
             yield self._inputs(self.dataset.read(ids)), self.labels[ids], ids
 
     def _autocast(self) -> AbstractContextManager[object]:
-        precision = self.settings.precision
-        if precision == "float32" or (precision == "auto" and not _is_fast_at_bfloat16(self.device)):
+        dtype = self.settings.dtype
+        if dtype == "float32" or (dtype == "auto" and not _is_fast_at_bfloat16(self.device)):
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
@@ -283,8 +305,13 @@ class _Training:
                 "what was committed is intact"
             ) from error
 
-    def _load(self, epoch: int) -> None:
-        path = self._checkpoint(epoch)
+    def predict(self, dataset: LabeledDataset) -> Tensor:
+        self.model.eval()
+        batches = torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)
+        with torch.no_grad(), self._autocast():
+            return torch.cat([self.model(self._inputs(dataset.read(ids))).float().cpu() for ids in batches])
+
+    def restore(self, path: Path) -> None:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["model"])

@@ -1,74 +1,89 @@
-"""Which score finds most: one training a label set, every score from the same recorded run.
+"""Which detector finds most, and at what cost: all of them on the same labels, network, epochs and machine.
 
-A label set is a name: a key of the label file (`worse_label`), `clean`, `symmetric-20`, `pair-30` or `instance-40`
-(percent of wrong labels). Instance-dependent errors come from the run on the right labels: the less sure that run is of
-a sample's right label, the likelier the label becomes one that it took for the best other at some epoch.
+Each label set gets one training, from whose store come gwaudit's scores and those of `gwaudit.baselines`. On request it
+gets the trainings that other methods need: five folds for confident learning, two for AUM's threshold samples.
 
-The runs are kept, so that a new score or cut needs no new training, and an interrupted benchmark goes on.
+Everything is kept: the runs, so that a new score or cut needs no new training; and the rows of `detection.json`, so
+that what was measured once stays when the runs are gone, or when another call adds label sets, methods or seeds.
 """
 
 import json
-import re
-from collections.abc import Sequence
+import platform
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve
 
-from gwaudit.datasets import LabeledDataset, plant_label_errors
-from gwaudit.datasets.label_files import read_label_file
-from gwaudit.datasets.planted import NoiseKind
+from gwaudit.baselines import DETECTORS, Detection, Trajectories
+from gwaudit.benchmarks.confident_learning import (
+    FOLDS,
+    PeerNotInstalledError,
+    confident_learning,
+    out_of_sample_probabilities,
+)
+from gwaudit.benchmarks.costs import training_flops
+from gwaudit.benchmarks.label_sets import LabelSet, instance_errors, label_set
+from gwaudit.benchmarks.threshold_samples import aum_with_threshold_samples
+from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
-from gwaudit.errors import DataError, SettingsError, StoreError
-from gwaudit.evaluation import evaluate
-from gwaudit.ranking import Audit, RankingSettings, Score, rank
+from gwaudit.errors import SettingsError, StoreDamagedError, StoreError
+from gwaudit.evaluation import ExpectedCount, Quality, evaluate, quality
+from gwaudit.ranking import RankingSettings, Score, rank
 from gwaudit.settings import TrainingSettings
-from gwaudit.statistics import sample_statistics
-from gwaudit.store import MISSING_LABEL, TrajectoryStore
+from gwaudit.store import TrajectoryStore
 from gwaudit.training import Progress, train
 
-PEERS = {
-    "mean_loss": ("mean_loss", 1),
-    "confidence": ("mean_given_probability", -1),
-    "share_negative": ("share_negative", 1),
-    "last_alignment": ("last_alignment", -1),
-    "forgetting": ("times_forgotten", 1),
-}
-"""Scores to compare with, each a statistic and its sign: mean loss; Dataset Cartography's confidence (Swayamdipta et
-al., 2020); persistence; a single epoch; forgetting events (Toneva et al., 2019)."""
+Training = Literal["plain", "folds", "threshold"]
+TRAININGS: tuple[Training, ...] = get_args(Training)
+"""What a label set can be trained as: once; in five folds; twice with threshold samples."""
 
-_PLANTED = re.compile(r"(symmetric|pair|instance)-(\d+)")
-_LARGEST_FLIP = 0.9
+_CURVE_POINTS = 101
 
 
 @dataclass(frozen=True)
 class DetectionRow:
-    """One score on one label set; shares in [0, 1], None where undefined.
+    """One method on one label set with one seed.
 
     Attributes:
         label_set: its name.
-        score: its name.
-        wrong: share of the labels that are wrong.
-        flagged: share that the score's own cut flags; None for scores without a cut.
-        auroc, average_precision, best_f1, precision_at_true_count: as in `Evaluation`.
-        f1: at the score's own cut.
-        suggested_accuracy: share of the wrong labels whose suggestion is right (the same for all scores of a run).
-        samples_trained: samples that the training saw: n times epochs.
+        method: its name.
+        training: the trainings that it needs.
+        seed: of the training and of what is planted.
+        model, epochs: of each training.
+        quality: as in `Quality`; `f1`, `precision` and `recall` are None for methods without a cut of their own.
+        suggested_accuracy_flagged: of the wrong ones flagged, the share whose suggestion is right; gwaudit's own only.
+        hard_flagged: of the right labels with the highest loss, the share flagged; gwaudit's own only.
+        expected_wrong, expected_counts, transition_error: as in `Evaluation`; gwaudit's default only.
+        samples_trained: samples that its trainings saw.
+        training_flops: floating point operations of these.
+        seconds: wall time of these on this machine.
+        curve: precision at 101 recalls from 0 to 1: the highest at that recall or a larger one.
+        note: why there is nothing, where there is nothing.
     """
 
     label_set: str
-    score: str
-    wrong: float
-    flagged: float | None
-    auroc: float | None
-    average_precision: float | None
-    best_f1: float | None
-    precision_at_true_count: float | None
-    f1: float | None
-    suggested_accuracy: float | None
-    samples_trained: int
+    method: str
+    training: Training
+    seed: int
+    model: str
+    epochs: int
+    quality: dict[str, Any] | None = None
+    suggested_accuracy_flagged: float | None = None
+    hard_flagged: float | None = None
+    expected_wrong: float | None = None
+    expected_counts: tuple[ExpectedCount, ...] = ()
+    transition_error: float | None = None
+    samples_trained: int = 0
+    training_flops: float = 0.0
+    seconds: float = 0.0
+    curve: tuple[float, ...] = ()
+    note: str = ""
 
 
 def detection(
@@ -77,143 +92,241 @@ def detection(
     label_sets: Sequence[str],
     training: TrainingSettings,
     *,
+    trainings: Sequence[str] = ("plain",),
+    seeds: Sequence[int] = (0,),
     labels: Path | None = None,
     progress: Progress | None = None,
 ) -> list[DetectionRow]:
-    """Train once on each label set, or go on where an earlier call stopped, and score every ranking.
+    """Train what is not trained yet, and score every method.
 
     Args:
         dataset: with its right labels.
-        folder: keeps a run a label set, and gets `detection.json` and `detection.md`.
-        label_sets: names, as the module says.
-        training: how to train, for all label sets alike.
+        folder: keeps the runs, and gets `detection.json` and `detection.md`.
+        label_sets: names, as `gwaudit.benchmarks.label_sets` says.
+        training: how to train, for all alike.
+        trainings: which of `TRAININGS` to do.
+        seeds: of the trainings, and of what is planted.
         labels: the label file that keys are of.
         progress: told how each training goes.
 
-    Raises:
-        SettingsError: an unknown label set, or runs in the folder that were made otherwise.
-        DataError: the label file does not fit.
-    """
-    known = {name: _given_labels(name, dataset, labels) for name in label_sets}  # what is wrong is said before training
-
-    def run(name: str, given: NDArray[np.int64]) -> Path:
-        noisy = dataset.with_labels(given, true_labels=dataset.labels)
-        train(noisy, folder / name, training, resume=True, progress=progress)
-        return folder / name
-
-    rows: list[DetectionRow] = []
-    for name, given in known.items():
-        if given is None:
-            with TrajectoryStore.open(run("clean", dataset.labels)) as store:
-                rate = _percent(name)
-                given = instance_errors(store, rate=rate / 100, seed=rate)
-        with TrajectoryStore.open(run(name, given)) as store:
-            rows += _rows(name, store, dataset.labels)
-        _write(folder, rows)
-    return rows
-
-
-def markdown(rows: Sequence[DetectionRow]) -> str:
-    """The rows as a table."""
-    lines = [
-        "| labels | wrong | score | AUROC | AP | best F1 | F1 at cut | flagged | P at true count |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        values = (row.auroc, row.average_precision, row.best_f1, row.f1)
-        shown = ["–" if value is None else f"{value:.3f}" for value in values]
-        shown.append("–" if row.flagged is None else f"{row.flagged:.1%}")
-        shown.append("–" if row.precision_at_true_count is None else f"{row.precision_at_true_count:.3f}")
-        lines.append(f"| {row.label_set} | {row.wrong:.1%} | {row.score} | {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
-
-
-def instance_errors(clean_run: TrajectoryStore, *, rate: float, seed: int) -> NDArray[np.int64]:
-    """Labels wrong where a run on the right ones was unsure, in the direction it was unsure in.
-
-    The chance of a wrong label rises linearly with one less the mean probability of the right label, up to 0.9, and
-    is `rate` on average. The wrong label is the best other label at a random epoch of the last four fifths of the run.
-
-    Args:
-        clean_run: a finished run on the right labels.
-        rate: share of wrong labels, expected.
-        seed: of the choices.
-
     Returns:
-        [n] int64.
+        All rows of the folder, those of earlier calls included.
+
+    Raises:
+        SettingsError: an unknown label set or training, or runs in the folder that were made otherwise.
+        DataError: the label file does not fit, or a class is missing.
     """
-    random = np.random.default_rng(seed)
-    labels = clean_run.given_labels().astype(np.int64)
-    late = range(clean_run.next_epoch // 5, clean_run.next_epoch)
-    unsure = 1 - sample_statistics(clean_run, late)["mean_given_probability"].to_numpy(np.float64) + 0.05
-    low, high = 0.0, _LARGEST_FLIP / unsure.min()
-    for _ in range(60):
-        scale = (low + high) / 2
-        too_few = np.minimum(scale * unsure, _LARGEST_FLIP).mean() < rate
-        low, high = (scale, high) if too_few else (low, scale)
-    flipped = random.random(len(labels)) < np.minimum(high * unsure, _LARGEST_FLIP)
-    rivals = np.stack([clean_run.read_epoch(e, ["counterfactual_label"])["counterfactual_label"] for e in late])
-    chosen = rivals[random.integers(len(late), size=len(labels)), np.arange(len(labels))]
-    return np.where(flipped & (chosen != MISSING_LABEL), chosen, labels)
-
-
-def _given_labels(name: str, dataset: LabeledDataset, file: Path | None) -> NDArray[np.int64] | None:
-    """The labels of a set, None where a run has to be made first."""
-    if name == "clean":
-        return dataset.labels
-    if planted := _PLANTED.fullmatch(name):
-        kind, n_classes = planted[1], len(dataset.class_names)
-        if kind == "instance":
-            return None
-        return plant_label_errors(dataset.labels, n_classes, rate=_percent(name) / 100, kind=cast(NoiseKind, kind))
-    if file is None:
-        raise SettingsError(
-            f"unknown label set {name!r}: clean, symmetric-20, pair-30, instance-40 (any percentage), "
-            "or a key of the label file (--labels)"
-        )
-    given, clean = read_label_file(file, name)
-    if given.shape != dataset.labels.shape or (clean is not None and (clean != dataset.labels).any()):
-        raise DataError(f"{file} is of other data than {dataset.name}, or in another order")
-    return given
-
-
-def _percent(name: str) -> int:
-    return int(name.rpartition("-")[2])
-
-
-def _rows(name: str, store: TrajectoryStore, truth: NDArray[np.int64]) -> list[DetectionRow]:
-    audits: dict[str, Audit] = {score: rank(store, RankingSettings(score=score)) for score in get_args(Score)}
-    frame = audits["combined"].frame
-    for peer, (column, sign) in PEERS.items():
-        rescored = frame.assign(score=sign * frame[column].astype(np.float32), suspect=False)
-        rescored = rescored.sort_values(["score", "sample_id"], ascending=[False, True], ignore_index=True)
-        audits[peer] = replace(audits["combined"], frame=rescored)
-    rows = []
-    for score, audit in audits.items():
-        e = evaluate(audit, truth)
-        facts = e.to_dict()
-        has_cut = score not in PEERS
-        row = DetectionRow(
-            label_set=name,
-            score=score,
-            wrong=e.n_wrong / e.n,
-            flagged=e.n_suspects / e.n if has_cut else None,
-            auroc=facts["auroc"],
-            average_precision=facts["average_precision"],
-            best_f1=facts["best_f1"],
-            precision_at_true_count=facts["precision_at_true_count"],
-            f1=facts["f1"] if has_cut and e.n_wrong else None,
-            suggested_accuracy=facts["suggested_accuracy"],
-            samples_trained=e.n * store.next_epoch,
-        )
-        rows.append(row)
+    unknown = [name for name in trainings if name not in TRAININGS]
+    if unknown:
+        raise SettingsError(f"unknown training {unknown[0]!r}: choose from {', '.join(TRAININGS)}")
+    # What is wrong with a name is said before anything is trained.
+    known = [(seed, label_set(name, dataset, labels, seed=seed)) for seed in seeds for name in label_sets]
+    rows = read_rows(folder)
+    for seed, chosen in known:
+        settings = replace(training, seed=seed)
+        if chosen.dataset is None:
+            clean = label_set("clean", dataset, None)
+            chosen = _with_instance_errors(chosen, _Bench(clean, folder, settings, progress), dataset)
+        bench = _Bench(chosen, folder, settings, progress)
+        for name in trainings:
+            made = list(bench.rows(name))
+            replaced = {(row.label_set, row.method, row.seed) for row in made}
+            rows = [row for row in rows if (row.label_set, row.method, row.seed) not in replaced] + made
+            _write(folder, rows)
     return rows
+
+
+def _with_instance_errors(chosen: LabelSet, clean: "_Bench", dataset: LabeledDataset) -> LabelSet:
+    with TrajectoryStore.open(clean.plain_run()) as store:
+        given = instance_errors(store, rate=chosen.rate, seed=round(100 * chosen.rate) + clean.settings.seed)
+    return replace(chosen, dataset=dataset.with_labels(given, true_labels=dataset.labels))
+
+
+class _Bench:
+    """One label set with one seed."""
+
+    def __init__(self, chosen: LabelSet, folder: Path, settings: TrainingSettings, progress: Progress | None) -> None:
+        assert chosen.dataset is not None
+        assert chosen.dataset.true_labels is not None
+        self.name, self.dataset, self.truth = chosen.name, chosen.dataset, chosen.dataset.true_labels
+        self.folder = folder / "runs" / chosen.name / f"seed-{settings.seed}"
+        self.settings, self.progress = settings, progress
+
+    def rows(self, training: str) -> Iterable[DetectionRow]:
+        making: dict[str, Callable[[], Iterable[DetectionRow]]] = {
+            "plain": self._plain,
+            "folds": self._folds,
+            "threshold": self._threshold,
+        }
+        return making[training]()
+
+    def plain_run(self) -> Path:
+        run = self.folder / "plain"
+        train(self.dataset, run, self.settings, resume=True, progress=self.progress)
+        return run
+
+    def _plain(self) -> Iterable[DetectionRow]:
+        run = self.plain_run()
+        cost = self._cost([run], len(self.dataset))
+        with TrajectoryStore.open(run) as store:
+            for score in get_args(Score):
+                audit = rank(store, RankingSettings(score=score))
+                found = evaluate(audit, self.truth)
+                detected = Detection(audit.by_id("score"), audit.by_id("suspect"))
+                row = self._row(f"gwaudit_{score}", "plain", detected, cost)
+                yield replace(
+                    row,
+                    suggested_accuracy_flagged=_or_none(found.suggested_accuracy_flagged),
+                    hard_flagged=_or_none(found.hard_flagged),
+                    expected_wrong=found.expected_wrong,
+                    expected_counts=found.expected_counts,
+                    transition_error=_or_none(found.transition_error),
+                )
+            trajectories = Trajectories(store)
+            for name, detector in DETECTORS.items():
+                yield self._row(name, "plain", detector(trajectories), cost)
+
+    def _folds(self) -> Iterable[DetectionRow]:
+        folder = self.folder / "folds"
+        probabilities = out_of_sample_probabilities(self.dataset, folder, self.settings, progress=self.progress)
+        inside = len(self.dataset) * (FOLDS - 1) // FOLDS
+        cost = self._cost([folder / f"fold-{fold}" for fold in range(FOLDS)], inside)
+        try:
+            detections = confident_learning(self.dataset.labels, probabilities)
+        except PeerNotInstalledError as error:
+            yield replace(self._empty("cleanlab", "folds"), note=str(error))
+            return
+        for name, detected in detections.items():
+            yield self._row(name, "folds", detected, cost)
+
+    def _threshold(self) -> Iterable[DetectionRow]:
+        detected = aum_with_threshold_samples(self.dataset, self.folder, self.settings, progress=self.progress)
+        cost = self._cost([self.folder / f"threshold-{part}" for part in range(2)], len(self.dataset))
+        yield self._row("aum_threshold_samples", "threshold", detected, cost)
+
+    def _empty(self, method: str, training: Training) -> DetectionRow:
+        settings = self.settings
+        return DetectionRow(self.name, method, training, settings.seed, settings.model, settings.epochs)
+
+    def _row(
+        self, method: str, training: Training, detected: Detection, cost: tuple[int, float, float]
+    ) -> DetectionRow:
+        wrong = self.dataset.labels != self.truth
+        facts = quality(detected.score, wrong, detected.flagged).to_dict()
+        if detected.flagged is None:
+            facts.update(dict.fromkeys(("n_suspects", "precision", "recall", "f1")))
+        samples, flops, seconds = cost
+        return replace(
+            self._empty(method, training),
+            quality=facts,
+            samples_trained=samples,
+            training_flops=flops,
+            seconds=seconds,
+            curve=_curve(detected.score, wrong),
+        )
+
+    def _cost(self, runs: Sequence[Path], samples: int) -> tuple[int, float, float]:
+        """Samples seen, floating point operations and seconds of trainings on so many samples each."""
+        seen, seconds = 0, 0.0
+        for run in runs:
+            with TrajectoryStore.open(run) as store:
+                seen += samples * store.next_epoch
+                seconds += sum(store.commit(epoch).metrics["seconds"] for epoch in store.epochs)
+        each = training_flops(self.settings, self.dataset.input_shape, len(self.dataset.class_names))
+        return seen, seen * each, seconds
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _curve(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> tuple[float, ...]:
+    if not wrong.any():
+        return ()
+    precision, recall, _ = precision_recall_curve(wrong, np.nan_to_num(score, nan=float(np.nanmin(score))))
+    best_from_here = np.maximum.accumulate(precision)  # recall falls along the curve
+    places = np.searchsorted(-recall, -np.linspace(0, 1, _CURVE_POINTS), side="right") - 1
+    return tuple(round(float(value), 4) for value in best_from_here[places])
+
+
+def read_rows(folder: Path) -> list[DetectionRow]:
+    """The rows of `detection.json` in a folder; none where there is no such file.
+
+    Raises:
+        StoreDamagedError: it is broken.
+    """
+    path = folder / "detection.json"
+    if not path.exists():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return [
+            DetectionRow(
+                **{
+                    **row,
+                    "curve": tuple(row["curve"]),
+                    "expected_counts": tuple(ExpectedCount(**count) for count in row["expected_counts"]),
+                }
+            )
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreDamagedError(f"{path} is broken ({error}): move it away, and run the benchmark again") from error
 
 
 def _write(folder: Path, rows: Sequence[DetectionRow]) -> None:
-    text = json.dumps([asdict(row) for row in rows], indent=1)
+    machine = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+    }
+    text = json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1)
     try:
-        write_atomically(folder / "detection.json", lambda path: path.write_text(text))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "detection.json", lambda path: path.write_text(text, encoding="utf-8"))
         write_atomically(folder / "detection.md", lambda path: path.write_text(markdown(rows), encoding="utf-8"))
     except OSError as error:
         raise StoreError(f"cannot write {folder / 'detection.json'}: {error.strerror}; make room there") from error
+
+
+def as_frame(rows: Sequence[DetectionRow]) -> pd.DataFrame:
+    """The rows as a frame, the quality's numbers as columns of their own; the curves are left out."""
+    records = []
+    for row in rows:
+        facts = {k: v for k, v in asdict(row).items() if k not in ("quality", "curve", "expected_counts")}
+        records.append({**facts, **(row.quality or dict.fromkeys(f for f in Quality.__dataclass_fields__))})
+    return pd.DataFrame.from_records(records)
+
+
+def markdown(rows: Sequence[DetectionRow]) -> str:
+    """The rows as a table, seeds averaged, with their spread (half the range) where there are several."""
+    lines = [
+        "| labels | method | wrong | flagged | AUROC | AP | best F1 | F1 at cut | missed at true count | "
+        "samples trained | PFLOP | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    frame = as_frame(rows)
+    for (name, method), group in frame.groupby(["label_set", "method"], sort=False) if len(frame) else ():
+        if group["n"].isna().all():
+            lines.append(f"| {name} | {method} | {group['note'].iloc[0]} |" + " |" * 9)
+            continue
+        values = [
+            _spread(group["n_wrong"] / group["n"], "{:.1%}"),
+            _spread(group["n_suspects"].astype(float) / group["n"], "{:.1%}"),
+            *(_spread(group[column], "{:.3f}") for column in ("auroc", "average_precision", "best_f1", "f1")),
+            _spread(1 - group["precision_at_true_count"].astype(float), "{:.3f}"),
+            f"{group['samples_trained'].mean():,.0f}",
+            f"{group['training_flops'].mean() / 1e15:.2f}",
+            f"{group['seconds'].mean() / 60:.1f}",
+        ]
+        lines.append(f"| {name} | {method} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: "pd.Series[Any]", form: str) -> str:
+    known = values.dropna().astype(float)
+    if known.empty:
+        return "–"
+    text = form.format(known.mean())
+    return text if len(known) == 1 else f"{text} ± {form.format((known.max() - known.min()) / 2)}"

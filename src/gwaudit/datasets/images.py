@@ -101,6 +101,31 @@ class EncodedImages:
             digest.update(str(len(item) if isinstance(item, bytes) else item.stat().st_size).encode())
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenImages:
+    """Some of other images, in an order of their own: the ids [n] of `images`."""
+
+    images: Images
+    ids: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, sample_ids: Tensor) -> Tensor:
+        """[B, C, H, W] uint8."""
+        return self.images.read(self.ids[sample_ids])
+
+    def add_to(self, digest: Digest) -> None:
+        """By all of the images, and which were chosen."""
+        self.images.add_to(digest)
+        digest.update(self.ids.numpy().tobytes())
+
+
 def decode(item: Encoded, side: int | None) -> NDArray[np.uint8]:
     """One image as [3, H, W] uint8, the right way up; with `side`, resized and cropped at the centre to that square.
 

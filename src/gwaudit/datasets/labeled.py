@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from gwaudit.datasets.images import UNREADABLE, Images
+from gwaudit.datasets.images import UNREADABLE, ChosenImages, Images
 from gwaudit.errors import DataError
 
 _STATISTICS_SAMPLES = 10_000
@@ -107,6 +107,17 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         """The same samples under other given labels (and, where known, true ones)."""
         truth = None if true_labels is None else np.asarray(true_labels, np.int64)
         return replace(self, labels=np.asarray(labels, np.int64), true_labels=truth)
+
+    def subset(self, sample_ids: ArrayLike) -> Self:
+        """Some of the samples, under new ids in the order given: `sample_ids` [m], integers in [0, n)."""
+        ids = np.asarray(sample_ids, np.int64)
+        return replace(
+            self,
+            images=ChosenImages(self.images, torch.from_numpy(ids)),
+            labels=self.labels[ids],
+            keys=[self.keys[i] for i in ids],
+            true_labels=None if self.true_labels is None else self.true_labels[ids],
+        )
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of each channel, [C] each in units of the pixels (0 to 255).

@@ -1,0 +1,82 @@
+"""The detection benchmark as figures: precision against recall, and quality against cost. Needs matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gwaudit.benchmarks.detection import DetectionRow, as_frame
+from gwaudit.errors import GwauditError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = (
+    "gwaudit_combined", "gwaudit_refined", "aum", "mean_loss", "cartography_confidence", "cleanlab_self_confidence",
+)  # fmt: skip
+"""The methods whose curves are drawn; the table has all."""
+
+
+class PlotsNotInstalledError(GwauditError):
+    """matplotlib is not installed."""
+
+
+def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str] = SHOWN) -> "Figure":
+    """A panel a label set with the curve of each method, seeds averaged."""
+    sets = list(dict.fromkeys(row.label_set for row in rows if row.curve))
+    figure = _figure(len(sets))
+    for axes, name in zip(figure.axes, sets, strict=True):
+        for method in methods:
+            curves = [row.curve for row in rows if row.label_set == name and row.method == method and row.curve]
+            if curves:
+                axes.plot(np.linspace(0, 1, len(curves[0])), np.mean(curves, axis=0), label=method.replace("_", " "))
+        axes.set(title=name, xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+    if sets:
+        figure.axes[0].legend(fontsize="x-small", loc="lower left")
+    return figure
+
+
+def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
+    """A panel a label set: average precision against the floating point operations of the method's trainings."""
+    frame = as_frame(rows).dropna(subset=["average_precision"])
+    sets = list(dict.fromkeys(frame["label_set"]))
+    figure = _figure(len(sets))
+    for axes, name in zip(figure.axes, sets, strict=True):
+        points = frame[frame["label_set"] == name].groupby("method")[["training_flops", "average_precision"]].mean()
+        for method, point in points.iterrows():
+            own = str(method).startswith("gwaudit")
+            axes.plot(
+                point["training_flops"] / 1e15, point["average_precision"], "o" if own else "x", label=str(method)
+            )
+        axes.set(title=name, xlabel="training, PFLOP", ylabel="average precision", xscale="log")
+        axes.grid(alpha=0.3)
+    if sets:
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
+    return figure
+
+
+def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
+    """Write both as `precision-recall.png` and `cost-quality.png` into the folder.
+
+    Raises:
+        PlotsNotInstalledError: matplotlib is not installed.
+    """
+    paths = [folder / "precision-recall.png", folder / "cost-quality.png"]
+    for path, figure in zip(paths, (precision_recall_figure(rows), cost_quality_figure(rows)), strict=True):
+        figure.savefig(path, dpi=120)
+    return paths
+
+
+def _figure(panels: int) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotsNotInstalledError("figures need matplotlib: pip install 'gwaudit[notebook]'") from error
+    columns = min(4, max(1, panels))
+    lines = -(-max(1, panels) // columns)
+    figure = Figure(figsize=(3.4 * columns + 1, 3.0 * lines), layout="constrained")
+    for panel in range(panels):
+        figure.add_subplot(lines, columns, panel + 1)
+    return figure
