@@ -83,9 +83,7 @@ def test_nan_in_a_checkpoint_ends_in_one_line_and_commits_nothing(tmp_path):
 
 
 def test_a_diverging_training_says_so(tmp_path):
-    line = refused(
-        "audit", "digits", "-o", tmp_path / "run", *FAST, "--learning-rate", "1e30", "--dtype", "float32"
-    )
+    line = refused("audit", "digits", "-o", tmp_path / "run", *FAST, "--learning-rate", "1e30", "--dtype", "float32")
     assert "epoch 1" in line
 
 
