@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gwaudit.augmentation import augment, normalise, random_crop, random_flip
+from gwaudit.augmentation import alternating_flips, augment, normalise, random_crop, random_flip, random_shift
 
 IMAGES = torch.randint(1, 256, (12, 3, 16, 24), generator=torch.Generator().manual_seed(3)).byte()
 
@@ -34,7 +34,29 @@ def test_flips_mirror_about_half_of_the_images():
     assert 80 < mirrored < 160
 
 
-@pytest.mark.parametrize("kind", ["crop-flip", "randaugment", "none"])
+def test_every_shift_is_a_window_of_its_own_reflected_image():
+    shifted = random_shift(IMAGES, generator())
+    padded = functional.pad(IMAGES.float(), (1, 1, 1, 1), mode="reflect").byte()
+    shifts = set()
+    for before, after in zip(padded, shifted, strict=True):
+        found = [(y, x) for y in range(3) for x in range(3) if torch.equal(before[:, y : y + 16, x : x + 24], after)]
+        assert len(found) == 1
+        shifts.add(found[0])
+    assert len(shifts) > 4
+
+
+def test_alternating_flips_show_every_sample_both_ways_in_two_epochs():
+    first, second, third = (alternating_flips(1000, epoch, seed=4) for epoch in range(3))
+    assert torch.equal(first, ~second)
+    assert torch.equal(first, third)
+    assert 400 < first.sum() < 600
+    assert not torch.equal(first, alternating_flips(1000, 0, seed=5))
+    shifted = augment(IMAGES, "shift-flip", generator(2))
+    mirrored = augment(IMAGES, "shift-flip", generator(2), flipped=torch.ones(12, dtype=torch.bool))
+    assert torch.equal(shifted.flip(3), mirrored)
+
+
+@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "randaugment", "none"])
 def test_shape_and_type_stay_and_a_seed_repeats(kind):
     results = []
     for _ in range(2):

@@ -37,6 +37,7 @@ def make_audit(dataset, suspects=SUSPECTS):
             "suspect": suspect,
             "category": np.where(suspect, "suspect", "fine"),
             "mean_alignment": np.where(suspect, -0.1, 0.1),
+            "probability_wrong": np.where(suspect, 0.9, 0.1),
             "share_negative": np.where(suspect, 1.0, 0.0),
         }
     )

@@ -12,7 +12,7 @@ from gwaudit.models import build_model, find_head, unwrap
 
 COMPACT = [
     "resnet9_16", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
-    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn",
+    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "whitened_32", "whitened_64",
 ]  # fmt: skip
 
 
@@ -58,6 +58,19 @@ def test_group_norm_networks_hold_no_batch_norm_and_score_a_sample_alone_as_in_a
 
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     torch.testing.assert_close(model(images)[:1], model(images[:1]))
+
+
+def test_whitening_makes_patches_of_pixels_uncorrelated_with_unit_variance() -> None:
+    model = timm.create_model("whitened_32", in_chans=3)
+    images = torch.randn(64, 3, 16, 16).cumsum(2).cumsum(3) / 20  # neighbours are alike, as in photographs
+
+    model.whiten(images, floor=0.0)
+
+    first = model.first
+    filters = nn.functional.conv2d(images.double(), first.weight[:12].double()).permute(1, 0, 2, 3).flatten(1)
+    torch.testing.assert_close(filters @ filters.T / filters.shape[1], torch.eye(12).double(), atol=1e-2, rtol=0)
+    torch.testing.assert_close(first.weight[12:], -first.weight[:12])
+    assert not first.weight.requires_grad
 
 
 def test_a_compact_network_learns_digits_in_a_few_steps_under_bfloat16() -> None:

@@ -34,6 +34,9 @@ class Reports:
     def on_epoch(self, report):
         self.epochs.append(report)
 
+    def on_sweep(self, seconds):
+        pass
+
 
 def weights(run, name="best.pt", part="model"):
     return torch.load(run / "checkpoints" / name, weights_only=True)[part]
@@ -61,6 +64,7 @@ def with_settings(**changes):
     {"ema_decay": 0.9},
     {"record": "sweep"},
     {"model": "resnet20_gn"},
+    {"model": "whitened_32", "optimizer": "nmuon", "momentum": 0.6, "weight_decay": 0.5, "augment": "shift-flip"},
     {"dtype": "bfloat16"},
 ], ids=lambda changes: next(iter(changes)))  # fmt: skip
 def test_every_option_trains_and_records_each_sample_each_epoch(digits, tmp_path, changes):

@@ -40,7 +40,7 @@ class Trajectories:
         self.given: NDArray[np.int64] = store.given_labels().astype(np.int64)
 
     def __getitem__(self, signal: str) -> NDArray[Any]:
-        columns = [self._store.read_epoch(epoch, [signal])[signal].to_numpy() for epoch in self._store.epochs]
+        columns = [self._store.read_epoch(epoch, [signal])[signal].to_numpy() for epoch in self._store.training_epochs]
         return np.stack(columns)
 
 

@@ -13,7 +13,7 @@ import typer
 import gwaudit
 from gwaudit.errors import GwauditError, SettingsError
 from gwaudit.options import takes_settings
-from gwaudit.settings import DataSettings, TrainingSettings
+from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.terminal import (
     TrainingDisplay,
     out,
@@ -43,7 +43,12 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder, 
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the run's last whole epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 Score = Annotated[
-    str, typer.Option(help="combined, alignment_gap, alignment or margin (AUM).", rich_help_panel="Ranking")
+    str,
+    typer.Option(
+        help="combined, alignment_gap, alignment, margin (AUM), or probability (for runs with final sweeps, and the "
+        "default there).",
+        rich_help_panel="Ranking",
+    ),
 ]
 Window = Annotated[
     tuple[int, int] | None,
@@ -185,9 +190,10 @@ def demo_command(
 def audit_command(
     data: DataSettings,
     training: TrainingSettings,
+    refinement: RefinementSettings,
     output: Output,
     resume: Resume = False,
-    score: Score = "combined",
+    score: Score = "auto",
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
@@ -200,7 +206,7 @@ def audit_command(
 
     ranking = _ranking(score, window, cut, top, precision, budget)
     with TrainingDisplay(quiet=as_json) as display:
-        result = audit(data, output, training, ranking, resume=resume, progress=display)
+        result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
     _report(result, as_json)
 
 
@@ -230,7 +236,7 @@ def train_command(
 @_command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
 def rank_command(
     run: Run,
-    score: Score = "combined",
+    score: Score = "auto",
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
@@ -240,13 +246,13 @@ def rank_command(
 ) -> None:
     """Rank a recorded run (again), and write its suspects and cleaned splits."""
     from gwaudit.pipeline import data_of_run, finish, load_data
-    from gwaudit.ranking import rank
+    from gwaudit.refinement import rank_run, rounds_of
     from gwaudit.store import TrajectoryStore
 
+    ranking = _ranking(score, window, cut, top, precision, budget)
     with TrajectoryStore.open(run) as store:
-        result = finish(
-            rank(store, _ranking(score, window, cut, top, precision, budget)), load_data(data_of_run(store))
-        )
+        data = data_of_run(store)
+    result = finish(rank_run(rounds_of(run), ranking), load_data(data))
     _report(result, as_json)
 
 
@@ -390,7 +396,7 @@ def detection_command(
         str,
         typer.Option(
             help="plain (one run: gwaudit and all that reads from it), folds (five, for confident learning), "
-            "threshold (two, for AUM's threshold samples)."
+            "threshold (two, for AUM's threshold samples), fast, quality (gwaudit's presets, with their refinement)."
         ),
     ] = "plain",
     seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of what is planted.")] = "0",

@@ -4,15 +4,17 @@ Importing this module registers them: `timm.create_model("resnet9_16")` and `bui
 the same thing. They take any image from 4x4 pixels and any number of channels.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
+from torch.nn import functional
 
 # timm appends the name of every registered network to this list.
-__all__ = ["ResNet9", "SmallResNet"]
+__all__ = ["ResNet9", "SmallResNet", "WhitenedNet"]
 
 
 class ConvNormAct(nn.Sequential):
@@ -171,17 +173,95 @@ class SmallResNet(_SmallImageNet):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
+class WhitenedNet(_SmallImageNet):
+    """A network that learns in a few epochs: its first layer whitens patches of 2x2 pixels and is not trained.
+
+    Three stages follow, each a convolution, a max-pooling to half the resolution, and a second convolution, with batch
+    norm (of fixed scale) and GELU after each. Before training, `whiten` sets the first layer from images.
+
+    Args:
+        num_classes: Number of classes; 0 for no head.
+        in_chans: Channels of the images.
+        widths: Channels of each stage; the last one is the number of latent features.
+
+    Reference:
+        Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024 (arXiv 2404.00498). The scale of its logits is
+        in the head's initial weights here, so that the head's output is the model's.
+    """
+
+    def __init__(self, num_classes: int = 10, in_chans: int = 3, widths: Sequence[int] = (32, 128, 128)) -> None:
+        super().__init__(num_classes, in_chans, widths[-1])
+        patch = in_chans * _PATCH**2
+        self.first = nn.Conv2d(in_chans, 2 * patch, _PATCH)
+        self.first.weight.requires_grad_(False)
+        channels = [2 * patch, *widths]
+        self.body = nn.Sequential(*(_WhitenedStage(a, b) for a, b in itertools.pairwise(channels)))
+        self.pool = nn.AdaptiveMaxPool2d(1)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [B, in_chans, H, W] to the last feature map [B, num_features, h, w]."""
+        features: Tensor = self.body(functional.gelu(self.first(x)))
+        return features
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new head in place, without bias; 0 classes leave the pooled features as the output."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.num_features, num_classes, bias=False) if num_classes else nn.Identity()
+        if isinstance(self.fc, nn.Linear):
+            with torch.no_grad():
+                self.fc.weight.div_(9)
+
+    def no_weight_decay(self) -> set[str]:
+        """The head: what decay would do to it, label smoothing does."""
+        return {"fc.weight"}
+
+    @torch.no_grad()
+    def whiten(self, images: Tensor, *, floor: float = 5e-4) -> None:
+        """Have the first layer whiten patches: eigenvectors of their covariance, scaled, and the same negated.
+
+        Args:
+            images: [B, in_chans, H, W] normalised, a few thousand.
+            floor: added to the eigenvalues.
+        """
+        patches = images.double().unfold(2, _PATCH, 1).unfold(3, _PATCH, 1).permute(0, 2, 3, 1, 4, 5).flatten(3)
+        flat = patches.flatten(0, 2)
+        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+        filters = (vectors / (values + floor).sqrt()).T.reshape(-1, images.shape[1], _PATCH, _PATCH)
+        weight = torch.cat([filters, -filters])
+        self.first.load_state_dict({"weight": weight, "bias": torch.zeros(len(weight))})
+
+
+_PATCH = 2
+
+
+class _WhitenedStage(nn.Sequential):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for channels, pool in ((inputs, True), (outputs, False)):
+            conv = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
+            nn.init.dirac_(conv.weight[: min(channels, outputs)])  # starts by passing its input on
+            norm = nn.BatchNorm2d(outputs, momentum=0.4)  # follows weights that move fast
+            norm.weight.requires_grad_(False)
+            layers += [conv, *([nn.MaxPool2d(2, ceil_mode=True)] if pool else []), norm, nn.GELU()]
+        super().__init__(*layers)
+
+
 _CIFAR_STAGES = (16, 32, 64)
 _IMAGENET_STAGES = (64, 128, 256, 512)
 _COMPACT = (
     "resnet9_16", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
-    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn",
+    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "whitened_32", "whitened_64",
 )  # fmt: skip
 
 # timm looks for this name when it registers a network.
 default_cfgs = generate_default_cfgs(
     {
-        name: {"input_size": (3, 32, 32), "num_classes": 10, "first_conv": "stem.conv", "classifier": "fc"}
+        name: {
+            "input_size": (3, 32, 32),
+            "num_classes": 10,
+            "first_conv": "first" if name.startswith("whitened") else "stem.conv",
+            "classifier": "fc",
+        }
         for name in _COMPACT
     }
 )
@@ -198,6 +278,23 @@ def _small_resnet(
     shape = {"layers": layers, "widths": widths, "norm": norm}
     model: SmallResNet = build_model_with_cfg(SmallResNet, name, pretrained, **{**shape, **arguments})
     return model
+
+
+def _whitened(name: str, widths: Sequence[int], pretrained: bool, arguments: dict[str, Any]) -> WhitenedNet:
+    model: WhitenedNet = build_model_with_cfg(WhitenedNet, name, pretrained, **{"widths": widths, **arguments})
+    return model
+
+
+@register_model
+def whitened_32(pretrained: bool = False, **arguments: Any) -> WhitenedNet:
+    """A whitened network of 32, 128 and 128 channels: 128 latent features, 0.6 million weights."""
+    return _whitened("whitened_32", (32, 128, 128), pretrained, arguments)
+
+
+@register_model
+def whitened_64(pretrained: bool = False, **arguments: Any) -> WhitenedNet:
+    """A whitened network of 64, 256 and 256 channels, the original: 256 latent features, 2 million weights."""
+    return _whitened("whitened_64", (64, 256, 256), pretrained, arguments)
 
 
 @register_model

@@ -30,7 +30,7 @@ SplitFormat = Literal["ids", "parquet", "imagefolder"]
 
 SUSPECT_COLUMNS = (
     "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
-    "score", "mean_alignment", "share_negative", "category",
+    "score", "probability_wrong", "mean_alignment", "share_negative", "category",
 )  # fmt: skip
 
 _PARQUET_ROWS = 2048

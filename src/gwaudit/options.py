@@ -1,13 +1,19 @@
-"""Command-line options made from the dataclasses that hold the settings, so that defaults and texts stand once."""
+"""Command-line options made from the dataclasses that hold the settings, so that defaults and texts stand once.
+
+A command that takes the settings of a preset gets an option `--preset`: it changes the defaults of the others.
+"""
 
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, get_origin, get_type_hints
 
 import typer
+
+from gwaudit.errors import SettingsError
+from gwaudit.settings import PRESETS
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -15,6 +21,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     A field without default becomes an argument; the texts are those of the dataclass's `Attributes`.
     """
+    presets: dict[str, dict[type, Any]] = {n: {type(part): part for part in parts} for n, parts in PRESETS.items()}
     signature = inspect.signature(command, eval_str=True)
     settings: dict[str, Any] = {
         p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)
@@ -26,10 +33,23 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
         panel = cls.__name__.removesuffix("Settings")
         parameters += [_parameter(field, hints[field.name], texts.get(field.name, ""), panel) for field in fields(cls)]
 
+    has_preset = any(cls in next(iter(presets.values())) for cls in settings.values())
+    if has_preset:
+        text = f"Settings that belong together: {' or '.join(presets)}. Options that are typed still count."
+        parameters.append(_option("preset", str | None, None, text, "Training"))
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter("context", kind, default=None, annotation=typer.Context))
+
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
+        chosen = _preset(values.pop("preset"), presets) if has_preset else {}
+        context: typer.Context | None = values.pop("context", None)
         for name, cls in settings.items():
-            values[name] = cls(**{field.name: values.pop(field.name) for field in fields(cls)})
+            given = {field.name: values.pop(field.name) for field in fields(cls)}
+            if context is not None and cls in chosen:
+                untyped = [key for key in given if not _is_typed(context, key)]
+                given |= {key: getattr(chosen[cls], key) for key in untyped}
+            values[name] = cls(**given)
         command(**values)
 
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
@@ -52,10 +72,27 @@ def attribute_texts(cls: type) -> dict[str, str]:
     return texts
 
 
+def _preset(name: str | None, presets: Mapping[str, dict[type, Any]]) -> dict[type, Any]:
+    if name is None:
+        return {}
+    if name not in presets:
+        raise SettingsError(f"unknown preset {name!r}: choose from {', '.join(presets)}")
+    return presets[name]
+
+
+def _is_typed(context: typer.Context, parameter: str) -> bool:
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"
+
+
 def _parameter(field: "Field[Any]", hint: Any, text: str, panel: str) -> inspect.Parameter:
     annotation = str if get_origin(hint) is Literal else hint
-    if field.default is MISSING:
-        default = typer.Argument(..., help=text)
-    else:
-        default = typer.Option(field.default, f"--{field.name.replace('_', '-')}", help=text, rich_help_panel=panel)
+    if field.default is not MISSING:
+        return _option(field.name, annotation, field.default, text, panel)
+    default = typer.Argument(..., help=text)
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option(name: str, annotation: Any, default: Any, text: str, panel: str) -> inspect.Parameter:
+    option = typer.Option(default, f"--{name.replace('_', '-')}", help=text, rich_help_panel=panel)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)

@@ -15,8 +15,9 @@ from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
 from gwaudit.evaluation import Evaluation, evaluate
 from gwaudit.export import Action, SplitFormat, write_clean_split, write_suspects
-from gwaudit.ranking import Audit, RankingSettings, rank
-from gwaudit.settings import DataSettings, TrainingSettings
+from gwaudit.ranking import Audit, RankingSettings
+from gwaudit.refinement import rank_run, refine, rounds_of
+from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import Progress, train
 
@@ -74,11 +75,12 @@ def audit(
     run: Path | str,
     training: TrainingSettings,
     ranking: RankingSettings | None = None,
+    refinement: RefinementSettings | None = None,
     *,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Audit a data set from one training run, all of it.
+    """Audit a data set from one training run (and its refinement, if asked for), all of it.
 
     Args:
         data: what to audit.
@@ -86,6 +88,7 @@ def audit(
             splits as ids under `cleaned/` and, where the truth is known, `evaluation.json`.
         training: how to train.
         ranking: how to rank.
+        refinement: rounds after the first training.
         resume: go on with a run that was interrupted.
         progress: told how the training goes.
 
@@ -94,9 +97,8 @@ def audit(
     """
     dataset = load_data(data)
     train(dataset, run, training, resume=resume, data=data, progress=progress)
-    with TrajectoryStore.open(run) as store:
-        ranked = rank(store, ranking)
-    return finish(ranked, dataset)
+    refine(dataset, Path(run), training, refinement or RefinementSettings(), progress=progress)
+    return finish(rank_run(rounds_of(Path(run)), ranking), dataset)
 
 
 def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:

@@ -19,8 +19,9 @@ Nothing here sees ground truth. The defaults, and why:
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -35,14 +36,15 @@ from gwaudit.errors import SettingsError, StoreDamagedError, StoreError, StoreNo
 from gwaudit.statistics import COLUMNS as STATISTICS
 from gwaudit.statistics import sample_statistics
 from gwaudit.store import TrajectoryStore
-from gwaudit.threshold import count_with_best_f1, count_with_precision, probability_wrong
+from gwaudit.threshold import count_with_best_f1, count_with_precision, fit_mirrored_mixture, probability_wrong
 
-Score = Literal["combined", "alignment_gap", "alignment", "margin"]
-SCORES: dict[Score, tuple[str, ...]] = {
+Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
+SCORES: dict[str, tuple[str, ...]] = {
     "combined": ("mean_gap", "mean_margin"),
     "alignment_gap": ("mean_gap",),
     "alignment": ("mean_alignment",),
     "margin": ("mean_margin",),
+    "probability": ("mean_probability_margin", "sweep_probability_margin"),
 }
 """The statistics that each score is the negative of; of several, the mean, each in units of its root mean square."""
 
@@ -70,7 +72,9 @@ class RankingSettings:
     """How to rank.
 
     Attributes:
-        score: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone) or "margin" (AUM).
+        score: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin" (AUM) or
+            "probability" (the margin of probabilities, in the window and in final sweeps); "auto" is the last for runs
+            with final sweeps, the first for others.
         window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
         cut: "auto" (the highest F1 to expect), or a threshold: suspects score above it.
         top: flag exactly so many instead, whatever their scores.
@@ -78,7 +82,7 @@ class RankingSettings:
         budget: flag at most so many, the most suspicious ones.
     """
 
-    score: Score = "combined"
+    score: Score = "auto"
     window: Literal["auto"] | tuple[int, int] = "auto"
     cut: Literal["auto"] | float = "auto"
     top: int | None = None
@@ -210,22 +214,40 @@ class Audit:
             raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error
 
 
-def rank(store: TrajectoryStore, settings: RankingSettings | None = None, *, executor: Executor | None = None) -> Audit:
+def rank(
+    store: TrajectoryStore,
+    settings: RankingSettings | None = None,
+    *,
+    rounds: Sequence[TrajectoryStore] = (),
+    executor: Executor | None = None,
+) -> Audit:
     """Rank the samples of a run, most suspicious first.
 
     Args:
         store: a run with at least one epoch.
         settings: how.
+        rounds: runs that refined it. The score is then the mean over all; statistics stay those of the first, which
+            learned the given labels alone, as does the share of wrong labels: later ones believe what they were told.
+            The suggestion is the last one's. The window is the first's; the others' is the last half.
         executor: takes the blocks of samples.
 
     Raises:
-        SettingsError: the run has no epoch yet, or not the window's.
+        SettingsError: the run has no epoch yet, or not the window's, or no final sweeps though the score needs them.
     """
-    settings = settings or RankingSettings()
+    settings = _with_score(settings or RankingSettings(), store)
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    score = _score(statistics, SCORES[settings.score])
-    probability = probability_wrong(score)
+    score = _score(statistics, settings)
+    share_wrong = None
+    if rounds:
+        share_wrong = fit_mirrored_mixture(score[np.isfinite(score)]).share_wrong
+        for run in rounds:
+            first, last = _window(run, replace(settings, window="auto"))
+            refined = sample_statistics(run, range(first, last + 1), executor=executor)
+            score = score + _score(refined, _with_score(settings, run))
+            statistics["counterfactual_label"] = refined["counterfactual_label"]
+        score = score / np.float32(1 + len(rounds))
+    probability = probability_wrong(score, share_wrong=share_wrong)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")
     suspect, threshold = _suspects(score[order], probability[order], settings)
@@ -253,7 +275,7 @@ def rank(store: TrajectoryStore, settings: RankingSettings | None = None, *, exe
 
 
 def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
-    n_epochs = store.next_epoch
+    n_epochs = len(store.training_epochs)
     if n_epochs == 0:
         raise SettingsError(f"{store.path} has no epoch yet: train it first")
     if settings.window == "auto":
@@ -264,8 +286,16 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
     return first, last
 
 
-def _score(statistics: pd.DataFrame, names: tuple[str, ...]) -> NDArray[np.float32]:
-    values = [statistics[name].to_numpy() for name in names]
+def _with_score(settings: RankingSettings, store: TrajectoryStore) -> RankingSettings:
+    """The settings with the score that "auto" stands for in a run."""
+    swept = len(store.final_sweeps) > 0
+    if settings.score == "probability" and not swept:
+        raise SettingsError(f"{store.path} has no final sweeps (--final-sweeps), which the score 'probability' needs")
+    return replace(settings, score="probability" if swept else "combined") if settings.score == "auto" else settings
+
+
+def _score(statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float32]:
+    values = [statistics[part].to_numpy() for part in SCORES[settings.score]]
     if len(values) > 1:
         values = [value / _root_mean_square(value) for value in values]
     return np.asarray(-np.mean(values, axis=0), np.float32)

@@ -11,7 +11,7 @@ Rule = Literal["last", "gwa-scratch", "gwa-finetune", "dispersion"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 """What chooses the epoch to keep; `gwaudit.early_stopping` says how."""
 
-Augmentation = Literal["crop-flip", "randaugment", "none"]
+Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
@@ -73,6 +73,27 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class RefinementSettings:
+    """What to do beyond one training: rounds that learn from what was found so far (`gwaudit.refinement`).
+
+    Attributes:
+        refine: rounds after the first training, each a training of its own.
+        refine_model: the network of these rounds; the first one's unless told.
+        refine_epochs: their passes over the data; as many as the first one's unless told.
+    """
+
+    refine: int = 0
+    refine_model: str | None = None
+    refine_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.refine < 0:
+            raise SettingsError(f"there cannot be {self.refine} rounds of refinement")
+        if self.refine_epochs is not None and self.refine_epochs < 1:
+            raise SettingsError(f"refine_epochs must be at least 1, not {self.refine_epochs}")
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How to train. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
 
@@ -80,18 +101,22 @@ class TrainingSettings:
         model: a timm name, or a compact network (`resnet9_16`, `resnet18_small`, `resnet20_gn`, ...).
         epochs: passes over the data.
         batch_size: samples a forward pass.
-        optimizer: a timm optimizer name (`sgd` has Nesterov momentum 0.9, `adamw`, ...).
+        optimizer: a timm optimizer name (`sgd` and `nmuon` have Nesterov momentum, `adamw`, ...).
+        momentum: of optimizers that have one.
         schedule: `onecycle` (Smith and Topin, 2018: linearly up over a quarter of the run, then down to zero) or
             `cosine` (warm up over a twentieth, then a half cosine to zero).
         learning_rate: at its peak.
         weight_decay: on weights; not on biases and normalisation.
-        augment: `crop-flip`, `randaugment` or `none`.
+        augment: `crop-flip`; `shift-flip`, a smaller shift, each image mirrored every other epoch; `randaugment`; or
+            `none`.
         label_smoothing: in the loss, in [0, 1).
         accumulate: batches an optimizer step.
         clip_norm: largest norm of a step's gradient.
         ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
         record: `online`, each sample at its own training step; or `sweep`, the whole set after each epoch under fixed
             weights, without augmentation.
+        final_sweeps: after the training, score the whole set so often under its final weights, without augmentation: 1
+            as it is, 2 also mirrored. Each counts as an epoch of the run.
         select: the rule that chooses the epoch kept as `checkpoints/best.pt`: `last`, `gwa-scratch`, `gwa-finetune` or
             `dispersion`, without validation data.
         patience: stop when that choice has stood for so many epochs.
@@ -107,6 +132,7 @@ class TrainingSettings:
     epochs: int = 30
     batch_size: int = 512
     optimizer: str = "sgd"
+    momentum: float = 0.9
     schedule: Literal["onecycle", "cosine"] = "onecycle"
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
@@ -116,6 +142,7 @@ class TrainingSettings:
     clip_norm: float | None = None
     ema_decay: float | None = None
     record: Literal["online", "sweep"] = "online"
+    final_sweeps: int = 0
     select: Rule = "last"
     patience: int | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
@@ -138,6 +165,10 @@ class TrainingSettings:
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.final_sweeps not in (0, 1, 2):
+            raise SettingsError(f"final_sweeps must be 0, 1 or 2, not {self.final_sweeps}")
+        if not 0 <= self.momentum < 1:
+            raise SettingsError(f"momentum must be in [0, 1), not {self.momentum}")
         if not self.learning_rate > 0:
             raise SettingsError(f"learning_rate must be above 0, not {self.learning_rate}")
         if not 0 <= self.label_smoothing < 1:
@@ -156,3 +187,35 @@ class TrainingSettings:
         if unknown:
             raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
         return cls(**values)
+
+
+Preset = Literal["fast", "quality"]
+
+PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
+    "fast": (
+        TrainingSettings(
+            model="whitened_32",
+            epochs=10,
+            optimizer="nmuon",
+            momentum=0.6,
+            learning_rate=0.02,
+            weight_decay=0.5,
+            augment="shift-flip",
+            label_smoothing=0.2,
+            final_sweeps=2,
+        ),
+        RefinementSettings(refine=2, refine_model="whitened_64"),
+    ),
+    "quality": (
+        TrainingSettings(
+            model="resnet18_small",
+            epochs=30,
+            batch_size=256,
+            label_smoothing=0.2,
+            final_sweeps=2,
+        ),
+        RefinementSettings(refine=2, refine_epochs=60),
+    ),
+}
+"""Settings that belong together, each option of which can still be chosen: `fast`, refined on a CPU within the hour for
+50,000 small images; `quality`, refined with a ResNet-18, for a GPU."""

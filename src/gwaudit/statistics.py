@@ -26,6 +26,7 @@ COLUMNS = {
     "mean_alignment": "mean alignment γ over the window",
     "mean_gap": "mean over the window of γ less the highest γ_c of another label",
     "mean_margin": "mean margin over the window (AUM)",
+    "mean_probability_margin": "mean over the window of the given label's probability less the highest other one",
     "mean_loss": "mean cross entropy over the window, in nats",
     "mean_given_probability": "mean probability of the given label over the window",
     "counterfactual_label": "the other label that most epochs of the window would rather have; ties by its summed γ_c",
@@ -38,6 +39,7 @@ COLUMNS = {
     "trend": "slope of γ over all recorded epochs, a epoch",
     "early_alignment": "mean γ over the first third of the run",
     "late_alignment": "mean γ over the last third of the run",
+    "sweep_probability_margin": "the mean of the same over the final sweeps, NaN in a run without them",
     "times_learned": "times the prediction turned to the given label",
     "times_forgotten": "times the prediction turned away from it (forgetting events, Toneva et al., ICLR 2019)",
 }
@@ -63,10 +65,10 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
     Raises:
         SettingsError: the window is empty or has epochs that the run has not.
     """
-    n_epochs = store.next_epoch
+    n_epochs = len(store.training_epochs)
     if not len(window) or window[0] < 0 or window[-1] >= n_epochs:
         raise SettingsError(
-            f"the window {window.start} to {window.stop - 1} is not within the {n_epochs} epochs of the run"
+            f"the window {window.start} to {window.stop - 1} is not within the {n_epochs} training epochs of the run"
         )
     each_block: Callable[..., Any] = map if executor is None else executor.map
     frames: list[pd.DataFrame] = list(each_block(partial(_block_statistics, store, window), range(store.n_blocks)))
@@ -75,7 +77,7 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
 
 def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.DataFrame:
     given = store.given_labels(block=block)
-    n_epochs, rows = store.next_epoch, len(given)
+    n_epochs, rows = len(store.training_epochs), len(given)
     third = max(1, round(n_epochs / 3))
     means = _WindowMeans(rows)
     course = _Course(rows)
@@ -102,6 +104,9 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
             weight[place] = signals["counterfactual_alignment"]
     counterfactual_label, counterfactual_votes = most_voted(counterfactual, weight)
     del counterfactual, weight
+    swept = _Mean(rows)
+    for epoch in store.final_sweeps:
+        swept.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
     predicted_label, predicted_votes = most_voted(predicted)
     columns = {
         **means.columns(),
@@ -112,10 +117,17 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
         **course.columns(),
         "early_alignment": early.value(),
         "late_alignment": late.value(),
+        "sweep_probability_margin": swept.value(),
     }
     reach = store.block_range(block)
     index = pd.RangeIndex(reach.start, reach.stop, name="sample_id")
     return pd.DataFrame({name: columns[name] for name in COLUMNS}, index=index)
+
+
+def _probability_margin(signals: dict[str, NDArray[Any]]) -> Floats:
+    """The given label's probability less the highest other one, which loss and margin tell: [rows]."""
+    other = np.exp(-(signals["loss"] + signals["margin"]))
+    return np.asarray(signals["given_probability"] - other, np.float32)
 
 
 class _Mean:
@@ -139,13 +151,17 @@ class _WindowMeans:
     """The means over the window."""
 
     def __init__(self, rows: int) -> None:
-        names = ("mean_alignment", "mean_gap", "mean_margin", "mean_loss", "mean_given_probability")
+        names = (
+            "mean_alignment", "mean_gap", "mean_margin", "mean_probability_margin", "mean_loss",
+            "mean_given_probability",
+        )  # fmt: skip
         self._means = {name: _Mean(rows) for name in names}
 
     def add(self, signals: dict[str, NDArray[Any]]) -> None:
         self._means["mean_alignment"].add(signals["alignment"])
         self._means["mean_gap"].add(signals["alignment"] - signals["counterfactual_alignment"])
         self._means["mean_margin"].add(signals["margin"])
+        self._means["mean_probability_margin"].add(_probability_margin(signals))
         self._means["mean_loss"].add(signals["loss"])
         self._means["mean_given_probability"].add(signals["given_probability"])
 

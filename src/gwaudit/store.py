@@ -59,9 +59,12 @@ from gwaudit.errors import (
     StoreVersionError,
 )
 
-__all__ = ["MISSING_LABEL", "SIGNALS", "EpochCommit", "EpochWriter", "TrajectoryStore"]
+__all__ = ["FINAL_SWEEP", "MISSING_LABEL", "SIGNALS", "EpochCommit", "EpochWriter", "TrajectoryStore"]
 
 FORMAT_VERSION = 1
+
+FINAL_SWEEP = "final_sweep"
+"""The metric that marks an epoch as a sweep after the training: 0 for inputs as they are, 1 for mirrored images."""
 DEFAULT_BLOCK_ROWS = 2**22
 _PARTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
 
@@ -294,6 +297,19 @@ class TrajectoryStore:
             self.commit(epoch)
             epoch += 1
         return epoch
+
+    @property
+    def training_epochs(self) -> range:
+        """The committed epochs less the final sweeps, which stand at their end."""
+        n = self.next_epoch
+        while n and FINAL_SWEEP in self.commit(n - 1).metrics:
+            n -= 1
+        return range(n)
+
+    @property
+    def final_sweeps(self) -> range:
+        """The epochs that score the samples after the training, under its final weights."""
+        return range(len(self.training_epochs), self.next_epoch)
 
     def commit(self, epoch: int) -> EpochCommit:
         """What was recorded about an epoch.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for their types alone: neither help nor showing a run waits
 
     from gwaudit.evaluation import Evaluation
     from gwaudit.pipeline import AuditResult
+    from gwaudit.ranking import Audit
     from gwaudit.store import TrajectoryStore
     from gwaudit.training import EpochReport, StepReport
 
@@ -86,6 +87,20 @@ class TrainingDisplay:
             soft_wrap=True,
         )
 
+    def on_round(self, number: int, rounds: int, model: str) -> None:
+        """Print a heading."""
+        if not self._quiet:
+            self._progress.console.print(
+                f"refinement {number} of {rounds}: {model} learns what the labels look like so far", highlight=False
+            )
+
+    def on_sweep(self, seconds: float) -> None:
+        """Print the sweep's line."""
+        if not self._quiet:
+            self._progress.console.print(
+                f"scored all samples under the final weights, {seconds:.1f} s", highlight=False
+            )
+
 
 def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     """The summary of an audit: how many suspects, how good they are where that is known, the worst, the files."""
@@ -97,6 +112,7 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}.",
         highlight=False,
     )
+    out.print(_expectation(audit), highlight=False, soft_wrap=True)
     if result.dataset.skipped:
         out.print(f"Could not be read, and left out: {len(result.dataset.skipped)}", highlight=False)
         for sample in result.dataset.skipped[:10]:
@@ -108,6 +124,14 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def _expectation(audit: "Audit") -> str:
+    """How many wrong labels to expect among the suspects, among the first of them, and in all."""
+    expected, suspects = audit.expected_wrong(), len(audit.suspects)
+    counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
+    among = ", ".join(f"{expected[k]:,.0f} of the first {k:,}" for k in counts)
+    return f"Expected wrong: {among + ', ' if among else ''}{expected[-1]:,.0f} in all."
 
 
 def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
@@ -131,6 +155,7 @@ def _print_evaluation(e: "Evaluation") -> None:
         f"precision at {e.n_wrong:,} suspects {_share(e.precision_at_true_count)}",
         f"  suggested label right for {_share(e.suggested_accuracy)} of the wrong, "
         f"{_share(e.suggested_accuracy_flagged)} of those flagged",
+        f"  right labels that are hard (the tenth with the highest loss): {_share(e.hard_flagged)} flagged",
     )
     for line in lines:
         out.print(line, highlight=False, soft_wrap=True)

@@ -61,11 +61,12 @@ class MirroredMixture:
         return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))
 
 
-def fit_mirrored_mixture(scores: Floats) -> MirroredMixture:
+def fit_mirrored_mixture(scores: Floats, *, share_wrong: float | None = None) -> MirroredMixture:
     """Fit the mixture by expectation maximisation on a histogram of the scores.
 
     Args:
         scores: [n] finite, higher is more suspicious, zero where the given label and its best rival are equal.
+        share_wrong: the share of wrong labels where it is known already.
 
     Returns:
         The best of several starts, by likelihood.
@@ -78,7 +79,8 @@ def fit_mirrored_mixture(scores: Floats) -> MirroredMixture:
     kept = counts > 0
     centres = ((edges[1:] + edges[:-1]) / 2)[kept]
     weights = counts[kept] / len(x)
-    fits = [_expectation_maximisation(centres, weights, start) for start in _STARTS]
+    starts = _STARTS if share_wrong is None else (share_wrong,)
+    fits = [_expectation_maximisation(centres, weights, start, share_wrong is None) for start in starts]
     best = max(fits, key=lambda fit: fit.log_likelihood)
     return MirroredMixture(
         best.share_wrong,
@@ -89,7 +91,7 @@ def fit_mirrored_mixture(scores: Floats) -> MirroredMixture:
     )
 
 
-def _expectation_maximisation(x: Floats, weights: Floats, share_wrong: float) -> MirroredMixture:
+def _expectation_maximisation(x: Floats, weights: Floats, share_wrong: float, is_free: bool) -> MirroredMixture:
     share, m, c = share_wrong, max(-float(x[np.searchsorted(np.cumsum(weights), 0.5)]), 0.1), MIRROR[0]
     variance, likelihood = float(weights @ x**2) / 2, -np.inf
     for _ in range(_ITERATIONS):
@@ -101,8 +103,8 @@ def _expectation_maximisation(x: Floats, weights: Floats, share_wrong: float) ->
             break
         posterior = weights * wrong / density
         rest = weights - posterior
-        share = float(posterior.sum())
-        m, c = _means(float(rest @ x), float(posterior @ x), share)
+        m, c = _means(float(rest @ x), float(posterior @ x), float(posterior.sum()))
+        share = float(posterior.sum()) if is_free else share
         variance = max(float(rest @ (x + m) ** 2 + posterior @ (x - c * m) ** 2), 1e-6)
     return MirroredMixture(share, m, c, float(np.sqrt(variance)), likelihood)
 
@@ -121,11 +123,12 @@ def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(-(deviation**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))
 
 
-def probability_wrong(scores: Floats) -> NDArray[np.float64]:
+def probability_wrong(scores: Floats, *, share_wrong: float | None = None) -> NDArray[np.float64]:
     """The probability of each label being wrong, by the mirrored mixture fitted to all of them.
 
     Args:
         scores: [n], higher is more suspicious; NaN (never recorded) is left out and stays NaN.
+        share_wrong: the share of wrong labels where it is known already.
 
     Returns:
         [n] in [0, 1], rising with the score.
@@ -133,7 +136,9 @@ def probability_wrong(scores: Floats) -> NDArray[np.float64]:
     values = np.asarray(scores, np.float64)
     scored = np.isfinite(values)
     probability = np.full(len(values), np.nan)
-    probability[scored] = fit_mirrored_mixture(values[scored]).probability_wrong(values[scored])
+    probability[scored] = fit_mirrored_mixture(values[scored], share_wrong=share_wrong).probability_wrong(
+        values[scored]
+    )
     return probability
 
 

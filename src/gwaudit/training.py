@@ -5,6 +5,7 @@ always has its checkpoint, and a resumed run goes on from there. All randomness 
 so on a CPU a resumed run ends bit-equal to an unbroken one with the same number of threads.
 """
 
+import hashlib
 import math
 import pickle
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from timm.optim import create_optimizer_v2, list_optimizers
@@ -24,7 +25,8 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gwaudit.alignment import EpochMoments
-from gwaudit.augmentation import augment, normalise
+from gwaudit.augmentation import alternating_flips, augment, normalise
+from gwaudit.compact_networks import WhitenedNet
 from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
 from gwaudit.early_stopping import EpochChoice, choose_epoch, should_stop
@@ -32,7 +34,10 @@ from gwaudit.errors import ModelError, RecordingError, SettingsError, StoreDamag
 from gwaudit.models import build_model, find_head
 from gwaudit.recorder import AlignmentRecorder, EpochSummary
 from gwaudit.settings import DataSettings, TrainingSettings
-from gwaudit.store import TrajectoryStore
+from gwaudit.store import FINAL_SWEEP, TrajectoryStore
+
+_WHITENING_SAMPLES = 5000
+_FALLBACK_RATE = 1 / 9
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,12 @@ class Progress(Protocol):
     def on_epoch(self, report: EpochReport) -> None:
         """When an epoch is committed."""
 
+    def on_round(self, number: int, rounds: int, model: str) -> None:
+        """When a round of refinement starts, counted from 1."""
+
+    def on_sweep(self, seconds: float) -> None:
+        """When a final sweep, which took so long, is committed."""
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -85,6 +96,7 @@ def train(
     *,
     resume: bool = False,
     data: DataSettings | None = None,
+    targets: Tensor | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
     """Train once on a data set and record every sample's alignment every epoch.
@@ -95,6 +107,7 @@ def train(
         settings: how to train.
         resume: go on after the last committed epoch of the run, or start it.
         data: how the data set was loaded, kept in the run so that later steps find it again.
+        targets: [n, C] class distributions to learn in place of the given labels, which stay what is audited.
         progress: told about steps and epochs.
 
     Raises:
@@ -104,13 +117,13 @@ def train(
         RecordingError: the training diverged.
     """
     settings = settings or TrainingSettings()
-    training = _Training(dataset, settings, progress)  # first, as what cannot be built needs no folder
-    with _open_store(dataset, Path(run), settings, resume, data) as store:
+    training = _Training(dataset, settings, progress, targets)  # first, as what cannot be built needs no folder
+    with _open_store(dataset, Path(run), settings, resume, data, targets) as store:
         return training.run(store)
 
 
 def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
-    """Logits of a finished run's model, under the weights of its chosen epoch and without augmentation.
+    """What a finished run's model says of images, under the weights of its chosen epoch and without augmentation.
 
     Args:
         run: the run's folder.
@@ -118,13 +131,13 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         dataset: what to predict.
 
     Returns:
-        [n, C] float32 on the CPU.
+        [n, C] float32 class probabilities on the CPU, the mean of each image as it is and mirrored.
 
     Raises:
         StoreDamagedError: the checkpoint is missing or broken.
     """
     with TrajectoryStore.open(run) as store:
-        training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]), None)
+        training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]))
         training.store = store
         training.restore(store.checkpoints / "best.pt")
         return training.predict(dataset)
@@ -135,8 +148,14 @@ class _Training:
 
     store: TrajectoryStore
 
-    def __init__(self, dataset: LabeledDataset, settings: TrainingSettings, progress: Progress | None) -> None:
-        self.dataset, self.settings, self.progress = dataset, settings, progress
+    def __init__(
+        self,
+        dataset: LabeledDataset,
+        settings: TrainingSettings,
+        progress: Progress | None = None,
+        targets: Tensor | None = None,
+    ) -> None:
+        self.dataset, self.settings, self.progress, self.targets = dataset, settings, progress, targets
         self.device = _device(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
         mean, std = dataset.channel_statistics()
@@ -154,13 +173,26 @@ class _Training:
                 pretrained=settings.pretrained,
                 checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
             )
+        if isinstance(model, WhitenedNet) and not settings.pretrained and settings.checkpoint is None:
+            some = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_WHITENING_SAMPLES]
+            model.whiten(normalise(dataset.read(some), self.mean, self.std))
         _require_head(model, settings.model, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
         if settings.optimizer not in list_optimizers():
             known = ", ".join(map(str, list_optimizers()))
             raise SettingsError(f"unknown optimizer {settings.optimizer!r}: timm has {known}")
+        # Muon orthogonalises matrices. What a network exempts from decay, as its head, goes to timm's fallback (AdamW),
+        # which needs smaller steps.
+        fallback: dict[str, Any] = {}
+        if "muon" in settings.optimizer:
+            fallback = {"fallback_no_weight_decay": True, "fallback_lr_scale": _FALLBACK_RATE}
         self.optimizer = create_optimizer_v2(
-            self.model, opt=settings.optimizer, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.model,
+            opt=settings.optimizer,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            **fallback,
         )
         self.schedule = _schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
@@ -169,13 +201,23 @@ class _Training:
         began = time.monotonic()
         self.store, settings = store, self.settings
         if store.next_epoch > 0:
-            self.restore(self._checkpoint(store.next_epoch - 1))
+            self.restore(self._checkpoint(len(self.store.training_epochs) - 1))
             self._keep_best()
         with AlignmentRecorder(self.model, store) as recorder:
-            while store.next_epoch < settings.epochs and not self._stops():
+            while len(self.store.training_epochs) < settings.epochs and not self._stops():
                 self._run_epoch(store.next_epoch, recorder)
+            while store.next_epoch < len(self.store.training_epochs) + settings.final_sweeps:
+                self._final_sweep(store.next_epoch, recorder)
         choice = choose_epoch(settings.select, self._moments(), total_epochs=settings.epochs)
-        return TrainingResult(store.path, store.next_epoch, choice, time.monotonic() - began)
+        return TrainingResult(store.path, len(self.store.training_epochs), choice, time.monotonic() - began)
+
+    def _final_sweep(self, epoch: int, recorder: AlignmentRecorder) -> None:
+        began = time.monotonic()
+        mirrored = epoch - len(self.store.training_epochs)
+        with self._autocast():
+            recorder.sweep(self._sweep_batches(mirrored=bool(mirrored)), metrics={FINAL_SWEEP: mirrored})
+        if self.progress is not None:
+            self.progress.on_sweep(time.monotonic() - began)
 
     def _run_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
         began = time.monotonic()
@@ -204,15 +246,18 @@ class _Training:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
         batches = self._batches(torch.randperm(len(self.dataset), generator=generator))
+        flipped = alternating_flips(len(self.dataset), epoch, settings.seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         update, seen, began, told = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
         for step, ids in enumerate(batches):
             labels = self.labels[ids]
-            inputs = self._inputs(augment(self.dataset.read(ids), settings.augment, generator))
+            images = self.dataset.read(ids)
+            inputs = self._inputs(augment(images, settings.augment, generator, flipped=flipped[ids]))
             with self._autocast():
                 logits = self.model(inputs)
-            targets = labels.to(self.device, non_blocking=True)
+            targets = labels if self.targets is None else self.targets[ids]
+            targets = targets.to(self.device, non_blocking=True)
             loss = functional.cross_entropy(logits.float(), targets, label_smoothing=settings.label_smoothing)
             if settings.record == "online":
                 recorder.observe(ids, labels)
@@ -256,9 +301,10 @@ class _Training:
         normal = normalise(images, self.mean.to(self.device), self.std.to(self.device))
         return normal.contiguous(memory_format=torch.channels_last)
 
-    def _sweep_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _sweep_batches(self, *, mirrored: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for ids in torch.split(torch.arange(len(self.dataset)), 2 * self.settings.batch_size):
-            yield self._inputs(self.dataset.read(ids)), self.labels[ids], ids
+            images = self.dataset.read(ids)
+            yield self._inputs(images.flip(3) if mirrored else images), self.labels[ids], ids
 
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = self.settings.dtype
@@ -267,7 +313,7 @@ class _Training:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def _moments(self) -> list[EpochMoments]:
-        commits = [self.store.commit(epoch) for epoch in self.store.epochs]
+        commits = [self.store.commit(epoch) for epoch in self.store.training_epochs]
         return [
             EpochMoments(
                 self.store.n_samples - commit.missing,
@@ -309,7 +355,11 @@ class _Training:
         self.model.eval()
         batches = torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)
         with torch.no_grad(), self._autocast():
-            return torch.cat([self.model(self._inputs(dataset.read(ids))).float().cpu() for ids in batches])
+            return torch.cat([self._probabilities(dataset.read(ids)) for ids in batches])
+
+    def _probabilities(self, images: Tensor) -> Tensor:
+        views = [self.model(self._inputs(view)).float().softmax(1) for view in (images, images.flip(3))]
+        return torch.stack(views).mean(0).cpu()
 
     def restore(self, path: Path) -> None:
         try:
@@ -325,14 +375,20 @@ class _Training:
 
     def _keep_best(self) -> None:
         choice = choose_epoch(self.settings.select, self._moments(), total_epochs=self.settings.epochs)
-        if choice.epoch == self.store.next_epoch - 1:
+        if choice.epoch == len(self.store.training_epochs) - 1:
             source = self._checkpoint(choice.epoch)
             write_atomically(self.store.checkpoints / "best.pt", lambda temporary: shutil.copyfile(source, temporary))
 
 
 def _open_store(
-    dataset: LabeledDataset, run: Path, settings: TrainingSettings, resume: bool, data: DataSettings | None
+    dataset: LabeledDataset,
+    run: Path,
+    settings: TrainingSettings,
+    resume: bool,
+    data: DataSettings | None,
+    targets: Tensor | None,
 ) -> TrajectoryStore:
+    digest = None if targets is None else hashlib.sha256(targets.numpy().tobytes()).hexdigest()
     if not (resume and (run / "run.json").exists()):
         return TrajectoryStore.create(
             run,
@@ -340,7 +396,11 @@ def _open_store(
             class_names=dataset.class_names,
             keys=dataset.keys,
             split=dataset.split,
-            settings={"training": settings.to_dict(), "data": None if data is None else data.to_dict()},
+            settings={
+                "training": settings.to_dict(),
+                "data": None if data is None else data.to_dict(),
+                "targets": digest,
+            },
             fingerprint=dataset.fingerprint,
         )
     store = TrajectoryStore.open(run, writable=True)
@@ -356,6 +416,8 @@ def _open_store(
             )
         if store.fingerprint != dataset.fingerprint:
             raise SettingsError(f"{run} was made from other data or labels: resume with the same, or start a new run")
+        if store.settings.get("targets") != digest:
+            raise SettingsError(f"{run} learned other targets: resume with the same, or start a new run")
     except BaseException:
         store.close()
         raise

@@ -45,7 +45,7 @@ def out_of_sample_probabilities(
     for fold, (inside, outside) in enumerate(splits):
         run, rest = folder / f"fold-{fold}", dataset.subset(inside)
         train(rest, run, training, resume=True, progress=progress)
-        probabilities[outside] = predict(run, rest, dataset.subset(outside)).double().softmax(1).numpy()
+        probabilities[outside] = predict(run, rest, dataset.subset(outside)).double().numpy()
     return probabilities
 
 

@@ -5,22 +5,21 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gwaudit.models import build_model
-from gwaudit.settings import TrainingSettings
 
 
-def training_flops(settings: TrainingSettings, input_shape: tuple[int, int, int], n_classes: int) -> float:
+def training_flops(model: str, input_shape: tuple[int, int, int], n_classes: int) -> float:
     """Floating point operations of one sample's training step, forward and backward.
 
     Those of convolutions and matrix products, as torch counts them; a multiplication and an addition are two.
 
     Args:
-        settings: the model is of interest.
+        model: its name.
         input_shape: (C, H, W).
         n_classes: classes of the head.
     """
     channels, height, _ = input_shape
-    model = build_model(settings.model, n_classes=n_classes, in_chans=channels, image_size=height)
+    network = build_model(model, n_classes=n_classes, in_chans=channels, image_size=height)
     inputs, labels = torch.zeros(2, *input_shape), torch.zeros(2, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        functional.cross_entropy(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops()) / len(inputs)

@@ -1,7 +1,8 @@
 """Which detector finds most, and at what cost: all of them on the same labels, network, epochs and machine.
 
 Each label set gets one training, from whose store come gwaudit's scores and those of `gwaudit.baselines`. On request it
-gets the trainings that other methods need: five folds for confident learning, two for AUM's threshold samples.
+gets the trainings that other methods need (five folds for confident learning, two for AUM's threshold samples) and
+those of gwaudit's presets, with a row after each round of refinement.
 
 Everything is kept: the runs, so that a new score or cut needs no new training; and the rows of `detection.json`, so
 that what was measured once stays when the runs are gone, or when another call adds label sets, methods or seeds.
@@ -12,7 +13,7 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -34,14 +35,14 @@ from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
 from gwaudit.errors import SettingsError, StoreDamagedError, StoreError
 from gwaudit.evaluation import ExpectedCount, Quality, evaluate, quality
-from gwaudit.ranking import RankingSettings, Score, rank
-from gwaudit.settings import TrainingSettings
+from gwaudit.ranking import Audit, RankingSettings, Score, rank
+from gwaudit.refinement import rank_run, refine, rounds_of
+from gwaudit.settings import PRESETS, Preset, TrainingSettings
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import Progress, train
 
-Training = Literal["plain", "folds", "threshold"]
-TRAININGS: tuple[Training, ...] = get_args(Training)
-"""What a label set can be trained as: once; in five folds; twice with threshold samples."""
+TRAININGS = ("plain", "folds", "threshold", *PRESETS)
+"""What a label set can be trained as: once; in five folds; twice with threshold samples; as a preset has it."""
 
 _CURVE_POINTS = 101
 
@@ -69,7 +70,7 @@ class DetectionRow:
 
     label_set: str
     method: str
-    training: Training
+    training: str
     seed: int
     model: str
     epochs: int
@@ -158,7 +159,7 @@ class _Bench:
             "folds": self._folds,
             "threshold": self._threshold,
         }
-        return making[training]()
+        return making[training]() if training in making else self._preset(training)
 
     def plain_run(self) -> Path:
         run = self.folder / "plain"
@@ -170,18 +171,9 @@ class _Bench:
         cost = self._cost([run], len(self.dataset))
         with TrajectoryStore.open(run) as store:
             for score in get_args(Score):
-                audit = rank(store, RankingSettings(score=score))
-                found = evaluate(audit, self.truth)
-                detected = Detection(audit.by_id("score"), audit.by_id("suspect"))
-                row = self._row(f"gwaudit_{score}", "plain", detected, cost)
-                yield replace(
-                    row,
-                    suggested_accuracy_flagged=_or_none(found.suggested_accuracy_flagged),
-                    hard_flagged=_or_none(found.hard_flagged),
-                    expected_wrong=found.expected_wrong,
-                    expected_counts=found.expected_counts,
-                    transition_error=_or_none(found.transition_error),
-                )
+                if score == "auto" or (score == "probability" and not store.final_sweeps):
+                    continue
+                yield self._own_row(f"gwaudit_{score}", "plain", rank(store, RankingSettings(score=score)), cost)
             trajectories = Trajectories(store)
             for name, detector in DETECTORS.items():
                 yield self._row(name, "plain", detector(trajectories), cost)
@@ -204,13 +196,36 @@ class _Bench:
         cost = self._cost([self.folder / f"threshold-{part}" for part in range(2)], len(self.dataset))
         yield self._row("aum_threshold_samples", "threshold", detected, cost)
 
-    def _empty(self, method: str, training: Training) -> DetectionRow:
+    def _preset(self, name: str) -> Iterable[DetectionRow]:
+        chosen, refinement = PRESETS[cast(Preset, name)]
+        settings, run = replace(chosen, seed=self.settings.seed), self.folder / name
+        train(self.dataset, run, settings, resume=True, progress=self.progress)
+        refine(self.dataset, run, settings, refinement, progress=self.progress)
+        runs, cost = rounds_of(run), (0, 0.0, 0.0)
+        for rounds in range(len(runs)):
+            model = settings.model if rounds == 0 else refinement.refine_model or settings.model
+            added = self._cost([runs[rounds]], len(self.dataset), model)
+            cost = (cost[0] + added[0], cost[1] + added[1], cost[2] + added[2])
+            row = self._own_row(f"gwaudit_{name}_{rounds}", name, rank_run(runs[: rounds + 1]), cost)
+            yield replace(row, model=model, epochs=settings.epochs)
+
+    def _own_row(self, method: str, training: str, audit: Audit, cost: tuple[int, float, float]) -> DetectionRow:
+        found = evaluate(audit, self.truth)
+        detected = Detection(audit.by_id("score"), audit.by_id("suspect"))
+        return replace(
+            self._row(method, training, detected, cost),
+            suggested_accuracy_flagged=_or_none(found.suggested_accuracy_flagged),
+            hard_flagged=_or_none(found.hard_flagged),
+            expected_wrong=found.expected_wrong,
+            expected_counts=found.expected_counts,
+            transition_error=_or_none(found.transition_error),
+        )
+
+    def _empty(self, method: str, training: str) -> DetectionRow:
         settings = self.settings
         return DetectionRow(self.name, method, training, settings.seed, settings.model, settings.epochs)
 
-    def _row(
-        self, method: str, training: Training, detected: Detection, cost: tuple[int, float, float]
-    ) -> DetectionRow:
+    def _row(self, method: str, training: str, detected: Detection, cost: tuple[int, float, float]) -> DetectionRow:
         wrong = self.dataset.labels != self.truth
         facts = quality(detected.score, wrong, detected.flagged).to_dict()
         if detected.flagged is None:
@@ -225,14 +240,14 @@ class _Bench:
             curve=_curve(detected.score, wrong),
         )
 
-    def _cost(self, runs: Sequence[Path], samples: int) -> tuple[int, float, float]:
+    def _cost(self, runs: Sequence[Path], samples: int, model: str | None = None) -> tuple[int, float, float]:
         """Samples seen, floating point operations and seconds of trainings on so many samples each."""
         seen, seconds = 0, 0.0
         for run in runs:
             with TrajectoryStore.open(run) as store:
-                seen += samples * store.next_epoch
-                seconds += sum(store.commit(epoch).metrics["seconds"] for epoch in store.epochs)
-        each = training_flops(self.settings, self.dataset.input_shape, len(self.dataset.class_names))
+                seen += samples * len(store.training_epochs)
+                seconds += sum(store.commit(epoch).metrics["seconds"] for epoch in store.training_epochs)
+        each = training_flops(model or self.settings.model, self.dataset.input_shape, len(self.dataset.class_names))
         return seen, seen * each, seconds
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = (
-    "gwaudit_combined", "gwaudit_refined", "aum", "mean_loss", "cartography_confidence", "cleanlab_self_confidence",
+    "gwaudit_combined", "gwaudit_fast_2", "aum", "mean_loss", "cartography_confidence", "cleanlab_self_confidence",
 )  # fmt: skip
 """The methods whose curves are drawn; the table has all."""
 

@@ -124,7 +124,8 @@ def instance_errors(clean_run: TrajectoryStore, *, rate: float, seed: int) -> ND
     """
     random = np.random.default_rng(seed)
     labels = clean_run.given_labels().astype(np.int64)
-    late = range(clean_run.next_epoch // 5, clean_run.next_epoch)
+    n_epochs = len(clean_run.training_epochs)
+    late = range(n_epochs // 5, n_epochs)
     unsure = 1 - sample_statistics(clean_run, late)["mean_given_probability"].to_numpy(np.float64) + 0.05
     low, high = 0.0, _LARGEST_FLIP / unsure.min()
     for _ in range(60):

@@ -1,0 +1,89 @@
+"""Training through the noise: rounds that learn from what the rounds before made of the labels.
+
+Round 0 is an ordinary training on the given labels. Every later round starts from new weights and learns, for each
+sample, a mixture of its given label and of what the earlier models say of it, by the probability that the label is
+wrong. A wrong label so pulls less from round to round, and the network, which generalises better for it, opposes it
+more. What is recorded and audited stays the given label; `gwaudit.ranking` adds up the rounds' scores.
+
+The network's opinion is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored,
+sharpened. docs/benchmarks.md says what a round brings and costs, and what else was tried.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gwaudit.datasets import LabeledDataset
+from gwaudit.ranking import Audit, RankingSettings, rank
+from gwaudit.settings import RefinementSettings, TrainingSettings
+from gwaudit.store import TrajectoryStore
+from gwaudit.training import Progress, predict, train
+
+TEMPERATURE = 0.5
+"""The network's opinion is raised to the power of one over this."""
+
+
+def refine(
+    dataset: LabeledDataset,
+    run: Path,
+    training: TrainingSettings,
+    refinement: RefinementSettings,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Train the rounds of a run that are not trained yet, each in a folder `rounds/K` of the run.
+
+    Args:
+        dataset: what the run was trained on.
+        run: a finished run, which is round 0.
+        training: how that was trained.
+        refinement: how many rounds, and what is different in them.
+        progress: told how each training goes.
+
+    Raises:
+        SettingsError: a round was made otherwise.
+    """
+    for number in range(1, refinement.refine + 1):
+        settings = replace(
+            training,
+            model=refinement.refine_model or training.model,
+            epochs=refinement.refine_epochs or training.epochs,
+            seed=training.seed + number,
+        )
+        runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
+        if progress is not None:
+            progress.on_round(number, refinement.refine, settings.model)
+        targets = refined_targets(dataset, runs)
+        train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
+
+
+def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
+    """What the next round learns: [n, C] float32, each row a distribution.
+
+    Args:
+        dataset: what the runs were trained on.
+        runs: finished rounds, the first of them on the given labels alone.
+    """
+    wrong = torch.from_numpy(rank_run(runs).by_id("probability_wrong")).float().nan_to_num()[:, None]
+    given = functional.one_hot(torch.from_numpy(dataset.labels), len(dataset.class_names)).float()
+    opinion = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
+    sharp = (opinion.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)
+    return (1 - wrong) * given + wrong * sharp
+
+
+def rounds_of(run: Path) -> list[Path]:
+    """The folders of a run's rounds in their order, round 0 first: the run itself."""
+    later = [path for path in (run / "rounds").glob("*") if path.name.isdecimal() and (path / "run.json").exists()]
+    return [run, *sorted(later, key=lambda path: int(path.name))]
+
+
+def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> Audit:
+    """Rank a run by all of its rounds, as `rounds_of` gives them."""
+    with ExitStack() as stack:
+        first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
+        return rank(first, settings, rounds=later)

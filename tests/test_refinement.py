@@ -1,0 +1,200 @@
+"""Rounds of refinement: what they learn, how they are ranked, that they resume, and what a preset sets."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from command import FAST, gwaudit
+from gwaudit.datasets import load_dataset, plant_label_errors
+from gwaudit.errors import SettingsError
+from gwaudit.evaluation import evaluate
+from gwaudit.ranking import RankingSettings, rank
+from gwaudit.refinement import rank_run, refine, refined_targets, rounds_of
+from gwaudit.settings import PRESETS, RefinementSettings, TrainingSettings
+from gwaudit.store import TrajectoryStore
+from gwaudit.threshold import fit_mirrored_mixture
+from gwaudit.training import predict, train
+
+SETTINGS = TrainingSettings(epochs=4, batch_size=128, learning_rate=0.05, augment="none", dtype="float32")
+ROUNDS = RefinementSettings(refine=2, refine_epochs=3)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    dataset = load_dataset("digits")
+    return dataset.with_labels(plant_label_errors(dataset.labels, 10, rate=0.2), true_labels=dataset.labels)
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    path = tmp_path_factory.mktemp("refinement") / "run"
+    train(digits, path, SETTINGS)
+    refine(digits, path, SETTINGS, ROUNDS)
+    return path
+
+
+def test_targets_are_the_given_label_where_it_is_believed_and_the_networks_opinion_where_not(digits, run):
+    targets = refined_targets(digits, [run]).numpy()
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-5)
+    probability = rank_run([run]).by_id("probability_wrong")
+    opinion = predict(run, digits, digits).numpy()
+    believed, doubted = probability < 1e-4, probability > 1 - 1e-4
+    assert believed.sum() > 500
+    assert doubted.sum() > 100
+    np.testing.assert_allclose(targets[believed], np.eye(10)[digits.labels[believed]], atol=1e-3)
+    assert (targets[doubted].argmax(1) == opinion[doubted].argmax(1)).all()
+    assert (targets[doubted].max(1) >= opinion[doubted].max(1) - 1e-3).all(), "sharper than the opinion"
+
+
+def test_rounds_audit_the_given_labels_with_other_weights_and_data_order(digits, run):
+    assert rounds_of(run) == [run, run / "rounds" / "1", run / "rounds" / "2"]
+    for number, path in enumerate(rounds_of(run)):
+        with TrajectoryStore.open(path) as store:
+            assert (store.given_labels() == digits.labels).all()
+            assert len(store.epochs) == (4 if number == 0 else 3)
+            assert store.settings["training"]["seed"] == number
+
+
+def test_the_score_of_all_rounds_is_their_mean_and_the_share_of_wrong_labels_the_first_ones(run):
+    stores = [TrajectoryStore.open(path) for path in rounds_of(run)]
+    alone = [rank(store) for store in stores]
+    together = rank(stores[0], rounds=stores[1:])
+    np.testing.assert_allclose(
+        together.by_id("score"), np.mean([audit.by_id("score") for audit in alone], axis=0), rtol=1e-5
+    )
+    assert (together.by_id("suggested_label") == alone[-1].by_id("suggested_label")).all()
+    assert (together.by_id("mean_alignment") == alone[0].by_id("mean_alignment")).all()
+    share = fit_mirrored_mixture(alone[0].by_id("score")).share_wrong
+    assert together.expected_wrong()[-1] == pytest.approx(share * len(together.frame), rel=0.1)
+
+
+def test_refinement_finds_no_less_and_suggests_no_worse(digits, run):
+    first, refined = (evaluate(rank_run(runs), digits.true_labels) for runs in ([run], rounds_of(run)))
+    assert refined.average_precision > first.average_precision - 0.01
+    assert refined.suggested_accuracy >= first.suggested_accuracy
+    assert refined.f1 > 0.85
+
+
+def test_rounds_that_are_done_stay_and_an_interrupted_one_ends_the_same(digits, run, tmp_path):
+    class StopError(Exception):
+        pass
+
+    class StopInRound:
+        def __init__(self):
+            self.epochs = 0
+
+        def on_step(self, report):
+            pass
+
+        def on_round(self, number, rounds, model):
+            assert (rounds, model) == (2, "resnet9_16")
+
+        def on_sweep(self, seconds):
+            pass
+
+        def on_epoch(self, report):
+            self.epochs += 1
+            if self.epochs == 2:
+                raise StopError
+
+    train(digits, tmp_path / "run", SETTINGS)
+    with pytest.raises(StopError):
+        refine(digits, tmp_path / "run", SETTINGS, ROUNDS, progress=StopInRound())
+    refine(digits, tmp_path / "run", SETTINGS, ROUNDS)
+    frames = [rank_run(rounds_of(path)).frame for path in (run, tmp_path / "run")]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_a_round_refuses_other_targets(digits, run):
+    settings = dataclasses.replace(SETTINGS, seed=1, epochs=3)
+    with pytest.raises(SettingsError, match="learned other targets"):
+        train(digits, run / "rounds" / "1", settings, resume=True, targets=torch.full((len(digits), 10), 0.1))
+
+
+def test_refining_once_more_adds_a_round(digits, run):
+    refine(digits, run, SETTINGS, dataclasses.replace(ROUNDS, refine=3))
+    assert len(rounds_of(run)) == 4
+
+
+def test_final_sweeps_come_after_the_training_and_stay_out_of_its_statistics(digits, tmp_path):
+    train(digits, tmp_path / "run", dataclasses.replace(SETTINGS, final_sweeps=2))
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert (store.training_epochs, store.final_sweeps) == (range(4), range(4, 6))
+        frame = rank(store).frame.set_index("sample_id").sort_index()
+        rows = pd.concat([store.read_epoch(epoch).to_pandas().assign(epoch=epoch) for epoch in store.epochs])
+    assert rank(TrajectoryStore.open(tmp_path / "run")).settings.score == "probability"
+    rows["other"] = np.exp(-(rows["loss"] + rows["margin"]))
+    rows["difference"] = rows["given_probability"] - rows["other"]
+    means = rows.groupby(["sample_id", pd.cut(rows["epoch"], [-1, 1, 3, 5], labels=["early", "window", "sweep"])])
+    difference = means["difference"].mean().unstack()
+    np.testing.assert_allclose(frame["mean_probability_margin"], difference["window"], atol=1e-5)
+    np.testing.assert_allclose(frame["sweep_probability_margin"], difference["sweep"], atol=1e-5)
+    negative = (rows[rows["epoch"] < 4].set_index("sample_id")["alignment"] < 0).groupby("sample_id").mean()
+    np.testing.assert_allclose(frame["share_negative"], negative, atol=1e-6)
+
+
+def test_an_interrupted_sweep_is_made_up_for(digits, tmp_path):
+    class StopError(Exception):
+        pass
+
+    class StopAtSweep:
+        def on_step(self, report):
+            pass
+
+        def on_epoch(self, report):
+            pass
+
+        def on_sweep(self, seconds):
+            raise StopError
+
+    settings = dataclasses.replace(SETTINGS, epochs=2, final_sweeps=2)
+    train(digits, tmp_path / "whole", settings)
+    with pytest.raises(StopError):
+        train(digits, tmp_path / "stopped", settings, progress=StopAtSweep())
+    train(digits, tmp_path / "stopped", settings, resume=True)
+    frames = [rank(TrajectoryStore.open(tmp_path / name)).frame for name in ("whole", "stopped")]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_the_probability_score_needs_final_sweeps(run):
+    with pytest.raises(SettingsError, match="no final sweeps"):
+        rank_run([run], RankingSettings(score="probability"))
+
+
+def test_a_preset_sets_what_was_not_typed(tmp_path):
+    done = gwaudit(
+        "audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--preset", "fast", "--epochs", "2",
+        "--batch-size", "128", "--refine-model", "whitened_32", "--refine", "1", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        settings = TrainingSettings.from_dict(store.settings["training"])
+    assert settings == dataclasses.replace(PRESETS["fast"][0], epochs=2, batch_size=128)
+    assert len(rounds_of(tmp_path / "run")) == 2
+    again = gwaudit("rank", tmp_path / "run", "--json")
+    assert json.loads(again.stdout)["score"] == "probability"
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+
+
+def test_rounds_are_announced(tmp_path):
+    done = gwaudit("audit", "digits", "-o", tmp_path / "run", *FAST, "--refine", "1", "--refine-epochs", "1")
+    assert "refinement 1 of 1: resnet9_16" in done.stderr
+    assert "Expected wrong:" in done.stdout
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--preset", "best"], "unknown preset 'best': choose from fast, quality"),
+    (["--refine", "-1"], "cannot be -1 rounds"),
+    (["--refine-epochs", "0"], "at least 1"),
+    (["--final-sweeps", "3"], "must be 0, 1 or 2"),
+    (["--momentum", "1"], r"must be in [0, 1)"),
+])  # fmt: skip
+def test_impossible_refinement_is_refused(tmp_path, options, message):
+    done = gwaudit("audit", "digits", "-o", tmp_path / "run", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()
