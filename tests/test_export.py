@@ -65,7 +65,9 @@ class TestSuspects:
         assert table["sample_id"].tolist() == SUSPECTS
         assert table["given_name"].tolist() == ["'=cat", "dög"]
         assert path.read_bytes().startswith(b"\xef\xbb\xbf"), "without the mark Excel does not see UTF-8"
-        assert path.read_text("utf-8-sig").splitlines()[1].endswith(',0.2,-0.1,1.0,"suspect"'), "numbers are not quoted"
+        assert path.read_text("utf-8-sig").splitlines()[1].endswith(',0.2,0.9,-0.1,1.0,"suspect"'), (
+            "numbers are not quoted"
+        )
 
     def test_top_counts_from_the_top_suspects_or_not(self, audit, tmp_path):
         assert len(pd.read_csv(write_suspects(audit, tmp_path / "s.csv", top=5))) == 5

@@ -1,13 +1,17 @@
 """The noise as a whole: the transition matrix and each class's health, against errors planted with a pattern."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from command import gwaudit
 from gwaudit.evaluation import evaluate
-from gwaudit.noise import class_health, transition_matrix
+from gwaudit.export import write_noise
+from gwaudit.noise import class_health, confused_pairs, transition_matrix
 from gwaudit.ranking import Audit, RankingSettings
 
 NAMES = ("cat", "dog", "fox")
@@ -30,6 +34,7 @@ def audit():
             "probability_wrong": probability,
             "suspect": probability > 0.6,
             "mean_loss": probability,
+            "category": "fine",
         }
     )
     frame = frame.sort_values("score", ascending=False, ignore_index=True, kind="stable")
@@ -50,6 +55,35 @@ def test_health_counts_what_is_wrong_and_what_is_missing(audit):
     assert health["expected_missing"].tolist() == [0.5, 2, 3]
     assert health["mistaken_for"].tolist() == ["dog", "fox", "cat"]
     assert health["suspects"].tolist() == [2, 3, 0]
+
+
+def test_pairs_are_the_errors_by_their_number(audit):
+    pairs = confused_pairs(audit)
+    assert pairs[["given", "true", "expected"]].values.tolist() == [
+        ["dog", "fox", 3],
+        ["cat", "dog", 2],
+        ["fox", "cat", 0.5],
+    ]
+    assert pairs["share"].sum() == pytest.approx(1)
+
+
+def test_tables_are_written_for_a_spreadsheet(audit, tmp_path):
+    odd = dataclasses.replace(audit, class_names=("=cat", "dog, big", "fox"))
+    matrix, health = (pd.read_csv(path, index_col=0) for path in write_noise(odd, tmp_path))
+    assert list(matrix.index) == list(matrix.columns) == ["'=cat", "dog, big", "fox"]
+    assert health.index[0] == "dog, big"
+    assert health.loc["fox", "mistaken_for"] == "'=cat"
+
+
+def test_the_command_shows_classes_and_pairs(audit, tmp_path):
+    audit.save(tmp_path)
+    shown = gwaudit("noise", tmp_path).stdout
+    assert "Most frequent errors" in shown
+    assert "mostly truly" in shown
+    facts = json.loads(gwaudit("noise", tmp_path, "--json").stdout)
+    assert facts["classes"][0]["class"] == "dog"
+    assert facts["pairs"][0] == {"given": "dog", "true": "fox", "expected": 3.0, "share": pytest.approx(3 / 5.5)}
+    assert gwaudit("noise", tmp_path / "nowhere").returncode == 2
 
 
 def test_a_class_that_no_sample_has_is_nan_not_an_error(audit):

@@ -21,6 +21,7 @@ from gwaudit.terminal import (
     print_error,
     print_evaluations,
     print_facts,
+    print_noise,
     print_run,
     print_trajectory,
 )
@@ -334,6 +335,21 @@ def show_command(
             print(_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
         else:
             print_trajectory(store, sample_id, store.keys()[sample_id], int(store.given_labels()[sample_id]))
+
+
+@_command(app, "noise", "For example: gwaudit noise runs/photos")
+def noise_command(run: Run, as_json: AsJson = False) -> None:
+    """Show which labels stand for which, and how each class fares, as a ranked run estimates it."""
+    from gwaudit.noise import class_health, confused_pairs
+    from gwaudit.ranking import Audit
+
+    audit = Audit.load(run)
+    health, pairs = class_health(audit).sort_values("share_wrong", ascending=False), confused_pairs(audit)
+    if as_json:
+        classes = health.reset_index().to_dict("records")
+        print(_json({"run": str(run), "classes": classes, "pairs": pairs.to_dict("records")}))
+    else:
+        print_noise(health, pairs)
 
 
 def _json(facts: Any) -> str:

@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from gwaudit.durable import TEMPORARY, write_atomically
 from gwaudit.errors import DataError, StoreError, StoreExistsError
+from gwaudit.noise import class_health, transition_matrix
 from gwaudit.ranking import Audit
 
 if TYPE_CHECKING:  # for its type alone: an audit can be exported as ids without torch
@@ -60,6 +62,24 @@ def write_suspects(audit: Audit, path: Path | str, *, top: int | None = None) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8-sig"))
     return path
+
+
+def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, Path]:
+    """Write `transition_matrix.csv` and `class_health.csv`, as `gwaudit.noise` has them, into a folder.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    paths = (Path(folder) / "transition_matrix.csv", Path(folder) / "class_health.csv")
+    tables = (transition_matrix(audit), class_health(audit).sort_values("share_wrong", ascending=False))
+    for path, table in zip(paths, tables, strict=True):
+        named = table.rename(index=_without_formula, columns=_without_formula)
+        if "mistaken_for" in named:
+            named["mistaken_for"] = named["mistaken_for"].map(_without_formula)
+        text = named.round(6).to_csv(lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        with _writing(path):
+            write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8-sig"))
+    return paths
 
 
 def write_clean_split(

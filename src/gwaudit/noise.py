@@ -52,6 +52,29 @@ def class_health(audit: Audit) -> pd.DataFrame:
     )
 
 
+def confused_pairs(audit: Audit) -> pd.DataFrame:
+    """Which labels stand for which, the most frequent error first.
+
+    Returns:
+        Columns `given`, `true`, `expected` (number of samples) and `share` (of all the samples expected to be wrong).
+    """
+    counts = expected_counts(audit)
+    np.fill_diagonal(counts, 0)
+    given, true = np.nonzero(counts)
+    order = np.argsort(-counts[given, true], kind="stable")
+    given, true = given[order], true[order]
+    names = np.array(audit.class_names, object)
+    expected = counts[given, true]
+    return pd.DataFrame(
+        {
+            "given": names[given],
+            "true": names[true],
+            "expected": expected,
+            "share": expected / max(expected.sum(), 1e-12),
+        }
+    )
+
+
 def expected_counts(audit: Audit) -> NDArray[np.float64]:
     """[C, C] expected numbers of samples by given (row) and true label (column)."""
     n_classes = len(audit.class_names)

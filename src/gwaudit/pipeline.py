@@ -14,7 +14,7 @@ from gwaudit.datasets.label_files import read_label_file
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
 from gwaudit.evaluation import Evaluation, evaluate
-from gwaudit.export import Action, SplitFormat, write_clean_split, write_suspects
+from gwaudit.export import Action, SplitFormat, write_clean_split, write_noise, write_suspects
 from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, rounds_of
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
@@ -106,6 +106,7 @@ def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
     run = ranked.run
     ranked.save(run)
     files = [write_suspects(ranked, run / "suspects.csv"), run / "audit.parquet", run / "audit.json"]
+    files += write_noise(ranked, run)
     actions: tuple[Action, ...] = get_args(Action)
     files += [write_clean_split(ranked, run / "cleaned" / action, action=action, replace=True) for action in actions]
     evaluation = None

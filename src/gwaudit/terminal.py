@@ -171,7 +171,7 @@ def print_run(store: "TrajectoryStore") -> None:
     planned = settings.get("epochs")
     out.print(
         f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples:,} samples, {len(store.class_names)} classes, "
-        f"{store.next_epoch} of {planned or '?'} epochs, model {settings.get('model', 'own')}, "
+        f"{len(store.training_epochs)} of {planned or '?'} epochs, model {settings.get('model', 'own')}, "
         f"data {store.fingerprint}",
         highlight=False,
     )
@@ -180,7 +180,7 @@ def print_run(store: "TrajectoryStore") -> None:
         commit = store.commit(epoch)
         metrics = commit.metrics
         table.add_row(
-            str(epoch + 1),
+            str(epoch + 1) if epoch in store.training_epochs else "sweep",
             *(
                 _number(metrics.get(name))
                 for name in ("mean_loss", "accuracy_on_given", "gwa", "directional_alignment", "dispersion")
@@ -189,6 +189,30 @@ def print_run(store: "TrajectoryStore") -> None:
             str(commit.repeated),
         )
     out.print(table)
+
+
+def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20) -> None:
+    """The classes with the largest share of wrong labels, and the most frequent errors."""
+    table = Table(title="Classes, by the share of labels expected to be wrong", box=SIMPLE_HEAD)
+    table.add_column("class", overflow="fold")
+    for name in ("given", "expected wrong", "share", "expected missing", "suspects"):
+        table.add_column(name, justify="right")
+    table.add_column("mostly truly", overflow="fold")
+    for class_name, row in health.head(most).iterrows():
+        numbers = (f"{row[c]:,.0f}" for c in ("given", "expected_wrong", "expected_missing", "suspects"))
+        given, wrong, missing, suspects = numbers
+        share = "-" if math.isnan(row["share_wrong"]) else f"{row['share_wrong']:.1%}"
+        table.add_row(escape(str(class_name)), given, wrong, share, missing, suspects, escape(str(row["mistaken_for"])))
+    out.print(table)
+    table = Table("given", "truly", title="Most frequent errors", box=SIMPLE_HEAD)
+    table.add_column("expected", justify="right")
+    table.add_column("of all errors", justify="right")
+    for pair in pairs.head(most).to_dict("records"):
+        table.add_row(escape(pair["given"]), escape(pair["true"]), f"{pair['expected']:,.0f}", f"{pair['share']:.1%}")
+    out.print(table)
+    for rows, what in ((health, "classes"), (pairs, "pairs")):
+        if len(rows) > most:
+            out.print(f"{len(rows) - most:,} more {what}: --json, or class_health.csv and transition_matrix.csv")
 
 
 def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: int) -> None:
