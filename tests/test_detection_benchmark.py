@@ -1,5 +1,6 @@
 """The detection benchmark on digits: every method on every label set, resumed, extended, refused before training."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -14,8 +15,9 @@ from gwaudit.benchmarks.label_sets import IMBALANCE, instance_errors, label_set
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError
 from gwaudit.ranking import SCORES
+from gwaudit.settings import PRESETS, RefinementSettings
 from gwaudit.store import TrajectoryStore
-from making import make_cifar_n
+from making import make_cifar_n, make_parquet, png
 
 SETS = "clean,symmetric-20,instance-30,long-tail-10,worse_label"
 
@@ -157,6 +159,36 @@ def test_a_class_without_samples_is_refused(tmp_path):
     labels = make_cifar_n(tmp_path / "human.pt", digits.labels, worse_label=given)
     with pytest.raises(DataError, match="gives no sample the class 7"):
         label_set("worse_label", digits, labels)
+
+
+def test_cifar_100_n_goes_the_same_way(tmp_path):
+    fine = np.arange(400) % 100
+    noisy = np.where(np.arange(400) % 5 == 0, (fine + 1) % 100, fine)
+    names = [f"class {i}" for i in range(100)]
+    contents = [png(int(label), (8, 8)) for label in fine]
+    make_parquet(tmp_path / "cifar100" / "train-0.parquet", contents, fine, names, label="fine_label")
+    labels = make_cifar_n(tmp_path / "human.pt", fine, noisy_label=noisy)
+    done = gwaudit(
+        "benchmark", "detection", tmp_path / "cifar100", "--labels", labels, "--sets", "noisy_label",
+        "-o", tmp_path / "out", "--epochs", "2", "--batch-size", "64", "--augment", "none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    row = next(row for row in read_rows(tmp_path / "out") if row.method == "gwaudit_combined")
+    assert (row.quality["n"], row.quality["n_wrong"]) == (400, 80)
+
+
+def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, monkeypatch):
+    folder, arguments, _ = benchmark
+    small = dataclasses.replace(PRESETS["fast"][0], epochs=2, batch_size=128)
+    monkeypatch.setitem(PRESETS, "fast", (small, RefinementSettings(refine=1)))
+    done = gwaudit(*arguments, "--sets", "worse_label", "--trainings", "fast")
+    assert done.returncode == 0, done.stderr
+    rows = as_frame(read_rows(folder)).set_index(["label_set", "method"]).loc["worse_label"]
+    first, refined = rows.loc["gwaudit_fast_0"], rows.loc["gwaudit_fast_1"]
+    assert refined["samples_trained"] == 2 * first["samples_trained"] == 4 * first["n"]
+    assert refined["training_flops"] == pytest.approx(2 * first["training_flops"])
+    assert refined["seconds"] > first["seconds"] > 0
+    assert refined["auroc"] > 0.7
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -5,7 +5,9 @@ Nothing here sees ground truth. The defaults, and why:
 - **Score**: `combined`, from two means over the window, c being the best label other than the given one y: the
   alignment gap γ_y - γ_c, which knows no scale, and the margin, the same of the logits (AUM), which does. Each is
   divided by its root mean square over the samples; the score is the negative of their mean. Zero means that another
-  label fits as well as the given one. It was chosen on synthetic errors; docs/benchmarks.md says how.
+  label fits as well as the given one. Runs with final sweeps are scored by `probability` instead: the margin of the
+  probabilities, which lets samples that the network is unsure of count less, over the window and, with twice the
+  weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
 - **Probability** of being wrong, and the **cut** with the highest F1 to expect from it: `gwaudit.threshold`, from the
   scores alone.
@@ -39,14 +41,15 @@ from gwaudit.store import TrajectoryStore
 from gwaudit.threshold import count_with_best_f1, count_with_precision, fit_mirrored_mixture, probability_wrong
 
 Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
-SCORES: dict[str, tuple[str, ...]] = {
-    "combined": ("mean_gap", "mean_margin"),
-    "alignment_gap": ("mean_gap",),
-    "alignment": ("mean_alignment",),
-    "margin": ("mean_margin",),
-    "probability": ("mean_probability_margin", "sweep_probability_margin"),
+SCORES: dict[str, dict[str, int]] = {
+    "combined": {"mean_gap": 1, "mean_margin": 1},
+    "alignment_gap": {"mean_gap": 1},
+    "alignment": {"mean_alignment": 1},
+    "margin": {"mean_margin": 1},
+    "probability": {"mean_probability_margin": 1, "sweep_probability_margin": 2},
 }
-"""The statistics that each score is the negative of; of several, the mean, each in units of its root mean square."""
+"""The statistics that each score is the negative of, and their weights in the mean of several, each in units of its root
+mean square."""
 
 HARD_SHARE = 0.1
 
@@ -295,10 +298,11 @@ def _with_score(settings: RankingSettings, store: TrajectoryStore) -> RankingSet
 
 
 def _score(statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float32]:
-    values = [statistics[part].to_numpy() for part in SCORES[settings.score]]
+    weights = SCORES[settings.score]
+    values = [statistics[part].to_numpy() for part in weights]
     if len(values) > 1:
         values = [value / _root_mean_square(value) for value in values]
-    return np.asarray(-np.mean(values, axis=0), np.float32)
+    return np.asarray(-np.average(values, axis=0, weights=list(weights.values())), np.float32)
 
 
 def _root_mean_square(values: NDArray[np.float32]) -> float:

@@ -204,7 +204,7 @@ PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
             label_smoothing=0.2,
             final_sweeps=2,
         ),
-        RefinementSettings(refine=2, refine_model="whitened_64"),
+        RefinementSettings(refine=2),
     ),
     "quality": (
         TrainingSettings(
