@@ -48,8 +48,8 @@ SCORES: dict[str, dict[str, int]] = {
     "margin": {"mean_margin": 1},
     "probability": {"mean_probability_margin": 1, "sweep_probability_margin": 2},
 }
-"""The statistics that each score is the negative of, and their weights in the mean of several, each in units of its root
-mean square."""
+"""The statistics that each score is the negative of, with their weights in the mean of several, each of these in units
+of its root mean square."""
 
 HARD_SHARE = 0.1
 
