@@ -97,6 +97,7 @@ def test_the_error_against_the_truth_is_zero_where_all_is_known_and_counts_expec
     truth = np.where(frame["probability_wrong"] == 1, frame["suggested_label"], frame["given_label"])
     result = evaluate(audit, truth)
     assert result.transition_error == pytest.approx(0.5 / 9, abs=1e-9), "the even odds, of nine cells"
+    assert result.class_error == pytest.approx(0.25 / 3, abs=1e-9), "of three classes"
     assert result.expected_wrong == 5.5
     assert [(c.first, c.expected, c.found) for c in result.expected_counts] == [(5, 5.0, 5)]
     assert result.hard_flagged == 0

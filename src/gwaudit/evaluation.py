@@ -74,6 +74,7 @@ class Evaluation(Quality):
         expected_counts: the same for the first 500, 1,000, 2,000, 5,000 and for the suspects.
         hard_flagged: of the right labels with the highest mean loss (a tenth of the right ones), the share flagged.
         transition_error: mean absolute error of the estimated noise transition matrix (given to true label).
+        class_error: mean absolute error of each class's estimated share of wrong labels.
     """
 
     suggested_accuracy: float
@@ -82,6 +83,7 @@ class Evaluation(Quality):
     expected_counts: tuple[ExpectedCount, ...]
     hard_flagged: float
     transition_error: float
+    class_error: float
 
 
 def quality(score: ArrayLike, wrong: ArrayLike, flagged: ArrayLike | None = None) -> Quality:
@@ -132,6 +134,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     counts = sorted({*(k for k in CHECKED_COUNTS if k <= plain.n), plain.n_suspects})
     loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
     hardest = np.argsort(-loss, kind="stable")[: round((plain.n - plain.n_wrong) * HARDEST_SHARE)]
+    error = _transition_error(audit, truth)
     return Evaluation(
         **asdict(plain),
         suggested_accuracy=_ratio(int((wrong & right_suggestion).sum()), plain.n_wrong),
@@ -141,7 +144,8 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
         expected_wrong=float(expected[-1]),
         expected_counts=tuple(ExpectedCount(k, float(expected[k]), int(found[k])) for k in counts),
         hard_flagged=_ratio(int(suspect[hardest].sum()), len(hardest)),
-        transition_error=_transition_error(audit, truth),
+        transition_error=float(error.mean()),
+        class_error=float(error.diagonal().mean()),
     )
 
 
@@ -171,13 +175,15 @@ def _filled(score: ArrayLike) -> NDArray[np.float64]:
     return np.where(np.isnan(values), (scored.min() if len(scored) else 0.0) - 1, values)
 
 
-def _transition_error(audit: Audit, truth: NDArray[np.int64]) -> float:
-    n_classes = len(audit.class_names)
+def _transition_error(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[k, k] absolute errors of the estimated transition matrix, for the k classes that any sample has."""
+    given, n_classes = audit.frame["given_label"].to_numpy(), len(audit.class_names)
     counts = np.zeros((n_classes, n_classes))
-    np.add.at(counts, (audit.frame["given_label"].to_numpy(), truth), 1)
-    rows = counts.sum(1)
-    there = rows > 0
-    return float(np.abs(transition_matrix(audit).to_numpy()[there] - counts[there] / rows[there, None]).mean())
+    np.add.at(counts, (given, truth), 1)
+    there = np.unique(given)
+    rows = counts[there].sum(1, keepdims=True)
+    error = np.abs(transition_matrix(audit).to_numpy()[there] - counts[there] / rows)
+    return np.asarray(error[:, there])
 
 
 def _best_f1(wrong: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, int]:

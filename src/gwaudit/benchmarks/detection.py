@@ -60,7 +60,7 @@ class DetectionRow:
         quality: as in `Quality`; `f1`, `precision` and `recall` are None for methods without a cut of their own.
         suggested_accuracy_flagged: of the wrong ones flagged, the share whose suggestion is right; gwaudit's own only.
         hard_flagged: of the right labels with the highest loss, the share flagged; gwaudit's own only.
-        expected_wrong, expected_counts, transition_error: as in `Evaluation`; gwaudit's default only.
+        expected_wrong, expected_counts, transition_error, class_error: as in `Evaluation`; gwaudit's own only.
         samples_trained: samples that its trainings saw.
         training_flops: floating point operations of these.
         seconds: wall time of these on this machine.
@@ -80,6 +80,7 @@ class DetectionRow:
     expected_wrong: float | None = None
     expected_counts: tuple[ExpectedCount, ...] = ()
     transition_error: float | None = None
+    class_error: float | None = None
     samples_trained: int = 0
     training_flops: float = 0.0
     seconds: float = 0.0
@@ -174,6 +175,8 @@ class _Bench:
                 if score == "auto" or (score == "probability" and not store.final_sweeps):
                     continue
                 yield self._own_row(f"gwaudit_{score}", "plain", rank(store, RankingSettings(score=score)), cost)
+            everything = RankingSettings(score="alignment", window=(0, len(store.training_epochs) - 1))
+            yield self._own_row("gwaudit_alignment_all_epochs", "plain", rank(store, everything), cost)
             trajectories = Trajectories(store)
             for name, detector in DETECTORS.items():
                 yield self._row(name, "plain", detector(trajectories), cost)
@@ -219,6 +222,7 @@ class _Bench:
             expected_wrong=found.expected_wrong,
             expected_counts=found.expected_counts,
             transition_error=_or_none(found.transition_error),
+            class_error=_or_none(found.class_error),
         )
 
     def _empty(self, method: str, training: str) -> DetectionRow:
