@@ -165,15 +165,16 @@ def test_the_probability_score_needs_final_sweeps(run):
         rank_run([run], RankingSettings(score="probability"))
 
 
-def test_a_preset_sets_what_was_not_typed(tmp_path):
+@pytest.mark.parametrize("preset", ["fast", "quality"])
+def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     done = gwaudit(
-        "audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--preset", "fast", "--epochs", "2",
-        "--batch-size", "128", "--refine-model", "whitened_32", "--refine", "1", "--json",
+        "audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--preset", preset, "--model", "resnet9_16",
+        "--epochs", "2", "--batch-size", "128", "--refine", "1", "--refine-epochs", "1", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with TrajectoryStore.open(tmp_path / "run") as store:
         settings = TrainingSettings.from_dict(store.settings["training"])
-    assert settings == dataclasses.replace(PRESETS["fast"][0], epochs=2, batch_size=128)
+    assert settings == dataclasses.replace(PRESETS[preset][0], model="resnet9_16", epochs=2, batch_size=128)
     assert len(rounds_of(tmp_path / "run")) == 2
     again = gwaudit("rank", tmp_path / "run", "--json")
     assert json.loads(again.stdout)["score"] == "probability"
