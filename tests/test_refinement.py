@@ -104,6 +104,7 @@ def test_rounds_that_are_done_stay_and_an_interrupted_one_ends_the_same(digits, 
     train(digits, tmp_path / "run", SETTINGS)
     with pytest.raises(StopError):
         refine(digits, tmp_path / "run", SETTINGS, ROUNDS, progress=StopInRound())
+    assert rounds_of(tmp_path / "run") == [tmp_path / "run"], "an unfinished round does not count"
     refine(digits, tmp_path / "run", SETTINGS, ROUNDS)
     frames = [rank_run(rounds_of(path)).frame for path in (run, tmp_path / "run")]
     pd.testing.assert_frame_equal(*frames, check_exact=True)

@@ -77,9 +77,19 @@ def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
 
 
 def rounds_of(run: Path) -> list[Path]:
-    """The folders of a run's rounds in their order, round 0 first: the run itself."""
-    later = [path for path in (run / "rounds").glob("*") if path.name.isdecimal() and (path / "run.json").exists()]
-    return [run, *sorted(later, key=lambda path: int(path.name))]
+    """The folders of a run's finished rounds in their order, round 0 first: the run itself, finished or not."""
+    rounds = [run]
+    while (path := run / "rounds" / str(len(rounds))).is_dir() and _is_finished(path):
+        rounds.append(path)
+    return rounds
+
+
+def _is_finished(run: Path) -> bool:
+    with TrajectoryStore.open(run) as store:
+        settings = TrainingSettings.from_dict(store.settings["training"])
+        epochs = len(store.training_epochs)
+        stopped_early = settings.patience is not None and epochs > 0
+        return len(store.final_sweeps) == settings.final_sweeps and (epochs == settings.epochs or stopped_early)
 
 
 def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> Audit:
