@@ -127,7 +127,7 @@ def test_help_teaches_and_answers_at_once():
     for command in ("demo", "audit", "train", "rank", "evaluate", "export", "show"):
         assert gwaudit(command, "--help").returncode == 0
     audit = gwaudit("audit", "--help").stdout
-    for text in ("Ranking", "Data", "Training", "resnet9_16", "--label-key", "crop-flip, randaugment or none"):
+    for text in ("Ranking", "Data", "Training", "resnet9_16", "--label-key", "shift-flip", "--preset", "--refine"):
         assert text in audit
 
 

@@ -9,6 +9,7 @@ import pytest
 from gwaudit.errors import SettingsError, StoreDamagedError, StoreNotFoundError
 from gwaudit.ranking import COLUMNS, Audit, RankingSettings, rank
 from gwaudit.store import TrajectoryStore
+from gwaudit.threshold import log_odds_wrong, sigmoid
 
 N, EPOCHS, WRONG = 400, 12, 60
 LATE = range(100, 120)
@@ -93,17 +94,22 @@ def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):
 @pytest.mark.parametrize(
     ("score", "column"), [("alignment", "mean_alignment"), ("margin", "mean_margin"), ("alignment_gap", "mean_gap")]
 )
-def test_each_score_is_the_negative_of_its_statistic(store, score, column):
+def test_each_score_falls_with_its_statistic_among_samples_of_one_pair_of_labels(store, score, column):
     frame = rank(store, RankingSettings(score=score)).frame
-    np.testing.assert_array_equal(frame["score"], -frame[column])
+    for _, pair in frame.groupby(["given_label", "suggested_label"]):
+        assert pair.sort_values(column)["score"].is_monotonic_decreasing
 
 
-def test_the_default_score_weighs_gap_and_margin_equally(store):
-    frame = rank(store).frame
+def test_the_default_evidence_weighs_gap_and_margin_equally_and_the_score_is_its_log_odds(store):
+    frame = rank(store).frame.sort_values("sample_id")
     units = [
         frame[column] / np.sqrt((frame[column].astype(float) ** 2).mean()) for column in ("mean_gap", "mean_margin")
     ]
-    np.testing.assert_allclose(frame["score"], -(units[0] + units[1]) / 2, rtol=1e-5)
+    evidence = (-(units[0] + units[1]) / 2).to_numpy()
+    pairs = frame["given_label"].to_numpy() * len(CLASSES) + frame["suggested_label"].to_numpy()
+    expected = log_odds_wrong(evidence, pairs)
+    np.testing.assert_allclose(frame["score"], expected, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(frame["probability_wrong"], sigmoid(expected), atol=1e-3)
 
 
 def test_cut_and_top_decide_how_many_are_flagged(store):

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from gwaudit.threshold import (
     count_with_best_f1,
     count_with_precision,
     fit_mirrored_mixture,
-    probability_wrong,
+    log_odds_wrong,
+    sigmoid,
 )
 
 
@@ -26,6 +27,11 @@ def scores_with_errors(share: float, *, n: int = 20_000, pull: float = 0.5, skew
 def best_f1(scores, wrong) -> float:
     precision, recall, _ = precision_recall_curve(wrong, scores)
     return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+
+def probability_wrong(scores, pairs=None, **known):
+    """As one pair of labels, unless told."""
+    return sigmoid(log_odds_wrong(scores, np.zeros(len(scores), int) if pairs is None else pairs, **known))
 
 
 def flagged(scores):
@@ -113,7 +119,39 @@ def test_the_count_with_the_best_f1_beats_every_other(probability):
     assert f1[count - 1] == pytest.approx(max(f1))
 
 
-def test_the_probability_of_being_wrong_rises_with_the_score():
+def test_the_odds_of_being_wrong_rise_with_the_score_within_a_pair():
     scores, _ = scores_with_errors(0.3)
-    ordered = np.sort(scores)
-    assert (np.diff(fit_mirrored_mixture(scores).probability_wrong(ordered)) >= 0).all()
+    pairs = np.random.default_rng(1).integers(0, 5, len(scores))
+    log_odds = log_odds_wrong(scores, pairs)
+    for pair in range(5):
+        own = log_odds[pairs == pair][np.argsort(scores[pairs == pair])]
+        assert (np.diff(own) >= 0).all()
+
+
+def test_a_pair_with_many_errors_is_more_suspicious_at_the_same_score():
+    many, wrong_many = scores_with_errors(0.4)
+    few, wrong_few = scores_with_errors(0.02, seed=1)
+    scores, wrong = np.concatenate([many, few]), np.concatenate([wrong_many, wrong_few])
+    pairs = np.repeat([7, 3], len(many))
+    apart, together = log_odds_wrong(scores, pairs), log_odds_wrong(scores, np.zeros_like(pairs))
+    assert average_precision_score(wrong, apart) > average_precision_score(wrong, together)
+    for pair, truth in ((7, wrong_many), (3, wrong_few)):
+        assert sigmoid(apart[pairs == pair]).mean() == pytest.approx(truth.mean(), abs=0.03)
+
+
+def test_pairs_of_few_samples_are_read_like_all_others():
+    scores, _ = scores_with_errors(0.2)
+    pairs = np.arange(len(scores)) // 4
+    np.testing.assert_allclose(sigmoid(log_odds_wrong(scores, pairs)), probability_wrong(scores), atol=0.12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
+def test_a_known_share_is_what_the_probabilities_come_to(share):
+    scores, _ = scores_with_errors(0.2)
+    assert probability_wrong(scores, share_wrong=share).mean() == pytest.approx(share, abs=0.5 / len(scores))
+
+
+def test_without_any_error_samples_are_ranked_all_the_same():
+    scores, _ = scores_with_errors(0.0)
+    log_odds = log_odds_wrong(scores, np.zeros(len(scores), int), share_wrong=0.0)
+    assert (np.argsort(log_odds) == np.argsort(scores)).mean() > 0.99

@@ -2,15 +2,17 @@
 
 Nothing here sees ground truth. The defaults, and why:
 
-- **Score**: `combined`, from two means over the window, c being the best label other than the given one y: the
+- **Evidence**: `combined`, from two means over the window, c being the best label other than the given one y: the
   alignment gap γ_y - γ_c, which knows no scale, and the margin, the same of the logits (AUM), which does. Each is
-  divided by its root mean square over the samples; the score is the negative of their mean. Zero means that another
+  divided by its root mean square over the samples; the evidence is the negative of their mean. Zero means that another
   label fits as well as the given one. Runs with final sweeps are scored by `probability` instead: the margin of the
   probabilities, which lets samples that the network is unsure of count less, over the window and, with twice the
   weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
-- **Probability** of being wrong, and the **cut** with the highest F1 to expect from it: `gwaudit.threshold`, from the
-  scores alone.
+- **Score**: the log of the odds of being wrong that the evidence comes to, given how often and how surely the suggested
+  label stands against the given one (`gwaudit.threshold`); and the **cut** with the highest F1 to expect. How many
+  are wrong is always read from `combined` and the first training: probabilities are bounded, which bends the shapes
+  that are fitted (they find errors in clean labels).
 - **Suggested label**: the other label that most epochs of the window would rather have.
 - **Category**, the first that holds:
     `suspect`       the score is above the cut;
@@ -38,7 +40,7 @@ from gwaudit.errors import SettingsError, StoreDamagedError, StoreError, StoreNo
 from gwaudit.statistics import COLUMNS as STATISTICS
 from gwaudit.statistics import sample_statistics
 from gwaudit.store import TrajectoryStore
-from gwaudit.threshold import count_with_best_f1, count_with_precision, fit_mirrored_mixture, probability_wrong
+from gwaudit.threshold import count_with_best_f1, count_with_precision, fit_mirrored_mixture, log_odds_wrong, sigmoid
 
 Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
 SCORES: dict[str, dict[str, int]] = {
@@ -61,8 +63,8 @@ COLUMNS = {
     "given_name": "its class name",
     "suggested_label": "what the label should rather be",
     "suggested_name": "its class name",
-    "score": "higher is more suspicious; NaN where the window recorded nothing",
-    "probability_wrong": "that the given label is wrong, as estimated from all scores; NaN where there is no score",
+    "score": "log of the odds that the given label is wrong; NaN where the window recorded nothing",
+    "probability_wrong": "the same as a probability",
     "suspect": "whether the sample is flagged",
     "category": "suspect, late-aligned, hard, fine or unrecorded",
     **{name: text for name, text in STATISTICS.items() if name != "counterfactual_label"},
@@ -75,9 +77,9 @@ class RankingSettings:
     """How to rank.
 
     Attributes:
-        score: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin" (AUM) or
-            "probability" (the margin of probabilities, in the window and in final sweeps); "auto" is the last for runs
-            with final sweeps, the first for others.
+        score: the evidence: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin"
+            (AUM) or "probability" (the margin of probabilities, in the window and in final sweeps); "auto" is the last
+            for runs with final sweeps, the first for others.
         window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
         cut: "auto" (the highest F1 to expect), or a threshold: suspects score above it.
         top: flag exactly so many instead, whatever their scores.
@@ -229,9 +231,9 @@ def rank(
     Args:
         store: a run with at least one epoch.
         settings: how.
-        rounds: runs that refined it. The score is then the mean over all; statistics stay those of the first, which
-            learned the given labels alone, as does the share of wrong labels: later ones believe what they were told.
-            The suggestion is the last one's. The window is the first's; the others' is the last half.
+        rounds: runs that refined it. The score is then the mean over all, the suggestion the last one's; statistics
+            and share of wrong labels stay the first's, which learned the given labels alone: later ones believe what
+            they were told. The window is the first's; the others' is the last half.
         executor: takes the blocks of samples.
 
     Raises:
@@ -240,24 +242,24 @@ def rank(
     settings = _with_score(settings or RankingSettings(), store)
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    score = _score(statistics, settings)
-    share_wrong = None
-    if rounds:
-        share_wrong = fit_mirrored_mixture(score[np.isfinite(score)]).share_wrong
-        for run in rounds:
-            first, last = _window(run, replace(settings, window="auto"))
-            refined = sample_statistics(run, range(first, last + 1), executor=executor)
-            score = score + _score(refined, _with_score(settings, run))
-            statistics["counterfactual_label"] = refined["counterfactual_label"]
-        score = score / np.float32(1 + len(rounds))
-    probability = probability_wrong(score, share_wrong=share_wrong)
+    score = _score(statistics, settings.score)
+    combined = _score(statistics, "combined")
+    share_wrong = fit_mirrored_mixture(combined[np.isfinite(combined)]).share_wrong
+    for run in rounds:
+        first, last = _window(run, replace(settings, window="auto"))
+        refined = sample_statistics(run, range(first, last + 1), executor=executor)
+        score = score + _score(refined, _with_score(settings, run).score)
+        statistics["counterfactual_label"] = refined["counterfactual_label"]
+    score = score / np.float32(1 + len(rounds))
+    given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
+    pairs = given.astype(np.int64) * len(store.class_names) + suggested
+    log_odds = log_odds_wrong(score, pairs, share_wrong=share_wrong)
+    score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")
     suspect, threshold = _suspects(score[order], probability[order], settings)
     suspect = suspect[np.argsort(order)]
     names = np.array(store.class_names, object)
-    given = store.given_labels()
-    suggested = statistics.pop("counterfactual_label").to_numpy()
     samples = pd.DataFrame(
         {
             "sample_id": np.arange(store.n_samples),
@@ -297,8 +299,8 @@ def _with_score(settings: RankingSettings, store: TrajectoryStore) -> RankingSet
     return replace(settings, score="probability" if swept else "combined") if settings.score == "auto" else settings
 
 
-def _score(statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float32]:
-    weights = SCORES[settings.score]
+def _score(statistics: pd.DataFrame, name: str) -> NDArray[np.float32]:
+    weights = SCORES[name]
     values = [statistics[part].to_numpy() for part in weights]
     if len(values) > 1:
         values = [value / _root_mean_square(value) for value in values]

@@ -257,9 +257,9 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
 
 def _suspects_table(frame: "pd.DataFrame", title: str) -> Table:
     table = Table(title=title)
-    for name in ("rank", "sample", "given", "suggested", "score", "mean γ", "γ < 0"):
+    for name in ("rank", "sample", "given", "suggested", "P(wrong)", "mean γ", "γ < 0"):
         table.add_column(
-            name, justify="right" if name in ("rank", "score", "mean γ", "γ < 0") else "left", overflow="fold"
+            name, justify="right" if name in ("rank", "P(wrong)", "mean γ", "γ < 0") else "left", overflow="fold"
         )
     for row in frame.to_dict("records"):
         table.add_row(
@@ -267,7 +267,7 @@ def _suspects_table(frame: "pd.DataFrame", title: str) -> Table:
             escape(str(row["key"])),
             escape(str(row["given_name"])),
             escape(str(row["suggested_name"])),
-            f"{row['score']:+.4f}",
+            f"{row['probability_wrong']:.3f}",
             f"{row['mean_alignment']:+.4f}",
             f"{row['share_negative']:.0%}",
         )

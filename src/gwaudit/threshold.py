@@ -1,9 +1,9 @@
-"""Where to cut the ranking, from the scores alone.
+"""The odds of each label being wrong, and how many to flag, from the evidence of all samples alone.
 
-A score is how well the best rival label fits less how well the given one does, so zero has a meaning: both fit equally
-well. A right label scores below zero by the model's confidence; a wrong one scores above zero by that confidence, less
-what training on the wrong label has taken from it. The scores are therefore read as a **mirrored mixture** of two
-normal distributions on either side of zero, of one spread,
+The evidence, a score x, is how well the best rival label fits less how well the given one does, so zero has a meaning:
+both fit equally well. A right label scores below zero by the model's confidence; a wrong one scores above zero by that
+confidence, less what training on the wrong label has taken from it. The scores are therefore read as a **mirrored
+mixture** of two normal distributions on either side of zero, of one spread,
 
     right: N(-m, s²)        wrong: N(c m, s²),        0.35 <= c <= 1,
 
@@ -12,6 +12,10 @@ mirrored (c near 1 where errors are blind, small where they are between look-ali
 sooner). Free means or spreads settle on whatever skew the right labels have: they find errors in clean labels, and
 twice too many where errors are blind. Bounds and spread were chosen on synthetic errors, not on the labels that the
 benchmarks score with; docs/benchmarks.md says how, and how the cut fares.
+
+Then, **pair by pair** of given and suggested label, share and m are fitted again, drawn to those of all samples with
+the weight of `PAIR_WEIGHT` samples: where a cat is easily taken for a dog, right labels lie nearer to zero than where
+it is taken for a ship, and annotators err more often.
 
 Its limit: right labels whose scores have a heavy tail above zero (a model too weak for its data) look like errors.
 """
@@ -24,7 +28,12 @@ from numpy.typing import NDArray
 MIRROR = (0.35, 1.0)
 """The bounds of c."""
 
+PAIR_WEIGHT = 200.0
+"""How many samples of a pair of labels weigh as much as what is known of all pairs."""
+
 _BINS = 2048
+_PAIR_ITERATIONS = 50
+_FEWEST = 1e-9  # with a smaller share of wrong labels, or none, samples are ranked all the same
 _STARTS = (0.02, 0.1, 0.3, 0.5)
 _ITERATIONS = 2000
 
@@ -48,17 +57,6 @@ class MirroredMixture:
     mirror: float
     spread: float
     log_likelihood: float
-
-    def probability_wrong(self, scores: Floats) -> NDArray[np.float64]:
-        """The posterior of a label being wrong: [n] in [0, 1], rising with the score."""
-        if self.share_wrong <= 0:
-            return np.zeros(np.shape(scores))
-        if self.share_wrong >= 1:
-            return np.ones(np.shape(scores))
-        x, m, c = np.asarray(scores, np.float64), self.confidence, self.mirror
-        log_odds = ((x + m) ** 2 - (x - c * m) ** 2) / (2 * self.spread**2)
-        log_odds += np.log(self.share_wrong / (1 - self.share_wrong))
-        return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))
 
 
 def fit_mirrored_mixture(scores: Floats, *, share_wrong: float | None = None) -> MirroredMixture:
@@ -123,23 +121,70 @@ def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(-(deviation**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))
 
 
-def probability_wrong(scores: Floats, *, share_wrong: float | None = None) -> NDArray[np.float64]:
-    """The probability of each label being wrong, by the mirrored mixture fitted to all of them.
+def log_odds_wrong(
+    scores: Floats, pairs: NDArray[np.integer], *, share_wrong: float | None = None
+) -> NDArray[np.float64]:
+    """The log of the odds of each label being wrong, by the mirrored mixture fitted pair by pair.
 
     Args:
         scores: [n], higher is more suspicious; NaN (never recorded) is left out and stays NaN.
+        pairs: [n] integers, equal for samples of the same given and suggested label.
         share_wrong: the share of wrong labels where it is known already.
 
     Returns:
-        [n] in [0, 1], rising with the score.
+        [n], rising with the score within each pair.
     """
     values = np.asarray(scores, np.float64)
     scored = np.isfinite(values)
-    probability = np.full(len(values), np.nan)
-    probability[scored] = fit_mirrored_mixture(values[scored], share_wrong=share_wrong).probability_wrong(
-        values[scored]
-    )
-    return probability
+    log_odds = np.full(len(values), np.nan)
+    if scored.any():
+        whole = fit_mirrored_mixture(values[scored], share_wrong=share_wrong)
+        _, pair = np.unique(np.asarray(pairs)[scored], return_inverse=True)
+        log_odds[scored] = _fit_pairs(values[scored], pair, whole)
+        if share_wrong is not None:
+            log_odds[scored] += _shift(log_odds[scored], share_wrong)
+    return log_odds
+
+
+def _fit_pairs(x: NDArray[np.float64], pair: NDArray[np.integer], whole: MirroredMixture) -> NDArray[np.float64]:
+    """Expectation maximisation of each pair's share and m under priors, and of c and s for all pairs together."""
+    size = np.bincount(pair)
+    share = np.full(len(size), np.clip(whole.share_wrong, _FEWEST, 1 - _FEWEST))
+    m, c, variance = np.full(len(size), max(whole.confidence, 1e-6)), whole.mirror, max(whole.spread**2, 1e-12)
+    for _ in range(_PAIR_ITERATIONS):
+        posterior = sigmoid(_log_odds(x, share[pair], m[pair], c, variance))
+        share = (np.bincount(pair, posterior) + PAIR_WEIGHT * posterior.mean()) / (size + PAIR_WEIGHT)
+        share = np.clip(share, _FEWEST, 1 - _FEWEST)
+        sums = np.bincount(pair, (posterior * c - (1 - posterior)) * x)
+        weights = np.bincount(pair, 1 - posterior + posterior * c**2)
+        m = np.maximum((sums + PAIR_WEIGHT * sums.sum() / weights.sum()) / (weights + PAIR_WEIGHT), 1e-6)
+        mean = m[pair]
+        c = float(np.clip((posterior * x * mean).sum() / max((posterior * mean**2).sum(), 1e-12), *MIRROR))
+        variance = max(float(((1 - posterior) * (x + mean) ** 2 + posterior * (x - c * mean) ** 2).mean()), 1e-12)
+    return _log_odds(x, share[pair], m[pair], c, variance)
+
+
+def _log_odds(
+    x: NDArray[np.float64], share: NDArray[np.float64], m: NDArray[np.float64], c: float, variance: float
+) -> NDArray[np.float64]:
+    return np.asarray(((x + m) ** 2 - (x - c * m) ** 2) / (2 * variance) + np.log(share / (1 - share)))
+
+
+def sigmoid(log_odds: Floats) -> NDArray[np.float64]:
+    """Log odds as probabilities; NaN stays."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))
+
+
+def _shift(log_odds: NDArray[np.float64], share: float) -> float:
+    """What to add to the log odds for the probabilities to have this mean, to half a sample."""
+    missing = share - float(sigmoid(log_odds).mean())
+    if abs(missing) * len(log_odds) < 0.5:
+        return 0.0
+    low, high = (0.0, 700.0) if missing > 0 else (-700.0, 0.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float(sigmoid(log_odds + middle).mean()) < share else (low, middle)
+    return (low + high) / 2
 
 
 def count_with_best_f1(probability: Floats) -> int:
