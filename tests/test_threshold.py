@@ -30,8 +30,7 @@ def best_f1(scores, wrong) -> float:
 
 
 def probability_wrong(scores, pairs=None, **known):
-    """As one pair of labels, unless told."""
-    return sigmoid(log_odds_wrong(scores, np.zeros(len(scores), int) if pairs is None else pairs, **known))
+    return sigmoid(log_odds_wrong(scores, pairs, **known))
 
 
 def flagged(scores):
@@ -133,7 +132,7 @@ def test_a_pair_with_many_errors_is_more_suspicious_at_the_same_score():
     few, wrong_few = scores_with_errors(0.02, seed=1)
     scores, wrong = np.concatenate([many, few]), np.concatenate([wrong_many, wrong_few])
     pairs = np.repeat([7, 3], len(many))
-    apart, together = log_odds_wrong(scores, pairs), log_odds_wrong(scores, np.zeros_like(pairs))
+    apart, together = log_odds_wrong(scores, pairs), log_odds_wrong(scores)
     assert average_precision_score(wrong, apart) > average_precision_score(wrong, together)
     for pair, truth in ((7, wrong_many), (3, wrong_few)):
         assert sigmoid(apart[pairs == pair]).mean() == pytest.approx(truth.mean(), abs=0.03)
@@ -148,10 +147,14 @@ def test_pairs_of_few_samples_are_read_like_all_others():
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 def test_a_known_share_is_what_the_probabilities_come_to(share):
     scores, _ = scores_with_errors(0.2)
-    assert probability_wrong(scores, share_wrong=share).mean() == pytest.approx(share, abs=0.5 / len(scores))
+    assert probability_wrong(scores, np.zeros(len(scores), int), share_wrong=share).mean() == pytest.approx(
+        share, abs=0.5 / len(scores)
+    )
 
 
 def test_without_any_error_samples_are_ranked_all_the_same():
     scores, _ = scores_with_errors(0.0)
-    log_odds = log_odds_wrong(scores, np.zeros(len(scores), int), share_wrong=0.0)
-    assert (np.argsort(log_odds) == np.argsort(scores)).mean() > 0.99
+    for pairs in (None, np.zeros(len(scores), int)):
+        log_odds = log_odds_wrong(scores, pairs, share_wrong=0.0)
+        assert (np.argsort(log_odds) == np.argsort(scores)).mean() > 0.99
+        assert count_with_best_f1(-np.sort(-sigmoid(log_odds))) == 0

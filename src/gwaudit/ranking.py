@@ -9,10 +9,10 @@ Nothing here sees ground truth. The defaults, and why:
   probabilities, which lets samples that the network is unsure of count less, over the window and, with twice the
   weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
-- **Score**: the log of the odds of being wrong that the evidence comes to, given how often and how surely the suggested
-  label stands against the given one (`gwaudit.threshold`); and the **cut** with the highest F1 to expect. How many
-  are wrong is always read from `combined` and the first training: probabilities are bounded, which bends the shapes
-  that are fitted (they find errors in clean labels).
+- **Score**: the log of the odds of being wrong that the evidence comes to (`gwaudit.threshold`), and the **cut** with
+  the highest F1 to expect. For `probability` and for refined runs the share of wrong labels is that of `combined` in
+  the first training: probabilities are bounded, which bends the shapes that are fitted (they find errors in clean
+  labels), and later rounds believe what they were told.
 - **Suggested label**: the other label that most epochs of the window would rather have.
 - **Category**, the first that holds:
     `suspect`       the score is above the cut;
@@ -252,8 +252,11 @@ def rank(
         statistics["counterfactual_label"] = refined["counterfactual_label"]
     score = score / np.float32(1 + len(rounds))
     given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
-    pairs = given.astype(np.int64) * len(store.class_names) + suggested
-    log_odds = log_odds_wrong(score, pairs, share_wrong=share_wrong)
+    if settings.score == "probability":
+        pairs = given.astype(np.int64) * len(store.class_names) + suggested
+        log_odds = log_odds_wrong(score, pairs, share_wrong=share_wrong)
+    else:
+        log_odds = log_odds_wrong(score, share_wrong=share_wrong if rounds else None)
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")

@@ -13,9 +13,10 @@ sooner). Free means or spreads settle on whatever skew the right labels have: th
 twice too many where errors are blind. Bounds and spread were chosen on synthetic errors, not on the labels that the
 benchmarks score with; docs/benchmarks.md says how, and how the cut fares.
 
-Then, **pair by pair** of given and suggested label, share and m are fitted again, drawn to those of all samples with
-the weight of `PAIR_WEIGHT` samples: where a cat is easily taken for a dog, right labels lie nearer to zero than where
-it is taken for a ship, and annotators err more often.
+Evidence from probabilities is then read **pair by pair** of given and suggested label: share and m are fitted again,
+drawn to those of all samples with the weight of `PAIR_WEIGHT` samples. Where a cat is easily taken for a dog, right
+labels lie nearer to zero than where it is taken for a ship, and annotators err more often. Margins of logits do not
+lend themselves to that: read pair by pair, they found less where errors are between look-alikes.
 
 Its limit: right labels whose scores have a heavy tail above zero (a model too weak for its data) look like errors.
 """
@@ -122,27 +123,32 @@ def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
 
 
 def log_odds_wrong(
-    scores: Floats, pairs: NDArray[np.integer], *, share_wrong: float | None = None
+    scores: Floats, pairs: NDArray[np.integer] | None = None, *, share_wrong: float | None = None
 ) -> NDArray[np.float64]:
-    """The log of the odds of each label being wrong, by the mirrored mixture fitted pair by pair.
+    """The log of the odds of each label being wrong, by the mirrored mixture.
 
     Args:
         scores: [n], higher is more suspicious; NaN (never recorded) is left out and stays NaN.
-        pairs: [n] integers, equal for samples of the same given and suggested label.
+        pairs: [n] integers, equal for samples of the same given and suggested label: fit it pair by pair.
         share_wrong: the share of wrong labels where it is known already.
 
     Returns:
-        [n], rising with the score within each pair.
+        [n], rising with the score (within each pair).
     """
     values = np.asarray(scores, np.float64)
     scored = np.isfinite(values)
     log_odds = np.full(len(values), np.nan)
     if scored.any():
         whole = fit_mirrored_mixture(values[scored], share_wrong=share_wrong)
-        _, pair = np.unique(np.asarray(pairs)[scored], return_inverse=True)
-        log_odds[scored] = _fit_pairs(values[scored], pair, whole)
-        if share_wrong is not None:
-            log_odds[scored] += _shift(log_odds[scored], share_wrong)
+        if pairs is None:
+            share = np.clip(whole.share_wrong, _FEWEST, 1 - _FEWEST)
+            m, variance = max(whole.confidence, 1e-6), max(whole.spread**2, 1e-12)
+            log_odds[scored] = _log_odds(values[scored], share, m, whole.mirror, variance)
+        else:
+            _, pair = np.unique(pairs[scored], return_inverse=True)
+            log_odds[scored] = _fit_pairs(values[scored], pair, whole)
+            if share_wrong is not None:
+                log_odds[scored] += _shift(log_odds[scored], share_wrong)
     return log_odds
 
 
@@ -165,7 +171,11 @@ def _fit_pairs(x: NDArray[np.float64], pair: NDArray[np.integer], whole: Mirrore
 
 
 def _log_odds(
-    x: NDArray[np.float64], share: NDArray[np.float64], m: NDArray[np.float64], c: float, variance: float
+    x: NDArray[np.float64],
+    share: NDArray[np.float64] | float,
+    m: NDArray[np.float64] | float,
+    c: float,
+    variance: float,
 ) -> NDArray[np.float64]:
     return np.asarray(((x + m) ** 2 - (x - c * m) ** 2) / (2 * variance) + np.log(share / (1 - share)))
 
