@@ -14,7 +14,7 @@ from gwaudit.errors import SettingsError
 from gwaudit.evaluation import evaluate
 from gwaudit.ranking import RankingSettings, rank
 from gwaudit.refinement import rank_run, refine, refined_targets, rounds_of
-from gwaudit.settings import PRESETS, RefinementSettings, TrainingSettings
+from gwaudit.settings import PRESETS, RECIPES, RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
 from gwaudit.threshold import fit_mirrored_mixture, log_odds_wrong
 from gwaudit.training import predict, train
@@ -65,11 +65,11 @@ def combined(audit):
     return -np.mean([value / np.sqrt((value**2).mean()) for value in values], axis=0)
 
 
-def test_the_evidence_of_all_rounds_is_their_mean_and_the_share_of_wrong_labels_the_first_ones(run):
+def test_the_evidence_is_the_mean_of_the_rounds_and_the_share_of_wrong_labels_the_first_ones(run):
     stores = [TrajectoryStore.open(path) for path in rounds_of(run)]
     alone = [rank(store) for store in stores]
     together = rank(stores[0], rounds=stores[1:])
-    evidence = np.mean([combined(audit) for audit in alone], axis=0)
+    evidence = np.mean([combined(audit) for audit in alone[1:]], axis=0)
     share = fit_mirrored_mixture(combined(alone[0])).share_wrong
     expected = log_odds_wrong(evidence, share_wrong=share)
     np.testing.assert_allclose(together.by_id("score"), expected, rtol=1e-3, atol=1e-2)
@@ -176,13 +176,18 @@ def test_the_probability_score_needs_final_sweeps(run):
 def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     done = gwaudit(
         "audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--preset", preset, "--model", "resnet9_16",
-        "--epochs", "2", "--batch-size", "128", "--refine", "1", "--refine-epochs", "1", "--json",
+        "--epochs", "2", "--batch-size", "128", "--refine", "1", "--refine-epochs", "2",
+        "--refine-model", "whitened_32", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with TrajectoryStore.open(tmp_path / "run") as store:
         settings = TrainingSettings.from_dict(store.settings["training"])
     assert settings == dataclasses.replace(PRESETS[preset][0], model="resnet9_16", epochs=2, batch_size=128)
-    assert len(rounds_of(tmp_path / "run")) == 2
+    second = rounds_of(tmp_path / "run")[1]
+    with TrajectoryStore.open(second) as store:
+        settings = TrainingSettings.from_dict(store.settings["training"])
+    recipe = RECIPES[PRESETS[preset][1].refine_as]
+    assert settings == dataclasses.replace(recipe, model="whitened_32", epochs=2, batch_size=128, seed=1)
     again = gwaudit("rank", tmp_path / "run", "--json")
     assert json.loads(again.stdout)["score"] == "probability"
     assert json.loads(again.stdout) == json.loads(done.stdout)
@@ -198,6 +203,7 @@ def test_rounds_are_announced(tmp_path):
     (["--preset", "best"], "unknown preset 'best': choose from fast, quality"),
     (["--refine", "-1"], "cannot be -1 rounds"),
     (["--refine-epochs", "0"], "at least 1"),
+    (["--refine-as", "x"], "must be one of whitened, resnet18"),
     (["--final-sweeps", "3"], "must be 0, 1 or 2"),
     (["--momentum", "1"], r"must be in [0, 1)"),
 ])  # fmt: skip

@@ -231,32 +231,35 @@ def rank(
     Args:
         store: a run with at least one epoch.
         settings: how.
-        rounds: runs that refined it. The score is then the mean over all, the suggestion the last one's; statistics
-            and share of wrong labels stay the first's, which learned the given labels alone: later ones believe what
-            they were told. The window is the first's; the others' is the last half.
+        rounds: runs that refined it. The evidence is then the mean of theirs, over the last half of each, and the
+            suggestion the last one's. Statistics and share of wrong labels stay those of `store`, which learned the
+            given labels alone: later rounds believe what they were told.
         executor: takes the blocks of samples.
 
     Raises:
         SettingsError: the run has no epoch yet, or not the window's, or no final sweeps though the score needs them.
     """
-    settings = _with_score(settings or RankingSettings(), store)
+    settings = settings or RankingSettings()
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    score = _score(statistics, settings.score)
-    combined = _score(statistics, "combined")
-    share_wrong = fit_mirrored_mixture(combined[np.isfinite(combined)]).share_wrong
-    for run in rounds:
-        first, last = _window(run, replace(settings, window="auto"))
-        refined = sample_statistics(run, range(first, last + 1), executor=executor)
-        score = score + _score(refined, _with_score(settings, run).score)
+    settings = replace(settings, score=_chosen_score(settings.score, rounds[-1] if rounds else store))
+    if rounds:
+        parts = []
+        for run in rounds:
+            first, last = _window(run, replace(settings, window="auto"))
+            refined = sample_statistics(run, range(first, last + 1), executor=executor)
+            parts.append(_evidence(refined, settings.score))
+        evidence = np.mean(parts, axis=0)
         statistics["counterfactual_label"] = refined["counterfactual_label"]
-    score = score / np.float32(1 + len(rounds))
-    given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
-    if settings.score == "probability":
-        pairs = given.astype(np.int64) * len(store.class_names) + suggested
-        log_odds = log_odds_wrong(score, pairs, share_wrong=share_wrong)
     else:
-        log_odds = log_odds_wrong(score, share_wrong=share_wrong if rounds else None)
+        evidence = _evidence(statistics, settings.score)
+    share_wrong = None
+    if rounds or settings.score == "probability":
+        combined = _evidence(statistics, "combined")
+        share_wrong = fit_mirrored_mixture(combined[np.isfinite(combined)]).share_wrong
+    given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
+    pairs = given.astype(np.int64) * len(store.class_names) + suggested if settings.score == "probability" else None
+    log_odds = log_odds_wrong(evidence, pairs, share_wrong=share_wrong)
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")
@@ -294,15 +297,17 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
     return first, last
 
 
-def _with_score(settings: RankingSettings, store: TrajectoryStore) -> RankingSettings:
-    """The settings with the score that "auto" stands for in a run."""
-    swept = len(store.final_sweeps) > 0
-    if settings.score == "probability" and not swept:
-        raise SettingsError(f"{store.path} has no final sweeps (--final-sweeps), which the score 'probability' needs")
-    return replace(settings, score="probability" if swept else "combined") if settings.score == "auto" else settings
+def _chosen_score(score: Score, run: TrajectoryStore) -> Score:
+    """The score that "auto" stands for in a run."""
+    swept = len(run.final_sweeps) > 0
+    if score == "probability" and not swept:
+        raise SettingsError(f"{run.path} has no final sweeps (--final-sweeps), which the score 'probability' needs")
+    if score == "auto":
+        return "probability" if swept else "combined"
+    return score
 
 
-def _score(statistics: pd.DataFrame, name: str) -> NDArray[np.float32]:
+def _evidence(statistics: pd.DataFrame, name: str) -> NDArray[np.float32]:
     weights = SCORES[name]
     values = [statistics[part].to_numpy() for part in weights]
     if len(values) > 1:

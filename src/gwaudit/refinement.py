@@ -3,7 +3,8 @@
 Round 0 is an ordinary training on the given labels. Every later round starts from new weights and learns, for each
 sample, a mixture of its given label and of what the earlier models say of it, by the probability that the label is
 wrong. A wrong label so pulls less from round to round, and the network, which generalises better for it, opposes it
-more. What is recorded and audited stays the given label; `gwaudit.ranking` adds up the rounds' scores.
+more. What is recorded and audited stays the given label; `gwaudit.ranking` adds up the rounds' evidence. How many
+labels are wrong is still read from round 0 alone, which has learned the hard samples too and was told nothing.
 
 The network's opinion is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored,
 sharpened. docs/benchmarks.md says what a round brings and costs, and what else was tried.
@@ -11,7 +12,6 @@ sharpened. docs/benchmarks.md says what a round brings and costs, and what else 
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -49,12 +49,7 @@ def refine(
         SettingsError: a round was made otherwise.
     """
     for number in range(1, refinement.refine + 1):
-        settings = replace(
-            training,
-            model=refinement.refine_model or training.model,
-            epochs=refinement.refine_epochs or training.epochs,
-            seed=training.seed + number,
-        )
+        settings = refinement.training(training, number)
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
         if progress is not None:
             progress.on_round(number, refinement.refine, settings.model)

@@ -1,7 +1,7 @@
 """How a run is trained: the one place of its defaults, free of torch so that the command line shows them at once."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -70,27 +70,6 @@ class DataSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """From what `to_dict` gave."""
         return cls(**values)
-
-
-@dataclass(frozen=True)
-class RefinementSettings:
-    """What to do beyond one training: rounds that learn from what was found so far (`gwaudit.refinement`).
-
-    Attributes:
-        refine: rounds after the first training, each a training of its own.
-        refine_model: the network of these rounds; the first one's unless told.
-        refine_epochs: their passes over the data; as many as the first one's unless told.
-    """
-
-    refine: int = 0
-    refine_model: str | None = None
-    refine_epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.refine < 0:
-            raise SettingsError(f"there cannot be {self.refine} rounds of refinement")
-        if self.refine_epochs is not None and self.refine_epochs < 1:
-            raise SettingsError(f"refine_epochs must be at least 1, not {self.refine_epochs}")
 
 
 @dataclass(frozen=True)
@@ -189,32 +168,70 @@ class TrainingSettings:
         return cls(**values)
 
 
+RECIPES: Mapping[str, TrainingSettings] = {
+    "whitened": TrainingSettings(
+        model="whitened_32",
+        epochs=10,
+        optimizer="nmuon",
+        momentum=0.6,
+        learning_rate=0.02,
+        weight_decay=0.5,
+        augment="shift-flip",
+        label_smoothing=0.2,
+        final_sweeps=2,
+    ),
+    "resnet18": TrainingSettings(
+        model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_sweeps=2
+    ),
+}
+"""How rounds of refinement can be trained: `whitened`, few epochs of a small fast learner; `resnet18`, for a GPU."""
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """What to do beyond one training: rounds that learn from what was found so far (`gwaudit.refinement`).
+
+    Attributes:
+        refine: rounds after the first training, each a training of its own.
+        refine_as: how these are trained: `whitened`, `resnet18`, or as the first one unless told.
+        refine_model: their network, in place of that recipe's.
+        refine_epochs: their passes over the data, in place of that recipe's.
+    """
+
+    refine: int = 0
+    refine_as: str | None = None
+    refine_model: str | None = None
+    refine_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.refine < 0:
+            raise SettingsError(f"there cannot be {self.refine} rounds of refinement")
+        if self.refine_as is not None and self.refine_as not in RECIPES:
+            raise SettingsError(f"refine_as must be one of {', '.join(RECIPES)}, not {self.refine_as!r}")
+        if self.refine_epochs is not None and self.refine_epochs < 1:
+            raise SettingsError(f"refine_epochs must be at least 1, not {self.refine_epochs}")
+
+    def training(self, first: TrainingSettings, number: int) -> TrainingSettings:
+        """How round `number`, from 1, is trained after a `first` training."""
+        recipe = first
+        if self.refine_as is not None:
+            kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size")}
+            recipe = replace(RECIPES[self.refine_as], **kept)
+        return replace(
+            recipe,
+            model=self.refine_model or recipe.model,
+            epochs=self.refine_epochs or recipe.epochs,
+            seed=first.seed + number,
+        )
+
+
 Preset = Literal["fast", "quality"]
 
 PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
-    "fast": (
-        TrainingSettings(
-            model="whitened_32",
-            epochs=10,
-            optimizer="nmuon",
-            momentum=0.6,
-            learning_rate=0.02,
-            weight_decay=0.5,
-            augment="shift-flip",
-            label_smoothing=0.2,
-            final_sweeps=2,
-        ),
-        RefinementSettings(refine=2),
-    ),
+    "fast": (TrainingSettings(), RefinementSettings(refine=2, refine_as="whitened")),
     "quality": (
-        TrainingSettings(
-            model="resnet18_small",
-            epochs=30,
-            batch_size=256,
-            label_smoothing=0.2,
-            final_sweeps=2,
-        ),
-        RefinementSettings(refine=2, refine_epochs=60),
+        TrainingSettings(model="resnet18_small", batch_size=256),
+        RefinementSettings(refine=2, refine_as="resnet18"),
     ),
 }
 """Settings that belong together, each option of which can still be chosen: `fast`, refined on a CPU within the hour for

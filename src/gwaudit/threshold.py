@@ -18,7 +18,9 @@ drawn to those of all samples with the weight of `PAIR_WEIGHT` samples. Where a 
 labels lie nearer to zero than where it is taken for a ship, and annotators err more often. Margins of logits do not
 lend themselves to that: read pair by pair, they found less where errors are between look-alikes.
 
-Its limit: right labels whose scores have a heavy tail above zero (a model too weak for its data) look like errors.
+Its limit: right labels whose scores have a heavy tail above zero look like errors. That is so where a model is too weak
+for its data, or is trained too briefly to learn the hard samples as well: the share of wrong labels of a refined run is
+therefore read from its first, long training.
 """
 
 from dataclasses import dataclass

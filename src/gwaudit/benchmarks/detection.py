@@ -206,11 +206,11 @@ class _Bench:
         refine(self.dataset, run, settings, refinement, progress=self.progress)
         runs, cost = rounds_of(run), (0, 0.0, 0.0)
         for rounds in range(len(runs)):
-            model = settings.model if rounds == 0 else refinement.refine_model or settings.model
-            added = self._cost([runs[rounds]], len(self.dataset), model)
+            trained = settings if rounds == 0 else refinement.training(settings, rounds)
+            added = self._cost([runs[rounds]], len(self.dataset), trained.model)
             cost = (cost[0] + added[0], cost[1] + added[1], cost[2] + added[2])
             row = self._own_row(f"gwaudit_{name}_{rounds}", name, rank_run(runs[: rounds + 1]), cost)
-            yield replace(row, model=model, epochs=settings.epochs)
+            yield replace(row, model=trained.model, epochs=trained.epochs)
 
     def _own_row(self, method: str, training: str, audit: Audit, cost: tuple[int, float, float]) -> DetectionRow:
         found = evaluate(audit, self.truth)
@@ -336,7 +336,7 @@ def markdown(rows: Sequence[DetectionRow]) -> str:
             *(_spread(group[column], "{:.3f}") for column in ("auroc", "average_precision", "best_f1", "f1")),
             _spread(1 - group["precision_at_true_count"].astype(float), "{:.3f}"),
             f"{group['samples_trained'].mean():,.0f}",
-            f"{group['training_flops'].mean() / 1e15:.2f}",
+            f"{group['training_flops'].mean() / 1e15:.3g}",
             f"{group['seconds'].mean() / 60:.1f}",
         ]
         lines.append(f"| {name} | {method} | {' | '.join(values)} |")
