@@ -300,7 +300,8 @@ def _write(folder: Path, rows: Sequence[DetectionRow]) -> None:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
-    text = json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1)
+    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)  # a row a line, for people and for diffs
+    text = f'{{"machine": {json.dumps(machine)}, "rows": [\n{lines}\n]}}\n'
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "detection.json", lambda path: path.write_text(text, encoding="utf-8"))
