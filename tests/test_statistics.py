@@ -72,6 +72,8 @@ def test_means_counts_and_slopes_are_duckdbs(run, rows):
             avg(alignment) FILTER (epoch >= {WINDOW.start}) AS mean_alignment,
             avg(alignment - counterfactual_alignment) FILTER (epoch >= {WINDOW.start}) AS mean_gap,
             avg(margin) FILTER (epoch >= {WINDOW.start}) AS mean_margin,
+            avg(given_probability - exp(-(loss + margin)))
+                FILTER (epoch >= {WINDOW.start}) AS mean_probability_margin,
             avg(loss) FILTER (epoch >= {WINDOW.start}) AS mean_loss,
             avg(given_probability) FILTER (epoch >= {WINDOW.start}) AS mean_given_probability,
             avg((alignment < 0)::INT) AS share_negative,
@@ -132,7 +134,7 @@ def test_an_executor_changes_nothing(run, pool):
 
 @pytest.mark.parametrize("window", [range(0), range(3, 10), range(-1, 3), range(9, 10)])
 def test_a_window_beyond_the_run_is_refused(run, window):
-    with pytest.raises(SettingsError, match="not within the 9 epochs"):
+    with pytest.raises(SettingsError, match="not within the 9 training epochs"):
         sample_statistics(run, window)
 
 
