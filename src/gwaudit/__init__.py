@@ -14,6 +14,7 @@ _PUBLIC = {
     "GwauditError": "gwaudit.errors",
     "LabeledDataset": "gwaudit.datasets",
     "RankingSettings": "gwaudit.ranking",
+    "RefinementSettings": "gwaudit.settings",
     "TrainingSettings": "gwaudit.settings",
     "TrajectoryStore": "gwaudit.store",
     "audit": "gwaudit.pipeline",
