@@ -60,7 +60,10 @@ Window = Annotated[
 ]
 Cut = Annotated[
     float | None,
-    typer.Option(help="Suspects score above this. By default it is found from the scores.", rich_help_panel="Ranking"),
+    typer.Option(
+        help="Suspects score above this: log odds of being wrong, 0 is even. By default the highest F1 to expect.",
+        rich_help_panel="Ranking",
+    ),
 ]
 Top = Annotated[
     int | None, typer.Option(help="Flag exactly so many, whatever their scores.", rich_help_panel="Ranking")

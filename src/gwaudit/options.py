@@ -1,6 +1,6 @@
 """Command-line options made from the dataclasses that hold the settings, so that defaults and texts stand once.
 
-A command that takes the settings of a preset gets an option `--preset`: it changes the defaults of the others.
+A command that takes all settings of a preset gets an option `--preset`: it changes the defaults of the others.
 """
 
 import functools
@@ -33,7 +33,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
         panel = cls.__name__.removesuffix("Settings")
         parameters += [_parameter(field, hints[field.name], texts.get(field.name, ""), panel) for field in fields(cls)]
 
-    has_preset = any(cls in next(iter(presets.values())) for cls in settings.values())
+    has_preset = all(cls in settings.values() for cls in next(iter(presets.values())))
     if has_preset:
         text = f"Settings that belong together: {' or '.join(presets)}. Options that are typed still count."
         parameters.append(_option("preset", str | None, None, text, "Training"))

@@ -37,7 +37,7 @@ from gwaudit.settings import DataSettings, TrainingSettings
 from gwaudit.store import FINAL_SWEEP, TrajectoryStore
 
 _WHITENING_SAMPLES = 5000
-_FALLBACK_RATE = 1 / 9
+_FALLBACK_RATE = 1 / 9  # as the head of a `WhitenedNet` starts with a ninth of the usual weights
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,6 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
     """
     with TrajectoryStore.open(run) as store:
         training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]))
-        training.store = store
         training.restore(store.checkpoints / "best.pt")
         return training.predict(dataset)
 

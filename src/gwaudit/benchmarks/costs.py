@@ -21,5 +21,5 @@ def training_flops(model: str, input_shape: tuple[int, int, int], n_classes: int
     network = build_model(model, n_classes=n_classes, in_chans=channels, image_size=height)
     inputs, labels = torch.zeros(2, *input_shape), torch.zeros(2, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        functional.cross_entropy(network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward([functional.cross_entropy(network(inputs), labels)])
     return float(counter.get_total_flops()) / len(inputs)

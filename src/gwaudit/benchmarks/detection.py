@@ -132,8 +132,7 @@ def detection(
         bench = _Bench(chosen, folder, settings, progress)
         for name in trainings:
             made = list(bench.rows(name))
-            replaced = {(row.label_set, row.method, row.seed) for row in made}
-            rows = [row for row in rows if (row.label_set, row.method, row.seed) not in replaced] + made
+            rows = [row for row in rows if (row.label_set, row.training, row.seed) != (chosen.name, name, seed)] + made
             _write(folder, rows)
     return rows
 
