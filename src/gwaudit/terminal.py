@@ -113,6 +113,13 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         highlight=False,
     )
     out.print(_expectation(audit), highlight=False, soft_wrap=True)
+    if audit.expected_wrong()[-1] > n / 2:
+        out.print(
+            "More labels look wrong than right: the network has hardly learned these data. Train for more epochs "
+            "(--epochs) or with another model or learning rate before you trust this.",
+            style="yellow",
+            soft_wrap=True,
+        )
     if result.dataset.skipped:
         out.print(f"Could not be read, and left out: {len(result.dataset.skipped)}", highlight=False)
         for sample in result.dataset.skipped[:10]:
