@@ -200,7 +200,9 @@ class _Bench:
 
     def _preset(self, name: str) -> Iterable[DetectionRow]:
         chosen, refinement = PRESETS[cast(Preset, name)]
-        settings, run = replace(chosen, seed=self.settings.seed), self.folder / name
+        settings = replace(chosen, seed=self.settings.seed)
+        # The plain run is the first training of a preset that trains alike.
+        run = self.folder / ("plain" if settings == self.settings else name)
         train(self.dataset, run, settings, resume=True, progress=self.progress)
         refine(self.dataset, run, settings, refinement, progress=self.progress)
         runs, cost = rounds_of(run), (0, 0.0, 0.0)
