@@ -95,7 +95,7 @@ def test_a_corrupt_image_stops_with_its_path_or_is_skipped_and_listed(tmp_path):
     assert "--on-error skip" in line
     done = gwaudit("audit", tmp_path / "data", "-o", tmp_path / "run", *FAST, "--on-error", "skip")
     assert done.returncode == 0, done.stderr
-    assert "Could not be read, and left out: 1" in done.stdout
+    assert "Left out, as they could not be used: 1" in done.stdout
     assert "cat/003.png" in done.stdout
 
 

@@ -69,7 +69,7 @@ class TestImageFolder:
     def test_a_broken_image_stops_with_its_path(self, tmp_path):
         paths = make_tree(tmp_path)
         paths[1].write_bytes(paths[1].read_bytes()[:200])
-        with pytest.raises(DataError, match=r"image cat/001\.png \(row 1\) cannot be read.*--on-error skip"):
+        with pytest.raises(DataError, match=r"row 1 \(cat/001\.png\) cannot be used.*--on-error skip"):
             load_dataset(tmp_path)
 
     def test_skipped_images_are_listed_and_never_replaced(self, tmp_path):
@@ -88,7 +88,7 @@ class TestImageFolder:
         held = load_dataset(tmp_path, image_size=32)
         monkeypatch.setattr(images, "IN_MEMORY_BYTES", 0)
         decoded_each_time = load_dataset(tmp_path, image_size=32)
-        assert type(held.images) is not type(decoded_each_time.images)
+        assert type(held.inputs) is not type(decoded_each_time.inputs)
         np.testing.assert_array_equal(all_pixels(held), all_pixels(decoded_each_time))
         assert held.labels.tolist() == decoded_each_time.labels.tolist()
 
@@ -96,7 +96,7 @@ class TestImageFolder:
         (lambda root: root.mkdir(), "holds no data set"),
         (lambda root: make_tree(root, ("cat",)), "one class only"),
         (lambda root: None, "no data set at"),
-        (lambda root: root.write_text("x"), "not a Parquet file"),
+        (lambda root: root.write_text("x"), "is no data set: files are"),
     ])  # fmt: skip
     def test_what_is_no_data_set_is_refused(self, tmp_path, make, message):
         make(tmp_path / "data")
@@ -135,12 +135,11 @@ class TestParquet:
             load_dataset(tmp_path)
 
     @pytest.mark.parametrize(("contents", "labels", "columns", "message"), [
-        ([png(0), None], [0, 1], {}, r"train/000001 \(row 1\) cannot be read"),
-        ([png(0), png(1)], [0, None], {}, "row 1 has no label"),
-        ([png(0), png(1)], [0, -1], {}, "label -1 of sample train/000001 is outside"),
+        ([png(0), None], [0, 1], {}, r"row 1 \(train/000001\) cannot be used: has no image"),
+        ([png(0), png(1)], [0, 7], {}, r"row 1 \(train/000001\) cannot be used: label '7' is none of the 2 classes"),
+        ([png(0), png(1)], [None, -1], {}, "none of the 2 rows has a label"),
         ([png(0), png(1)], [0, 0], {}, "all 2 samples have one class"),
-        ([png(0), png(1)], [0, 1], {"image": "picture"}, "no image column"),
-        ([png(0), png(1)], [0, 1], {"label": "target"}, "no label column"),
+        ([png(0), png(1)], [0, 1], {"label": "truth"}, "no label column"),
     ])  # fmt: skip
     def test_what_a_row_lacks_is_said(self, tmp_path, contents, labels, columns, message):
         make_parquet(tmp_path / "train.parquet", contents, labels, ("a", "b"), **columns)

@@ -187,7 +187,7 @@ def test_other_data_than_the_audited_are_refused(audit, dataset, tmp_path):
 
 
 def test_a_split_is_there_whole_or_not_at_all(audit, dataset, tmp_path):
-    broken = type(dataset)(**{**vars(dataset), "images": Unreadable(dataset.images)})
+    broken = type(dataset)(**{**vars(dataset), "inputs": Unreadable(dataset.inputs)})
     with pytest.raises(DataError, match=r"can no longer be read \(gone\)"):
         write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=broken)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]

@@ -42,7 +42,7 @@ def test_pairs_go_to_the_next_class_and_symmetric_errors_everywhere():
 
 def test_confusable_errors_of_digits_are_between_digits_that_look_alike():
     digits = load_dataset("digits")
-    similarity = centroid_similarity(digits.images.pixels.numpy(), digits.labels, 10)
+    similarity = centroid_similarity(digits.inputs.values.numpy(), digits.labels, 10)
     wrong = plant_label_errors(digits.labels, 10, rate=0.3, kind="confusable", similarity=similarity)
     moved = np.flatnonzero(wrong != digits.labels)
     others = similarity.copy()

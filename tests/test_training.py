@@ -103,7 +103,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(digits, tmp_path):
     """With group norm, no augmentation and equal batches, four of 64 are one of 256."""
     part = digits.with_labels(digits.labels)
     small = dataclasses.replace(
-        part, images=type(part.images)(part.images.pixels[:1024]), labels=part.labels[:1024], keys=part.keys[:1024],
+        part, inputs=type(part.inputs)(part.inputs.values[:1024]), labels=part.labels[:1024], keys=part.keys[:1024],
         true_labels=None,
     )  # fmt: skip
     common = {"model": "resnet20_gn", "augment": "none", "epochs": 1, "learning_rate": 0.01}

@@ -87,5 +87,7 @@ def augment(images: Tensor, kind: Augmentation, generator: torch.Generator, *, f
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Images [B, C, H, W] of any dtype to float32 with `mean` and `std` [C] (in units of the images) taken out."""
+    """Images [B, C, H, W] or features [B, D] as float32 with `mean` and `std` [C] or [D] (in their units) taken out."""
+    if images.ndim == 2:
+        return (images.float() - mean) / std
     return (images.float() - mean[:, None, None]) / std[:, None, None]

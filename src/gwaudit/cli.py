@@ -11,17 +11,19 @@ from typing import Annotated, Any
 import typer
 
 import gwaudit
-from gwaudit.errors import GwauditError, SettingsError
+from gwaudit.errors import BrokenRowsError, GwauditError, SettingsError
 from gwaudit.options import takes_settings
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.terminal import (
     TrainingDisplay,
+    err,
     out,
     print_audit,
     print_error,
     print_evaluations,
     print_facts,
     print_noise,
+    print_rows,
     print_run,
     print_trajectory,
 )
@@ -96,6 +98,8 @@ def _command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Calla
                 inner(**values)
             except GwauditError as error:
                 print_error(str(error))
+                if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
+                    print_rows(error.rows, err)
                 raise typer.Exit(BAD_INPUT) from error
             except KeyboardInterrupt:
                 print_error("interrupted; whole epochs are kept" + _how_to_resume(values))
@@ -155,11 +159,13 @@ def _report(result: Any, as_json: bool) -> None:
     if not as_json:
         print_audit(result)
         return
+    from dataclasses import asdict
+
     facts = {
         "run": str(result.audit.run),
         **result.audit.summary(),
         "evaluation": None if result.evaluation is None else result.evaluation.to_dict(),
-        "skipped": [{"key": s.key, "reason": s.reason} for s in result.dataset.skipped],
+        "skipped": [asdict(s) for s in result.dataset.skipped],
         "files": [str(path) for path in result.files],
     }
     print(json.dumps(facts, indent=1))
@@ -223,7 +229,7 @@ def train_command(
     from gwaudit.training import train
 
     with TrainingDisplay(quiet=as_json) as display:
-        result = train(load_data(data), output, training, resume=resume, data=data, progress=display)
+        result = train(load_data(data, display), output, training, resume=resume, data=data, progress=display)
     facts = {
         "run": str(result.run),
         "epochs": result.epochs,
@@ -296,12 +302,12 @@ def export_command(
 ) -> None:
     """Write the suspects as CSV, or the data set without or with corrected suspects."""
     from gwaudit.export import write_suspects
-    from gwaudit.pipeline import export_split
+    from gwaudit.pipeline import export_split, texts_of
     from gwaudit.ranking import Audit
 
     audit = Audit.load(run)
     if format == "csv":
-        path = write_suspects(audit, to, top=top)
+        path = write_suspects(audit, to, top=top, texts=texts_of(run))
     else:
         path = export_split(audit, to, action=action, format=format, copy=copy)
     out.print(str(path), highlight=False, soft_wrap=True)
@@ -433,7 +439,7 @@ def detection_command(
         raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
     with TrainingDisplay(quiet=as_json) as display:
         rows = detection(
-            load_data(DataSettings(source)),
+            load_data(DataSettings(source), display),
             output,
             _listed(sets),
             training,

@@ -3,6 +3,9 @@
 The command line prints the message on one line and exits with 2; everything else is a bug and keeps its traceback.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class GwauditError(Exception):
     """Base of every error that the user can mend."""
@@ -18,6 +21,21 @@ class DataError(GwauditError):
 
 class ModelError(GwauditError):
     """A model that does not exist, or has no linear head to record at."""
+
+
+class MissingExtraError(GwauditError):
+    """A library is not installed that this needs: `what` it is that does, and the `extra` that brings the library."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs libraries that are not installed: pip install 'gwaudit[{extra}]'")
+
+
+class BrokenRowsError(DataError):
+    """Rows of a source that cannot be used, all of them in `rows`."""
+
+    def __init__(self, message: str, rows: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
 
 
 class RecordingError(GwauditError):

@@ -7,11 +7,11 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from gwaudit.noise import class_health, transition_matrix
 from gwaudit.ranking import Audit
 
 if TYPE_CHECKING:  # for its type alone: an audit can be exported as ids without torch
-    from gwaudit.datasets import LabeledDataset
+    from gwaudit.datasets import LabeledDataset, SkippedSample
 
 Action = Literal["drop", "relabel"]
 SplitFormat = Literal["ids", "parquet", "imagefolder"]
@@ -38,7 +38,9 @@ SUSPECT_COLUMNS = (
 _PARQUET_ROWS = 2048
 
 
-def write_suspects(audit: Audit, path: Path | str, *, top: int | None = None) -> Path:
+def write_suspects(
+    audit: Audit, path: Path | str, *, top: int | None = None, texts: Sequence[str] | None = None
+) -> Path:
     """Write the suspects, most suspicious first, as a CSV that a spreadsheet opens well.
 
     UTF-8 with a byte order mark, without which Excel takes it for another encoding. Text that a spreadsheet would
@@ -48,6 +50,7 @@ def write_suspects(audit: Audit, path: Path | str, *, top: int | None = None) ->
         audit: whose suspects.
         path: of the file; it is there whole or not at all.
         top: write so many samples from the top of the ranking instead, suspects or not.
+        texts: [n] what the samples say, for a column `text` behind the key.
 
     Raises:
         StoreError: it cannot be written.
@@ -55,13 +58,29 @@ def write_suspects(audit: Audit, path: Path | str, *, top: int | None = None) ->
     path = Path(path)
     frame = audit.suspects if top is None else audit.frame.head(top)
     frame = frame[list(SUSPECT_COLUMNS)].copy()
-    for column in ("key", "given_name", "suggested_name"):
+    if texts is not None:
+        frame.insert(3, "text", [texts[sample_id] for sample_id in frame["sample_id"]])
+    for column in ("key", "given_name", "suggested_name", *([] if texts is None else ["text"])):
         frame[column] = frame[column].astype(object).map(_without_formula)
     text = frame.round(6).to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8-sig"))
     return path
+
+
+def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
+    """Write the rows of a source that were left out, and why, as a CSV.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    rows = [(sample.row, _without_formula(sample.key), _without_formula(sample.reason)) for sample in skipped]
+    frame = pd.DataFrame(rows, columns=["row", "key", "reason"])
+    text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    with _writing(Path(path)):
+        write_atomically(Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8-sig"))
+    return Path(path)
 
 
 def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, Path]:
@@ -99,8 +118,9 @@ def write_clean_split(
         audit: whose suspects are left out or relabelled.
         folder: a new folder; it is there whole or not at all.
         action: "drop" the suspects, or "relabel" them to their suggestion.
-        format: "ids", the kept ids and their labels (`split.csv`, `ids.npy`, `labels.npy`); "parquet", images and
-            labels in the Hugging Face layout; "imagefolder", a folder a class, which torchvision's ImageFolder reads.
+        format: "ids", the kept ids and their labels (`split.csv`, `ids.npy`, `labels.npy`); "parquet", images, texts
+            or features and labels in the Hugging Face layout; "imagefolder", a folder a class, which torchvision's
+            ImageFolder reads.
         dataset: the audited data; needed for all but "ids".
         source_root: where the samples' keys are paths below; "imagefolder" then links these files.
         copy: copy these files rather than link them.
@@ -121,6 +141,8 @@ def write_clean_split(
         return _write_folder(folder, replace, lambda target: _write_ids(target, audit, ids, labels, keys))
     if dataset is None or dataset.fingerprint != audit.fingerprint:
         raise DataError(f"the data are not those of the audit in {audit.run}: give the same source and labels")
+    if format == "imagefolder" and dataset.modality != "images":
+        raise DataError(f"{dataset.name} holds no images: write it as ids or parquet")
     if format == "parquet":
         return _write_folder(folder, replace, lambda target: _write_parquet(target, dataset, ids, labels))
     return _write_folder(folder, replace, lambda target: _write_tree(target, dataset, ids, labels, source_root, copy))
@@ -161,15 +183,16 @@ def _write_ids(
 
 
 def _write_parquet(target: Path, dataset: "LabeledDataset", ids: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
+    name, feature, kind = _input_column(dataset)
     features = {
-        "image": {"_type": "Image"},
+        name: feature,
         "label": {"_type": "ClassLabel", "names": list(dataset.class_names)},
         "sample_id": {"_type": "Value", "dtype": "int64"},
         "key": {"_type": "Value", "dtype": "string"},
     }
     schema = pa.schema(
         [
-            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            (name, kind),
             ("label", pa.int64()),
             ("sample_id", pa.int64()),
             ("key", pa.string()),
@@ -179,9 +202,27 @@ def _write_parquet(target: Path, dataset: "LabeledDataset", ids: NDArray[np.int6
     with pq.ParquetWriter(target / "train-00000-of-00001.parquet", schema, compression="zstd") as writer:
         for start in range(0, len(ids), _PARQUET_ROWS):
             rows = slice(start, start + _PARQUET_ROWS)
-            images = [{"bytes": _png(dataset, int(i)), "path": None} for i in ids[rows]]
+            inputs = pa.array([_input(dataset, int(i)) for i in ids[rows]], kind)
             keys = [dataset.keys[i] for i in ids[rows]]
-            writer.write_table(pa.table([images, labels[rows], ids[rows], keys], schema=schema))
+            writer.write_table(pa.table([inputs, labels[rows], ids[rows], keys], schema=schema))
+
+
+def _input_column(dataset: "LabeledDataset") -> tuple[str, dict[str, Any], pa.DataType]:
+    """Name, Hugging Face feature and type of the column that holds the inputs."""
+    if dataset.texts is not None:
+        return "text", {"_type": "Value", "dtype": "string"}, pa.string()
+    if dataset.modality == "features":
+        number = {"_type": "Value", "dtype": "float32"}
+        return "features", {"_type": "List", "feature": number}, pa.list_(pa.float32())
+    return "image", {"_type": "Image"}, pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def _input(dataset: "LabeledDataset", sample_id: int) -> Any:
+    if dataset.texts is not None:
+        return dataset.texts[sample_id]
+    if dataset.modality == "features":
+        return dataset[sample_id][0].tolist()
+    return {"bytes": _png(dataset, sample_id), "path": None}
 
 
 def _write_tree(

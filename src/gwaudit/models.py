@@ -12,8 +12,13 @@ from torch import Tensor, nn
 
 from gwaudit.compact_networks import ResNet9, SmallResNet  # and registers them with timm
 from gwaudit.errors import ModelError
+from gwaudit.settings import Head
 
 __all__ = ["LinearHead", "ResNet9", "SmallResNet", "build_model", "find_head", "unwrap"]
+
+
+_FEATURE_LENGTH = 4.0
+_HIDDEN = 256
 
 
 def build_model(
@@ -62,6 +67,42 @@ def build_model(
     if image_size is not None:
         _require_fit(name, model, (in_chans, image_size, image_size))
     return model
+
+
+def build_feature_head(kind: Head, *, n_features: int, n_classes: int) -> nn.Module:
+    """Build a classifier of features [B, n_features], standardised each: a linear layer, or one with a hidden layer.
+
+    Features are scaled to a length that does not grow with their number, so that one learning rate serves all.
+    """
+    scale = Scaled(_FEATURE_LENGTH / n_features**0.5)
+    if kind == "linear":
+        return nn.Sequential(scale, nn.Linear(n_features, n_classes))
+    return nn.Sequential(
+        scale, nn.Linear(n_features, _HIDDEN), nn.ReLU(), nn.Dropout(0.2), nn.Linear(_HIDDEN, n_classes)
+    )
+
+
+class Scaled(nn.Module):
+    """Its input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return x * self.factor
+
+
+def pretrained_statistics(name: str, channels: int) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation [C] of the pixels (0 to 255) that timm's weights of a model expect.
+
+    None for models that timm has no weights for, or images of another number of channels.
+    """
+    config = _config(name)
+    if config is None or not config.has_weights or len(config.mean) != channels:
+        return None
+    return [255 * value for value in config.mean], [255 * value for value in config.std]
 
 
 class LinearHead(NamedTuple):

@@ -1,6 +1,7 @@
 """The verb `audit` as a function: load, train once, rank, evaluate where the truth is known, write the results."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
@@ -9,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.datasets import LabeledDataset, centroid_similarity, load_dataset, plant_label_errors
-from gwaudit.datasets.images import ImagesInMemory
+from gwaudit.datasets.inputs import InMemory
 from gwaudit.datasets.label_files import read_label_file
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
 from gwaudit.evaluation import Evaluation, evaluate
-from gwaudit.export import Action, SplitFormat, write_clean_split, write_noise, write_suspects
+from gwaudit.export import Action, SplitFormat, write_clean_split, write_noise, write_skipped, write_suspects
+from gwaudit.latents import LatentProgress, embed_texts
 from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, rounds_of
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
@@ -22,30 +24,55 @@ from gwaudit.store import TrajectoryStore
 from gwaudit.training import Progress, train
 
 
-def load_data(data: DataSettings) -> LabeledDataset:
-    """Load a data set, with its planted errors in place.
+def load_data(data: DataSettings, progress: LatentProgress | None = None) -> LabeledDataset:
+    """Load a data set, texts embedded and planted errors in place.
 
     Raises:
         DataError: what is wrong with it.
     """
-    dataset = load_dataset(
+    dataset = _load(data)
+    if dataset.modality == "texts":
+        dataset = embed_texts(dataset, data.encoder, progress)
+    if data.plant == 0:
+        return dataset
+    if not isinstance(dataset.inputs, InMemory):
+        raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
+    n_classes = len(dataset.class_names)
+    similarity = centroid_similarity(dataset.inputs.values.numpy(), dataset.labels, n_classes)
+    wrong = plant_label_errors(
+        dataset.labels, n_classes, rate=data.plant, kind="confusable", seed=data.plant_seed, similarity=similarity
+    )
+    return dataset.with_labels(wrong, true_labels=dataset.labels)
+
+
+def _load(data: DataSettings) -> LabeledDataset:
+    return load_dataset(
         data.source,
         labels=data.labels,
         label_key=data.label_key,
         split=data.split,
         image_size=data.image_size,
         on_error=data.on_error,
+        label_column=data.label_column,
+        image_column=data.image_column,
+        text_column=data.text_column,
+        feature_columns=data.feature_columns,
+        id_column=data.id_column,
+        root=data.root,
+        class_names=data.class_names,
     )
-    if data.plant == 0:
-        return dataset
-    if not isinstance(dataset.images, ImagesInMemory):
-        raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
-    n_classes = len(dataset.class_names)
-    similarity = centroid_similarity(dataset.images.pixels.numpy(), dataset.labels, n_classes)
-    wrong = plant_label_errors(
-        dataset.labels, n_classes, rate=data.plant, kind="confusable", seed=data.plant_seed, similarity=similarity
-    )
-    return dataset.with_labels(wrong, true_labels=dataset.labels)
+
+
+def texts_of(run: Path) -> Sequence[str] | None:
+    """What the samples of a run say, where they are texts.
+
+    Raises:
+        DataError: the data are not there any more.
+    """
+    with TrajectoryStore.open(run) as store:
+        if not store.settings.get("has_texts"):
+            return None
+        return _load(data_of_run(store)).texts
 
 
 def data_of_run(store: TrajectoryStore) -> DataSettings:
@@ -95,7 +122,7 @@ def audit(
     Raises:
         GwauditError: of the step that failed.
     """
-    dataset = load_data(data)
+    dataset = load_data(data, progress)
     train(dataset, run, training, resume=resume, data=data, progress=progress)
     refine(dataset, Path(run), training, refinement or RefinementSettings(), progress=progress)
     return finish(rank_run(rounds_of(Path(run)), ranking), dataset)
@@ -105,8 +132,14 @@ def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
     """Write what an audit yields into its run's folder, in place of what an earlier ranking wrote there."""
     run = ranked.run
     ranked.save(run)
-    files = [write_suspects(ranked, run / "suspects.csv"), run / "audit.parquet", run / "audit.json"]
+    files = [
+        write_suspects(ranked, run / "suspects.csv", texts=dataset.texts),
+        run / "audit.parquet",
+        run / "audit.json",
+    ]
     files += write_noise(ranked, run)
+    if dataset.skipped:
+        files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
     actions: tuple[Action, ...] = get_args(Action)
     files += [write_clean_split(ranked, run / "cleaned" / action, action=action, replace=True) for action in actions]
     evaluation = None
@@ -164,6 +197,6 @@ def export_split(ranked: Audit, folder: Path, *, action: str, format: str, copy:
         action=cast(Action, action),
         format=cast(SplitFormat, format),
         dataset=None if data is None else load_data(data),
-        source_root=None if data is None else data.root,
+        source_root=None if data is None else data.files_root,
         copy=copy,
     )

@@ -15,6 +15,10 @@ Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
+Head = Literal["linear", "mlp"]
+HEADS: tuple[Head, ...] = get_args(Head)
+"""What can be trained on features."""
+
 OnError = Literal["stop", "skip"]
 
 
@@ -23,13 +27,23 @@ class DataSettings:
     """What to audit: the arguments of `gwaudit.load_dataset`, and errors planted on top.
 
     Attributes:
-        source: `digits`, a folder (Parquet files in the Hugging Face layout, CIFAR's original batches, or images with a
-            folder a class), or a Parquet file.
+        source: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet or Arrow files in
+            Hugging Face's layouts; CIFAR's original batches; WebDataset shards); a table (.csv, .tsv, .jsonl, .parquet,
+            .arrow) of image paths, texts or features; .npz or .npy arrays; or hf:NAME.
         labels: a file with the given labels, row for row, in place of the source's own: CIFAR-N's .pt, .npy or .csv.
         label_key: which labels of that file, as `worse_label`.
         split: which split of the source.
         image_size: side of the square that images are resized and cropped to; small ones of one size stay as they are.
-        on_error: what to do about an image that cannot be read: `stop`, or `skip` it and list it.
+        on_error: what to do about rows that cannot be used (an unreadable image, an empty text, a NaN, a key twice):
+            `stop`, or `skip` and list them.
+        label_column: of a table; by default one of the usual names tells (label, category, class, ...).
+        image_column: of image paths, or of encoded images.
+        text_column: of texts, which are embedded first.
+        feature_columns: of lists of numbers; or columns of numbers, with commas between.
+        id_column: of what a sample is known by.
+        root: the folder that the paths in a table are below; by default the table's own.
+        classes: all classes there may be, in order: names with commas between, or a text file with a name a line.
+        encoder: what embeds texts: a folder with a sentence encoder or Hugging Face model, or its name on the hub.
         plant: share of the labels to make wrong on purpose, between classes that look alike, to see what an audit of
             such data finds; what was there before counts as the truth.
         plant_seed: of the choice of these.
@@ -41,6 +55,14 @@ class DataSettings:
     split: str = "train"
     image_size: int | None = None
     on_error: OnError = "stop"
+    label_column: str | None = None
+    image_column: str | None = None
+    text_column: str | None = None
+    feature_columns: str | None = None
+    id_column: str | None = None
+    root: str | None = None
+    classes: str | None = None
+    encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     plant: float = 0.0
     plant_seed: int = 0
 
@@ -53,15 +75,32 @@ class DataSettings:
             raise SettingsError(f"image_size must be at least 1, not {self.image_size}")
 
     @property
-    def root(self) -> Path | None:
+    def files_root(self) -> Path | None:
         """The folder that the samples' keys are paths below, where there is one."""
-        path = Path(self.source)
-        return path if path.is_dir() else None
+        path = Path(self.root or self.source)
+        return path if path.is_dir() else path.parent if path.is_file() else None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names that `classes` holds or names the file of.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.classes is None:
+            return None
+        if not Path(self.classes).is_file():
+            return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+        try:
+            lines = Path(self.classes).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{self.classes} cannot be read as a list of classes: {error}") from error
+        return tuple(line.strip() for line in lines if line.strip())
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it; paths are made absolute, so that a run finds its data from anywhere."""
         values = asdict(self)
-        for name in ("source", "labels"):
+        for name in ("source", "labels", "root", "classes", "encoder"):
             if values[name] is not None and Path(values[name]).exists():
                 values[name] = str(Path(values[name]).resolve())
         return values
@@ -105,6 +144,8 @@ class TrainingSettings:
         seed: of everything random.
         pretrained: start from timm's weights (downloaded by timm).
         checkpoint: start from a local file of weights.
+        backbone: `trained`; or `frozen`, its latents computed once and kept, and a head trained on them.
+        head: what is trained on latents, features and texts: `linear`, or `mlp` with a hidden layer.
     """
 
     model: str = "resnet9_16"
@@ -129,12 +170,16 @@ class TrainingSettings:
     seed: int = 0
     pretrained: bool = False
     checkpoint: str | None = None
+    backbone: Literal["trained", "frozen"] = "trained"
+    head: Head = "linear"
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
             "schedule": ("onecycle", "cosine"),
             "augment": AUGMENTATIONS,
             "record": ("online", "sweep"),
+            "backbone": ("trained", "frozen"),
+            "head": HEADS,
             "select": RULES,
             "dtype": ("auto", "bfloat16", "float32"),
         }

@@ -5,7 +5,7 @@ Progress goes to standard error, results to standard output.
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +19,7 @@ from rich.table import Table
 if TYPE_CHECKING:  # for their types alone: neither help nor showing a run waits for torch
     import pandas as pd
 
+    from gwaudit.datasets import SkippedSample
     from gwaudit.evaluation import Evaluation
     from gwaudit.pipeline import AuditResult
     from gwaudit.ranking import Audit
@@ -94,12 +95,31 @@ class TrainingDisplay:
                 f"refinement {number} of {rounds}: {model} learns what the labels look like so far", highlight=False
             )
 
+    def on_latents(self, done: int, samples: int) -> None:
+        """Show how many samples have been through the backbone."""
+        self._progress.update(self._task, description="latents", total=samples, completed=done, facts="")
+        if done == samples and not self._quiet:
+            self._progress.console.print(f"latents of {samples:,} samples, kept for the next time", highlight=False)
+            self._progress.reset(self._task, description="training", total=None)
+
     def on_sweep(self, seconds: float) -> None:
         """Print the sweep's line."""
         if not self._quiet:
             self._progress.console.print(
                 f"scored all samples under the final weights, {seconds:.1f} s", highlight=False
             )
+
+
+def print_rows(rows: Sequence["SkippedSample"], console: Console, *, most: int = 20) -> None:
+    """Rows of a source that cannot be used, and why."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("row", "key", "why"):
+        table.add_column(name, overflow="fold")
+    for sample in rows[:most]:
+        table.add_row(str(sample.row), escape(sample.key), escape(sample.reason))
+    console.print(table)
+    if len(rows) > most:
+        console.print(f"... and {len(rows) - most:,} more", highlight=False)
 
 
 def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
@@ -121,13 +141,13 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
             soft_wrap=True,
         )
     if result.dataset.skipped:
-        out.print(f"Could not be read, and left out: {len(result.dataset.skipped)}", highlight=False)
-        for sample in result.dataset.skipped[:10]:
-            out.print(f"  {escape(sample.key)}: {escape(sample.reason)}", highlight=False)
+        out.print(f"Left out, as they could not be used: {len(result.dataset.skipped)}", highlight=False)
+        print_rows(result.dataset.skipped, out)
     if result.evaluation is not None:
         _print_evaluation(result.evaluation)
     out.print()
-    out.print(_suspects_table(audit.frame.head(worst), f"The {min(worst, n)} most suspicious"))
+    title = f"The {min(worst, n)} most suspicious"
+    out.print(_suspects_table(audit.frame.head(worst), title, result.dataset.texts))
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
@@ -262,7 +282,12 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
     out.print(table)
 
 
-def _suspects_table(frame: "pd.DataFrame", title: str) -> Table:
+def _shortened(text: str, most: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | None = None) -> Table:
     table = Table(title=title)
     for name in ("rank", "sample", "given", "suggested", "P(wrong)", "mean γ", "γ < 0"):
         table.add_column(
@@ -271,7 +296,7 @@ def _suspects_table(frame: "pd.DataFrame", title: str) -> Table:
     for row in frame.to_dict("records"):
         table.add_row(
             str(row["rank"]),
-            escape(str(row["key"])),
+            escape(str(row["key"]) if texts is None else _shortened(texts[row["sample_id"]])),
             escape(str(row["given_name"])),
             escape(str(row["suggested_name"])),
             f"{row['probability_wrong']:.3f}",

@@ -11,7 +11,7 @@ import pickle
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,10 +28,12 @@ from gwaudit.alignment import EpochMoments
 from gwaudit.augmentation import alternating_flips, augment, normalise
 from gwaudit.compact_networks import WhitenedNet
 from gwaudit.datasets import LabeledDataset
+from gwaudit.devices import autocast, device_of
 from gwaudit.durable import write_atomically
 from gwaudit.early_stopping import EpochChoice, choose_epoch, should_stop
-from gwaudit.errors import ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
-from gwaudit.models import build_model, find_head
+from gwaudit.errors import DataError, ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
+from gwaudit.latents import LatentProgress, frozen_latents
+from gwaudit.models import build_feature_head, build_model, find_head
 from gwaudit.recorder import AlignmentRecorder, EpochSummary
 from gwaudit.settings import DataSettings, TrainingSettings
 from gwaudit.store import FINAL_SWEEP, TrajectoryStore
@@ -63,7 +65,7 @@ class EpochReport:
     samples_per_second: float
 
 
-class Progress(Protocol):
+class Progress(LatentProgress, Protocol):
     """Who is told how the training goes."""
 
     def on_step(self, report: StepReport) -> None:
@@ -154,28 +156,20 @@ class _Training:
         progress: Progress | None = None,
         targets: Tensor | None = None,
     ) -> None:
+        if dataset.modality == "images" and settings.backbone == "frozen":
+            dataset = frozen_latents(dataset, settings, progress)
         self.dataset, self.settings, self.progress, self.targets = dataset, settings, progress, targets
-        self.device = _device(settings.device)
+        self.device = device_of(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
         mean, std = dataset.channel_statistics()
         self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
+        self.views = 2 if dataset.modality == "images" else 1  # as they are, and mirrored
         self.steps = len(self._batches(torch.arange(len(dataset))))
         self.updates_per_epoch = math.ceil(self.steps / settings.accumulate)
-        channels, height, _ = dataset.input_shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            model = build_model(
-                settings.model,
-                n_classes=len(dataset.class_names),
-                in_chans=channels,
-                image_size=height,
-                pretrained=settings.pretrained,
-                checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
-            )
-        if isinstance(model, WhitenedNet) and not settings.pretrained and settings.checkpoint is None:
-            some = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_WHITENING_SAMPLES]
-            model.whiten(normalise(dataset.read(some), self.mean, self.std))
-        _require_head(model, settings.model, len(dataset.class_names))
+            model = self._build()
+        _require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
         if settings.optimizer not in list_optimizers():
             known = ", ".join(map(str, list_optimizers()))
@@ -196,6 +190,26 @@ class _Training:
         self.schedule = _schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
 
+    def _build(self) -> nn.Module:
+        dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
+        if dataset.modality == "features":
+            return build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=n_classes)
+        if dataset.modality != "images":
+            raise DataError(f"{dataset.name} holds {dataset.modality}: embed them first, as gwaudit.latents does")
+        channels, height, _ = dataset.input_shape
+        model = build_model(
+            settings.model,
+            n_classes=n_classes,
+            in_chans=channels,
+            image_size=height,
+            pretrained=settings.pretrained,
+            checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
+        )
+        if isinstance(model, WhitenedNet) and not settings.pretrained and settings.checkpoint is None:
+            some = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_WHITENING_SAMPLES]
+            model.whiten(normalise(dataset.read(some), self.mean, self.std))
+        return model
+
     def run(self, store: TrajectoryStore) -> TrainingResult:
         began = time.monotonic()
         self.store, settings = store, self.settings
@@ -205,7 +219,7 @@ class _Training:
         with AlignmentRecorder(self.model, store) as recorder:
             while len(self.store.training_epochs) < settings.epochs and not self._stops():
                 self._run_epoch(store.next_epoch, recorder)
-            while store.next_epoch < len(self.store.training_epochs) + settings.final_sweeps:
+            while store.next_epoch < len(self.store.training_epochs) + min(settings.final_sweeps, self.views):
                 self._final_sweep(store.next_epoch, recorder)
         choice = choose_epoch(settings.select, self._moments(), total_epochs=settings.epochs)
         return TrainingResult(store.path, len(self.store.training_epochs), choice, time.monotonic() - began)
@@ -251,8 +265,10 @@ class _Training:
         update, seen, began, told = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
         for step, ids in enumerate(batches):
             labels = self.labels[ids]
-            images = self.dataset.read(ids)
-            inputs = self._inputs(augment(images, settings.augment, generator, flipped=flipped[ids]))
+            raw = self.dataset.read(ids)
+            if self.dataset.modality == "images":
+                raw = augment(raw, settings.augment, generator, flipped=flipped[ids])
+            inputs = self._inputs(raw)
             with self._autocast():
                 logits = self.model(inputs)
             targets = labels if self.targets is None else self.targets[ids]
@@ -294,11 +310,10 @@ class _Training:
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
 
-    def _inputs(self, images: Tensor) -> Tensor:
-        # Batches travel as uint8, a quarter of their size.
-        images = images.to(self.device, non_blocking=True)
-        normal = normalise(images, self.mean.to(self.device), self.std.to(self.device))
-        return normal.contiguous(memory_format=torch.channels_last)
+    def _inputs(self, raw: Tensor) -> Tensor:
+        # Images travel as uint8, a quarter of their size.
+        normal = normalise(raw.to(self.device, non_blocking=True), self.mean.to(self.device), self.std.to(self.device))
+        return normal.contiguous(memory_format=torch.channels_last) if normal.ndim == 4 else normal
 
     def _sweep_batches(self, *, mirrored: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for ids in torch.split(torch.arange(len(self.dataset)), 2 * self.settings.batch_size):
@@ -306,10 +321,7 @@ class _Training:
             yield self._inputs(images.flip(3) if mirrored else images), self.labels[ids], ids
 
     def _autocast(self) -> AbstractContextManager[object]:
-        dtype = self.settings.dtype
-        if dtype == "float32" or (dtype == "auto" and not _is_fast_at_bfloat16(self.device)):
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return autocast(self.settings.dtype, self.device)
 
     def _moments(self) -> list[EpochMoments]:
         commits = [self.store.commit(epoch) for epoch in self.store.training_epochs]
@@ -356,9 +368,9 @@ class _Training:
         with torch.no_grad(), self._autocast():
             return torch.cat([self._probabilities(dataset.read(ids)) for ids in batches])
 
-    def _probabilities(self, images: Tensor) -> Tensor:
-        views = [self.model(self._inputs(view)).float().softmax(1) for view in (images, images.flip(3))]
-        return torch.stack(views).mean(0).cpu()
+    def _probabilities(self, inputs: Tensor) -> Tensor:
+        views = (inputs, inputs.flip(3)) if self.views == 2 else (inputs,)
+        return torch.stack([self.model(self._inputs(view)).float().softmax(1) for view in views]).mean(0).cpu()
 
     def restore(self, path: Path) -> None:
         try:
@@ -399,12 +411,13 @@ def _open_store(
                 "training": settings.to_dict(),
                 "data": None if data is None else data.to_dict(),
                 "targets": digest,
+                "has_texts": dataset.texts is not None,
             },
             fingerprint=dataset.fingerprint,
         )
     store = TrajectoryStore.open(run, writable=True)
     try:
-        before = store.settings.get("training", {})
+        before = {**TrainingSettings().to_dict(), **store.settings.get("training", {})}
         now = settings.to_dict()
         differing = [name for name in now if before.get(name) != now[name]]
         if differing:
@@ -472,21 +485,3 @@ def _schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, upda
         updates_per_epoch=1,
     )
     return schedule
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return device
-
-
-def _is_fast_at_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, check, lambda: False)() for check in checks)

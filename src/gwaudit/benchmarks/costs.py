@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gwaudit.models import build_model
 
 
-def training_flops(model: str, input_shape: tuple[int, int, int], n_classes: int) -> float:
+def training_flops(model: str, input_shape: tuple[int, ...], n_classes: int) -> float:
     """Floating point operations of one sample's training step, forward and backward.
 
     Those of convolutions and matrix products, as torch counts them; a multiplication and an addition are two.

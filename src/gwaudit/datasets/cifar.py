@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from gwaudit.datasets.inputs import InMemory
 from gwaudit.datasets.sources import RawSamples
 from gwaudit.errors import DataError
 
@@ -59,7 +61,9 @@ def read_cifar_batches(folder: Path, split: str) -> RawSamples:
     except (KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{folder} does not hold CIFAR batches: {error}") from error
     name = "cifar10" if ten else "cifar100"
-    return RawSamples(name, split, images, labels, names, [f"{split}/{i:05d}" for i in range(len(labels))])
+    return RawSamples(
+        name, split, InMemory(torch.from_numpy(images)), labels, names, [f"{split}/{i:05d}" for i in range(len(labels))]
+    )
 
 
 def _read(path: Path) -> dict[bytes, Any]:

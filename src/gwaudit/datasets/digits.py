@@ -1,8 +1,10 @@
 """scikit-learn's handwritten digits: 1,797 images of 8x8 grey pixels, part of the library, no download."""
 
 import numpy as np
+import torch
 from sklearn.datasets import load_digits
 
+from gwaudit.datasets.inputs import InMemory
 from gwaudit.datasets.sources import RawSamples
 
 
@@ -12,5 +14,10 @@ def read_digits() -> RawSamples:
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
     return RawSamples(
-        "digits", "train", images, labels, tuple("0123456789"), [f"digits/{i:04d}" for i in range(len(labels))]
+        "digits",
+        "train",
+        InMemory(torch.from_numpy(images)),
+        labels,
+        tuple("0123456789"),
+        [f"digits/{i:04d}" for i in range(len(labels))],
     )

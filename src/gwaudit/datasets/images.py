@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from gwaudit.datasets.inputs import Digest, InMemory, Inputs
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
@@ -22,55 +24,24 @@ _SMALL_SIDE = 96
 # What pillow raises for files that are not whole images: unknown or cut short, bad headers, decompression bombs.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
-Encoded = Path | bytes
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file within another one: where it starts, and how many bytes it has."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """All of it."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+Encoded = Path | bytes | FilePart
 T = TypeVar("T")
-
-
-class Digest(Protocol):
-    """A checksum under way, as of hashlib."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take in more."""
-
-
-class Images(Protocol):
-    """n images of one shape."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, sample_ids: Tensor) -> Tensor:
-        """[B, C, H, W] uint8."""
-
-    def add_to(self, digest: Digest) -> None:
-        """Have the checksum depend on these images."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImagesInMemory:
-    """Decoded images: one tensor [n, C, H, W] uint8."""
-
-    pixels: Tensor
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        _, channels, height, width = self.pixels.shape
-        return channels, height, width
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def read(self, sample_ids: Tensor) -> Tensor:
-        """[B, C, H, W] uint8."""
-        return self.pixels[sample_ids]
-
-    def add_to(self, digest: Digest) -> None:
-        """By every pixel."""
-        digest.update(memoryview(self.pixels.numpy()).cast("B"))  # type: ignore[arg-type]  # any buffer will do
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,32 +69,7 @@ class EncodedImages:
     def add_to(self, digest: Digest) -> None:
         """By every item's length: reading all content would cost an epoch."""
         for item in self.items:
-            digest.update(str(len(item) if isinstance(item, bytes) else item.stat().st_size).encode())
-
-
-@dataclass(frozen=True, eq=False)
-class ChosenImages:
-    """Some of other images, in an order of their own: the ids [n] of `images`."""
-
-    images: Images
-    ids: Tensor
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def read(self, sample_ids: Tensor) -> Tensor:
-        """[B, C, H, W] uint8."""
-        return self.images.read(self.ids[sample_ids])
-
-    def add_to(self, digest: Digest) -> None:
-        """By all of the images, and which were chosen."""
-        self.images.add_to(digest)
-        digest.update(self.ids.numpy().tobytes())
+            digest.update(str(_length(item)).encode())
 
 
 def decode(item: Encoded, side: int | None) -> NDArray[np.uint8]:
@@ -139,7 +85,7 @@ def decode(item: Encoded, side: int | None) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Images, dict[int, str]]:
+def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Inputs, dict[int, str]]:
     """Decode every item once, to hold it or to know that it can be.
 
     Args:
@@ -153,7 +99,7 @@ def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Images
     broken: dict[int, str] = {}
     sizes = dict(_each(_size, dict(enumerate(items)), broken))
     if not sizes:
-        return ImagesInMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken
+        return InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken
     common = set(sizes.values())
     side = image_size
     if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):
@@ -167,7 +113,7 @@ def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Images
             pixels[len(kept)] = image
         kept.append(index)
     if holds_all:
-        return ImagesInMemory(torch.from_numpy(pixels[: len(kept)])), broken
+        return InMemory(torch.from_numpy(pixels[: len(kept)])), broken
     return EncodedImages([items[index] for index in kept], height), broken
 
 
@@ -178,7 +124,15 @@ def _size(item: Encoded) -> tuple[int, int]:
 
 
 def _opened(item: Encoded) -> io.BytesIO | Path:
-    return io.BytesIO(item) if isinstance(item, bytes) else item
+    if isinstance(item, Path):
+        return item
+    return io.BytesIO(item if isinstance(item, bytes) else item.read())
+
+
+def _length(item: Encoded) -> int:
+    if isinstance(item, bytes):
+        return len(item)
+    return item.size if isinstance(item, FilePart) else item.stat().st_size
 
 
 def _each(

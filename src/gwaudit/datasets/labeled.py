@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -11,16 +11,20 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from gwaudit.datasets.images import UNREADABLE, ChosenImages, Images
+from gwaudit.datasets.images import UNREADABLE
+from gwaudit.datasets.inputs import Chosen, Inputs
 from gwaudit.errors import DataError
+
+Modality = Literal["images", "features", "texts"]
 
 _STATISTICS_SAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class SkippedSample:
-    """A sample that was left out, and why."""
+    """A row of the source that was left out: its number from 0, its key, and why."""
 
+    row: int
     key: str
     reason: str
 
@@ -31,26 +35,28 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
 
     Attributes:
         name: what the data set is called.
-        images: the inputs.
+        inputs: images, features or texts.
         labels: [n] int64, the given labels, which are audited.
         class_names: C names; a label is an index into them.
         keys: [n] what a person knows each sample by (a path, a row).
         split: the split it is.
         true_labels: [n] int64 where the truth is known. For scoring only: nothing learns from it.
         skipped: what was left out before ids were given.
+        texts: [n] what people read, where the samples are or were texts.
     """
 
     name: str
-    images: Images
+    inputs: Inputs
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     keys: Sequence[str]
     split: str = "train"
     true_labels: NDArray[np.int64] | None = None
     skipped: tuple[SkippedSample, ...] = field(default=())
+    texts: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        n = len(self.images)
+        n = len(self.inputs)
         for what, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:
                 raise DataError(f"{self.name}: {len(values)} {what} for {n} samples")
@@ -68,22 +74,28 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         return len(self.labels)
 
     def __getitem__(self, sample_id: int) -> tuple[Tensor, int, int]:
-        """One sample: its image [C, H, W] uint8, given label and id."""
+        """One sample: its image [C, H, W] or features [D], given label and id."""
         return self.read(torch.tensor([sample_id]))[0], int(self.labels[sample_id]), int(sample_id)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image."""
-        return self.images.shape
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of every image, (D,) of features, () of texts."""
+        return self.inputs.shape
+
+    @property
+    def modality(self) -> Modality:
+        """What the inputs are."""
+        kinds: dict[int, Modality] = {3: "images", 1: "features", 0: "texts"}
+        return kinds[len(self.inputs.shape)]
 
     def read(self, sample_ids: Tensor) -> Tensor:
-        """The images of these ids, in this order: [B, C, H, W] uint8.
+        """The inputs of these ids, in this order: images [B, C, H, W], mostly uint8, or features [B, D] float32.
 
         Raises:
             DataError: an image can no longer be read.
         """
         try:
-            return self.images.read(sample_ids)
+            return self.inputs.read(sample_ids)
         except UNREADABLE:
             for sample_id in sample_ids.tolist():
                 self._require_readable(sample_id)
@@ -91,7 +103,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
 
     def _require_readable(self, sample_id: int) -> None:
         try:
-            self.images.read(torch.tensor([sample_id]))
+            self.inputs.read(torch.tensor([sample_id]))
         except UNREADABLE as error:
             raise DataError(
                 f"{self.name}: image {self.keys[sample_id]} can no longer be read ({error}); "
@@ -99,8 +111,18 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
             ) from error
 
     def image(self, sample_id: int) -> Image.Image:
-        """One sample as a picture for people."""
-        array = self.read(torch.tensor([sample_id]))[0].permute(1, 2, 0).numpy()
+        """One sample as a picture for people.
+
+        Raises:
+            DataError: the samples are no images.
+        """
+        if self.modality != "images":
+            raise DataError(f"{self.name} holds {self.modality}, not images")
+        pixels = self.read(torch.tensor([sample_id]))[0]
+        if pixels.dtype != torch.uint8:  # whatever its units, from its darkest to its brightest
+            low, high = pixels.aminmax()
+            pixels = ((pixels - low) / (high - low).clamp_min(1e-12) * 255).to(torch.uint8)
+        array = pixels.permute(1, 2, 0).numpy()
         return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
     def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
@@ -113,16 +135,17 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         ids = np.asarray(sample_ids, np.int64)
         return replace(
             self,
-            images=ChosenImages(self.images, torch.from_numpy(ids)),
+            inputs=Chosen(self.inputs, torch.from_numpy(ids)),
             labels=self.labels[ids],
             keys=[self.keys[i] for i in ids],
             true_labels=None if self.true_labels is None else self.true_labels[ids],
+            texts=None if self.texts is None else [self.texts[i] for i in ids],
         )
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each channel, [C] each in units of the pixels (0 to 255).
+        """Mean and standard deviation of each channel [C] or feature [D], in the units of the inputs.
 
-        Of all images, or of a fixed random 10,000 where there are more.
+        Of all samples, or of a fixed random 10,000 where there are more.
         """
         ids = torch.arange(len(self))
         if len(self) > _STATISTICS_SAMPLES:
@@ -130,20 +153,24 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         total = squares = torch.zeros(self.input_shape[0], dtype=torch.float64)
         pixels = 0
         for chunk in torch.split(ids, 512):
-            values = self.read(chunk).double()
-            total = total + values.sum((0, 2, 3))
-            squares = squares + values.square().sum((0, 2, 3))
+            inputs = self.read(chunk)
+            values = inputs.double()
+            places = tuple(d for d in range(values.ndim) if d != 1)
+            total = total + values.sum(places)
+            squares = squares + values.square().sum(places)
             pixels += values[:, 0].numel()
         mean = total / pixels
         variance = squares / pixels - mean.square()
-        std = variance.clamp_min(0).sqrt().clamp_min(1.0)  # a constant channel stays constant
+        # What is constant stays so, rather than be blown up to noise.
+        least = 1.0 if inputs.dtype == torch.uint8 else 1e-6 * float(mean.abs().max().clamp_min(1e-6))
+        std = variance.clamp_min(0).sqrt().clamp_min(least)
         return mean.float().numpy(), std.float().numpy()
 
     @property
     def fingerprint(self) -> str:
         """A checksum of inputs, keys, given labels and class names (not of the true labels): 16 hexadecimal digits."""
         digest = hashlib.sha256()
-        self.images.add_to(digest)
+        self.inputs.add_to(digest)
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]

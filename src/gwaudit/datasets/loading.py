@@ -1,47 +1,88 @@
-"""Finds out what a source is, reads it, applies a label file, and leaves out what cannot be read."""
+"""Finds out what a source is, reads it, applies a label file, and leaves out what cannot be used."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
+from gwaudit.datasets.arrays import read_arrays
 from gwaudit.datasets.cifar import is_cifar_batches, read_cifar_batches
+from gwaudit.datasets.columns import Columns, samples_of_table
 from gwaudit.datasets.digits import read_digits
 from gwaudit.datasets.image_folder import read_image_folder
-from gwaudit.datasets.images import Images, ImagesInMemory, decode_all
+from gwaudit.datasets.images import decode_all
+from gwaudit.datasets.inputs import Chosen, InMemory, Inputs, Texts
 from gwaudit.datasets.label_files import read_label_file
 from gwaudit.datasets.labeled import LabeledDataset, SkippedSample
-from gwaudit.datasets.parquet import parquet_files, read_parquet
-from gwaudit.datasets.sources import RawSamples
-from gwaudit.errors import DataError
+from gwaudit.datasets.objects import (
+    is_hugging_face,
+    load_hugging_face,
+    read_hugging_face,
+    read_torch_dataset,
+)
+from gwaudit.datasets.shards import read_shards, shard_files
+from gwaudit.datasets.sources import UNLABELLED, RawSamples, named
+from gwaudit.datasets.tables import TABLES, read_tables, table_files
+from gwaudit.errors import BrokenRowsError, DataError
 from gwaudit.settings import OnError
+
+_HUB = "hf:"
+_MANIFESTS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # beside images, as Hugging Face's ImageFolder
 
 
 def load_dataset(
-    source: str | Path,
+    source: str | Path | Dataset[Any],
     *,
     labels: str | Path | None = None,
     label_key: str | None = None,
     split: str = "train",
     image_size: int | None = None,
     on_error: OnError = "stop",
+    label_column: str | None = None,
+    image_column: str | None = None,
+    text_column: str | None = None,
+    feature_columns: str | None = None,
+    id_column: str | None = None,
+    root: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> LabeledDataset:
-    """Load a labelled data set.
+    """Load a labelled data set, whatever it comes as, under ids and keys that stay.
 
     Args:
-        source: "digits" (scikit-learn's), or a folder: Parquet files in the Hugging Face layout, CIFAR's original
-            python batches, or images with a folder a class. A single Parquet file will do, too.
+        source: one of
+
+            - "digits" (scikit-learn's);
+            - a folder: images with a folder a class (below a folder a split, where there is one), Parquet or Arrow
+              files in the layouts of Hugging Face data sets, images beside a `metadata.csv` or `.jsonl`, CIFAR's
+              original python batches, WebDataset shards (`.tar`);
+            - a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`, `.arrow`) of image paths, encoded images, texts, lists of
+              features, or columns of numbers, with a column of labels;
+            - arrays (`.npz` with `x` and `y`, `.npy` with a label file);
+            - "hf:NAME" or "hf:NAME:CONFIGURATION", by the `datasets` library (the extra `hf`);
+            - a `datasets.Dataset`, or any map-style `torch.utils.data.Dataset` of (input, label), without random
+              augmentation.
         labels: a file with the given labels, row for row, in place of the source's own: CIFAR-N's `.pt`
             (whose clean labels must equal the source's, and become the true ones), `.npy` or `.csv`.
         label_key: which labels of that file: `worse_label`, a column.
         split: which split of the source.
         image_size: side of the square that images are resized and cropped to. By default small images of one size
             stay as they are, others become 224.
-        on_error: what to do about an image that cannot be read: "stop", or "skip" it and list it in `skipped`.
+        on_error: what to do about rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
+            class, a key twice): "stop", or "skip" them and list them in `skipped`. Rows without a label are always
+            left out and listed.
+        label_column, image_column, text_column, id_column: a table's columns, where the usual names do not tell.
+        feature_columns: a table's column of lists of numbers, or several columns of numbers, with commas between.
+        root: the folder that the paths in a table are below; by default the table's own.
+        class_names: all classes there may be, in order; by default those that the source names, or that occur.
 
     Raises:
         DataError: what is wrong with the source or the labels, and where.
+        BrokenRowsError: rows that cannot be used, with `on_error` "stop".
+        MissingExtraError: the source needs a library that is not installed.
 
     Example:
         >>> load_dataset("digits").class_names[:3]
@@ -49,46 +90,62 @@ def load_dataset(
     """
     if on_error not in ("stop", "skip"):
         raise DataError(f"on_error must be 'stop' or 'skip', not {on_error!r}")
-    raw, truth = _with_label_file(_read(source, split), labels, label_key)
-    images, broken = _decoded(raw, image_size)
-    if broken and on_error == "stop":
-        row, reason = min(broken.items())
-        raise DataError(
-            f"{source}: image {raw.keys[row]} (row {row}) cannot be read: {reason}. {len(broken)} such; "
-            "mend or remove them, or leave them out with --on-error skip"
-        )
-    kept = np.array([row for row in range(len(raw)) if row not in broken], np.int64)
-    return LabeledDataset(
-        name=raw.name,
-        images=images,
-        labels=raw.labels[kept],
-        class_names=raw.class_names,
-        keys=[raw.keys[row] for row in kept],
-        split=raw.split,
-        true_labels=None if truth is None else truth[kept],
-        skipped=tuple(SkippedSample(raw.keys[row], reason) for row, reason in sorted(broken.items())),
-    )
+    columns = Columns(label_column, image_column, text_column, feature_columns, id_column)
+    names = None if class_names is None else tuple(class_names)
+    raw = _read(source, split, columns, None if root is None else Path(root), names)
+    raw, truth = _with_label_file(raw, labels, label_key)
+    return _usable(raw, truth, image_size, on_error)
 
 
-def _read(source: str | Path, split: str) -> RawSamples:
+def _read(
+    source: str | Path | Dataset[Any],
+    split: str,
+    columns: Columns,
+    root: Path | None,
+    names: tuple[str, ...] | None,
+) -> RawSamples:
+    if is_hugging_face(source):
+        return read_hugging_face(source, split, columns, root or Path(), names)
+    if not isinstance(source, str | Path):
+        return read_torch_dataset(source, split, names)
     if source == "digits":
         return read_digits()
+    if str(source).startswith(_HUB):
+        loaded = load_hugging_face(str(source).removeprefix(_HUB), split)
+        return read_hugging_face(loaded, split, columns, root or Path(), names)
     path = Path(source)
     if not path.exists():
-        raise DataError(f"no data set at {path}: give a folder, a Parquet file, or the name digits")
-    if files := parquet_files(path, split):
-        return read_parquet(files, path, split)
+        raise DataError(f"no data set at {path}: give a folder, a table, arrays, hf:NAME, or the name digits")
+    if files := _tables(path, split):
+        table, broken = read_tables(files, path)
+        below = root or (path if path.is_dir() else path.parent)
+        return samples_of_table(
+            table, name=named(path), split=split, columns=columns, root=below, class_names=names, broken=broken
+        )
+    if shards := shard_files(path, split):
+        return read_shards(shards, path, split, names)
+    if path.suffix in (".npy", ".npz"):
+        return read_arrays(path, split, names)
     if path.is_file():
-        raise DataError(f"{path} is not a Parquet file")
-    if is_cifar_batches(path):
-        return read_cifar_batches(path, split)
-    return read_image_folder(path, split)
+        raise DataError(f"{path} is no data set: files are {', '.join(TABLES)}, .npz, .npy or .tar")
+    return read_cifar_batches(path, split) if is_cifar_batches(path) else read_image_folder(path, split)
+
+
+def _tables(path: Path, split: str) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix in TABLES else []
+    if files := table_files(path, split):
+        return files
+    manifests = [folder / name for folder in (path / split, path) for name in _MANIFESTS]
+    return [manifest for manifest in manifests if manifest.is_file()][:1]
 
 
 def _with_label_file(raw: RawSamples, file: str | Path | None, key: str | None) -> tuple[RawSamples, np.ndarray | None]:
     if file is None:
         if key is not None:
             raise DataError(f"a label key ({key!r}) needs the label file that it is in (--labels)")
+        if not raw.class_names:
+            raise DataError(f"{raw.name} has no labels: give them with --labels (.npy, .csv)")
         return raw, None
     given, clean = read_label_file(Path(file), key)
     for what, values in (("labels", given), ("clean labels", clean)):
@@ -100,17 +157,57 @@ def _with_label_file(raw: RawSamples, file: str | Path | None, key: str | None) 
             f"{file} is of other data or in another order: its clean label of row {row} is {clean[row]}, "
             f"{raw.name} has {raw.labels[row]} there ({other.size} rows differ)"
         )
-    outside = np.flatnonzero((given < 0) | (given >= len(raw.class_names)))
+    names = raw.class_names or tuple(map(str, range(int(given.max(initial=-1)) + 1)))
+    outside = np.flatnonzero((given < 0) | (given >= len(names)))
     if len(outside):
         row = int(outside[0])
-        raise DataError(f"{file}: label {given[row]} of row {row} is outside the {len(raw.class_names)} classes")
-    return replace(raw, labels=given), clean
+        raise DataError(f"{file}: label {given[row]} of row {row} is outside the {len(names)} classes")
+    return replace(raw, labels=given, class_names=names), clean
 
 
-def _decoded(raw: RawSamples, image_size: int | None) -> tuple[Images, dict[int, str]]:
-    if not isinstance(raw.images, np.ndarray):
-        return decode_all(raw.images, image_size)
-    pixels = torch.from_numpy(raw.images)
-    if image_size is not None and image_size != pixels.shape[-1]:
-        raise DataError(f"{raw.name} has images of {pixels.shape[-1]} pixels a side; they are not resized")
-    return ImagesInMemory(pixels), {}
+def _usable(raw: RawSamples, truth: np.ndarray | None, image_size: int | None, on_error: OnError) -> LabeledDataset:
+    """The rows that can be used, as a data set."""
+    broken = dict(raw.broken)
+    unlabelled = {
+        int(row): "has no label" for row in np.flatnonzero(raw.labels == UNLABELLED) if int(row) not in broken
+    }
+    rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
+    inputs, kept = _decoded(raw, rows, image_size, broken)
+    out = [SkippedSample(row, raw.keys[row], reason) for row, reason in sorted({**unlabelled, **broken}.items())]
+    if broken and on_error == "stop":
+        row, reason = min(broken.items())
+        raise BrokenRowsError(
+            f"{raw.name}: row {row} ({raw.keys[row]}) cannot be used: {reason}. {len(broken)} such; "
+            "mend or remove them, or leave them out with --on-error skip",
+            [sample for sample in out if sample.row in broken],
+        )
+    return LabeledDataset(
+        name=raw.name,
+        inputs=inputs,
+        labels=raw.labels[kept],
+        class_names=raw.class_names,
+        keys=[raw.keys[row] for row in kept],
+        split=raw.split,
+        true_labels=None if truth is None else truth[kept],
+        skipped=tuple(out),
+        texts=[raw.inputs.texts[row] for row in kept] if isinstance(raw.inputs, Texts) else None,
+    )
+
+
+def _decoded(
+    raw: RawSamples, rows: np.ndarray, image_size: int | None, broken: dict[int, str]
+) -> tuple[Inputs, np.ndarray]:
+    """The inputs of the rows, and which rows these are; images that cannot be read join the broken ones."""
+    if isinstance(raw.inputs, Sequence):
+        inputs, unreadable = decode_all([raw.inputs[row] for row in rows], image_size)
+        broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in unreadable.items()}
+        return inputs, np.delete(rows, list(unreadable))
+    if image_size is not None and image_size != raw.inputs.shape[-1]:
+        raise DataError(f"{raw.name} has inputs of the shape {raw.inputs.shape}; they are not resized")
+    if len(rows) == len(raw):
+        return raw.inputs, rows
+    if isinstance(raw.inputs, Texts):
+        return Texts([raw.inputs.texts[row] for row in rows]), rows
+    if isinstance(raw.inputs, InMemory):
+        return InMemory(raw.inputs.values[torch.from_numpy(rows)]), rows
+    return Chosen(raw.inputs, torch.from_numpy(rows)), rows

@@ -1,13 +1,17 @@
 """What every source gives: samples as they are stored, with their labels, before anything is decoded or left out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.datasets.images import Encoded
+from gwaudit.datasets.inputs import Inputs
+
+UNLABELLED = -1
+"""Stands for the label of a row that has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,18 +21,20 @@ class RawSamples:
     Attributes:
         name: what the source is called.
         split: the split that was read.
-        images: decoded [n, C, H, W] uint8, or what is to be decoded: paths or file contents.
-        labels: [n] int64.
+        inputs: what training reads, or images that are to be decoded: paths or file contents.
+        labels: [n] int64; `UNLABELLED` where a row has none.
         class_names: of the labels.
         keys: [n] what a person knows each row by.
+        broken: what is wrong with a row, by its number from 0.
     """
 
     name: str
     split: str
-    images: NDArray[np.uint8] | Sequence[Encoded]
+    inputs: Inputs | Sequence[Encoded]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     keys: Sequence[str]
+    broken: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,3 +43,8 @@ class RawSamples:
 def named(path: Path) -> str:
     """The name that a folder or file gives to the data in it."""
     return path.resolve().stem
+
+
+def numbered(split: str, n: int) -> list[str]:
+    """Keys of rows that have none of their own."""
+    return [f"{split}/{row:06d}" for row in range(n)]

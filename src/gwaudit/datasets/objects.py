@@ -1,0 +1,177 @@
+"""Data sets that live in Python: any map-style `torch.utils.data.Dataset`, and those of the `datasets` library."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, Subset
+
+from gwaudit.datasets.classes import classes_of
+from gwaudit.datasets.columns import Columns, not_finite, samples_of_table
+from gwaudit.datasets.images import IN_MEMORY_BYTES
+from gwaudit.datasets.inputs import Digest, InMemory, Inputs, features
+from gwaudit.datasets.sources import RawSamples
+from gwaudit.errors import DataError, MissingExtraError
+
+
+class ReadEachTime:
+    """Inputs that stay in a torch data set, which is asked for them each time: the rows [n] that can be read."""
+
+    def __init__(self, dataset: Dataset[Any], rows: list[int], shape: tuple[int, ...]) -> None:
+        self.dataset, self.rows, self._shape = dataset, rows, shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return self._shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, sample_ids: Tensor) -> Tensor:
+        """[B, *shape]."""
+        return torch.stack([_as_tensor(self.dataset[self.rows[i]][0]) for i in sample_ids.tolist()])
+
+    def add_to(self, digest: Digest) -> None:
+        """By their number and shape: reading all would cost an epoch."""
+        digest.update(repr((len(self.rows), self._shape)).encode())
+
+
+def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[str] | None) -> RawSamples:
+    """The items (input, label, ...) of a map-style data set, each read once.
+
+    Inputs are PIL images, arrays [H, W, C] of uint8, or tensors: images [C, H, W], uint8 or float, or features [D].
+    Ids are the places in `dataset`; keys are the paths of a folder of images, else the places in the innermost data
+    set, behind the number of the part in a `ConcatDataset`.
+
+    Raises:
+        DataError: it has no length, or its items are not so, or are of several shapes.
+    """
+    if not hasattr(dataset, "__len__"):
+        raise DataError("a stream has no ids: give a map-style data set, or WebDataset shards (a folder of .tar files)")
+    items = [_item(dataset, row) for row in range(len(dataset))]
+    broken = {row: item for row, item in enumerate(items) if isinstance(item, str)}
+    read = {row: item for row, item in enumerate(items) if not isinstance(item, str)}
+    if not read:
+        raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'it is empty')}")
+    first = next(iter(read.values()))[0]
+    shape = tuple(first.shape)
+    for row, (tensor, _) in read.items():
+        if tuple(tensor.shape) != shape:
+            broken[row] = f"has the shape {tuple(tensor.shape)}, not {shape}: bring all to one"
+    held = first.numel() * first.element_size() * len(items) <= IN_MEMORY_BYTES
+    inputs: Inputs = ReadEachTime(dataset, list(range(len(items))), shape)
+    if held:
+        blank = torch.zeros_like(first)
+        inputs = InMemory(torch.stack([blank if row in broken else read[row][0] for row in range(len(items))]))
+    labels, names, wrong = classes_of(
+        [read[row][1] if row in read else None for row in range(len(items))], class_names or _class_names(dataset)
+    )
+    if len(shape) == 1 and isinstance(inputs, InMemory):
+        inputs = features(inputs.values)
+        wrong |= not_finite(inputs.values.numpy())
+    keys = [_key(dataset, row) for row in range(len(items))]
+    return RawSamples(type(dataset).__name__, split, inputs, labels, names, keys, {**wrong, **broken})
+
+
+def _item(dataset: Dataset[Any], row: int) -> tuple[Tensor, Any] | str:
+    """Input and label of a row, or what is wrong with it."""
+    try:
+        values = dataset[row]
+        label = values[1]
+        return _as_tensor(values[0]), label.item() if isinstance(label, Tensor | np.generic) else label
+    except Exception as error:  # whatever a stranger's data set raises, this row cannot be read
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a word'}"
+
+
+def _as_tensor(value: Any) -> Tensor:
+    """An image [C, H, W] or features [D]."""
+    if isinstance(value, Image.Image):
+        value = np.asarray(value if value.mode == "L" else value.convert("RGB"))
+        value = value[..., None] if value.ndim == 2 else value
+    if isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.uint8:
+        value = np.ascontiguousarray(value.transpose(2, 0, 1))
+    tensor = torch.as_tensor(value)
+    if tensor.ndim not in (1, 3) or tensor.is_complex():
+        raise DataError(f"an input is an image [C, H, W] or features [D], not {tensor.dtype} {list(tensor.shape)}")
+    return tensor if tensor.dtype == torch.uint8 and tensor.ndim == 3 else tensor.float()
+
+
+def _class_names(dataset: Dataset[Any]) -> Sequence[str] | None:
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    if isinstance(dataset, ConcatDataset):
+        return _class_names(dataset.datasets[0])
+    names = getattr(dataset, "classes", None)
+    return [str(name) for name in names] if isinstance(names, list | tuple) else None
+
+
+def _key(dataset: Dataset[Any], row: int) -> str:
+    if isinstance(dataset, Subset):
+        return _key(dataset.dataset, int(dataset.indices[row]))
+    if isinstance(dataset, ConcatDataset):
+        part = int(np.searchsorted(dataset.cumulative_sizes, row, side="right"))
+        return f"{part}/{_key(dataset.datasets[part], row - ([0, *dataset.cumulative_sizes][part]))}"
+    samples = getattr(dataset, "samples", None)  # torchvision's ImageFolder
+    if isinstance(samples, list) and row < len(samples) and isinstance(samples[row], tuple):
+        root = Path(str(getattr(dataset, "root", "")))
+        path = Path(str(samples[row][0]))
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return str(row)
+
+
+def is_hugging_face(source: object) -> bool:
+    """Whether it is a data set of the `datasets` library, which then has been imported by whoever made it."""
+    library = sys.modules.get("datasets")
+    return library is not None and isinstance(source, library.Dataset | library.DatasetDict)
+
+
+def load_hugging_face(name: str, split: str) -> Any:
+    """A data set by its name on the hub, `NAME` or `NAME:CONFIGURATION`, as its library loads it.
+
+    Raises:
+        MissingExtraError: the library is not installed.
+        DataError: it cannot be loaded.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError("the source hf:", "hf") from error
+    path, _, configuration = name.partition(":")
+    try:
+        return datasets.load_dataset(path, configuration or None, split=split)
+    except Exception as error:  # whatever the library and the network raise
+        raise DataError(f"hf:{name} ({split}) cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def read_hugging_face(
+    dataset: Any, split: str, columns: Columns, root: Path, class_names: Sequence[str] | None
+) -> RawSamples:
+    """The rows of a `datasets.Dataset`, under the keys that they had before `shuffle`, `filter` and `select`.
+
+    Without a column of ids a key is the row's number in the data set as it was loaded.
+
+    Raises:
+        DataError: as for tables, or there is no such split.
+    """
+    if not hasattr(dataset, "features"):
+        if split not in dataset:
+            raise DataError(f"the data set has no split {split!r}: there are {', '.join(dataset)}")
+        dataset = dataset[split]
+    table = dataset.with_format("arrow")[:]
+    features_of = {name: {"names": list(f.names)} for name, f in dataset.features.items() if hasattr(f, "names")}
+    metadata = {"huggingface": json.dumps({"info": {"features": features_of}})}
+    table = table.replace_schema_metadata(metadata)
+    name = str(dataset.info.dataset_name or "dataset")
+    raw = samples_of_table(table, name=name, split=split, columns=columns, root=root, class_names=class_names)
+    indices = dataset._indices
+    if indices is None or not raw.keys[0].startswith(f"{split}/"):
+        return raw
+    return replace(raw, keys=[f"{split}/{original:06d}" for original in indices.column(0).to_pylist()])
