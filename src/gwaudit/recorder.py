@@ -187,7 +187,10 @@ class AlignmentRecorder:
         self._rows, self._ids, self._moving = [], [], None
 
     def sweep(
-        self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, metrics: Mapping[str, float] | None = None
+        self,
+        batches: Iterable[tuple[Tensor | Mapping[str, Any], Tensor, Tensor]],
+        *,
+        metrics: Mapping[str, float] | None = None,
     ) -> EpochSummary:
         """Score a whole pass over the data with the weights as they are, and commit it as an epoch.
 
@@ -195,7 +198,8 @@ class AlignmentRecorder:
         `torch.autocast` around the call where training uses it.
 
         Args:
-            batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation.
+            batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation; a mapping
+                for a model that takes its inputs by name.
             metrics: As for `end_epoch`.
 
         Raises:
@@ -210,7 +214,10 @@ class AlignmentRecorder:
         try:
             with torch.no_grad():
                 for inputs, labels, sample_ids in batches:
-                    self._model(inputs.to(device, non_blocking=True))
+                    if isinstance(inputs, Mapping):
+                        self._model(**{name: _moved(value, device) for name, value in inputs.items()})
+                    else:
+                        self._model(_moved(inputs, device))
                     self.observe(sample_ids, labels)
             return self.end_epoch(metrics)
         finally:
@@ -308,6 +315,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _moved(value: Any, device: torch.device) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+
 def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> Tensor:
     """A copy of ids or labels as int64 [rows], on the device they are on; in range where that can be seen at once."""
     try:
@@ -315,7 +326,12 @@ def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> T
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecordingError(f"{what} must be [B] integers: {error}") from error
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        hint = "the given labels, not one-hot or mixed targets" if what == "labels" else "the samples' dense ids"
+        hint = "the samples' dense ids"
+        if what == "labels":
+            hint = (
+                "the given labels, not one-hot or mixed targets; where mixup or CutMix mixes the inputs, leave out "
+                "observe() and call sweep() over unmixed batches after each epoch"
+            )
         raise RecordingError(f"{what} must be [B] integers ({hint}), not {tensor.dtype} {list(tensor.shape)}")
     if len(tensor) != rows:
         raise RecordingError(
