@@ -33,7 +33,8 @@ class WithSampleIds(torch.utils.data.Dataset[Any]):
     """
 
     def __init__(self, dataset: _Indexed) -> None:
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        stream = isinstance(dataset, torch.utils.data.IterableDataset)
+        if stream or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise DataError(
                 f"{type(dataset).__name__} is a stream: an audit needs each sample's index; use a data set that has "
                 "a length and is read by index"
