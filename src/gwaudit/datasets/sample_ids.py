@@ -39,7 +39,16 @@ class WithSampleIds(torch.utils.data.Dataset[Any]):
                 f"{type(dataset).__name__} is a stream: an audit needs each sample's index; use a data set that has "
                 "a length and is read by index"
             )
-        self.dataset = dataset
+        self.dataset: Any = dataset
+
+    @property
+    def transform(self) -> Any:
+        """That of the data set within; timm's `create_loader` sets it."""
+        return self.dataset.transform
+
+    @transform.setter
+    def transform(self, transform: Any) -> None:
+        self.dataset.transform = transform
 
     def __len__(self) -> int:
         return len(self.dataset)
