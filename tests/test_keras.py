@@ -140,6 +140,12 @@ def test_mixed_targets_are_recorded_by_sweeps_over_a_loader_that_is_given_or_ref
             "Softmax, not Dense.*head=",
         ),
         (model_of, lambda: DataLoader(TensorDataset(IMAGES, LABELS), BATCH), RecordingError, "WithSampleIds"),
+        (
+            lambda: keras.Sequential([keras.Input((1, 8, 8)), keras.layers.Flatten(), keras.layers.Dense(7)]),
+            loader,
+            RecordingError,
+            "has 7 outputs.*10 classes",
+        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_with_the_remedy(
@@ -150,6 +156,7 @@ def test_what_cannot_be_recorded_is_refused_with_the_remedy(
     with pytest.raises(error, match=message):
         fit(tmp_path / "run", built, batches())
     assert "train_step" not in vars(built)  # Keras trains it as ever
+    assert not any("call" in vars(layer) for layer in built.layers)
 
 
 def test_a_functional_model_with_a_named_head_records(tmp_path: Path) -> None:

@@ -62,7 +62,6 @@ class AlignmentCallback(keras.callbacks.Callback):
         if self.model.jit_compile:
             raise RecordingError("the train step is compiled as a whole: use model.compile(..., jit_compile=False)")
         self._watched, self._started = _Watched(self.model, _find_dense(self.model, self._head)), False
-        self._loop.attach(self._watched)
         train_step: Callable[[Any], Any] = self.model.train_step
 
         def observed_train_step(data: Any) -> Any:
@@ -74,6 +73,8 @@ class AlignmentCallback(keras.callbacks.Callback):
             return result
 
         self.model.train_step = observed_train_step
+        with self._released_on_error():
+            self._loop.attach(self._watched)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Begin an epoch; the first is compared with the run's."""
