@@ -11,6 +11,7 @@ from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils.checkpoint import checkpoint
 
 from gwaudit.errors import ModelError, RecordingError
 from gwaudit.recorder import AlignmentRecorder
@@ -162,6 +163,46 @@ def test_a_weight_or_spectral_normed_head_is_recorded_by_the_weight_it_multiplie
     bias = twin[1].bias.detach().double()
     expected = oracle(lambda z, w: F.linear(z, w, bias), twin[0](INPUTS), effective)
     np.testing.assert_allclose(alignment, expected, atol=1e-5)
+
+
+def convolution() -> nn.Sequential:
+    return nn.Sequential(nn.Unflatten(1, (FEATURES, 1, 1)), nn.Conv2d(FEATURES, CLASSES, 1), nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (lambda: parametrizations.weight_norm(nn.Linear(FEATURES, CLASSES)), "1"),
+        (lambda: parametrizations.spectral_norm(nn.Linear(FEATURES, CLASSES)), "1"),
+        (lambda: CosineLinear(FEATURES, CLASSES, bias=False), "1"),
+        (convolution, "1.1"),
+    ],
+    ids=["weight_norm", "spectral_norm", "cosine", "convolution"],
+)
+@pytest.mark.parametrize("technique", ["compiled", "checkpointed", "checkpointed reentrant", "bfloat16"])
+def test_such_heads_record_alike_when_compiled_checkpointed_or_under_autocast(
+    tmp_path: Path, head: Callable[[], nn.Module], name: str, technique: str
+) -> None:
+    alignments = []
+    for plain in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(FEATURES, FEATURES), head())
+        called = torch.compile(model, backend="eager") if technique == "compiled" and not plain else model
+        options = {"given_labels": LABELS.numpy(), "class_names": list("abcd")}
+        with TrajectoryStore.create(tmp_path / str(plain), **options) as store:
+            with AlignmentRecorder(called, store, head=name) as recorder:
+                with torch.autocast("cpu", torch.bfloat16, enabled=technique == "bfloat16" and not plain):
+                    if technique.startswith("checkpointed") and not plain:
+                        inputs = INPUTS.clone().requires_grad_()
+                        logits = checkpoint(called, inputs, use_reentrant=technique.endswith("reentrant"))
+                    else:
+                        logits = called(INPUTS)
+                F.cross_entropy(logits, LABELS).backward()
+                recorder.observe(torch.arange(N), LABELS)
+                recorder.end_epoch()
+            alignments.append(store.read_block(0, 0, ["alignment"])["alignment"])
+    torch.compiler.reset()
+    np.testing.assert_allclose(*alignments, atol=0.02 if technique == "bfloat16" else 1e-5)
 
 
 class Convolutional(nn.Module):

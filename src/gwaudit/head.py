@@ -125,7 +125,8 @@ def _computed_weight(module: nn.Module) -> Tensor:
     modes = [part.training for part in parametrizations]
     for part in parametrizations:
         part.training = False  # spectral_norm takes a step of its power iteration at each look while training
-    weight = cast(Tensor, module.weight).detach()
+    with torch.no_grad():
+        weight = cast(Tensor, module.weight).detach()
     for part, training in zip(parametrizations, modes, strict=True):
         part.training = training
     return weight

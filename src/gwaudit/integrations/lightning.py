@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from gwaudit.errors import RecordingError
 from gwaudit.integrations import not_installed
-from gwaudit.integrations.loop_recorder import LoopRecorder
+from gwaudit.integrations.loop_recorder import LoopRecorder, require_one_process
 from gwaudit.recorder import AlignmentRecorder
 from gwaudit.store import TrajectoryStore
 
@@ -55,8 +55,7 @@ class AlignmentCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach, before the sanity check runs a model that may be compiled."""
-        if trainer.world_size > 1:
-            raise RecordingError(f"recording in {trainer.world_size} processes is not supported: use devices=1")
+        require_one_process(trainer.world_size)
         self._trainer = trainer
         self._loop.attach(pl_module if self._head is not None else _network(pl_module))
 

@@ -11,6 +11,15 @@ from gwaudit.recorder import AlignmentRecorder
 from gwaudit.store import TrajectoryStore
 
 
+def require_one_process(processes: int) -> None:
+    """Raise a RecordingError where several processes train together."""
+    if processes > 1:
+        raise RecordingError(
+            f"{processes} processes train together, which this integration does not record: run one (devices=1, or "
+            "without torchrun)"
+        )
+
+
 class LoopRecorder:
     """An `AlignmentRecorder` driven by the events of a loop.
 

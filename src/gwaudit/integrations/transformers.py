@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from gwaudit.datasets.sample_ids import SAMPLE_ID, WithSampleIds
 from gwaudit.errors import RecordingError
 from gwaudit.integrations import not_installed
-from gwaudit.integrations.loop_recorder import LoopRecorder
+from gwaudit.integrations.loop_recorder import LoopRecorder, require_one_process
 from gwaudit.recorder import AlignmentRecorder
 from gwaudit.store import TrajectoryStore
 
@@ -162,8 +162,7 @@ class _KeepIds:
 def _checked_data(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
     if trainer.train_dataset is None:
         raise RecordingError("the Trainer has no train_dataset")
-    if trainer.args.world_size > 1:
-        raise RecordingError(f"recording in {trainer.args.world_size} processes is not supported: run one")
+    require_one_process(trainer.args.world_size)
     data = WithSampleIds(cast(Any, trainer.train_dataset))
     if len(data) != store.n_samples:
         raise RecordingError(

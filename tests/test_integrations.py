@@ -1,0 +1,28 @@
+"""Other libraries are imported by nobody but their own integration, and asked for by name where they are missing."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+LIBRARIES = ["lightning", "transformers", "keras"]
+
+
+def test_gwaudit_itself_imports_none_of_them() -> None:
+    code = (
+        "import sys, gwaudit.training, gwaudit.integrations.loop_recorder\n"
+        f"print([name for name in {LIBRARIES} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # what makes an import fail
+    monkeypatch.delitem(sys.modules, f"gwaudit.integrations.{library}", raising=False)
+    with pytest.raises(ImportError, match=rf"not installed: pip install 'gwaudit\[{library}\]'"):
+        importlib.import_module(f"gwaudit.integrations.{library}")
