@@ -17,9 +17,11 @@ from torch.utils.data import DataLoader
 from gwaudit.recorder import AlignmentRecorder
 from gwaudit.store import TrajectoryStore
 from loops import (
+    CLASSES,
     EPOCHS,
     IMAGES,
     LABELS,
+    N,
     assert_planted_is_found,
     assert_same,
     column,
@@ -86,6 +88,18 @@ def test_outputs_converted_to_float32_record_as_the_plain_loop_under_autocast(tm
 
     store = record(tmp_path / "run", mixed_precision="bf16")
     assert_same(store, plain_run(tmp_path / "plain", loss_of=loss_of))
+
+
+def test_a_model_that_is_its_own_head_records_although_accelerate_replaces_its_forward(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    torch.manual_seed(0)
+    model = accelerator.prepare(nn.Linear(64, CLASSES))
+    with new_store(tmp_path / "run") as store, AlignmentRecorder(model, store) as recorder:
+        logits = model(IMAGES.flatten(1))
+        recorder.observe(torch.arange(N), LABELS)
+        assert recorder.end_epoch().missing == 0
+    expected = cross_entropy(logits.detach(), LABELS, reduction="none")
+    np.testing.assert_allclose(column(store, 0, "loss"), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])

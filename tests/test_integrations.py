@@ -22,7 +22,8 @@ def test_gwaudit_itself_imports_none_of_them() -> None:
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, library, None)  # what makes an import fail
+    for name in {library, *(name for name in sys.modules if name.startswith(f"{library}."))}:
+        monkeypatch.setitem(sys.modules, name, None)  # what makes an import fail
     monkeypatch.delitem(sys.modules, f"gwaudit.integrations.{library}", raising=False)
     with pytest.raises(ImportError, match=rf"not installed: pip install 'gwaudit\[{library}\]'"):
         importlib.import_module(f"gwaudit.integrations.{library}")

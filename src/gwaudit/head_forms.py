@@ -56,9 +56,9 @@ class HeadForm(NamedTuple):
         """The same forward pass as that of a linear layer with the weight s W' and the latent z'."""
         if not self.scaled:
             return forward
-        latent, weight = self.factors(forward.latent, forward.weight)
+        latent, weight = self.factors(forward.latent.to(forward.logits), forward.weight.to(forward.logits))
         with torch.autocast(latent.device.type, enabled=False):
-            product = latent.to(forward.logits) @ weight.to(forward.logits).T
+            product = latent @ weight.T
         unbiased = forward.logits if forward.bias is None else forward.logits - forward.bias
         scale = _scale(product, unbiased)
         norm = torch.linalg.vector_norm(weight) * scale.abs()
@@ -108,11 +108,13 @@ def find_form(head: LinearHead) -> HeadForm:
             "return the logits of its one input, or name another layer with head="
         ) from error
     bias = getattr(probe, "bias", None)
-    for form in _SCALED if isinstance(logits, Tensor) and logits.shape == (_PROBES, len(weight)) else []:
-        z, w = form.factors(latent, weight)
+    if isinstance(logits, Tensor) and logits.shape == (_PROBES, len(weight)):
         unbiased = logits if bias is None else logits - bias.detach()
-        if (z @ w.T * _scale(z @ w.T, unbiased) - unbiased).norm() <= _AGREEMENT * unbiased.norm():
-            return form
+        for form in _SCALED:
+            z, w = form.factors(latent, weight)
+            product = z @ w.T
+            if (_scale(product, unbiased) * product - unbiased).norm() <= _AGREEMENT * unbiased.norm():
+                return form
     raise ModelError(
         f"the logits of the head {what} are neither linear in its input nor a scaled cosine of its input and the rows "
         "of its weight (a margin, a distance?): make a linear or cosine layer the head, and name it with head="

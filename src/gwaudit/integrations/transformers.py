@@ -107,11 +107,8 @@ class _Recording:
         if SAMPLE_ID not in inputs:
             raise RecordingError(f"a batch of sweep_loader has no {SAMPLE_ID!r}: wrap its data set in WithSampleIds")
         sample_ids = inputs.pop(SAMPLE_ID)
-        return (
-            inputs,
-            _only({name: inputs.pop(name) for name in self.trainer.label_names if name in inputs}),
-            sample_ids,
-        )
+        labels = {name: inputs.pop(name) for name in self.trainer.label_names if name in inputs}
+        return inputs, _only(labels), sample_ids
 
     def _unmixed(self) -> DataLoader[Any]:
         trainer: Any = self.trainer
