@@ -25,6 +25,7 @@ from transformers import (
     default_data_collator,
 )
 
+from gwaudit.datasets import WithSampleIds
 from gwaudit.errors import DataError, RecordingError
 from gwaudit.integrations.transformers import record_alignment
 from gwaudit.recorder import AlignmentRecorder
@@ -365,6 +366,22 @@ def test_a_collator_that_mixes_is_said_once_and_recorded_by_sweeps(tmp_path: Pat
         logits = run.model.eval()(pixel_values=batch["pixel_values"]).logits
     expected = nn.functional.cross_entropy(logits, torch.from_numpy(LABELS), reduction="none")
     assert store.epochs == (0, 1)
+    np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4)
+
+
+def test_a_loader_that_is_given_is_swept_after_each_epoch_and_has_to_carry_ids(tmp_path: Path) -> None:
+    def batches(data: Any) -> Any:
+        return torch.utils.data.DataLoader(data, batch_size=20, collate_fn=default_data_collator)
+
+    run = trainer(tmp_path, vit(), TorchDigits(), default_data_collator)
+    with pytest.raises(RecordingError, match=r"sweep_loader has no 'sample_id'.*WithSampleIds"):
+        record(tmp_path, run, "refused", sweep_loader=batches(digits().with_transform(as_images)))
+    run = trainer(tmp_path, vit(), TorchDigits(), default_data_collator)
+    store = record(tmp_path, run, sweep_loader=batches(WithSampleIds(digits().with_transform(as_images))))
+    batch = default_data_collator([TorchDigits()[row] for row in range(N)])
+    with torch.no_grad():
+        logits = run.model.eval()(pixel_values=batch["pixel_values"]).logits
+    expected = nn.functional.cross_entropy(logits, torch.from_numpy(LABELS), reduction="none")
     np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4)
 
 

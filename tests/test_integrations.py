@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from gwaudit.errors import RecordingError
+from gwaudit.integrations.loop_recorder import require_one_process
+
 LIBRARIES = ["lightning", "transformers", "keras"]
 
 
@@ -27,3 +30,9 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     monkeypatch.delitem(sys.modules, f"gwaudit.integrations.{library}", raising=False)
     with pytest.raises(ImportError, match=rf"not installed: pip install 'gwaudit\[{library}\]'"):
         importlib.import_module(f"gwaudit.integrations.{library}")
+
+
+def test_several_processes_are_refused_with_what_to_do() -> None:
+    require_one_process(1)
+    with pytest.raises(RecordingError, match=r"2 processes train together.*devices=1"):
+        require_one_process(2)
