@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import numpy as np
 import pytest
+import timm.data
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -199,7 +200,34 @@ def test_mixed_targets_are_said_once_and_recorded_by_sweeps_on_the_samples_own_l
     np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_mixing_inside_the_training_step_is_recorded_by_sweeps_over_a_loader_that_is_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        v2.MixUp(num_classes=CLASSES),
+        v2.RandomChoice([v2.CutMix(num_classes=CLASSES), v2.MixUp(num_classes=CLASSES)]),
+        timm.data.Mixup(num_classes=CLASSES),
+    ],
+    ids=["torchvision", "torchvision's choice", "timm"],
+)
+def test_mixing_that_the_module_holds_is_said_and_recorded_by_sweeps(tmp_path: Path, mixing: Any) -> None:
+    class MixingInside(Digits):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mixing = mixing
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            images, targets = self.mixing(*batch[:2])
+            return nn.functional.cross_entropy(self.model(images), targets)
+
+    module = MixingInside()
+    with pytest.warns(UserWarning, match=r"holds (MixUp|CutMix|Mixup).*sweep"):
+        store = fit(tmp_path, module, loaders=[DataLoader(dataset(), 30, shuffle=True)])
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(module.model(IMAGES), LABELS, reduction="none")
+    np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_mixing_that_nobody_sees_is_recorded_by_sweeps_over_a_loader_that_is_given(tmp_path: Path) -> None:
     module = Digits()
     sweep_loader = DataLoader(dataset(), batch_size=50)
     with new_store(tmp_path / "run") as store:

@@ -7,8 +7,10 @@ Trainer(max_epochs=10, callbacks=[callback]).fit(module, loader)   # the loader 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import timm.data
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torchvision.transforms import v2
 
 from gwaudit.errors import RecordingError
 from gwaudit.integrations import not_installed
@@ -27,7 +29,8 @@ class AlignmentCallback(Callback):
 
     Batches are (inputs, labels, sample_ids); `gwaudit.datasets.WithSampleIds` adds the ids to any data set, and
     `training_step` has to expect them. Validation and sanity checks are not recorded. Where batches come with soft
-    targets (mixup, CutMix), each epoch is recorded by a sweep after it, which is said once.
+    targets, or the module holds timm's or torchvision's mixup or CutMix, each epoch is recorded by a sweep after it,
+    which is said once.
 
     Args:
         store: the run, open for writing; its given labels are those of the training data.
@@ -35,7 +38,7 @@ class AlignmentCallback(Callback):
             layer, or where `training_step` calls parts of the module and not `self(inputs)` or one network in it.
         unpack: (inputs, labels, sample_ids) of a batch that is not this tuple.
         sweep_loader: record by a sweep over these batches after each epoch, rather than the training batches: needed
-            where `training_step` itself mixes samples.
+            where `training_step` mixes samples by means of its own, which nobody sees from outside.
 
     Raises:
         ModelError, RecordingError, StoreError: while fitting, as `gwaudit.AlignmentRecorder` does.
@@ -58,6 +61,8 @@ class AlignmentCallback(Callback):
         require_one_process(trainer.world_size)
         self._trainer = trainer
         self._loop.attach(pl_module if self._head is not None else _network(pl_module))
+        if (mixing := _mixing(pl_module)) is not None:
+            self._loop.sweep_from_now(f"the module holds {mixing}, which mixes samples")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the epoch that training goes on from with the run's."""
@@ -115,6 +120,17 @@ def _network(module: LightningModule) -> nn.Module:
         child for child in module.children() if any(isinstance(part, nn.Linear | nn.Conv2d) for part in child.modules())
     ]
     return networks[0] if len(networks) == 1 else module
+
+
+def _mixing(module: LightningModule) -> str | None:
+    """The mixup or CutMix of timm or torchvision that a LightningModule holds to mix in its `training_step`."""
+    held: list[Any] = [*module.modules(), *vars(module).values()]
+    for part in held:
+        if isinstance(part, timm.data.Mixup | v2.MixUp | v2.CutMix):
+            return type(part).__name__
+        if isinstance(part, v2.RandomChoice | v2.RandomApply | v2.Compose):
+            held.extend(part.transforms)  # and so looked at in their turn
+    return None
 
 
 def _unmixed(loader: Any) -> DataLoader[Any]:

@@ -78,17 +78,23 @@ class LoopRecorder:
     def observe(self, sample_ids: Tensor, labels: Tensor) -> None:
         """Score the last forward pass, as `AlignmentRecorder.observe`; with mixed targets, sweep from now on."""
         assert self._recorder is not None
-        if not self.sweeps and isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2:
-            self.sweeps = True
-            self._recorder.discard_epoch()
-            warnings.warn(
-                f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make them, and so no "
-                "prediction on a sample of its own: each epoch is recorded by a sweep over the training data after it, "
-                "one more forward pass with the collation and mixing left out; sweep_loader= chooses other batches",
-                stacklevel=2,
-            )
+        if isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2:
+            self.sweep_from_now(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make them")
         if not self.sweeps:
             self._recorder.observe(sample_ids, labels)
+
+    def sweep_from_now(self, reason: str) -> None:
+        """Record by sweeps, as the training sees no sample by itself, and say so once."""
+        if self.sweeps:
+            return
+        self.sweeps = True
+        if self._recorder is not None:
+            self._recorder.discard_epoch()
+        warnings.warn(
+            f"{reason}, so that no sample is seen by itself: each epoch is recorded by a sweep over the training data "
+            "after it, one more forward pass without the mixing; sweep_loader= chooses other batches",
+            stacklevel=2,
+        )
 
     def end_epoch(self) -> None:
         """Commit the epoch that was begun, unless that is done, or the run holds it from before a resume."""
