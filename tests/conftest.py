@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

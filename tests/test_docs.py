@@ -54,6 +54,24 @@ def test_the_readmes_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert (tmp_path / "runs").is_dir()
 
 
+def sections(path):
+    """The Python of a document, a program a block, by the heading it stands under."""
+    found = []
+    for section in re.split(r"^## ", path.read_text(), flags=re.MULTILINE)[1:]:
+        found += [(section.splitlines()[0], block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL)]
+    return [pytest.param(block, id=f"{heading}-{number}") for number, (heading, block) in enumerate(found)]
+
+
+@pytest.mark.parametrize("program", sections(ROOT / "docs" / "loops.md"))
+def test_each_loop_shown_can_be_pasted_and_records_every_sample_of_every_epoch(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    exec(compile(program, "loops.md", "exec"), namespace)
+    store = namespace["store"]
+    assert len(store.epochs) >= 3
+    assert [(store.commit(epoch).missing, store.commit(epoch).repeated) for epoch in store.epochs].count((0, 0)) >= 3
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_commands_shown_have_the_options_they_use(document):
     command = typer.main.get_command(app)

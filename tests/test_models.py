@@ -211,7 +211,7 @@ def test_the_head_is_found_inside_wrappers_under_its_bare_name() -> None:
 
 def test_a_model_without_a_linear_head_is_refused_and_its_linear_layers_listed() -> None:
     with pytest.raises(ModelError, match=r"no nn\.Linear"):
-        find_head(nn.Conv2d(3, 8, 1))
+        find_head(nn.Conv1d(3, 8, 1))
     with pytest.raises(ModelError, match="Identity"):
         find_head(timm.create_model("resnet9_16", num_classes=0))
     with pytest.raises(ModelError, match=r"no layer is called 'fc'.*'0', '2'"):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gwaudit.errors import ModelError, RecordingError
-from gwaudit.head import HeadForward, whole_batch
+from gwaudit.head import whole_batch
+from gwaudit.head_forms import HeadForward
 from gwaudit.models import build_model
 from gwaudit.recorder import AlignmentRecorder, EpochSummary
 from gwaudit.store import TrajectoryStore
@@ -263,7 +264,7 @@ def test_a_head_that_forward_does_not_call_is_refused(store: TrajectoryStore) ->
 
 def test_a_model_without_a_linear_head_is_refused_before_training(store: TrajectoryStore) -> None:
     with pytest.raises(ModelError, match=r"no nn\.Linear"):
-        AlignmentRecorder(nn.Conv2d(1, 3, 1), store)
+        AlignmentRecorder(nn.Conv1d(1, 3, 1), store)
 
 
 def test_a_head_without_bias_and_one_called_by_keyword_record(store: TrajectoryStore) -> None:

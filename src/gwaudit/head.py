@@ -1,33 +1,17 @@
-"""What goes through a classifier's linear head: the hooks that keep it, and what they keep.
+"""What goes through a classifier's head: the hooks that keep it.
 
 The hooks only store tensors; whatever compares or raises happens outside them, so that `torch.compile` can trace them.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from gwaudit.errors import RecordingError
-
-
-class HeadForward(NamedTuple):
-    """One forward pass through a linear head, apart from the graph.
-
-    Attributes:
-        latent: [B, D] what went in, in the dtype it had.
-        logits: [B, C] what came out, float32 or float64; a copy, the loss may change its own in place.
-        weight: [C, D] the weight itself, not a copy.
-        weight_norm: [] its Frobenius norm at that time.
-        bias: [C] a copy, or nothing.
-    """
-
-    latent: Tensor
-    logits: Tensor
-    weight: Tensor
-    weight_norm: Tensor
-    bias: Tensor | None
+from gwaudit.head_forms import HeadForward, is_plain
 
 
 class HeadWatch:
@@ -42,18 +26,19 @@ class HeadWatch:
         self._parts: dict[torch.device, HeadForward] = {}
         self._returned: dict[str, Any] = {}
 
-    def head_hook(self, head: nn.Linear) -> Callable[..., None]:
+    def head_hook(self, head: nn.Module) -> Callable[..., None]:
         """A forward hook, with keyword arguments, for the head."""
         parts = self._parts
+        computed = is_parametrized(head, "weight")
+        needs_weight = not is_plain(head)  # as it was at the forward pass, to normalise it
 
-        def keep_forward(
-            module: nn.Linear, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
-        ) -> None:
+        def keep_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
             if module is not head and not getattr(module, "_is_replica", False):
                 return
-            latent = (args[0] if args else kwargs["input"]).detach()
-            weight = module.weight.detach()
-            bias = module.bias
+            latent = (args[0] if args else next(iter(kwargs.values()))).detach()
+            weight = _computed_weight(module) if computed else cast(Tensor, module.weight).detach()
+            weight = weight.clone() if needs_weight else weight
+            bias = getattr(module, "bias", None)
             parts[output.device] = HeadForward(
                 latent,
                 output.detach().to(torch.promote_types(output.dtype, torch.float32), copy=True),
@@ -111,16 +96,37 @@ def whole_batch(parts: dict[torch.device, HeadForward], model: nn.Module) -> Hea
     )
 
 
-def is_returned(logits: Tensor, output: Any) -> bool:
-    """Whether a model's output is, or holds as `logits` or in a tuple, these logits [B, C]. Waits for the device."""
+def is_returned(logits: Tensor, output: Any, *, tolerance: float = 0) -> bool:
+    """Whether a model's output is, or holds as `logits` or in a tuple, these logits [B, C]. Waits for the device.
+
+    Args:
+        logits: [B, C] what the head made.
+        output: what the model returned.
+        tolerance: how far apart the two may be, as a share of the largest logit.
+    """
     if isinstance(output, Mapping):
         output = output.get("logits")
     elif hasattr(output, "logits"):
         output = output.logits
     candidates = output if isinstance(output, tuple | list) else [output]
+    allowed = tolerance * float(logits.abs().max()) if tolerance and logits.numel() else 0
     return any(
         isinstance(candidate, Tensor)
-        and candidate.shape == logits.shape
-        and torch.allclose(candidate.detach().to(logits), logits, rtol=0, atol=0, equal_nan=True)
+        and candidate.numel() == logits.numel()
+        and candidate.shape[:2] == logits.shape
+        and torch.allclose(candidate.detach().flatten(1).to(logits), logits, rtol=0, atol=allowed, equal_nan=True)
         for candidate in candidates
     )
+
+
+def _computed_weight(module: nn.Module) -> Tensor:
+    """The weight that a parametrization (`weight_norm`, `spectral_norm`) makes, without moving what it keeps."""
+    parametrizations = [*cast(nn.ModuleDict, module.parametrizations)["weight"].modules()]
+    modes = [part.training for part in parametrizations]
+    for part in parametrizations:
+        part.training = False  # spectral_norm takes a step of its power iteration at each look while training
+    with torch.no_grad():
+        weight = cast(Tensor, module.weight).detach()
+    for part, training in zip(parametrizations, modes, strict=True):
+        part.training = training
+    return weight

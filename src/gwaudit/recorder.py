@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from gwaudit.alignment import EpochMoments, MovingMoments, SampleSignals, epoch_moments, sample_signals
 from gwaudit.errors import RecordingError
-from gwaudit.head import HeadForward, HeadWatch, is_returned, whole_batch
-from gwaudit.models import find_head, unwrap
+from gwaudit.head import HeadWatch, is_returned, whole_batch
+from gwaudit.head_forms import HeadForward, as_matrix, find_form
+from gwaudit.models import LinearHead, find_head, unwrap
 from gwaudit.store import SIGNALS, TrajectoryStore
 
 
@@ -63,28 +64,29 @@ class AlignmentRecorder:
         model: The classifier as the loop calls it: bare, or inside DataParallel, DistributedDataParallel or
             `torch.compile`. A model that is compiled must not have run before the recorder is attached.
         store: The run, open for writing. Its given labels are what every sample is scored against.
-        head: The `nn.Linear` that makes the logits, or its name. Without it timm's `get_classifier()` tells, else the
+        head: The layer that makes the logits, or its name: an `nn.Linear`, an `nn.Conv2d` that gives one logit a class,
+            or a layer whose logits are linear or a scaled cosine. Without it timm's `get_classifier()` tells, else the
             model's last `nn.Linear` is taken, if the first forward pass shows that the model returns its output.
 
     Raises:
-        ModelError: No linear head was found.
+        ModelError: No linear head was found, or it computes something else.
         RecordingError: The head has not one output a class, or the store is open for reading only.
     """
 
-    def __init__(self, model: nn.Module, store: TrajectoryStore, *, head: str | nn.Linear | None = None) -> None:
+    def __init__(self, model: nn.Module, store: TrajectoryStore, *, head: str | nn.Module | None = None) -> None:
         self._model = model
         self._store = store
         self._head = find_head(model, head)
-        # A head that was told, or that timm names, is trusted to make the logits.
-        self._head_is_a_guess = head is None and not hasattr(unwrap(model), "get_classifier")
+        self._head_is_a_guess = self._head.guessed
         n_classes = len(store.class_names)
-        if self._head.module.out_features != n_classes:
+        if self._head.n_outputs != n_classes:
             raise RecordingError(
-                f"the head {self._head.name!r} has {self._head.module.out_features} outputs, but the run {store.path} "
+                f"the head {self._head.name!r} has {self._head.n_outputs} outputs, but the run {store.path} "
                 f"has {n_classes} classes: build the model with {n_classes}, or name the right layer with head="
             )
         if not store.writable:
             raise RecordingError(f"the run {store.path} is open for reading: open it with writable=True to record")
+        self._form = find_form(self._head)
         self._given_labels = store.given_labels()
         self._watch = HeadWatch()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -185,7 +187,10 @@ class AlignmentRecorder:
         self._rows, self._ids, self._moving = [], [], None
 
     def sweep(
-        self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, metrics: Mapping[str, float] | None = None
+        self,
+        batches: Iterable[tuple[Tensor | Mapping[str, Any], Tensor, Tensor]],
+        *,
+        metrics: Mapping[str, float] | None = None,
     ) -> EpochSummary:
         """Score a whole pass over the data with the weights as they are, and commit it as an epoch.
 
@@ -193,7 +198,8 @@ class AlignmentRecorder:
         `torch.autocast` around the call where training uses it.
 
         Args:
-            batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation.
+            batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation; a mapping
+                for a model that takes its inputs by name.
             metrics: As for `end_epoch`.
 
         Raises:
@@ -202,13 +208,16 @@ class AlignmentRecorder:
         if self._ids:
             raise RecordingError("an epoch is being observed: call end_epoch() or discard_epoch() before sweep()")
         self._require_attached()
-        device = self._head.module.weight.device
+        device = next(self._head.module.parameters()).device
         modes = {module: module.training for module in self._model.modules()}
         self._model.eval()
         try:
             with torch.no_grad():
                 for inputs, labels, sample_ids in batches:
-                    self._model(inputs.to(device, non_blocking=True))
+                    if isinstance(inputs, Mapping):
+                        self._model(**{name: _moved(value, device) for name, value in inputs.items()})
+                    else:
+                        self._model(_moved(inputs, device))
                     self.observe(sample_ids, labels)
             return self.end_epoch(metrics)
         finally:
@@ -235,21 +244,22 @@ class AlignmentRecorder:
                 "was attached, call torch.compiler.reset() before attaching; if the model does not call that layer, "
                 "name another with head="
             )
-        if self._head_is_a_guess:
-            if not any(is_returned(part.logits, returned) for part in parts.values()):
-                raise RecordingError(
-                    f"{name!r}, the last nn.Linear of {type(unwrap(self._model)).__name__}, does not make what the "
-                    "model returns: name the layer whose output the loss uses as logits with head="
-                )
-            self._head_is_a_guess = False
-            self._handles.pop().remove()
+        averaged = any(part.logits.shape[2:].numel() > 1 for part in parts.values())
+        parts = {device: as_matrix(part, self._head) for device, part in parts.items()}
         forward = whole_batch(parts, self._model)
         if forward.logits.ndim != 2:
             raise RecordingError(
                 f"the head {name!r} gave logits of shape {tuple(forward.logits.shape)}, expected [batch, classes]: "
                 "one prediction a sample is needed, pool before the head"
             )
-        return forward
+        if self._head_is_a_guess:
+            # Means of the same numbers in another order differ by rounding, in bfloat16 by up to a percent.
+            tolerance = 0.02 if averaged else 0.0
+            if not any(is_returned(part.logits, returned, tolerance=tolerance) for part in parts.values()):
+                raise RecordingError(_not_returned(self._head, type(unwrap(self._model)).__name__, averaged))
+            self._head_is_a_guess = False
+            self._handles.pop().remove()
+        return self._form.as_linear(forward)
 
     def _fetch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[Any]]]:
         """The epoch so far on the host: ids [N], labels [N] and signals [N] each, in the order of observation."""
@@ -277,6 +287,19 @@ class AlignmentRecorder:
             )
 
 
+def _not_returned(head: LinearHead, model: str, averaged: bool) -> str:
+    if averaged:
+        return (
+            f"the head {head.name!r} of {model} gives logits for every position, and their mean is not what the model "
+            "returns (another pooling, an activation in between?): pool before the head"
+        )
+    kind = "nn.Conv2d" if isinstance(head.module, nn.Conv2d) else "nn.Linear"
+    return (
+        f"{head.name!r}, the last {kind} of {model}, does not make what the model returns: name the layer whose output "
+        "the loss uses as logits with head="
+    )
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Let torch compute on the calling thread alone.
@@ -292,6 +315,10 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _moved(value: Any, device: torch.device) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+
 def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> Tensor:
     """A copy of ids or labels as int64 [rows], on the device they are on; in range where that can be seen at once."""
     try:
@@ -299,7 +326,12 @@ def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> T
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecordingError(f"{what} must be [B] integers: {error}") from error
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        hint = "the given labels, not one-hot or mixed targets" if what == "labels" else "the samples' dense ids"
+        hint = "the samples' dense ids"
+        if what == "labels":
+            hint = (
+                "the given labels, not one-hot or mixed targets; where mixup or CutMix mixes the inputs, leave out "
+                "observe() and call sweep() over unmixed batches after each epoch"
+            )
         raise RecordingError(f"{what} must be [B] integers ({hint}), not {tensor.dtype} {list(tensor.shape)}")
     if len(tensor) != rows:
         raise RecordingError(

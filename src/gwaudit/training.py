@@ -438,10 +438,8 @@ def _open_store(
 
 def _require_head(model: nn.Module, name: str, n_classes: int) -> None:
     head = find_head(model)
-    if head.module.out_features != n_classes:
-        raise ModelError(
-            f"the linear head of {name} has {head.module.out_features} outputs, the data {n_classes} classes"
-        )
+    if head.n_outputs != n_classes:
+        raise ModelError(f"the linear head of {name} has {head.n_outputs} outputs, the data {n_classes} classes")
 
 
 class _Schedule(Protocol):

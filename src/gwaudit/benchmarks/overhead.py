@@ -163,7 +163,7 @@ def _cifar_steps(
 class _TimedRecorder:
     """An attached recorder that times its own work: hooks around its hook, and a clock around `observe`."""
 
-    def __init__(self, recorder: AlignmentRecorder, head: nn.Linear) -> None:
+    def __init__(self, recorder: AlignmentRecorder, head: nn.Module) -> None:
         self._recorder, self._head = recorder, head
         self.seconds = 0.0
 

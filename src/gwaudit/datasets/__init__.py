@@ -3,5 +3,13 @@
 from gwaudit.datasets.labeled import LabeledDataset, SkippedSample
 from gwaudit.datasets.loading import load_dataset
 from gwaudit.datasets.planted import centroid_similarity, plant_label_errors
+from gwaudit.datasets.sample_ids import WithSampleIds
 
-__all__ = ["LabeledDataset", "SkippedSample", "centroid_similarity", "load_dataset", "plant_label_errors"]
+__all__ = [
+    "LabeledDataset",
+    "SkippedSample",
+    "WithSampleIds",
+    "centroid_similarity",
+    "load_dataset",
+    "plant_label_errors",
+]
