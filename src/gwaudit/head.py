@@ -18,7 +18,7 @@ class HeadForward(NamedTuple):
     Attributes:
         latent: [B, D] what went in, in the dtype it had.
         logits: [B, C] what came out, float32 or float64; a copy, the loss may change its own in place.
-        weight: [C, D] the weight itself, not a copy.
+        weight: [C, D] the weight itself, not a copy; where ranks have a part of it each (a DTensor), this rank's.
         weight_norm: [] its Frobenius norm at that time.
         bias: [C] a copy, or nothing.
     """
@@ -53,13 +53,14 @@ class HeadWatch:
                 return
             latent = (args[0] if args else kwargs["input"]).detach()
             weight = module.weight.detach()
+            norm = torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
             bias = module.bias
             parts[output.device] = HeadForward(
-                latent,
-                output.detach().to(torch.promote_types(output.dtype, torch.float32), copy=True),
+                _gathered(latent),
+                _gathered(output.detach()).to(torch.promote_types(output.dtype, torch.float32), copy=True),
                 weight,
-                torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32)),
-                None if bias is None else bias.detach().clone(),
+                _gathered(norm),
+                None if bias is None else _gathered(bias.detach()).clone(),
             )
 
         return keep_forward
@@ -84,6 +85,33 @@ class HeadWatch:
         """Let go of everything."""
         self._parts.clear()
         self._returned.clear()
+
+
+def _gathered(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that ranks have a part of each (a DTensor): every rank makes the same forward pass."""
+    gather: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def require_whole(forward: HeadForward, head: nn.Linear, name: str) -> None:
+    """Refuse a part of a head's weight, input or output.
+
+    Raises:
+        RecordingError: what is a part, and what to do.
+    """
+    classes, features = head.out_features, head.in_features
+    found = {
+        "weight": (tuple(forward.weight.shape), (classes, features)),
+        "input": (tuple(forward.latent.shape), (len(forward.logits), features)),
+        "output": (tuple(forward.logits.shape), (len(forward.logits), classes)),
+    }
+    for what, (shape, expected) in found.items():
+        if shape != expected:
+            raise RecordingError(
+                f"the {what} of the head {name!r} was {list(shape)} in the forward pass, expected {list(expected)}: it "
+                "is split over processes. Leave the head whole (out of the tensor-parallel plan or the sharding), or "
+                "let it return whole logits (ColwiseParallel(output_layouts=Replicate()), or fully_shard)"
+            )
 
 
 def whole_batch(parts: dict[torch.device, HeadForward], model: nn.Module) -> HeadForward:
@@ -121,6 +149,6 @@ def is_returned(logits: Tensor, output: Any) -> bool:
     return any(
         isinstance(candidate, Tensor)
         and candidate.shape == logits.shape
-        and torch.allclose(candidate.detach().to(logits), logits, rtol=0, atol=0, equal_nan=True)
+        and torch.allclose(_gathered(candidate.detach()).to(logits), logits, rtol=0, atol=0, equal_nan=True)
         for candidate in candidates
     )
