@@ -51,13 +51,18 @@ def tell(folder, facts):
 # What the ranks do
 
 
-def record_with_padding(folder):
-    """The weights change with the step alone, so that a row tells at which step it was made."""
+def record_and_fail(folder):
     dist.init_process_group("gloo")
+    tell(folder, record_with_padding(f"{folder}/run") | fail_on_one_rank(folder))
+    dist.destroy_process_group()
+
+
+def record_with_padding(run):
+    """The weights change with the step alone, so that a row tells at which step it was made."""
     model = DistributedDataParallel(network())
     sampler = DistributedSampler(LABELS, shuffle=True, seed=1)
     seen, summaries = [], []
-    with shared_store(lambda: create(f"{folder}/run")) as store, AlignmentRecorder(model, store) as recorder:
+    with shared_store(lambda: create(run)) as store, AlignmentRecorder(model, store) as recorder:
         for step, ids in enumerate(torch.tensor(list(sampler)).split(BATCH)):
             with torch.no_grad():
                 model.module[2].bias[0] = 0.5 * step
@@ -69,12 +74,10 @@ def record_with_padding(folder):
         # The second epoch is a sweep, of which the second rank has no batch.
         batches = [(INPUTS[:20], LABELS[:20], torch.arange(20))] if dist.get_rank() == 0 else []
         summaries.append(recorder.sweep(batches))
-    tell(folder, {"seen": seen, "summaries": [repr(s) for s in summaries], "epochs": epochs})
-    dist.destroy_process_group()
+    return {"seen": seen, "summaries": [repr(s) for s in summaries], "epochs": epochs}
 
 
 def fail_on_one_rank(folder):
-    dist.init_process_group("gloo")
     model, mine = network(), torch.arange(N)[dist.get_rank() :: 2]
     second = dist.get_rank() == 1
     errors = []
@@ -89,15 +92,15 @@ def fail_on_one_rank(folder):
             errors.append(f"{type(error).__name__}: {error}")
             recorder.discard_epoch()
 
-    with shared_store(lambda: create(f"{folder}/run")) as store, AlignmentRecorder(model, store) as recorder:
+    with shared_store(lambda: create(f"{folder}/failing")) as store, AlignmentRecorder(model, store) as recorder:
         attempt(LABELS.roll(1) if second else LABELS, INPUTS)
         attempt(LABELS, INPUTS.log() if second else INPUTS)
         attempt(LABELS, INPUTS, mine[:0])
-        epochs = store.epochs
+        committed = [store.epochs]
         attempt(LABELS, INPUTS)
-        after = store.epochs
+        committed.append(store.epochs)
     try:
-        shared_store(lambda: create(f"{folder}/run"))
+        shared_store(lambda: create(f"{folder}/failing"))
     except StoreError as error:
         errors.append(f"{type(error).__name__}: {error}")
     try:
@@ -105,8 +108,7 @@ def fail_on_one_rank(folder):
         AlignmentRecorder(model, own)
     except GwauditError as error:
         errors.append(f"{type(error).__name__}: {error}")
-    tell(folder, {"errors": errors, "epochs": epochs, "after": after})
-    dist.destroy_process_group()
+    return {"errors": errors, "committed": committed}
 
 
 def train_an_epoch(folder):
@@ -142,16 +144,16 @@ def train_an_epoch(folder):
 
 
 @pytest.fixture(scope="module")
-def padded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("padded")
-    torchrun(2, __file__, "record_with_padding", folder)
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    torchrun(2, __file__, "record_and_fail", folder)
     return folder
 
 
-def test_every_sample_has_the_row_of_its_own_step_and_padding_is_dropped_and_counted(padded):
-    store = TrajectoryStore.open(padded / "run")
+def test_every_sample_has_the_row_of_its_own_step_and_padding_is_dropped_and_counted(made):
+    store = TrajectoryStore.open(made / "run")
     store.verify()
-    seen = [facts["seen"] for facts in facts_of(padded)]
+    seen = [facts["seen"] for facts in facts_of(made)]
     first = {}
     for step, ids in enumerate(zip(*seen, strict=True)):
         for sample in chain(*ids):
@@ -165,10 +167,10 @@ def test_every_sample_has_the_row_of_its_own_step_and_padding_is_dropped_and_cou
     assert (commit.missing, commit.repeated, len(commit.files)) == (0, 1, 5)
 
 
-def test_the_summary_is_that_of_all_ranks_on_each_of_them(padded):
-    first, second = (facts["summaries"] for facts in facts_of(padded))
+def test_the_summary_is_that_of_all_ranks_on_each_of_them(made):
+    first, second = (facts["summaries"] for facts in facts_of(made))
     assert first == second
-    store = TrajectoryStore.open(padded / "run")
+    store = TrajectoryStore.open(made / "run")
     alignment = column(store, 0, "alignment").astype(np.float64)
     assert store.commit(0).metrics["directional_alignment"] == pytest.approx(alignment.mean(), abs=1e-12)
     deviation = alignment - alignment.mean()
@@ -177,19 +179,18 @@ def test_the_summary_is_that_of_all_ranks_on_each_of_them(padded):
     assert store.commit(0).metrics["rank"] == 0
 
 
-def test_a_rank_without_samples_takes_part(padded):
-    store = TrajectoryStore.open(padded / "run")
+def test_a_rank_without_samples_takes_part(made):
+    store = TrajectoryStore.open(made / "run")
     assert store.commit(1).missing == N - 20
     assert np.array_equal(np.isfinite(column(store, 1, "alignment")), np.arange(N) < 20)
 
 
-def test_all_ranks_know_what_was_committed(padded):
-    assert [facts["epochs"] for facts in facts_of(padded)] == [[0], [0]]
+def test_all_ranks_know_what_was_committed(made):
+    assert [facts["epochs"] for facts in facts_of(made)] == [[0], [0]]
 
 
-def test_an_error_of_one_rank_is_raised_on_all_and_nothing_is_committed(tmp_path):
-    torchrun(2, __file__, "fail_on_one_rank", tmp_path)
-    first, second = facts_of(tmp_path)
+def test_an_error_of_one_rank_is_raised_on_all_and_nothing_is_committed(made):
+    first, second = facts_of(made)
     expected = ["21 observed labels are not", "signals of .* are NaN", "nothing was observed", "already holds a run"]
     for error, other, text in zip(first["errors"], second["errors"], expected, strict=False):
         assert error == other
@@ -197,9 +198,8 @@ def test_an_error_of_one_rank_is_raised_on_all_and_nothing_is_committed(tmp_path
     assert (len(first["errors"]), len(second["errors"])) == (4, 5)
     assert "rank 1 has a run of its own" in second["errors"][4]
     assert "shared_store" in second["errors"][4]
-    assert first["epochs"] == second["epochs"] == []
-    assert first["after"] == second["after"] == [0]
-    TrajectoryStore.open(tmp_path / "run").verify()
+    assert first["committed"] == second["committed"] == [[], [0]]
+    TrajectoryStore.open(made / "failing").verify()
 
 
 def test_a_planted_sample_keeps_its_id_through_shuffling_workers_resume_and_two_ranks(tmp_path):
