@@ -2,9 +2,11 @@
 
 import functools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,8 +82,12 @@ Budget = Annotated[
 
 
 def main() -> None:
-    """The console script."""
-    app()
+    """The console script. Of the processes that torchrun starts, the first speaks for all."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        app()
+    # A traceback is printed after this block, where standard error is itself again.
+    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        app()
 
 
 def _command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -219,11 +225,10 @@ def train_command(
     data: DataSettings, training: TrainingSettings, output: Output, resume: Resume = False, as_json: AsJson = False
 ) -> None:
     """Train once and record, without ranking."""
-    from gwaudit.pipeline import load_data
-    from gwaudit.training import train
+    from gwaudit.pipeline import load_and_train
 
     with TrainingDisplay(quiet=as_json) as display:
-        result = train(load_data(data), output, training, resume=resume, data=data, progress=display)
+        _, result = load_and_train(data, output, training, resume=resume, progress=display)
     facts = {
         "run": str(result.run),
         "epochs": result.epochs,

@@ -7,6 +7,8 @@ rank that a user can mend, all ranks end with that one error, and nobody waits f
 With one process every function here is its plain counterpart, without torch.distributed.
 """
 
+import atexit
+import inspect
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from gwaudit.errors import GwauditError, SettingsError, StoreError, StoreNotFoundError
 from gwaudit.store import TrajectoryStore
@@ -42,9 +44,8 @@ def is_main() -> bool:
     return rank() == 0
 
 
-@contextmanager
-def joined(device: str = "auto") -> Iterator[None]:
-    """Have the processes that torchrun started train together, on a GPU each (NCCL) or on the CPU (gloo).
+def join_ranks(device: str = "auto") -> None:
+    """Have the processes that torchrun started train together from now on, on a GPU each (NCCL) or the CPU (gloo).
 
     Does nothing in a single process, and where they do so already.
 
@@ -55,7 +56,6 @@ def joined(device: str = "auto") -> Iterator[None]:
         SettingsError: not a GPU for each process, or the environment does not say how they find each other.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or not dist.is_available() or dist.is_initialized():
-        yield
         return
     on_gpu = torch.cuda.is_available() and (device == "auto" or device.startswith("cuda"))
     if on_gpu:
@@ -73,9 +73,13 @@ def joined(device: str = "auto") -> Iterator[None]:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but the processes cannot find each other ({error}): start them "
             "with torchrun, or unset WORLD_SIZE"
         ) from error
-    yield
-    # Not after an error: a rank that ended elsewhere would be waited for.
-    dist.destroy_process_group()
+    # No sooner: the same processes cannot meet a second time.
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager
@@ -126,11 +130,29 @@ def summed(values: Tensor) -> Tensor:
     return values
 
 
-def average_(tensor: Tensor) -> None:
-    """Put the mean of all ranks' tensors, on their devices, in the place of each."""
-    if world_size() > 1:
-        dist.all_reduce(tensor)
-        tensor /= world_size()
+def in_parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model as a training step calls it: on several ranks, its backward pass averages their gradients."""
+    if world_size() == 1:
+        return model
+    wrapper = nn.parallel.DistributedDataParallel
+    # Statistics are averaged once an epoch (below), not sent at every step. Later versions of torch name this anew.
+    names = ("forward_sync_buffers", "broadcast_buffers")
+    options: dict[str, Any] = {next(name for name in names if name in inspect.signature(wrapper).parameters): False}
+    if device.type == "cuda":
+        options["device_ids"] = [device]
+    return wrapper(model, **options)
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Give all ranks the mean of what their batch norms keep of their own shares."""
+    if world_size() == 1:
+        return
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            for statistic in (norm.running_mean, norm.running_var):
+                if statistic is not None:
+                    dist.all_reduce(statistic)
+                    statistic /= world_size()
 
 
 def share(n: int) -> slice:
