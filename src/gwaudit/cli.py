@@ -1,10 +1,12 @@
 """The command line: parses, calls, prints. What the commands do is in the modules that they call."""
 
 import functools
+import io
 import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -30,6 +32,7 @@ from gwaudit.terminal import (
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+_GRACE = 15.0  # seconds
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -85,9 +88,19 @@ def main() -> None:
     """The console script. Of the processes that torchrun starts, the first speaks for all."""
     if int(os.environ.get("RANK", "0")) == 0:
         app()
-    # A traceback is printed after this block, where standard error is itself again.
-    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
-        app()
+        return
+    told = io.StringIO()
+    try:
+        # A traceback is printed after this block, where standard error is itself again.
+        with redirect_stdout(io.StringIO()), redirect_stderr(told):
+            app()
+    except SystemExit as end:
+        if end.code:
+            # torchrun ends all processes when one fails. Let that be the first, once it has told why; if it lives on,
+            # the error is of this process alone.
+            time.sleep(_GRACE)
+            print(told.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def _command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
