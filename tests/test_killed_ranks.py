@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from gwaudit.datasets import load_dataset
 from gwaudit.datasets.images import Images
 from gwaudit.distributed import rank
 from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import train
+from making import few_digits
 from ranks import run_as_rank, torchrun
 
 SETTINGS = TrainingSettings(
-    model="resnet20_gn", epochs=4, batch_size=300, learning_rate=0.01, dtype="float32", device="cpu"
+    model="resnet20_gn", epochs=4, batch_size=100, learning_rate=0.01, dtype="float32", device="cpu"
 )
-STEPS, SHARE = 6, 150  # of an epoch; what a rank reads in each
+STEPS, SHARE = 6, 50  # of an epoch; what a rank reads in each
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class DeadlyImages:
 
 
 def train_until_killed(run, victim, reads):
-    dataset = load_dataset("digits")
+    dataset = few_digits()
     deadly = dataclasses.replace(dataset, images=DeadlyImages(dataset.images, int(victim), [int(reads)]))
     train(deadly, run, SETTINGS, resume=True)
 
@@ -78,16 +78,16 @@ def test_a_run_goes_on_after_kills_from_one_rank_with_two_and_from_two_with_one(
     run = tmp_path / "run"
     torch.set_num_threads(1)
     with pytest.raises(StopError):
-        train(load_dataset("digits"), run, SETTINGS, progress=StopAtOnce())
+        train(few_digits(), run, SETTINGS, progress=StopAtOnce())
     assert whole_epochs(run) == 1
     for victim, epochs in ((1, 2), (0, 3)):
         died = torchrun(2, __file__, "train_until_killed", run, victim, STEPS + 3, check=False)
         assert "Signal 9 (SIGKILL)" in died.stderr
         assert whole_epochs(run) == epochs
-    train(load_dataset("digits"), run, SETTINGS, resume=True)
+    train(few_digits(), run, SETTINGS, resume=True)
     assert whole_epochs(run) == 4
 
-    train(load_dataset("digits"), tmp_path / "unbroken", SETTINGS)
+    train(few_digits(), tmp_path / "unbroken", SETTINGS)
     unbroken, killed = (TrajectoryStore.open(path) for path in (tmp_path / "unbroken", run))
     for epoch in unbroken.epochs:
         expected, found = (store.read_epoch(epoch)["alignment"].to_numpy() for store in (unbroken, killed))

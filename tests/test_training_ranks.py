@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from gwaudit.datasets import load_dataset, plant_label_errors
 from gwaudit.distributed import rank
 from gwaudit.errors import SettingsError
 from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import predict, train
+from making import few_digits
 from ranks import run_as_rank, torchrun
 
-# Batches of 299: shares of 149 and 150 samples, and at the end three samples, all for the first rank.
+# Of 600 samples: twice a batch of 299 in shares of 149 and 150, then two samples, both for the first rank.
 COMMON = TrainingSettings(
     model="resnet20_gn", epochs=2, batch_size=299, learning_rate=0.02, dtype="float32", device="cpu", final_sweeps=1
 )
@@ -29,15 +29,10 @@ SETTINGS = {
 CLI = "from gwaudit.cli import main; main()"
 
 
-def digits():
-    dataset = load_dataset("digits")
-    return dataset.with_labels(plant_label_errors(dataset.labels, 10, rate=0.1), true_labels=dataset.labels)
-
-
 def train_all(folder):
     for name, settings in SETTINGS.items():
-        train(digits(), f"{folder}/{name}", settings)
-    predicted = predict(f"{folder}/online", digits(), digits())
+        train(few_digits(), f"{folder}/{name}", settings)
+    predicted = predict(f"{folder}/online", few_digits(), few_digits())
     torch.save(predicted, f"{folder}/predicted-{rank()}.pt")
 
 
@@ -132,7 +127,7 @@ def test_bad_input_under_torchrun_is_told_once(tmp_path):
 def test_processes_that_cannot_find_each_other_are_told_how_to_start(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingsError, match="start them with torchrun, or unset WORLD_SIZE"):
-        train(digits(), tmp_path / "run", COMMON)
+        train(few_digits(), tmp_path / "run", COMMON)
 
 
 if __name__ == "__main__":
