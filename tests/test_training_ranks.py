@@ -19,7 +19,7 @@ from ranks import run_as_rank, torchrun
 
 # Of 600 samples: twice a batch of 299 in shares of 149 and 150, then two samples, both for the first rank.
 COMMON = TrainingSettings(
-    model="resnet20_gn", epochs=2, batch_size=299, learning_rate=0.02, dtype="float32", device="cpu", final_sweeps=1
+    model="resnet20_gn", epochs=2, batch_size=299, learning_rate=0.005, dtype="float32", device="cpu", final_sweeps=1
 )
 SETTINGS = {
     "online": COMMON,
@@ -57,17 +57,10 @@ def test_two_ranks_record_the_trajectories_of_one_process(trained, name):
         assert two.commit(epoch).missing == two.commit(epoch).repeated == 0
         expected, found = (store.read_epoch(epoch) for store in (one, two))
         assert found["sample_id"].equals(expected["sample_id"])
-        np.testing.assert_allclose(found["alignment"], expected["alignment"], atol=1e-3)
-        np.testing.assert_allclose(found["loss"], expected["loss"], atol=2e-2)
+        np.testing.assert_allclose(found["alignment"], expected["alignment"], atol=2e-5)
+        np.testing.assert_allclose(found["margin"], expected["margin"], atol=1e-3)
         metrics = [store.commit(epoch).metrics for store in (one, two)]
-        assert metrics[1]["directional_alignment"] == pytest.approx(metrics[0]["directional_alignment"], abs=1e-4)
-
-
-@pytest.mark.slow
-def test_in_the_first_epoch_rounding_has_not_grown_yet(trained):
-    expected, found = (TrajectoryStore.open(folder / "online").read_epoch(0) for folder in trained.values())
-    np.testing.assert_allclose(found["alignment"], expected["alignment"], atol=1e-5)
-    np.testing.assert_allclose(found["margin"], expected["margin"], atol=1e-4)
+        assert metrics[1]["directional_alignment"] == pytest.approx(metrics[0]["directional_alignment"], abs=1e-6)
 
 
 @pytest.mark.slow
