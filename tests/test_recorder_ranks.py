@@ -1,7 +1,6 @@
 """In a loop of several processes, each recording what it trained on, the run is that of one process."""
 
 import json
-import os
 from itertools import chain
 from pathlib import Path
 
@@ -217,5 +216,4 @@ def test_a_planted_sample_keeps_its_id_through_shuffling_workers_resume_and_two_
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     run_as_rank(globals())
