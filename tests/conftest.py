@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: one thread each, also for the processes that it starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,5 +1,6 @@
 """Small data sets on disk, in every layout that gwaudit reads."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -9,6 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
+
+from gwaudit.datasets import load_dataset
+from gwaudit.datasets.images import ImagesInMemory
+
+
+def few_digits(n=600):
+    """The first of scikit-learn's digits: a training of tenths of a second."""
+    dataset = load_dataset("digits")
+    images = ImagesInMemory(dataset.images.pixels[:n])
+    return dataclasses.replace(dataset, images=images, labels=dataset.labels[:n], keys=dataset.keys[:n])
 
 
 def picture(seed, size=(16, 16), mode="RGB"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gwaudit.augmentation import alternating_flips, augment, normalise, random_crop, random_flip, random_shift
+from gwaudit.augmentation import Part, alternating_flips, augment, normalise, random_crop, random_flip, random_shift
 
 IMAGES = torch.randint(1, 256, (12, 3, 16, 24), generator=torch.Generator().manual_seed(3)).byte()
 
@@ -66,6 +66,14 @@ def test_shape_and_type_stay_and_a_seed_repeats(kind):
     assert results[0].shape == IMAGES.shape
     assert results[0].dtype == torch.uint8
     assert torch.equal(results[0], IMAGES) is (kind == "none")
+
+
+@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip"])
+def test_the_parts_of_a_batch_are_augmented_as_the_whole_is(kind):
+    whole = augment(IMAGES, kind, generator(1))
+    for places in (slice(0, 7), slice(7, 12)):
+        part = augment(IMAGES[places], kind, generator(1), part=Part(places, len(IMAGES)))
+        assert torch.equal(part, whole[places])
 
 
 def test_normalised_images_have_mean_zero_and_deviation_one():

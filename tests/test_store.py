@@ -139,6 +139,24 @@ def test_epochs_are_written_in_order(store):
         store.append_epoch(1, np.arange(10), make_signals(10))
 
 
+def test_several_processes_write_the_blocks_of_one_attempt_and_the_one_with_the_lock_commits(store):
+    other, signals = TrajectoryStore.open(store.path), make_signals(10)
+    writers = [process.begin_epoch(0, "agreed") for process in (store, other)]
+    for number, writer in enumerate(writers):
+        for block in range(number, store.n_blocks, 2):
+            ids = np.array(store.block_range(block))
+            writer.write_rows(ids, {name: values[ids] for name, values in signals.items()}, range(block, block + 1))
+    with pytest.raises(StoreError, match="open for reading"):
+        writers[1].commit()
+    with pytest.raises(InvalidEpochError, match="block 1 was not written"):
+        writers[0].commit()
+    writers[0].written |= writers[1].written
+    other.remember(writers[0].commit())
+    assert other.epochs == (0,)
+    np.testing.assert_array_equal(other.read_epoch(0)["alignment"], signals["alignment"])
+    other.verify()
+
+
 def test_a_store_open_for_reading_is_not_written(store):
     with pytest.raises(StoreError, match="open for reading"):
         TrajectoryStore.open(store.path).append_epoch(0, np.arange(10), make_signals(10))

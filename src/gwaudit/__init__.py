@@ -22,6 +22,7 @@ _PUBLIC = {
     "head_alignment": "gwaudit.alignment",
     "load_dataset": "gwaudit.datasets",
     "rank": "gwaudit.ranking",
+    "shared_store": "gwaudit.distributed",
     "train": "gwaudit.training",
 }
 

@@ -16,7 +16,7 @@ A sample with a zero latent has no gradient; its alignment is 0.
 Shapes: B samples, D latent features, C classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -305,20 +305,30 @@ def gradient_weight_alignment(directional_alignment: float, dispersion: float, b
     return directional_alignment / (dispersion + beta) if dispersion + beta >= _GWA_FLOOR else float("nan")
 
 
-def epoch_moments(alignment: Tensor, beta: float = BETA) -> EpochMoments:
+Summation = Callable[[Tensor], Tensor]
+"""Adds up a float64 tensor [k] over all processes that have a part of the samples."""
+
+
+def _alone(sums: Tensor) -> Tensor:
+    return sums
+
+
+def epoch_moments(alignment: Tensor, beta: float = BETA, *, summed: Summation = _alone) -> EpochMoments:
     """E, K and GWA of an epoch's alignments.
 
     Args:
         alignment: [N]; NaN (missing) is left out. Accumulated in float64.
         beta: the paper's β.
+        summed: where several processes have a part each, adds up their sums; all of them must call.
     """
     values = alignment.detach().cpu().double()
     values = values[~values.isnan()]
-    if len(values) == 0:
+    count, total = summed(torch.stack([torch.tensor(len(values)).double(), values.sum()]))
+    deviation = values - total / count
+    second, fourth = summed(torch.stack([deviation.square().sum(), (deviation**4).sum()]))
+    if count == 0:
         return EpochMoments(0, float("nan"), float("nan"), float("nan"), False)
-    mean = values.mean()
-    deviation = values - mean
-    return _moments(len(values), float(mean), float(deviation.square().mean()), float((deviation**4).mean()), beta)
+    return _moments(int(count), float(total / count), float(second / count), float(fourth / count), beta)
 
 
 class MovingMoments:
@@ -355,14 +365,19 @@ class MovingMoments:
         self._steps += 1
         self._count += len(alignment)
 
-    def moments(self) -> EpochMoments:
-        """The moments as they stand; `count` is of all samples seen."""
-        if self._raw is None:
+    def moments(self, summed: Summation = _alone) -> EpochMoments:
+        """The moments as they stand, averaged over processes as in `epoch_moments`; `count` is of all samples seen."""
+        raw = torch.zeros(6, dtype=torch.float64)
+        if self._raw is not None:
+            corrected = self._raw / (1 - (1 - self._factor) ** self._steps)
+            raw = torch.cat([corrected.cpu(), torch.tensor([self._count, 1.0], dtype=torch.float64)])
+        *sums, count, parts = summed(raw).tolist()
+        if parts == 0:
             return EpochMoments(0, float("nan"), float("nan"), float("nan"), False)
-        first, second, third, fourth = (self._raw / (1 - (1 - self._factor) ** self._steps)).tolist()
+        first, second, third, fourth = (value / parts for value in sums)
         variance = second - first**2
         central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
-        return _moments(self._count, first, variance, central, self._beta)
+        return _moments(int(count), first, variance, central, self._beta)
 
 
 def _moments(count: int, mean: float, variance: float, fourth: float, beta: float) -> EpochMoments:

@@ -1,10 +1,14 @@
 """The command line: parses, calls, prints. What the commands do is in the modules that they call."""
 
 import functools
+import io
 import json
+import os
 import shlex
 import sys
+import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +34,7 @@ from gwaudit.terminal import (
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+_GRACE = 15.0  # seconds
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,8 +87,22 @@ Budget = Annotated[
 
 
 def main() -> None:
-    """The console script."""
-    app()
+    """The console script. Of the processes that torchrun starts, the first speaks for all."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        app()
+        return
+    told = io.StringIO()
+    try:
+        # A traceback is printed after this block, where standard error is itself again.
+        with redirect_stdout(io.StringIO()), redirect_stderr(told):
+            app()
+    except SystemExit as end:
+        if end.code:
+            # torchrun ends all processes when one fails. Let that be the first, once it has told why; if it lives on,
+            # the error is of this process alone.
+            time.sleep(_GRACE)
+            print(told.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def _command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -225,11 +244,10 @@ def train_command(
     data: DataSettings, training: TrainingSettings, output: Output, resume: Resume = False, as_json: AsJson = False
 ) -> None:
     """Train once and record, without ranking."""
-    from gwaudit.pipeline import load_data
-    from gwaudit.training import train
+    from gwaudit.pipeline import load_and_train
 
     with TrainingDisplay(quiet=as_json) as display:
-        result = train(load_data(data, display), output, training, resume=resume, data=data, progress=display)
+        _, result = load_and_train(data, output, training, resume=resume, progress=display)
     facts = {
         "run": str(result.run),
         "epochs": result.epochs,

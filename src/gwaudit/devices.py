@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from gwaudit.distributed import world_size
 from gwaudit.errors import SettingsError
 
 
@@ -14,7 +15,9 @@ def device_of(name: str) -> torch.device:
         SettingsError: it cannot be used.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and world_size() > 1 and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())  # of this rank alone
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gwaudit.errors import RecordingError
 from gwaudit.head_forms import HeadForward, is_plain
+from gwaudit.models import LinearHead
 
 
 class HeadWatch:
@@ -38,13 +39,14 @@ class HeadWatch:
             latent = (args[0] if args else next(iter(kwargs.values()))).detach()
             weight = _computed_weight(module) if computed else cast(Tensor, module.weight).detach()
             weight = weight.clone() if needs_weight else weight
+            norm = torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
             bias = getattr(module, "bias", None)
             parts[output.device] = HeadForward(
-                latent,
-                output.detach().to(torch.promote_types(output.dtype, torch.float32), copy=True),
+                _gathered(latent),
+                _gathered(output.detach()).to(torch.promote_types(output.dtype, torch.float32), copy=True),
                 weight,
-                torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32)),
-                None if bias is None else bias.detach().clone(),
+                _gathered(norm),
+                None if bias is None else _gathered(bias.detach()).clone(),
             )
 
         return keep_forward
@@ -69,6 +71,38 @@ class HeadWatch:
         """Let go of everything."""
         self._parts.clear()
         self._returned.clear()
+
+
+def _gathered(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that ranks have a part of each (a DTensor): every rank makes the same forward pass."""
+    gather: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def require_whole(forward: HeadForward, head: LinearHead) -> None:
+    """Refuse a part of a head's weight, input or output.
+
+    Args:
+        forward: with `weight` [C, D].
+        head: what it went through.
+
+    Raises:
+        RecordingError: what is a part, and what to do.
+    """
+    name, classes = head.name, head.n_outputs
+    features = getattr(head.module, "in_features", forward.weight.shape[-1])
+    found = {
+        "weight": (tuple(forward.weight.shape), (classes, features)),
+        "input": (tuple(forward.latent.shape), (len(forward.logits), features)),
+        "output": (tuple(forward.logits.shape), (len(forward.logits), classes)),
+    }
+    for what, (shape, expected) in found.items():
+        if shape != expected:
+            raise RecordingError(
+                f"the {what} of the head {name!r} was {list(shape)} in the forward pass, expected {list(expected)}: it "
+                "is split over processes. Leave the head whole (out of the tensor-parallel plan or the sharding), or "
+                "let it return whole logits (ColwiseParallel(output_layouts=Replicate()), or fully_shard)"
+            )
 
 
 def whole_batch(parts: dict[torch.device, HeadForward], model: nn.Module) -> HeadForward:
@@ -114,7 +148,9 @@ def is_returned(logits: Tensor, output: Any, *, tolerance: float = 0) -> bool:
         isinstance(candidate, Tensor)
         and candidate.numel() == logits.numel()
         and candidate.shape[:2] == logits.shape
-        and torch.allclose(candidate.detach().flatten(1).to(logits), logits, rtol=0, atol=allowed, equal_nan=True)
+        and torch.allclose(
+            _gathered(candidate.detach()).flatten(1).to(logits), logits, rtol=0, atol=allowed, equal_nan=True
+        )
         for candidate in candidates
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gwaudit.datasets import LabeledDataset, centroid_similarity, load_dataset, plant_label_errors
 from gwaudit.datasets.inputs import InMemory
 from gwaudit.datasets.label_files import read_label_file
+from gwaudit.distributed import join_ranks, on_main, together
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
 from gwaudit.evaluation import Evaluation, evaluate
@@ -21,7 +22,7 @@ from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, rounds_of
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, train
+from gwaudit.training import Progress, TrainingResult, train
 
 
 def load_data(data: DataSettings, progress: LatentProgress | None = None) -> LabeledDataset:
@@ -109,6 +110,8 @@ def audit(
 ) -> AuditResult:
     """Audit a data set from one training run (and its refinement, if asked for), all of it.
 
+    Under torchrun all processes must call; rank 0 ranks and writes, and all get the result.
+
     Args:
         data: what to audit.
         run: the folder of the run; it also gets `suspects.csv`, `audit.parquet`, `audit.json`, the cleaned
@@ -122,10 +125,34 @@ def audit(
     Raises:
         GwauditError: of the step that failed.
     """
-    dataset = load_data(data, progress)
-    train(dataset, run, training, resume=resume, data=data, progress=progress)
+    dataset, _ = load_and_train(data, run, training, resume=resume, progress=progress)
     refine(dataset, Path(run), training, refinement or RefinementSettings(), progress=progress)
-    return finish(rank_run(rounds_of(Path(run)), ranking), dataset)
+
+    def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
+        result = finish(rank_run(rounds_of(Path(run)), ranking), dataset)
+        return result.audit, result.evaluation, result.files
+
+    ranked, evaluation, files = on_main(rank_and_write)
+    return AuditResult(ranked, evaluation, dataset, files)
+
+
+def load_and_train(
+    data: DataSettings,
+    run: Path | str,
+    training: TrainingSettings,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[LabeledDataset, TrainingResult]:
+    """The first half of `audit`, with its arguments: a recorded run, not ranked yet, and its data set.
+
+    Raises:
+        GwauditError: of the step that failed.
+    """
+    join_ranks(training.device)
+    with together():
+        dataset = load_data(data, progress)
+    return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
 
 def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:

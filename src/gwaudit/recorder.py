@@ -11,8 +11,12 @@
 A hook keeps what went into and came out of the head at the last forward pass. `observe` turns that into the signals of
 `gwaudit.alignment.SampleSignals`, on the device and without waiting for it. `end_epoch` fetches them and commits them
 to the store as one epoch. The model's parameters, buffers, outputs and state-dict keys stay as they are.
+
+Where several processes train together, each observes what it trained on. `end_epoch` brings the rows to the rank that
+owns their block, drops what a sampler repeated to make equal shares, and rank 0 commits.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gwaudit.alignment import EpochMoments, MovingMoments, SampleSignals, epoch_moments, sample_signals
+from gwaudit.distributed import gathered, is_main, on_main, rank, summed, to_owners, together, world_size
 from gwaudit.errors import RecordingError
-from gwaudit.head import HeadWatch, is_returned, whole_batch
+from gwaudit.head import HeadWatch, is_returned, require_whole, whole_batch
 from gwaudit.head_forms import HeadForward, as_matrix, find_form
 from gwaudit.models import LinearHead, find_head, unwrap
 from gwaudit.store import SIGNALS, TrajectoryStore
@@ -34,7 +39,7 @@ from gwaudit.store import SIGNALS, TrajectoryStore
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What was committed as one epoch.
+    """What was committed as one epoch, by all ranks together.
 
     Attributes:
         epoch: its number in the store, from 0.
@@ -42,7 +47,8 @@ class EpochSummary:
         missing: samples of the run that were not.
         repeated: observations dropped because their sample had one already in this epoch.
         moments: E, K and GWA of all recorded alignments.
-        moving: the same from mini-batch averages, the cheap streaming estimate, begun anew each epoch.
+        moving: the same from mini-batch averages, the cheap streaming estimate, begun anew each epoch; the mean of
+            the ranks' own.
         mean_loss: mean cross entropy on the given labels, in nats.
         accuracy_on_given: share of samples whose given label was predicted, in [0, 1].
     """
@@ -63,14 +69,15 @@ class AlignmentRecorder:
     Args:
         model: The classifier as the loop calls it: bare, or inside DataParallel, DistributedDataParallel or
             `torch.compile`. A model that is compiled must not have run before the recorder is attached.
-        store: The run, open for writing. Its given labels are what every sample is scored against.
+        store: The run, open for writing. Its given labels are what every sample is scored against. Where several
+            processes train together, `gwaudit.shared_store` gives each of them the store that it needs.
         head: The layer that makes the logits, or its name: an `nn.Linear`, an `nn.Conv2d` that gives one logit a class,
             or a layer whose logits are linear or a scaled cosine. Without it timm's `get_classifier()` tells, else the
             model's last `nn.Linear` is taken, if the first forward pass shows that the model returns its output.
 
     Raises:
         ModelError: No linear head was found, or it computes something else.
-        RecordingError: The head has not one output a class, or the store is open for reading only.
+        RecordingError: The head has not one output a class, or the store is open for reading only, on rank 0.
     """
 
     def __init__(self, model: nn.Module, store: TrajectoryStore, *, head: str | nn.Module | None = None) -> None:
@@ -84,8 +91,13 @@ class AlignmentRecorder:
                 f"the head {self._head.name!r} has {self._head.n_outputs} outputs, but the run {store.path} "
                 f"has {n_classes} classes: build the model with {n_classes}, or name the right layer with head="
             )
-        if not store.writable:
+        if is_main() and not store.writable:
             raise RecordingError(f"the run {store.path} is open for reading: open it with writable=True to record")
+        if not is_main() and store.writable:
+            raise RecordingError(
+                f"rank {rank()} has a run of its own, {store.path}: all ranks record to one, as shared_store(lambda: "
+                "TrajectoryStore.create(...)) opens it"
+            )
         self._form = find_form(self._head)
         self._given_labels = store.given_labels()
         self._watch = HeadWatch()
@@ -141,7 +153,7 @@ class AlignmentRecorder:
                 weight_norm=forward.weight_norm,
             )
             if self._moving is None:
-                self._moving = MovingMoments(-(-self._store.n_samples // rows))
+                self._moving = MovingMoments(-(-self._store.n_samples // (rows * world_size())))
             self._moving.update(signals.alignment)
             # One tensor a step, bits kept: int32 and float32 travel together in the epoch's one transfer.
             self._rows.append(torch.stack([given, *(signal.view(torch.int32) for signal in signals)]))
@@ -151,9 +163,13 @@ class AlignmentRecorder:
         """Commit what was observed since the last epoch as the store's next epoch.
 
         A sample observed twice keeps its first observation; one not observed is stored as missing. Both are counted.
+        Where several processes train together all of them must call; an error of one is raised on all.
 
         Args:
-            metrics: Numbers to keep with the epoch. Its moments, mean loss and accuracy are added.
+            metrics: Numbers to keep with the epoch, those of rank 0. Its moments, mean loss and accuracy are added.
+
+        Returns:
+            The same summary on every rank.
 
         Raises:
             RecordingError: Nothing was observed, or ids, labels or signals are wrong. Nothing is committed, and
@@ -161,24 +177,21 @@ class AlignmentRecorder:
             StoreError: The store cannot be written.
         """
         epoch = self._store.next_epoch
-        ids, labels, signals = self._fetch(epoch)
-        self._check_labels(epoch, ids, labels)
+        with together():
+            ids, labels, signals = self._fetch()
+            self._check_labels(epoch, ids, labels)
+        observed = int(summed(torch.tensor([len(ids)])))
+        if not observed:
+            raise RecordingError(
+                f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
+            )
+        ids, signals = to_owners(ids, signals, ids // self._store.block_rows % world_size())
         first = _first_occurrences(ids, self._store.n_samples)
-        kept = {name: values[first] for name, values in signals.items()}
-        _check_finite(epoch, ids[first], kept)
-        summary = EpochSummary(
-            epoch=epoch,
-            recorded=len(first),
-            missing=self._store.n_samples - len(first),
-            repeated=len(ids) - len(first),
-            moments=epoch_moments(torch.from_numpy(kept["alignment"])),
-            moving=self._moving.moments() if self._moving is not None else epoch_moments(torch.empty(0)),
-            mean_loss=float(kept["loss"].mean(dtype=np.float64)),
-            accuracy_on_given=float((kept["predicted_label"] == labels[first]).mean()),
-        )
-        self._store.append_epoch(
-            epoch, ids[first], kept, repeated=summary.repeated, metrics={**(metrics or {}), **_metrics(summary)}
-        )
+        ids, kept = ids[first], {name: values[first] for name, values in signals.items()}
+        with together():
+            _check_finite(epoch, ids, kept)
+        summary = self._summary(epoch, observed, ids, kept)
+        self._commit(ids, kept, summary, {**(metrics or {}), **_metrics(summary)})
         self.discard_epoch()
         return summary
 
@@ -195,7 +208,8 @@ class AlignmentRecorder:
         """Score a whole pass over the data with the weights as they are, and commit it as an epoch.
 
         The model runs in evaluation mode and without gradients; every module's mode is restored. Use
-        `torch.autocast` around the call where training uses it.
+        `torch.autocast` around the call where training uses it. Where several processes train together, all of them
+        must call, each with a share of the batches: any under DistributedDataParallel, equally many under FSDP.
 
         Args:
             batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation; a mapping
@@ -210,14 +224,17 @@ class AlignmentRecorder:
         self._require_attached()
         device = next(self._head.module.parameters()).device
         modes = {module: module.training for module in self._model.modules()}
-        self._model.eval()
+        # DistributedDataParallel exchanges buffers at each forward pass, which the ranks need not have equally many of.
+        distributed = isinstance(self._model, nn.parallel.DistributedDataParallel)
+        model: nn.Module = self._model.module if distributed else self._model  # type: ignore[assignment]
+        model.eval()
         try:
-            with torch.no_grad():
+            with together(), torch.no_grad():
                 for inputs, labels, sample_ids in batches:
                     if isinstance(inputs, Mapping):
-                        self._model(**{name: _moved(value, device) for name, value in inputs.items()})
+                        model(**{name: _moved(value, device) for name, value in inputs.items()})
                     else:
-                        self._model(_moved(inputs, device))
+                        model(_moved(inputs, device))
                     self.observe(sample_ids, labels)
             return self.end_epoch(metrics)
         finally:
@@ -259,18 +276,51 @@ class AlignmentRecorder:
                 raise RecordingError(_not_returned(self._head, type(unwrap(self._model)).__name__, averaged))
             self._head_is_a_guess = False
             self._handles.pop().remove()
+        require_whole(forward, self._head)
         return self._form.as_linear(forward)
 
-    def _fetch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[Any]]]:
+    def _fetch(self) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[Any]]]:
         """The epoch so far on the host: ids [N], labels [N] and signals [N] each, in the order of observation."""
+        names = SampleSignals._fields
         if not self._ids:
-            raise RecordingError(
-                f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
-            )
+            nothing = np.empty(0, np.int32)
+            return np.empty(0, np.int64), nothing, {name: nothing.view(SIGNALS[name]) for name in names}
         ids = torch.cat(self._ids).cpu().numpy()
         rows = torch.cat(self._rows, dim=1).cpu().numpy()
-        names = SampleSignals._fields
         return ids, rows[0], {name: rows[1 + i].view(SIGNALS[name]) for i, name in enumerate(names)}
+
+    def _summary(
+        self, epoch: int, observed: int, ids: NDArray[np.int64], kept: Mapping[str, NDArray[Any]]
+    ) -> EpochSummary:
+        right = kept["predicted_label"] == self._given_labels[ids]
+        sums = torch.tensor([len(ids), kept["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
+        recorded, loss, n_right = summed(sums).tolist()
+        moving = MovingMoments(1) if self._moving is None else self._moving
+        return EpochSummary(
+            epoch=epoch,
+            recorded=int(recorded),
+            missing=self._store.n_samples - int(recorded),
+            repeated=observed - int(recorded),
+            moments=epoch_moments(torch.from_numpy(kept["alignment"]), summed=summed),
+            moving=moving.moments(summed),
+            mean_loss=loss / recorded,
+            accuracy_on_given=n_right / recorded,
+        )
+
+    def _commit(
+        self,
+        ids: NDArray[np.int64],
+        kept: Mapping[str, NDArray[Any]],
+        summary: EpochSummary,
+        metrics: Mapping[str, float],
+    ) -> None:
+        attempt = on_main(lambda: uuid.uuid4().hex[:12])
+        with together():
+            writer = self._store.begin_epoch(summary.epoch, attempt)
+            writer.write_rows(ids, kept, range(rank(), self._store.n_blocks, world_size()))
+        for written in gathered(writer.written):
+            writer.written |= written
+        self._store.remember(on_main(lambda: writer.commit(repeated=summary.repeated, metrics=metrics)))
 
     def _check_labels(self, epoch: int, ids: NDArray[np.int64], labels: NDArray[np.int32]) -> None:
         # Here rather than at each step, where ids on a device would have to be waited for.

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gwaudit.datasets import LabeledDataset
+from gwaudit.distributed import is_main, on_main
 from gwaudit.ranking import Audit, RankingSettings, rank
 from gwaudit.settings import RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
@@ -36,7 +37,7 @@ def refine(
     *,
     progress: Progress | None = None,
 ) -> None:
-    """Train the rounds of a run that are not trained yet, each in a folder `rounds/K` of the run.
+    """Train the rounds of a run that are not trained yet, each in a folder `rounds/K` of the run; ranks as in `train`.
 
     Args:
         dataset: what the run was trained on.
@@ -51,7 +52,7 @@ def refine(
     for number in range(1, refinement.refine + 1):
         settings = refinement.training(training, number)
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
-        if progress is not None:
+        if progress is not None and is_main():
             progress.on_round(number, refinement.refine, settings.model)
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
@@ -64,7 +65,7 @@ def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
         dataset: what the runs were trained on.
         runs: finished rounds, the first of them on the given labels alone.
     """
-    wrong = torch.from_numpy(rank_run(runs).by_id("probability_wrong")).float().nan_to_num()[:, None]
+    wrong = torch.from_numpy(on_main(lambda: rank_run(runs).by_id("probability_wrong"))).float().nan_to_num()[:, None]
     given = functional.one_hot(torch.from_numpy(dataset.labels), len(dataset.class_names)).float()
     opinion = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
     sharp = (opinion.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)

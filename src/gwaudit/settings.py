@@ -118,7 +118,7 @@ class TrainingSettings:
     Attributes:
         model: a timm name, or a compact network (`resnet9_16`, `resnet18_small`, `resnet20_gn`, ...).
         epochs: passes over the data.
-        batch_size: samples a forward pass.
+        batch_size: samples a batch, of which processes take a share each.
         optimizer: a timm optimizer name (`sgd` and `nmuon` have Nesterov momentum, `adamw`, ...).
         momentum: of optimizers that have one.
         schedule: `onecycle` (Smith and Topin, 2018: linearly up over a quarter of the run, then down to zero) or

@@ -14,6 +14,9 @@ stays inside one block. Every block has a row for each of its ids; a sample that
 An epoch exists when its commit does. It is written under a fresh attempt folder, brought to the disk, and only then
 committed, by creating a file that must not exist yet. Readers follow commits and never look for files, so a
 process killed at any moment leaves whole epochs only.
+
+Several processes can write the blocks of one attempt, whose name they have agreed on. The one that holds the lock
+commits what all of them wrote.
 """
 
 import json
@@ -24,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -59,7 +62,7 @@ from gwaudit.errors import (
     StoreVersionError,
 )
 
-__all__ = ["FINAL_SWEEP", "MISSING_LABEL", "SIGNALS", "EpochCommit", "EpochWriter", "TrajectoryStore"]
+__all__ = ["FINAL_SWEEP", "MISSING_LABEL", "SIGNALS", "EpochCommit", "EpochWriter", "TrajectoryStore", "WrittenBlock"]
 
 FORMAT_VERSION = 1
 
@@ -90,6 +93,13 @@ class EpochCommit:
     repeated: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     committed_at: str = ""
+
+
+class WrittenBlock(NamedTuple):
+    """A block's file of an epoch that is not committed yet, and how many of its samples are missing."""
+
+    file: FileRecord
+    missing: int
 
 
 class TrajectoryStore:
@@ -334,20 +344,29 @@ class TrajectoryStore:
             self._commits[epoch] = commit
         return self._commits[epoch]
 
-    def begin_epoch(self, epoch: int) -> "EpochWriter":
+    def remember(self, commit: EpochCommit) -> None:
+        """Take it from another process that it has committed an epoch, before the file system shows it here."""
+        self._commits[commit.epoch] = commit
+
+    def begin_epoch(self, epoch: int, attempt: str | None = None) -> "EpochWriter":
         """Start writing an epoch block by block.
+
+        Args:
+            epoch: `next_epoch`.
+            attempt: a name that several processes have agreed on, to write a part of the blocks each. The store may
+                then be open for reading only, save in the process that commits.
 
         Raises:
             InvalidEpochError: it is not the next epoch.
             StoreError: this store is open for reading only.
         """
-        if not self.writable:
+        if not self.writable and attempt is None:
             raise StoreError(f"{self.path} is open for reading: open it with writable=True")
         if epoch != self.next_epoch:
             raise InvalidEpochError(
                 f"epoch {epoch} cannot be written to {self.path}: the next one is {self.next_epoch}"
             )
-        return EpochWriter(self, epoch)
+        return EpochWriter(self, epoch, attempt or uuid.uuid4().hex[:12])
 
     def append_epoch(
         self,
@@ -385,16 +404,7 @@ class TrajectoryStore:
             raise InvalidEpochError(f"epoch {epoch}: sample id {twice} comes {counts[twice]} times; each may come once")
         columns = checked_signals(epoch, signals, len(ids))
         writer = self.begin_epoch(epoch)
-        order = np.argsort(ids)
-        ids = ids[order]
-        for block in range(self.n_blocks):
-            reach = self.block_range(block)
-            rows = slice(*np.searchsorted(ids, [reach.start, reach.stop]))
-            dense = {}
-            for name, dtype in SIGNALS.items():
-                dense[name] = np.full(len(reach), np.nan if dtype.kind == "f" else MISSING_LABEL, dtype)
-                dense[name][ids[rows] - reach.start] = columns[name][order[rows]]
-            writer.write_block(block, dense)
+        writer.write_rows(ids, columns, range(self.n_blocks))
         return writer.commit(repeated=repeated, metrics=metrics)
 
     # Reading
@@ -498,17 +508,20 @@ class TrajectoryStore:
 
 
 class EpochWriter:
-    """An epoch on its way into the store; nothing of it exists before `commit`."""
+    """An epoch on its way into the store; nothing of it exists before `commit`.
 
-    def __init__(self, store: TrajectoryStore, epoch: int) -> None:
+    Attributes:
+        written: the blocks so far, by number.
+    """
+
+    def __init__(self, store: TrajectoryStore, epoch: int, attempt: str) -> None:
         self._store = store
         self._epoch = epoch
-        self._attempt = uuid.uuid4().hex[:12]
-        self._folder = store.path / "epochs" / f"epoch-{epoch:05d}" / self._attempt
-        self._files: dict[int, FileRecord] = {}
-        self._missing = 0
+        self._attempt = attempt
+        self._folder = store.path / "epochs" / f"epoch-{epoch:05d}" / attempt
+        self.written: dict[int, WrittenBlock] = {}
         with writing(self._folder):
-            self._folder.mkdir(parents=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def write_block(self, block: int, signals: Mapping[str, ArrayLike]) -> None:
         """Write one block: arrays with a place for each of its ids, NaN and `MISSING_LABEL` where missing."""
@@ -516,24 +529,44 @@ class EpochWriter:
         columns = checked_signals(self._epoch, signals, len(reach))
         path = self._folder / f"block-{block:06d}.parquet"
         with writing(path):
-            record, missing = write_signals(self._store.path, path, block, reach, columns)
-        self._files[block] = record
-        self._missing += missing
+            self.written[block] = WrittenBlock(*write_signals(self._store.path, path, block, reach, columns))
+
+    def write_rows(self, sample_ids: NDArray[Any], signals: Mapping[str, Array], blocks: range) -> None:
+        """Write some blocks from rows in any order.
+
+        Args:
+            sample_ids: [m] distinct ids of these blocks; the ids left out are stored as missing.
+            signals: the arrays of `SIGNALS`, [m] each.
+            blocks: which to write.
+        """
+        order = np.argsort(sample_ids)
+        ids = sample_ids[order]
+        for block in blocks:
+            reach = self._store.block_range(block)
+            rows = slice(*np.searchsorted(ids, [reach.start, reach.stop]))
+            dense = {}
+            for name, dtype in SIGNALS.items():
+                dense[name] = np.full(len(reach), np.nan if dtype.kind == "f" else MISSING_LABEL, dtype)
+                dense[name][ids[rows] - reach.start] = signals[name][order[rows]]
+            self.write_block(block, dense)
 
     def commit(self, *, repeated: int = 0, metrics: Mapping[str, float] | None = None) -> EpochCommit:
-        """Make the epoch exist.
+        """Make the epoch exist, of the blocks in `written`: of this process, and of others where they were added.
 
         Raises:
             InvalidEpochError: a block was not written, or the epoch was committed meanwhile.
+            StoreError: this store is open for reading only.
         """
-        absent = set(range(self._store.n_blocks)) - set(self._files)
+        if not self._store.writable:
+            raise StoreError(f"{self._store.path} is open for reading: the process that holds it open commits")
+        absent = set(range(self._store.n_blocks)) - set(self.written)
         if absent:
             raise InvalidEpochError(f"epoch {self._epoch}: block {min(absent)} was not written")
         commit = EpochCommit(
             epoch=self._epoch,
             attempt=self._attempt,
-            files=tuple(self._files[block] for block in sorted(self._files)),
-            missing=self._missing,
+            files=tuple(self.written[block].file for block in sorted(self.written)),
+            missing=sum(block.missing for block in self.written.values()),
             repeated=repeated,
             metrics={name: float(value) for name, value in (metrics or {}).items()},
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -3,6 +3,10 @@
 Each epoch trains, saves its checkpoint and only then commits what it recorded. The last committed epoch therefore
 always has its checkpoint, and a resumed run goes on from there. All randomness of an epoch is drawn from (seed, epoch),
 so on a CPU a resumed run ends bit-equal to an unbroken one with the same number of threads.
+
+Under torchrun each rank trains on its share of every batch, and rank 0 saves and commits. The draws are those of one
+process, and so is each step, but for the order of its sums, for what RandAugment and dropout draw, and for batch norm,
+which normalises over a rank's share. A run can be resumed with another number of ranks.
 """
 
 import hashlib
@@ -13,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,10 +30,23 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gwaudit.alignment import EpochMoments
-from gwaudit.augmentation import alternating_flips, augment, normalise
+from gwaudit.augmentation import Part, alternating_flips, augment, normalise
 from gwaudit.compact_networks import WhitenedNet
 from gwaudit.datasets import LabeledDataset
 from gwaudit.devices import autocast, device_of
+from gwaudit.distributed import (
+    average_statistics,
+    gathered,
+    in_parallel,
+    is_main,
+    join_ranks,
+    on_main,
+    rank,
+    share,
+    shared_store,
+    together,
+    world_size,
+)
 from gwaudit.durable import write_atomically
 from gwaudit.early_stopping import EpochChoice, choose_epoch, should_stop
 from gwaudit.errors import DataError, ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
@@ -44,7 +62,7 @@ _FALLBACK_RATE = 1 / 9  # as the head of a `WhitenedNet` starts with a ninth of 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where a training is: epoch and step count from 0; the loss is the batch's."""
+    """Where a training is: epoch and step count from 0; the loss is the batch's, or of rank 0's share of it."""
 
     epoch: int
     epochs: int
@@ -103,6 +121,8 @@ def train(
 ) -> TrainingResult:
     """Train once on a data set and record every sample's alignment every epoch.
 
+    Under torchrun, or in a process group that is initialised, all ranks must call; they share each batch.
+
     Args:
         dataset: what to train on; its given labels are those that are audited.
         run: the run's folder, which must be new unless `resume`.
@@ -110,7 +130,7 @@ def train(
         resume: go on after the last committed epoch of the run, or start it.
         data: how the data set was loaded, kept in the run so that later steps find it again.
         targets: [n, C] class distributions to learn in place of the given labels, which stay what is audited.
-        progress: told about steps and epochs.
+        progress: told about steps and epochs, on rank 0.
 
     Raises:
         StoreExistsError: the folder holds a run, and `resume` is not asked for.
@@ -119,13 +139,17 @@ def train(
         RecordingError: the training diverged.
     """
     settings = settings or TrainingSettings()
-    training = _Training(dataset, settings, progress, targets)  # first, as what cannot be built needs no folder
-    with _open_store(dataset, Path(run), settings, resume, data, targets) as store:
+    join_ranks(settings.device)
+    with together():
+        training = _Training(dataset, settings, progress, targets)  # first, as what cannot be built needs no folder
+    with shared_store(lambda: _open_store(dataset, Path(run), settings, resume, data, targets)) as store:
         return training.run(store)
 
 
 def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
     """What a finished run's model says of images, under the weights of its chosen epoch and without augmentation.
+
+    Ranks share the images; all of them must call, and get the whole.
 
     Args:
         run: the run's folder.
@@ -138,10 +162,10 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
     Raises:
         StoreDamagedError: the checkpoint is missing or broken.
     """
-    with TrajectoryStore.open(run) as store:
+    with together(), TrajectoryStore.open(run) as store:
         training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]))
         training.restore(store.checkpoints / "best.pt")
-        return training.predict(dataset)
+    return training.predict(dataset)
 
 
 class _Training:
@@ -156,9 +180,10 @@ class _Training:
         progress: Progress | None = None,
         targets: Tensor | None = None,
     ) -> None:
+        self.progress = progress if is_main() else None
         if dataset.modality == "images" and settings.backbone == "frozen":
-            dataset = frozen_latents(dataset, settings, progress)
-        self.dataset, self.settings, self.progress, self.targets = dataset, settings, progress, targets
+            dataset = frozen_latents(dataset, settings, self.progress)
+        self.dataset, self.settings, self.targets = dataset, settings, targets
         self.device = device_of(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
         mean, std = dataset.channel_statistics()
@@ -213,9 +238,14 @@ class _Training:
     def run(self, store: TrajectoryStore) -> TrainingResult:
         began = time.monotonic()
         self.store, settings = store, self.settings
+        with together():
+            if store.fingerprint != self.dataset.fingerprint:
+                raise SettingsError(f"rank {rank()} has other data or labels than rank 0: give all ranks the same")
+            if store.next_epoch > 0:
+                self.restore(self._checkpoint(len(self.store.training_epochs) - 1))
         if store.next_epoch > 0:
-            self.restore(self._checkpoint(len(self.store.training_epochs) - 1))
-            self._keep_best()
+            on_main(self._keep_best)
+        self.parallel = in_parallel(self.model, self.device)
         with AlignmentRecorder(self.model, store) as recorder:
             while len(self.store.training_epochs) < settings.epochs and not self._stops():
                 self._run_epoch(store.next_epoch, recorder)
@@ -236,19 +266,19 @@ class _Training:
         began = time.monotonic()
         # Dropout and RandAugment draw from the global generator: seeded for the epoch, and given back after it.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.settings.seed * 1_000_003 + epoch)
+            # Ranks draw differently, lest they drop out the same units of different samples.
+            torch.manual_seed(self.settings.seed * 1_000_003 + epoch + (rank() << 40))
             self._train_epoch(epoch, recorder)
-        self._save(epoch)
+        for model in (self.model,) if self.ema is None else (self.model, self.ema.module):
+            average_statistics(model)
+        on_main(lambda: self._save(epoch))
         spent = {"seconds": time.monotonic() - began}
         if self.settings.record == "online":
             summary = recorder.end_epoch(spent)
         else:
             with self._autocast():
                 summary = recorder.sweep(self._sweep_batches(), metrics=spent)
-        self._keep_best()
-        for old in self.store.checkpoints.glob("epoch-*.pt"):
-            if old != self._checkpoint(epoch):
-                old.unlink()
+        on_main(lambda: self._tidy(epoch))
         if self.progress is not None:
             seconds = time.monotonic() - began
             rate = self.optimizer.param_groups[0]["lr"]
@@ -264,20 +294,10 @@ class _Training:
         self.optimizer.zero_grad(set_to_none=True)
         update, seen, began, told = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
         for step, ids in enumerate(batches):
-            labels = self.labels[ids]
-            raw = self.dataset.read(ids)
-            if self.dataset.modality == "images":
-                raw = augment(raw, settings.augment, generator, flipped=flipped[ids])
-            inputs = self._inputs(raw)
-            with self._autocast():
-                logits = self.model(inputs)
-            targets = labels if self.targets is None else self.targets[ids]
-            targets = targets.to(self.device, non_blocking=True)
-            loss = functional.cross_entropy(logits.float(), targets, label_smoothing=settings.label_smoothing)
-            if settings.record == "online":
-                recorder.observe(ids, labels)
+            loss, counted = self._forward(ids, flipped, generator, recorder)
             group = batches[step - step % settings.accumulate :][: settings.accumulate]
-            (loss * (len(ids) / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]
+            # Gradients are averaged over ranks: times their number it is the mean over the samples of all.
+            (loss * (counted * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]
             if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
                 self._update(update)
                 update += 1
@@ -292,6 +312,29 @@ class _Training:
                 f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite); lower the learning rate "
                 f"({settings.learning_rate}) or set a gradient clip, and start a new run"
             )
+
+    def _forward(
+        self, ids: Tensor, flipped: Tensor, generator: torch.Generator, recorder: AlignmentRecorder
+    ) -> tuple[Tensor, int]:
+        """The mean loss of this rank's share of a batch, which is observed, and how many samples that is."""
+        mine = share(len(ids))
+        counted = mine.stop - mine.start
+        # All ranks must take part in a step: one without a share computes what others have, and it counts nothing.
+        places = mine if counted else slice(0, 2)
+        part, whole = ids[places], Part(places, len(ids))
+        labels = self.labels[part]
+        raw = self.dataset.read(part)
+        if self.dataset.modality == "images":
+            raw = augment(raw, self.settings.augment, generator, flipped=flipped[part], part=whole)
+        inputs = self._inputs(raw)
+        with self._autocast():
+            logits = self.parallel(inputs)
+        targets = labels if self.targets is None else self.targets[part]
+        targets = targets.to(self.device, non_blocking=True)
+        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.settings.label_smoothing)
+        if self.settings.record == "online" and counted:
+            recorder.observe(part, labels)
+        return loss, counted
 
     def _update(self, update: int) -> None:
         if self.settings.clip_norm is not None:
@@ -316,9 +359,13 @@ class _Training:
         return normal.contiguous(memory_format=torch.channels_last) if normal.ndim == 4 else normal
 
     def _sweep_batches(self, *, mirrored: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for ids in torch.split(torch.arange(len(self.dataset)), 2 * self.settings.batch_size):
+        for ids in self._shared_out(self.dataset):
             images = self.dataset.read(ids)
             yield self._inputs(images.flip(3) if mirrored else images), self.labels[ids], ids
+
+    def _shared_out(self, dataset: LabeledDataset) -> tuple[Tensor, ...]:
+        """This rank's batches of a pass without training."""
+        return torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)[rank() :: world_size()]
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.settings.dtype, self.device)
@@ -364,9 +411,10 @@ class _Training:
 
     def predict(self, dataset: LabeledDataset) -> Tensor:
         self.model.eval()
-        batches = torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)
         with torch.no_grad(), self._autocast():
-            return torch.cat([self._probabilities(dataset.read(ids)) for ids in batches])
+            parts = [self._probabilities(dataset.read(ids)) for ids in self._shared_out(dataset)]
+        batches = zip_longest(*gathered(parts))
+        return torch.cat([part for turn in batches for part in turn if part is not None])
 
     def _probabilities(self, inputs: Tensor) -> Tensor:
         views = (inputs, inputs.flip(3)) if self.views == 2 else (inputs,)
@@ -383,6 +431,13 @@ class _Training:
             raise StoreDamagedError(
                 f"{path} is missing or broken ({str(error).splitlines()[0]}): restore it, or start a new run"
             ) from error
+
+    def _tidy(self, epoch: int) -> None:
+        """Keep the checkpoints of this epoch, the last one committed, and of the chosen one."""
+        self._keep_best()
+        for old in self.store.checkpoints.glob("epoch-*.pt"):
+            if old != self._checkpoint(epoch):
+                old.unlink()
 
     def _keep_best(self) -> None:
         choice = choose_epoch(self.settings.select, self._moments(), total_epochs=self.settings.epochs)
