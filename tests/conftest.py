@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
+os.environ["COLUMNS"] = "120"  # of a terminal that is none
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: one thread each, also for the processes that it starts
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from gwaudit.datasets import load_dataset
-from gwaudit.datasets.images import ImagesInMemory
+from gwaudit.datasets.inputs import InMemory
 
 
 def few_digits(n=600):
     """The first of scikit-learn's digits: a training of tenths of a second."""
     dataset = load_dataset("digits")
-    images = ImagesInMemory(dataset.images.pixels[:n])
-    return dataclasses.replace(dataset, images=images, labels=dataset.labels[:n], keys=dataset.keys[:n])
+    inputs = InMemory(dataset.inputs.values[:n])
+    return dataclasses.replace(dataset, inputs=inputs, labels=dataset.labels[:n], keys=dataset.keys[:n])
 
 
 def picture(seed, size=(16, 16), mode="RGB"):

@@ -181,13 +181,13 @@ def test_cifar_100_n_goes_the_same_way(tmp_path):
 
 def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, monkeypatch):
     folder, arguments, _ = benchmark
-    small = TrainingSettings(epochs=2, batch_size=128)
+    small = TrainingSettings(epochs=3, batch_size=128, augment="none", learning_rate=0.05)
     monkeypatch.setitem(PRESETS, "fast", (small, RefinementSettings(refine=1)))
     done = gwaudit(*arguments, "--sets", "worse_label", "--trainings", "fast")
     assert done.returncode == 0, done.stderr
     rows = as_frame(read_rows(folder)).set_index(["label_set", "method"]).loc["worse_label"]
     first, refined = rows.loc["gwaudit_fast_0"], rows.loc["gwaudit_fast_1"]
-    assert refined["samples_trained"] == 2 * first["samples_trained"] == 4 * first["n"]
+    assert refined["samples_trained"] == 2 * first["samples_trained"] == 6 * first["n"]
     assert refined["training_flops"] == pytest.approx(2 * first["training_flops"])
     assert refined["seconds"] > first["seconds"] > 0
     assert refined["auroc"] > 0.7

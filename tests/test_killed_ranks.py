@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gwaudit.datasets.images import Images
+from gwaudit.datasets.inputs import Inputs
 from gwaudit.distributed import rank
 from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
@@ -27,30 +27,30 @@ STEPS, SHARE = 6, 50  # of an epoch; what a rank reads in each
 class DeadlyImages:
     """Kills this process, if it is a certain rank, at the n-th read of a share of a batch."""
 
-    images: Images
+    inputs: Inputs
     victim: int
     reads: list[int]
 
     @property
     def shape(self):
-        return self.images.shape
+        return self.inputs.shape
 
     def __len__(self):
-        return len(self.images)
+        return len(self.inputs)
 
     def add_to(self, digest):
-        self.images.add_to(digest)
+        self.inputs.add_to(digest)
 
     def read(self, sample_ids: Tensor) -> Tensor:
         self.reads[0] -= len(sample_ids) <= SHARE
         if self.reads[0] == 0 and rank() == self.victim:
             os.kill(os.getpid(), signal.SIGKILL)
-        return self.images.read(sample_ids)
+        return self.inputs.read(sample_ids)
 
 
 def train_until_killed(run, victim, reads):
     dataset = few_digits()
-    deadly = dataclasses.replace(dataset, images=DeadlyImages(dataset.images, int(victim), [int(reads)]))
+    deadly = dataclasses.replace(dataset, inputs=DeadlyImages(dataset.inputs, int(victim), [int(reads)]))
     train(deadly, run, SETTINGS, resume=True)
 
 

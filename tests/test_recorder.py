@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gwaudit.errors import RecordingError
 from gwaudit.recorder import AlignmentRecorder
 from gwaudit.store import SIGNALS, TrajectoryStore
 
@@ -363,3 +364,24 @@ def test_every_signal_of_the_store_is_recorded_and_the_moving_estimate_is_near_t
         summary = recorder.end_epoch()
     assert set(store.read_epoch(0).column_names) == {"sample_id", *SIGNALS}
     assert summary.moving.directional_alignment == pytest.approx(summary.moments.directional_alignment, abs=0.1)
+
+
+def test_samples_may_be_observed_by_their_keys(tmp_path: Path) -> None:
+    keys = ["a/1", "b/2", "c/3", "d/4"]
+    labels = torch.tensor([0, 1, 2, 0])
+    inputs = torch.randn(4, 5)
+    model = nn.Linear(5, 3)
+    runs = {}
+    for name, ids in (("ids", [2, 0, 3, 1]), ("keys", ["c/3", "a/1", "d/4", "b/2"])):
+        store = TrajectoryStore.create(
+            tmp_path / name, given_labels=labels.numpy(), class_names=["x", "y", "z"], keys=keys
+        )
+        with store, AlignmentRecorder(model, store) as recorder:
+            model(inputs[[2, 0, 3, 1]])
+            recorder.observe(ids, labels[[2, 0, 3, 1]])
+            recorder.end_epoch()
+            model(inputs[:1])
+            with pytest.raises(RecordingError, match=r"no sample 'e/5' \(1 of 1 keys unknown\)"):
+                recorder.observe(["e/5"], labels[:1])
+        runs[name] = [store.trajectory(i)["alignment"].iloc[0] for i in range(4)]
+    assert runs["ids"] == runs["keys"]

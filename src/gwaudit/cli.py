@@ -84,6 +84,14 @@ Precision = Annotated[
 Budget = Annotated[
     int | None, typer.Option(help="Flag at most so many, the most suspicious ones.", rich_help_panel="Ranking")
 ]
+PerClass = Annotated[
+    bool,
+    typer.Option(
+        "--per-class",
+        help="Fit what wrong looks like for each given class: where classes differ in size, difficulty or errors.",
+        rich_help_panel="Ranking",
+    ),
+]
 
 
 def main() -> None:
@@ -161,6 +169,7 @@ def _ranking(
     top: int | None,
     precision: float | None,
     budget: int | None,
+    per_class: bool,
 ) -> Any:
     from gwaudit.ranking import RankingSettings
 
@@ -171,6 +180,7 @@ def _ranking(
         top=top,
         precision=precision,
         budget=budget,
+        per_class=per_class,
     )
 
 
@@ -228,12 +238,13 @@ def audit_command(
     top: Top = None,
     precision: Precision = None,
     budget: Budget = None,
+    per_class: PerClass = False,
     as_json: AsJson = False,
 ) -> None:
     """Train once, rank the suspected mislabels, score them where the truth is known, and write the results."""
     from gwaudit.pipeline import audit
 
-    ranking = _ranking(score, window, cut, top, precision, budget)
+    ranking = _ranking(score, window, cut, top, precision, budget, per_class)
     with TrainingDisplay(quiet=as_json) as display:
         result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
     _report(result, as_json)
@@ -270,6 +281,7 @@ def rank_command(
     top: Top = None,
     precision: Precision = None,
     budget: Budget = None,
+    per_class: PerClass = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank a recorded run (again), and write its suspects and cleaned splits."""
@@ -277,7 +289,7 @@ def rank_command(
     from gwaudit.refinement import rank_run, rounds_of
     from gwaudit.store import TrajectoryStore
 
-    ranking = _ranking(score, window, cut, top, precision, budget)
+    ranking = _ranking(score, window, cut, top, precision, budget, per_class)
     with TrajectoryStore.open(run) as store:
         data = data_of_run(store)
     result = finish(rank_run(rounds_of(run), ranking), load_data(data))

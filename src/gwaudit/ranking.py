@@ -85,6 +85,10 @@ class RankingSettings:
         top: flag exactly so many instead, whatever their scores.
         precision: flag as many as one can with this share of them expected to be wrong, in (0, 1].
         budget: flag at most so many, the most suspicious ones.
+        per_class: fit what right and wrong look like for each given class, small ones towards the whole. For classes
+            that differ much in difficulty or share of errors; with balanced training, as a class that the network
+            neglects passes for wrong. The score "probability" always does so, for each pair of given and suggested
+            class.
     """
 
     score: Score = "auto"
@@ -93,6 +97,7 @@ class RankingSettings:
     top: int | None = None
     precision: float | None = None
     budget: int | None = None
+    per_class: bool = False
 
     def __post_init__(self) -> None:
         if self.score not in get_args(Score):
@@ -258,8 +263,10 @@ def rank(
         combined = _evidence(statistics, "combined")
         share_wrong = fit_mirrored_mixture(combined[np.isfinite(combined)]).share_wrong
     given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
-    pairs = given.astype(np.int64) * len(store.class_names) + suggested if settings.score == "probability" else None
-    log_odds = log_odds_wrong(evidence, pairs, share_wrong=share_wrong)
+    groups = given.astype(np.int64) if settings.per_class else None
+    if settings.score == "probability":
+        groups = given.astype(np.int64) * len(store.class_names) + suggested
+    log_odds = log_odds_wrong(evidence, groups, share_wrong=share_wrong)
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")

@@ -17,7 +17,7 @@ owns their block, drops what a sampler repeated to make equal shares, and rank 0
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -100,6 +100,7 @@ class AlignmentRecorder:
             )
         self._form = find_form(self._head)
         self._given_labels = store.given_labels()
+        self._id_of_key: dict[str, int] = {}
         self._watch = HeadWatch()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._rows: list[Tensor] = []
@@ -125,11 +126,12 @@ class AlignmentRecorder:
         self._handles = []
         self._watch.clear()
 
-    def observe(self, sample_ids: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> None:
+    def observe(self, sample_ids: ArrayLike | Tensor | Sequence[str], labels: ArrayLike | Tensor) -> None:
         """Score the samples of the last forward pass. Call it before the model runs again.
 
         Args:
-            sample_ids: [B] integers, the samples' ids in the run, in the batch's order. Those on the CPU stay there.
+            sample_ids: [B] integers, the samples' ids in the run, in the batch's order; those on the CPU stay there.
+                Or [B] texts, their keys in the run, as a WebDataset stream has them in `__key__`.
             labels: [B] integers, the samples' own given labels in [0, C), also where the loss mixes or smooths them.
 
         Raises:
@@ -137,6 +139,8 @@ class AlignmentRecorder:
         """
         forward = self._last_forward()
         rows = forward.logits.shape[0]
+        if isinstance(sample_ids, list | tuple) and sample_ids and isinstance(sample_ids[0], str):
+            sample_ids = self._ids_of(sample_ids)
         ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples)
         given = _integers(labels, "labels", rows, len(self._store.class_names))
         if rows == 0:
@@ -248,6 +252,17 @@ class AlignmentRecorder:
                 "the recorder is not attached: use it as `with AlignmentRecorder(model, store) as recorder:` "
                 "around the training loop"
             )
+
+    def _ids_of(self, keys: Sequence[str]) -> list[int]:
+        if not self._id_of_key:
+            self._id_of_key = {key: sample_id for sample_id, key in enumerate(self._store.keys())}
+        unknown = [key for key in keys if key not in self._id_of_key]
+        if unknown:
+            raise RecordingError(
+                f"the run {self._store.path} has no sample {unknown[0]!r} ({len(unknown)} of {len(keys)} keys unknown"
+                "): create it with the keys of the data (keys=), as its samples are known in the batches"
+            )
+        return [self._id_of_key[key] for key in keys]
 
     def _last_forward(self) -> HeadForward:
         """The forward pass not yet observed, checked."""

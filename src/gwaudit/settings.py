@@ -128,6 +128,8 @@ class TrainingSettings:
         augment: `crop-flip`; `shift-flip`, a smaller shift, each image mirrored every other epoch; `randaugment`; or
             `none`.
         label_smoothing: in the loss, in [0, 1).
+        balance: for classes of unlike size: `loss` weighs each sample by the inverse of its class's size; `sampling`
+            draws as many samples of each class, so that an epoch sees some twice and some not.
         accumulate: batches an optimizer step.
         clip_norm: largest norm of a step's gradient.
         ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
@@ -158,6 +160,7 @@ class TrainingSettings:
     weight_decay: float = 5e-4
     augment: Augmentation = "crop-flip"
     label_smoothing: float = 0.0
+    balance: Literal["none", "loss", "sampling"] = "none"
     accumulate: int = 1
     clip_norm: float | None = None
     ema_decay: float | None = None
@@ -178,6 +181,7 @@ class TrainingSettings:
             "schedule": ("onecycle", "cosine"),
             "augment": AUGMENTATIONS,
             "record": ("online", "sweep"),
+            "balance": ("none", "loss", "sampling"),
             "backbone": ("trained", "frozen"),
             "head": HEADS,
             "select": RULES,

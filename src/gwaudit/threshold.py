@@ -14,7 +14,7 @@ twice too many where errors are blind. Bounds and spread were chosen on syntheti
 benchmarks score with; docs/benchmarks.md says how, and how the cut fares.
 
 Evidence from probabilities is then read **pair by pair** of given and suggested label: share and m are fitted again,
-drawn to those of all samples with the weight of `PAIR_WEIGHT` samples. Where a cat is easily taken for a dog, right
+drawn to those of all samples with the weight of `GROUP_WEIGHT` samples. Where a cat is easily taken for a dog, right
 labels lie nearer to zero than where it is taken for a ship, and annotators err more often. Margins of logits do not
 lend themselves to that: read pair by pair, they found less where errors are between look-alikes.
 
@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 MIRROR = (0.35, 1.0)
 """The bounds of c."""
 
-PAIR_WEIGHT = 200.0
+GROUP_WEIGHT = 200.0
 """How many samples of a pair of labels weigh as much as what is known of all pairs."""
 
 _BINS = 2048
-_PAIR_ITERATIONS = 50
+_GROUP_ITERATIONS = 50
 _FEWEST = 1e-9  # with a smaller share of wrong labels, or none, samples are ranked all the same
 _STARTS = (0.02, 0.1, 0.3, 0.5)
 _ITERATIONS = 2000
@@ -125,51 +125,52 @@ def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
 
 
 def log_odds_wrong(
-    scores: Floats, pairs: NDArray[np.integer] | None = None, *, share_wrong: float | None = None
+    scores: Floats, groups: NDArray[np.integer] | None = None, *, share_wrong: float | None = None
 ) -> NDArray[np.float64]:
     """The log of the odds of each label being wrong, by the mirrored mixture.
 
     Args:
         scores: [n], higher is more suspicious; NaN (never recorded) is left out and stays NaN.
-        pairs: [n] integers, equal for samples of the same given and suggested label: fit it pair by pair.
+        groups: [n] integers, equal for samples that are alike, as of one given and suggested label: fit it group by
+            group, small groups towards the whole.
         share_wrong: the share of wrong labels where it is known already.
 
     Returns:
-        [n], rising with the score (within each pair).
+        [n], rising with the score (within each group).
     """
     values = np.asarray(scores, np.float64)
     scored = np.isfinite(values)
     log_odds = np.full(len(values), np.nan)
     if scored.any():
         whole = fit_mirrored_mixture(values[scored], share_wrong=share_wrong)
-        if pairs is None:
+        if groups is None:
             share = np.clip(whole.share_wrong, _FEWEST, 1 - _FEWEST)
             m, variance = max(whole.confidence, 1e-6), max(whole.spread**2, 1e-12)
             log_odds[scored] = _log_odds(values[scored], share, m, whole.mirror, variance)
         else:
-            _, pair = np.unique(pairs[scored], return_inverse=True)
-            log_odds[scored] = _fit_pairs(values[scored], pair, whole)
+            _, group = np.unique(groups[scored], return_inverse=True)
+            log_odds[scored] = _fit_groups(values[scored], group, whole)
             if share_wrong is not None:
                 log_odds[scored] += _shift(log_odds[scored], share_wrong)
     return log_odds
 
 
-def _fit_pairs(x: NDArray[np.float64], pair: NDArray[np.integer], whole: MirroredMixture) -> NDArray[np.float64]:
-    """Expectation maximisation of each pair's share and m under priors, and of c and s for all pairs together."""
-    size = np.bincount(pair)
+def _fit_groups(x: NDArray[np.float64], group: NDArray[np.integer], whole: MirroredMixture) -> NDArray[np.float64]:
+    """Expectation maximisation of each group's share and m under priors, and of c and s for all groups together."""
+    size = np.bincount(group)
     share = np.full(len(size), np.clip(whole.share_wrong, _FEWEST, 1 - _FEWEST))
     m, c, variance = np.full(len(size), max(whole.confidence, 1e-6)), whole.mirror, max(whole.spread**2, 1e-12)
-    for _ in range(_PAIR_ITERATIONS):
-        posterior = sigmoid(_log_odds(x, share[pair], m[pair], c, variance))
-        share = (np.bincount(pair, posterior) + PAIR_WEIGHT * posterior.mean()) / (size + PAIR_WEIGHT)
+    for _ in range(_GROUP_ITERATIONS):
+        posterior = sigmoid(_log_odds(x, share[group], m[group], c, variance))
+        share = (np.bincount(group, posterior) + GROUP_WEIGHT * posterior.mean()) / (size + GROUP_WEIGHT)
         share = np.clip(share, _FEWEST, 1 - _FEWEST)
-        sums = np.bincount(pair, (posterior * c - (1 - posterior)) * x)
-        weights = np.bincount(pair, 1 - posterior + posterior * c**2)
-        m = np.maximum((sums + PAIR_WEIGHT * sums.sum() / weights.sum()) / (weights + PAIR_WEIGHT), 1e-6)
-        mean = m[pair]
+        sums = np.bincount(group, (posterior * c - (1 - posterior)) * x)
+        weights = np.bincount(group, 1 - posterior + posterior * c**2)
+        m = np.maximum((sums + GROUP_WEIGHT * sums.sum() / weights.sum()) / (weights + GROUP_WEIGHT), 1e-6)
+        mean = m[group]
         c = float(np.clip((posterior * x * mean).sum() / max((posterior * mean**2).sum(), 1e-12), *MIRROR))
         variance = max(float(((1 - posterior) * (x + mean) ** 2 + posterior * (x - c * mean) ** 2).mean()), 1e-12)
-    return _log_odds(x, share[pair], m[pair], c, variance)
+    return _log_odds(x, share[group], m[group], c, variance)
 
 
 def _log_odds(

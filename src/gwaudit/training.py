@@ -181,11 +181,15 @@ class _Training:
         targets: Tensor | None = None,
     ) -> None:
         self.progress = progress if is_main() else None
+        self.fingerprint = dataset.fingerprint
         if dataset.modality == "images" and settings.backbone == "frozen":
             dataset = frozen_latents(dataset, settings, self.progress)
         self.dataset, self.settings, self.targets = dataset, settings, targets
         self.device = device_of(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
+        sizes = self.labels.bincount(minlength=len(dataset.class_names)).double()
+        # One on average over the samples: classes count alike, and the learning rate keeps its meaning.
+        self.class_weights = len(dataset) / (sizes.clamp_min(1) * int((sizes > 0).sum()))
         mean, std = dataset.channel_statistics()
         self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
         self.views = 2 if dataset.modality == "images" else 1  # as they are, and mirrored
@@ -239,7 +243,7 @@ class _Training:
         began = time.monotonic()
         self.store, settings = store, self.settings
         with together():
-            if store.fingerprint != self.dataset.fingerprint:
+            if store.fingerprint != self.fingerprint:
                 raise SettingsError(f"rank {rank()} has other data or labels than rank 0: give all ranks the same")
             if store.next_epoch > 0:
                 self.restore(self._checkpoint(len(self.store.training_epochs) - 1))
@@ -288,7 +292,7 @@ class _Training:
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-        batches = self._batches(torch.randperm(len(self.dataset), generator=generator))
+        batches = self._batches(self._order(generator))
         flipped = alternating_flips(len(self.dataset), epoch, settings.seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -331,10 +335,24 @@ class _Training:
             logits = self.parallel(inputs)
         targets = labels if self.targets is None else self.targets[part]
         targets = targets.to(self.device, non_blocking=True)
-        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.settings.label_smoothing)
+        loss = self._loss(logits.float(), targets, labels)
         if self.settings.record == "online" and counted:
             recorder.observe(part, labels)
         return loss, counted
+
+    def _loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.settings.label_smoothing
+        if self.settings.balance != "loss":
+            return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        each = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        return (each * self.class_weights[labels].to(each)).mean()
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """The samples of an epoch, in their order."""
+        if self.settings.balance != "sampling":
+            return torch.randperm(len(self.dataset), generator=generator)
+        weights = self.class_weights[self.labels]
+        return torch.multinomial(weights, len(self.dataset), replacement=True, generator=generator)
 
     def _update(self, update: int) -> None:
         if self.settings.clip_norm is not None:
