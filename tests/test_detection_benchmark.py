@@ -115,7 +115,7 @@ def test_a_peer_that_is_not_installed_says_so_in_its_row(benchmark, monkeypatch)
     assert done.returncode == 0, done.stderr
     row = next(row for row in read_rows(folder) if row.training == "folds" and row.label_set == "clean")
     assert row.quality is None
-    assert "not installed" in row.note
+    assert "not installed: pip install" in row.note
     assert f"| clean | cleanlab | {row.note} |" in done.stdout
 
 

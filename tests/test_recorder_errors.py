@@ -78,7 +78,7 @@ def test_sweeping_while_an_epoch_is_under_way(store: TrajectoryStore, model: nn.
         (IDS, LABELS - 100, r"labels hold -100"),
         (IDS, torch.eye(CLASSES)[LABELS], r"labels must be \[B\] integers \(the given labels, not one-hot"),
         (IDS.float(), LABELS, r"sample_ids must be \[B\] integers.*float32"),
-        ([f"img{i}.png" for i in range(N)], LABELS, r"sample_ids must be \[B\] integers"),
+        ([f"img{i}.png" for i in range(N)], LABELS, r"has no sample .img0\.png. \(12 of 12 keys unknown\)"),
         (IDS, LABELS.roll(1), r"epoch 0: 12 observed labels.*sample 0 \(observed 2, given 0\).*same order"),
     ],
 )

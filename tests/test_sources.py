@@ -113,6 +113,13 @@ def has_wrong(dataset):
     return any(row["bytes"] == png(WRONG) for row in dataset.with_format("arrow")[:]["image"].to_pylist())
 
 
+def named_as_on_the_hub(root):
+    """The library that loads from the hub also loads a folder by its path."""
+    (root / "mine" / "data").mkdir(parents=True)
+    hugging_face().to_parquet(root / "mine" / "data" / "train-00000-of-00001.parquet")
+    return f"hf:{root / 'mine'}", f"train/{WRONG:06d}"
+
+
 def npz_of_images(root):
     np.savez(
         root / "mine.npz", x=IMAGES, y=GIVEN, class_names=np.array(NAMES), keys=np.array([f"i{i}" for i in range(N)])
@@ -155,7 +162,8 @@ def shards(root):
 
 SOURCES = [
     image_folder, csv_of_paths, metadata_beside_images, json_lines_of_features, csv_of_numbers, parquet_of_bytes,
-    saved_arrow_folder, shuffled_filtered_hugging_face, npz_of_images, torch_dataset, dataset_of_pictures, shards,
+    saved_arrow_folder, shuffled_filtered_hugging_face, named_as_on_the_hub, npz_of_images, torch_dataset,
+    dataset_of_pictures, shards,
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import gwaudit
-from gwaudit.errors import BrokenRowsError, GwauditError, SettingsError
+from gwaudit.errors import BrokenRowsError, GwauditError, MissingExtraError, SettingsError
 from gwaudit.options import takes_settings
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.terminal import (
@@ -462,7 +462,7 @@ def detection_command(
     from dataclasses import asdict
 
     from gwaudit.benchmarks.detection import detection, markdown
-    from gwaudit.benchmarks.figures import PlotsNotInstalledError, write_figures
+    from gwaudit.benchmarks.figures import write_figures
     from gwaudit.pipeline import load_data
 
     if not all(seed.isdecimal() for seed in _listed(seeds)):
@@ -481,7 +481,7 @@ def detection_command(
     print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
     try:
         write_figures(rows, output)
-    except PlotsNotInstalledError as error:
+    except MissingExtraError as error:
         print(error, file=sys.stderr)
 
 

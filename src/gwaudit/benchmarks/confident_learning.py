@@ -8,15 +8,11 @@ from sklearn.model_selection import StratifiedKFold
 
 from gwaudit.baselines import Detection
 from gwaudit.datasets import LabeledDataset
-from gwaudit.errors import GwauditError
+from gwaudit.errors import MissingExtraError
 from gwaudit.settings import TrainingSettings
 from gwaudit.training import Progress, predict, train
 
 FOLDS = 5
-
-
-class PeerNotInstalledError(GwauditError):
-    """The library of a method to compare with is not installed."""
 
 
 def out_of_sample_probabilities(
@@ -57,15 +53,13 @@ def confident_learning(labels: NDArray[np.int64], probabilities: NDArray[np.floa
         probabilities: [n, C] out of sample.
 
     Raises:
-        PeerNotInstalledError: cleanlab is not installed.
+        MissingExtraError: cleanlab is not installed.
     """
     try:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError as error:
-        raise PeerNotInstalledError(
-            "cleanlab is not installed: pip install 'gwaudit[peers]' compares with it"
-        ) from error
+        raise MissingExtraError("confident learning by cleanlab", "peers") from error
     flagged = np.asarray(find_label_issues(labels, probabilities, n_jobs=1), bool)
     return {
         f"cleanlab_{method}": Detection(

@@ -24,7 +24,6 @@ from sklearn.metrics import precision_recall_curve
 from gwaudit.baselines import DETECTORS, Detection, Trajectories
 from gwaudit.benchmarks.confident_learning import (
     FOLDS,
-    PeerNotInstalledError,
     confident_learning,
     out_of_sample_probabilities,
 )
@@ -33,7 +32,7 @@ from gwaudit.benchmarks.label_sets import LabelSet, instance_errors, label_set
 from gwaudit.benchmarks.threshold_samples import aum_with_threshold_samples
 from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
-from gwaudit.errors import SettingsError, StoreDamagedError, StoreError
+from gwaudit.errors import MissingExtraError, SettingsError, StoreDamagedError, StoreError
 from gwaudit.evaluation import ExpectedCount, Quality, evaluate, quality
 from gwaudit.ranking import Audit, RankingSettings, Score, rank
 from gwaudit.refinement import rank_run, refine, rounds_of
@@ -187,7 +186,7 @@ class _Bench:
         cost = self._cost([folder / f"fold-{fold}" for fold in range(FOLDS)], inside)
         try:
             detections = confident_learning(self.dataset.labels, probabilities)
-        except PeerNotInstalledError as error:
+        except MissingExtraError as error:
             yield replace(self._empty("cleanlab", "folds"), note=str(error))
             return
         for name, detected in detections.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gwaudit.benchmarks.detection import DetectionRow, as_frame
-from gwaudit.errors import GwauditError
+from gwaudit.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,9 +17,7 @@ SHOWN = (
 )  # fmt: skip
 """The methods whose curves are drawn; the table has all."""
 
-
-class PlotsNotInstalledError(GwauditError):
-    """matplotlib is not installed."""
+_SHOWN_DOWN_TO = 0.8  # of the best average precision
 
 
 def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str] = SHOWN) -> "Figure":
@@ -39,7 +37,10 @@ def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str]
 
 
 def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
-    """A panel a label set: average precision against training operations, in units of the cheapest method's."""
+    """A panel a label set: average precision against training operations, in units of the cheapest method's.
+
+    What stays far below the best is left out of the picture; the table has it.
+    """
     frame = as_frame(rows).dropna(subset=["average_precision"])
     sets = list(dict.fromkeys(frame["label_set"]))
     figure = _figure(len(sets))
@@ -49,7 +50,9 @@ def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
         for method, point in points.iterrows():
             marker = "o" if str(method).startswith("gwaudit") else "x"
             axes.plot(point["training_flops"] / least, point["average_precision"], marker, label=str(method))
+        best = points["average_precision"].max()
         axes.set(title=name, xlabel="training operations, least = 1", ylabel="average precision")
+        axes.set_ylim(_SHOWN_DOWN_TO * best, best + 0.05 * (1 - _SHOWN_DOWN_TO))
         axes.grid(alpha=0.3)
     if sets:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
@@ -60,7 +63,7 @@ def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
     """Write both as `precision-recall.png` and `cost-quality.png` into the folder.
 
     Raises:
-        PlotsNotInstalledError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     paths = [folder / "precision-recall.png", folder / "cost-quality.png"]
     for path, figure in zip(paths, (precision_recall_figure(rows), cost_quality_figure(rows)), strict=True):
@@ -72,7 +75,7 @@ def _figure(panels: int) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PlotsNotInstalledError("figures need matplotlib: pip install 'gwaudit[notebook]'") from error
+        raise MissingExtraError("drawing figures", "notebook") from error
     columns = min(4, max(1, panels))
     lines = -(-max(1, panels) // columns)
     figure = Figure(figsize=(3.4 * columns + 1, 3.0 * lines), layout="constrained")

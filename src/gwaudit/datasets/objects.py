@@ -22,10 +22,10 @@ from gwaudit.errors import DataError, MissingExtraError
 
 
 class ReadEachTime:
-    """Inputs that stay in a torch data set, which is asked for them each time: the rows [n] that can be read."""
+    """Inputs that stay in a torch data set, which is asked for them each time."""
 
-    def __init__(self, dataset: Dataset[Any], rows: list[int], shape: tuple[int, ...]) -> None:
-        self.dataset, self.rows, self._shape = dataset, rows, shape
+    def __init__(self, dataset: Dataset[Any], n: int, shape: tuple[int, ...]) -> None:
+        self.dataset, self.n, self._shape = dataset, n, shape
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,15 +33,15 @@ class ReadEachTime:
         return self._shape
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.n
 
     def read(self, sample_ids: Tensor) -> Tensor:
         """[B, *shape]."""
-        return torch.stack([_as_tensor(self.dataset[self.rows[i]][0]) for i in sample_ids.tolist()])
+        return torch.stack([_as_tensor(self.dataset[i][0]) for i in sample_ids.tolist()])
 
     def add_to(self, digest: Digest) -> None:
         """By their number and shape: reading all would cost an epoch."""
-        digest.update(repr((len(self.rows), self._shape)).encode())
+        digest.update(repr((self.n, self._shape)).encode())
 
 
 def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[str] | None) -> RawSamples:
@@ -67,7 +67,7 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[
         if tuple(tensor.shape) != shape:
             broken[row] = f"has the shape {tuple(tensor.shape)}, not {shape}: bring all to one"
     held = first.numel() * first.element_size() * len(items) <= IN_MEMORY_BYTES
-    inputs: Inputs = ReadEachTime(dataset, list(range(len(items))), shape)
+    inputs: Inputs = ReadEachTime(dataset, len(items), shape)
     if held:
         blank = torch.zeros_like(first)
         inputs = InMemory(torch.stack([blank if row in broken else read[row][0] for row in range(len(items))]))
