@@ -123,6 +123,19 @@ def test_refinement_and_final_sweeps_work_on_features(tmp_path):
         assert len(store.final_sweeps) == 1, "a feature has no mirror image"
 
 
+def test_a_preset_for_images_refines_features_as_they_were_trained_first(tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).standard_normal((60, 5)), y=np.arange(60) % 3)
+    done = gwaudit(
+        "audit", tmp_path / "mine.npz", "-o", tmp_path / "run", "--preset", "fast", "--epochs", 2, "--head", "mlp"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the mlp head learns" in done.stderr
+    with TrajectoryStore.open(tmp_path / "run" / "rounds" / "2") as store:
+        assert store.settings["training"]["head"] == "mlp"
+        assert store.settings["training"]["optimizer"] == "sgd"
+        assert len(store.training_epochs) == 2
+
+
 @pytest.mark.slow
 def test_fifty_epochs_on_fifty_thousand_latents_take_less_than_a_minute(tmp_path):
     random = np.random.default_rng(0)

@@ -12,6 +12,7 @@ sharpened. docs/benchmarks.md says what a round brings and costs, and what else 
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -49,11 +50,14 @@ def refine(
     Raises:
         SettingsError: a round was made otherwise.
     """
+    on_images = dataset.modality == "images"
+    if not on_images:  # the recipes are of networks for images
+        refinement = replace(refinement, refine_as=None, refine_model=None)
     for number in range(1, refinement.refine + 1):
         settings = refinement.training(training, number)
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
         if progress is not None and is_main():
-            progress.on_round(number, refinement.refine, settings.model)
+            progress.on_round(number, refinement.refine, settings.model if on_images else f"the {settings.head} head")
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
 

@@ -242,7 +242,7 @@ class RefinementSettings:
 
     Attributes:
         refine: rounds after the first training, each a training of its own.
-        refine_as: how these are trained: `whitened`, `resnet18`, or as the first one unless told.
+        refine_as: how these are trained: `whitened`, `resnet18`, or as the first one unless told (on features always).
         refine_model: their network, in place of that recipe's.
         refine_epochs: their passes over the data, in place of that recipe's.
     """
