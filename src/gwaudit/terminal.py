@@ -198,7 +198,7 @@ def print_run(store: "TrajectoryStore") -> None:
     planned = settings.get("epochs")
     out.print(
         f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples:,} samples, {len(store.class_names)} classes, "
-        f"{len(store.training_epochs)} of {planned or '?'} epochs, model {settings.get('model', 'own')}, "
+        f"{len(store.training_epochs)} of {planned or '?'} epochs, model {_model(store)}, "
         f"data {store.fingerprint}",
         highlight=False,
     )
@@ -216,6 +216,15 @@ def print_run(store: "TrajectoryStore") -> None:
             str(commit.repeated),
         )
     out.print(table)
+
+
+def _model(store: "TrajectoryStore") -> str:
+    """What was trained."""
+    settings = store.settings.get("training", {})
+    if store.settings.get("modality") == "features":
+        return f"a {settings['head']} head on features"
+    model = str(settings.get("model", "own"))
+    return f"a {settings['head']} head on frozen {model}" if settings.get("backbone") == "frozen" else model
 
 
 def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20) -> None:

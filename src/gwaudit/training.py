@@ -484,6 +484,7 @@ def _open_store(
                 "training": settings.to_dict(),
                 "data": None if data is None else data.to_dict(),
                 "targets": digest,
+                "modality": dataset.modality,
                 "has_texts": dataset.texts is not None,
             },
             fingerprint=dataset.fingerprint,
