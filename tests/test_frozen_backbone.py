@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from command import FAST, gwaudit
-from gwaudit import DataSettings, TrainingSettings, load_dataset, rank, train
+from gwaudit import DataSettings, RefinementSettings, TrainingSettings, load_dataset, rank, train
 from gwaudit.datasets import plant_label_errors
 from gwaudit.datasets.inputs import features
 from gwaudit.datasets.labeled import LabeledDataset
@@ -15,7 +15,9 @@ from gwaudit.errors import SettingsError
 from gwaudit.latents import frozen_latents
 from gwaudit.models import build_model
 from gwaudit.pipeline import load_data
+from gwaudit.refinement import refine
 from gwaudit.store import TrajectoryStore
+from gwaudit.training import predict
 
 FROZEN = TrainingSettings(epochs=8, batch_size=128, backbone="frozen", model="resnet9_16")
 
@@ -85,6 +87,36 @@ def test_planted_errors_are_found_from_the_head_alone(weights, tmp_path):
         found = rank(store).by_id("score")
         top = np.argsort(-found)[: wrong.sum()]
     assert wrong[top].mean() > 0.9
+
+
+def test_a_frozen_backbone_is_refined_and_predicts_from_its_latents(weights, tmp_path):
+    digits = load_dataset("digits")
+    settings = TrainingSettings(epochs=3, batch_size=128, backbone="frozen", checkpoint=weights)
+    train(digits, tmp_path / "run", settings)
+    refine(digits, tmp_path / "run", settings, RefinementSettings(refine=1))
+    probabilities = predict(tmp_path / "run" / "rounds" / "1", digits, digits.subset([5, 9, 1700]))
+    assert probabilities.argmax(1).tolist() == digits.labels[[5, 9, 1700]].tolist()
+
+
+def test_inputs_that_only_look_the_same_get_latents_of_their_own(weights):
+    class Noise(torch.utils.data.Dataset):
+        def __init__(self, seed):
+            self.seed = seed
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, i):
+            generator = torch.Generator().manual_seed(self.seed + i)
+            return torch.randint(256, (1, 8, 8), dtype=torch.uint8, generator=generator), i % 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gwaudit.datasets.objects.IN_MEMORY_BYTES", 0)
+        one, other = load_dataset(Noise(10)), load_dataset(Noise(200))
+    assert one.fingerprint == other.fingerprint, "what is not held in memory is known by its shape alone"
+    settings = TrainingSettings(backbone="frozen", checkpoint=weights)
+    ids = torch.arange(6)
+    assert not torch.allclose(frozen_latents(one, settings).read(ids), frozen_latents(other, settings).read(ids))
 
 
 def test_random_weights_are_refused(tmp_path):

@@ -84,12 +84,10 @@ def frozen_latents(
                     progress.on_latents(int(ids[-1]) + 1, len(dataset))
         return torch.cat(done)
 
-    digest = hashlib.sha256(f"{settings.model} {settings.dtype} {mean} {std}".encode())
-    for name, values in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(
-            values.cpu().contiguous().view(torch.uint8).numpy().tobytes() if values.ndim else repr(values).encode()
-        )
+    digest = _digest_of(model, f"{settings.model} {settings.dtype} {mean} {std}")
+    # By what is computed on: a fingerprint goes by the lengths of images that are not held.
+    for ids in torch.split(torch.arange(len(dataset)), settings.batch_size):
+        digest.update(dataset.read(ids).numpy().tobytes())
     return _with_features(dataset, digest, compute)
 
 
@@ -131,23 +129,28 @@ def embed_texts(dataset: LabeledDataset, encoder: str, progress: LatentProgress 
                 progress.on_latents(start + len(part), len(texts))
         return torch.cat(done)
 
-    digest = hashlib.sha256(repr(model.max_seq_length).encode())
-    for name, values in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(values.cpu().contiguous().numpy().tobytes())
+    digest = _digest_of(model, repr(model.max_seq_length))
+    dataset.inputs.add_to(digest)
     return _with_features(dataset, digest, compute)
 
 
+def _digest_of(model: nn.Module, settings: str) -> Any:
+    """A checksum that depends on the settings and on every weight, whatever its type."""
+    digest = hashlib.sha256(settings.encode())
+    for name, values in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest
+
+
 def _latent(model: nn.Module, images: Tensor) -> Tensor:
-    latent: Any = model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]
+    latent: Any = model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]  # timm's
     if not isinstance(latent, Tensor) or latent.ndim != 2:
         raise ModelError(f"the latents of {type(model).__name__} are not [batch, features]; choose another model")
     return latent
 
 
 def _with_features(dataset: LabeledDataset, digest: Any, compute: Callable[[], Tensor]) -> LabeledDataset:
-    dataset.inputs.add_to(digest)
-    digest.update("\0".join(dataset.keys).encode("utf-8", "surrogatepass"))
     path = _cache() / f"{digest.hexdigest()[:32]}.npy"
     values = _cached(path, len(dataset))
     if values is None:

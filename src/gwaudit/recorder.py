@@ -230,7 +230,7 @@ class AlignmentRecorder:
         modes = {module: module.training for module in self._model.modules()}
         # DistributedDataParallel exchanges buffers at each forward pass, which the ranks need not have equally many of.
         distributed = isinstance(self._model, nn.parallel.DistributedDataParallel)
-        model: nn.Module = self._model.module if distributed else self._model  # type: ignore[assignment]
+        model: nn.Module = self._model.module if distributed else self._model  # type: ignore[assignment]  # a Tensor to mypy
         model.eval()
         try:
             with together(), torch.no_grad():

@@ -147,9 +147,9 @@ def train(
 
 
 def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
-    """What a finished run's model says of images, under the weights of its chosen epoch and without augmentation.
+    """What a finished run's model says of samples, under the weights of its chosen epoch and without augmentation.
 
-    Ranks share the images; all of them must call, and get the whole.
+    Ranks share the samples; all of them must call, and get the whole.
 
     Args:
         run: the run's folder.
@@ -157,7 +157,7 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         dataset: what to predict.
 
     Returns:
-        [n, C] float32 class probabilities on the CPU, the mean of each image as it is and mirrored.
+        [n, C] float32 class probabilities on the CPU, for images the mean of each as it is and mirrored.
 
     Raises:
         StoreDamagedError: the checkpoint is missing or broken.
@@ -182,9 +182,8 @@ class _Training:
     ) -> None:
         self.progress = progress if is_main() else None
         self.fingerprint = dataset.fingerprint
-        if dataset.modality == "images" and settings.backbone == "frozen":
-            dataset = frozen_latents(dataset, settings, self.progress)
-        self.dataset, self.settings, self.targets = dataset, settings, targets
+        self.settings, self.targets = settings, targets
+        self.dataset = dataset = self._as_trained(dataset)
         self.device = device_of(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
         sizes = self.labels.bincount(minlength=len(dataset.class_names)).double()
@@ -218,6 +217,12 @@ class _Training:
         )
         self.schedule = _schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
+
+    def _as_trained(self, dataset: LabeledDataset) -> LabeledDataset:
+        """The data as the model takes them: latents, where the backbone is frozen."""
+        if dataset.modality == "images" and self.settings.backbone == "frozen":
+            return frozen_latents(dataset, self.settings, self.progress)
+        return dataset
 
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
@@ -301,7 +306,7 @@ class _Training:
             loss, counted = self._forward(ids, flipped, generator, recorder)
             group = batches[step - step % settings.accumulate :][: settings.accumulate]
             # Gradients are averaged over ranks: times their number it is the mean over the samples of all.
-            (loss * (counted * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]
+            (loss * (counted * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]  # torch's
             if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
                 self._update(update)
                 update += 1
@@ -428,6 +433,7 @@ class _Training:
             ) from error
 
     def predict(self, dataset: LabeledDataset) -> Tensor:
+        dataset = self._as_trained(dataset)
         self.model.eval()
         with torch.no_grad(), self._autocast():
             parts = [self._probabilities(dataset.read(ids)) for ids in self._shared_out(dataset)]
