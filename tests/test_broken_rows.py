@@ -1,8 +1,13 @@
 """Rows that cannot be used are all reported with their numbers; the audit stops, or goes on without them."""
 
+import tarfile
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from command import FAST, gwaudit
 from gwaudit import load_dataset
@@ -67,6 +72,30 @@ def test_features_that_are_no_numbers(tmp_path):
     np.savez(tmp_path / "mine.npz", x=values, y=[0, 1, 0, 1, 0])
     with pytest.raises(DataError, match=r"row 3 .*feature 2 is nan"):
         load_dataset(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.int32(), 2), pa.large_list(pa.float32())])
+def test_lists_of_features_may_be_of_any_type_but_of_one_length(tmp_path, kind):
+    rows = [[1, 2], [3, 4], None, [5, 6]]
+    table = pa.table({"embedding": pa.array(rows, kind), "label": ["a", "b", "a", "a"]})
+    pq.write_table(table, tmp_path / "mine.parquet")
+    dataset = load_dataset(tmp_path / "mine.parquet", on_error="skip")
+    assert [s.row for s in dataset.skipped] == [2]
+    np.testing.assert_array_equal(dataset.read(torch.arange(3)), [[1, 2], [3, 4], [5, 6]])
+    texts = pa.table({"embedding": [["x", "y"], ["z", "z"]], "label": ["a", "b"]})
+    pq.write_table(texts, tmp_path / "texts.parquet")
+    with pytest.raises(DataError, match="must hold lists of numbers"):
+        load_dataset(tmp_path / "texts.parquet")
+
+
+def test_a_shard_of_texts_keeps_each_under_its_own_key_where_one_is_missing(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name, content in (("a.txt", "one"), ("a.cls", "x"), ("b.cls", "y"), ("c.txt", "three"), ("c.cls", "y")):
+            (tmp_path / "part").write_text(content)
+            tar.add(tmp_path / "part", name)
+    dataset = load_dataset(tmp_path / "0.tar", on_error="skip")
+    assert list(zip(dataset.keys, dataset.texts, strict=True)) == [("a", "one"), ("c", "three")]
+    assert [s.key for s in dataset.skipped] == ["b"]
 
 
 def test_texts_and_lines_that_are_empty_or_cut(tmp_path):

@@ -79,7 +79,7 @@ def samples_of_table(
     assert label is not None
     values = table[label].to_pylist()
     if any(isinstance(value, list) for value in values):
-        raise DataError(f"{name}: column {label!r} holds lists of labels; use --multi-label")
+        raise DataError(f"{name}: column {label!r} holds lists of labels; a sample has one: choose another column")
     names = class_names or _class_names(table, label)
     labels, class_names, wrong = classes_of(values, names)
     if names is None and len(class_names) == 10 and class_names[0] == "0" and len(labels) in (50_000, 10_000):
@@ -200,9 +200,10 @@ def _texts(values: pa.ChunkedArray) -> _Column:
 
 def _lists(values: pa.ChunkedArray, column: str, name: str) -> _Column:
     kind = values.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not is_list or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
         raise DataError(f"{name}: column {column!r} must hold lists of numbers, not {kind}")
-    array = values.combine_chunks()
+    array = values.combine_chunks().cast(pa.large_list(kind.value_type))
     lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     width = int(np.bincount(lengths).argmax())
     if not width:

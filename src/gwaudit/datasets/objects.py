@@ -16,7 +16,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from gwaudit.datasets.classes import classes_of
 from gwaudit.datasets.columns import Columns, not_finite, samples_of_table
 from gwaudit.datasets.images import IN_MEMORY_BYTES
-from gwaudit.datasets.inputs import Digest, InMemory, Inputs, features
+from gwaudit.datasets.inputs import Digest, InMemory, Inputs
 from gwaudit.datasets.sources import RawSamples
 from gwaudit.errors import DataError, MissingExtraError
 
@@ -56,29 +56,33 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[
     """
     if not hasattr(dataset, "__len__"):
         raise DataError("a stream has no ids: give a map-style data set, or WebDataset shards (a folder of .tar files)")
-    items = [_item(dataset, row) for row in range(len(dataset))]
-    broken = {row: item for row, item in enumerate(items) if isinstance(item, str)}
-    read = {row: item for row, item in enumerate(items) if not isinstance(item, str)}
-    if not read:
+    n = len(dataset)
+    held: dict[int, Tensor] = {}
+    labels: list[Any] = [None] * n
+    broken: dict[int, str] = {}
+    first: Tensor | None = None
+    for row in range(n):
+        item = _item(dataset, row)
+        if isinstance(item, str):
+            broken[row] = item
+            continue
+        tensor, labels[row] = item
+        first = tensor if first is None else first
+        if tensor.shape != first.shape:
+            broken[row] = f"has the shape {tuple(tensor.shape)}, not {tuple(first.shape)}: bring all to one"
+        elif n * first.nbytes <= IN_MEMORY_BYTES:
+            held[row] = tensor
+    if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'it is empty')}")
-    first = next(iter(read.values()))[0]
-    shape = tuple(first.shape)
-    for row, (tensor, _) in read.items():
-        if tuple(tensor.shape) != shape:
-            broken[row] = f"has the shape {tuple(tensor.shape)}, not {shape}: bring all to one"
-    held = first.numel() * first.element_size() * len(items) <= IN_MEMORY_BYTES
-    inputs: Inputs = ReadEachTime(dataset, len(items), shape)
+    numbers, names, wrong = classes_of(labels, class_names or _class_names(dataset))
+    inputs: Inputs = ReadEachTime(dataset, n, tuple(first.shape))
     if held:
         blank = torch.zeros_like(first)
-        inputs = InMemory(torch.stack([blank if row in broken else read[row][0] for row in range(len(items))]))
-    labels, names, wrong = classes_of(
-        [read[row][1] if row in read else None for row in range(len(items))], class_names or _class_names(dataset)
-    )
-    if len(shape) == 1 and isinstance(inputs, InMemory):
-        inputs = features(inputs.values)
-        wrong |= not_finite(inputs.values.numpy())
-    keys = [_key(dataset, row) for row in range(len(items))]
-    return RawSamples(type(dataset).__name__, split, inputs, labels, names, keys, {**wrong, **broken})
+        inputs = InMemory(torch.stack([held.get(row, blank) for row in range(n)]))
+        if first.ndim == 1:
+            wrong |= not_finite(inputs.values.numpy())
+    keys = [_key(dataset, row) for row in range(n)]
+    return RawSamples(type(dataset).__name__, split, inputs, numbers, names, keys, {**wrong, **broken})
 
 
 def _item(dataset: Dataset[Any], row: int) -> tuple[Tensor, Any] | str:
@@ -148,7 +152,8 @@ def load_hugging_face(name: str, split: str) -> Any:
     try:
         return datasets.load_dataset(path, configuration or None, split=split)
     except Exception as error:  # whatever the library and the network raise
-        raise DataError(f"hf:{name} ({split}) cannot be loaded: {str(error).splitlines()[0]}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"hf:{name} ({split}) cannot be loaded: {reason}") from error
 
 
 def read_hugging_face(

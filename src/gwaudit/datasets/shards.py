@@ -48,17 +48,14 @@ def read_shards(files: list[Path], source: Path, split: str, class_names: tuple[
     labels: list[Any] = []
     for row, (key, parts) in enumerate(samples.items()):
         image = next((part for extension, part in parts.items() if extension in EXTENSIONS), None)
-        if image is not None:
-            items.append(image)
-        elif _TEXT in parts:
-            texts.append(parts[_TEXT].read().decode("utf-8", "replace"))
-        else:
-            items.append(b"")
+        items.append(image or b"")
+        texts.append("" if image or _TEXT not in parts else parts[_TEXT].read().decode("utf-8", "replace"))
+        if not (items[row] or texts[row].strip()):
             broken[row] = f"{key!r} has neither an image nor a text"
         labels.append(_label(parts))
-    if texts and any(items):
+    if any(texts) and any(items):
         raise DataError(f"{source} mixes images and texts: audit them apart")
-    inputs: Inputs | list[Encoded] = Texts(texts) if texts else items
+    inputs: Inputs | list[Encoded] = Texts(texts) if any(texts) else items
     numbers, names, wrong = classes_of(labels, class_names)
     return RawSamples(named(source), split, inputs, numbers, names, list(samples), {**wrong, **broken})
 
