@@ -12,8 +12,9 @@ from torchvision.datasets import ImageFolder
 
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError, StoreError, StoreExistsError
-from gwaudit.export import SUSPECT_COLUMNS, write_clean_split, write_suspects
+from gwaudit.export import SUSPECT_COLUMNS, write_suspects
 from gwaudit.ranking import Audit, RankingSettings
+from gwaudit.splits import clean_split, write_split
 from making import make_tree
 
 SUSPECTS = [1, 6]
@@ -98,7 +99,7 @@ class TestSuspects:
 class TestIds:
     @pytest.mark.parametrize("action", ["drop", "relabel"])
     def test_ids_and_labels_in_numpy_and_pandas(self, audit, dataset, tmp_path, action):
-        folder = write_clean_split(audit, tmp_path / "clean", action=action)
+        folder = write_split(clean_split(audit, action), tmp_path / "clean")
         ids, labels = np.load(folder / "ids.npy"), np.load(folder / "labels.npy")
         table = pd.read_csv(folder / "split.csv")
         assert table["sample_id"].tolist() == ids.tolist()
@@ -114,14 +115,14 @@ class TestIds:
         (tmp_path / "clean").mkdir()
         (tmp_path / "clean" / "mine").write_text("x")
         with pytest.raises(StoreExistsError):
-            write_clean_split(audit, tmp_path / "clean", action="drop")
+            write_split(clean_split(audit, "drop"), tmp_path / "clean")
         assert [p.name for p in (tmp_path / "clean").iterdir()] == ["mine"]
 
 
 class TestParquet:
     def test_the_datasets_library_loads_images_names_and_ids(self, audit, dataset, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-        folder = write_clean_split(audit, tmp_path / "clean", action="relabel", format="parquet", dataset=dataset)
+        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="parquet", dataset=dataset)
         loaded = datasets.load_dataset(
             "parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache")
         )
@@ -133,7 +134,7 @@ class TestParquet:
             assert row["key"] == dataset.keys[row["sample_id"]]
 
     def test_gwaudit_itself_audits_the_cleaned_split(self, audit, dataset, tmp_path):
-        folder = write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=dataset)
+        folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="parquet", dataset=dataset)
         again = load_dataset(folder)
         assert len(again) == 7
         assert again.class_names == dataset.class_names
@@ -142,8 +143,7 @@ class TestParquet:
 class TestImageFolder:
     @pytest.mark.parametrize("copy", [False, True])
     def test_torchvision_loads_links_or_copies_of_the_files(self, audit, dataset, tmp_path, copy):
-        folder = write_clean_split(
-            audit, tmp_path / "clean", action="relabel", format="imagefolder", dataset=dataset,
+        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="imagefolder", dataset=dataset,
             source_root=tmp_path / "data", copy=copy,
         )  # fmt: skip
         loaded = ImageFolder(folder)
@@ -158,8 +158,8 @@ class TestImageFolder:
 
     def test_without_files_the_images_are_written(self, tmp_path):
         digits = load_dataset("digits")
-        folder = write_clean_split(
-            make_audit(digits), tmp_path / "clean", action="drop", format="imagefolder", dataset=digits
+        folder = write_split(
+            clean_split(make_audit(digits), "drop"), tmp_path / "clean", format="imagefolder", dataset=digits
         )
         loaded = ImageFolder(folder)
         assert len(loaded) == len(digits) - len(SUSPECTS)
@@ -169,8 +169,8 @@ class TestImageFolder:
     def test_class_names_that_are_no_folder_names_get_safe_and_distinct_ones(self, dataset, tmp_path):
         names = ("../up", "a/b", "A_B")
         odd = type(dataset)(**{**vars(dataset), "class_names": names})
-        folder = write_clean_split(
-            make_audit(odd), tmp_path / "clean", action="drop", format="imagefolder", dataset=odd
+        folder = write_split(
+            clean_split(make_audit(odd), "drop"), tmp_path / "clean", format="imagefolder", dataset=odd
         )
         made = sorted(path.name for path in folder.iterdir())
         assert len(made) == 3
@@ -181,15 +181,15 @@ class TestImageFolder:
 def test_other_data_than_the_audited_are_refused(audit, dataset, tmp_path):
     other = dataset.with_labels(np.roll(dataset.labels, 1))
     for format in ("parquet", "imagefolder"):
-        with pytest.raises(DataError, match="not those of the audit"):
-            write_clean_split(audit, tmp_path / "clean", action="drop", format=format, dataset=other)
+        with pytest.raises(DataError, match="not those that were audited"):
+            write_split(clean_split(audit, "drop"), tmp_path / "clean", format=format, dataset=other)
     assert not (tmp_path / "clean").exists()
 
 
 def test_a_split_is_there_whole_or_not_at_all(audit, dataset, tmp_path):
     broken = type(dataset)(**{**vars(dataset), "inputs": Unreadable(dataset.inputs)})
     with pytest.raises(DataError, match=r"can no longer be read \(gone\)"):
-        write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=broken)
+        write_split(clean_split(audit, "drop"), tmp_path / "clean", format="parquet", dataset=broken)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
@@ -215,7 +215,7 @@ class Unreadable:
 def test_metadata_is_the_hugging_face_layout(audit, dataset, tmp_path):
     import pyarrow.parquet as pq
 
-    folder = write_clean_split(audit, tmp_path / "clean", action="drop", format="parquet", dataset=dataset)
+    folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="parquet", dataset=dataset)
     schema = pq.read_schema(folder / "train-00000-of-00001.parquet")
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features["label"] == {"_type": "ClassLabel", "names": list(dataset.class_names)}

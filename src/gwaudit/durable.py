@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from gwaudit.errors import StoreExistsError, storing
 
 TEMPORARY = ".partial"
 """How the name of a file that is still being written ends."""
@@ -24,6 +27,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool = False) -> Path:
+    """Let `write` fill a temporary folder beside `folder`, then give it its name, in the place of an earlier one.
+
+    Raises:
+        StoreExistsError: the folder exists, and was not to be replaced.
+        StoreError: it cannot be written.
+    """
+    if folder.exists() and not replace:
+        raise StoreExistsError(f"{folder} exists: choose another folder, or delete it")
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+    try:
+        with storing(folder):
+            temporary.mkdir(parents=True)
+            write(temporary)
+            if replace:
+                shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
 
 
 def create_exclusively(path: Path, data: bytes) -> None:

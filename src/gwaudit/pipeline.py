@@ -16,11 +16,12 @@ from gwaudit.distributed import join_ranks, on_main, together
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
 from gwaudit.evaluation import Evaluation, evaluate
-from gwaudit.export import Action, SplitFormat, write_clean_split, write_noise, write_skipped, write_suspects
+from gwaudit.export import write_noise, write_skipped, write_suspects
 from gwaudit.latents import LatentProgress, embed_texts
 from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, rounds_of
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
+from gwaudit.splits import Action, SplitFormat, clean_split, write_split
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import Progress, TrainingResult, train
 
@@ -168,7 +169,7 @@ def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
     if dataset.skipped:
         files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
     actions: tuple[Action, ...] = get_args(Action)
-    files += [write_clean_split(ranked, run / "cleaned" / action, action=action, replace=True) for action in actions]
+    files += [write_split(clean_split(ranked, action), run / "cleaned" / action, replace=True) for action in actions]
     evaluation = None
     if dataset.true_labels is not None:
         evaluation = evaluate(ranked, dataset.true_labels)
@@ -218,10 +219,9 @@ def export_split(ranked: Audit, folder: Path, *, action: str, format: str, copy:
         raise SettingsError(f"a cleaned split is {known}; not {action!r} as {format!r}")
     with TrajectoryStore.open(ranked.run) as store:
         data = data_of_run(store) if format != "ids" else None
-    return write_clean_split(
-        ranked,
+    return write_split(
+        clean_split(ranked, cast(Action, action)),
         folder,
-        action=cast(Action, action),
         format=cast(SplitFormat, format),
         dataset=None if data is None else load_data(data),
         source_root=None if data is None else data.files_root,
