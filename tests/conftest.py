@@ -1,9 +1,11 @@
-"""What several test files need: the real data, where it is at hand."""
+"""What several test files need: the real data and a browser, where they are at hand."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
 os.environ["COLUMNS"] = "120"  # of a terminal that is none
@@ -23,3 +25,27 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def browser(request, tmp_path):
+    """Chromium, without a window; what it downloads lies in `tmp_path` (the parameter "phone" makes it a phone's)."""
+    driver = shutil.which("chromedriver")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if driver is None or chromium is None:
+        message = "needs Chromium and its driver (Debian's packages chromium and chromium-driver)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    if getattr(request, "param", None) == "phone":
+        metrics = {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2}}
+        options.add_experimental_option("mobileEmulation", metrics)
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield window
+    window.quit()

@@ -144,6 +144,7 @@ class ReviewServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, log: DecisionLog, page: bytes, port: int = 0) -> None:
         """Listen, not serve yet (`serve_forever`).
@@ -159,7 +160,7 @@ class ReviewServer(ThreadingHTTPServer):
         self.log, self.page = log, page
         self.token = secrets.token_urlsafe(24)
         self.changing = threading.Lock()
-        self.revision = 0
+        self.revision = 1  # 0 is what a tab says that knows nothing yet
         self.changed_in: dict[int, int] = {}  # sample id -> the revision that changed it last
         try:
             super().__init__(("127.0.0.1", port), _Handler)
@@ -185,7 +186,7 @@ class ReviewServer(ThreadingHTTPServer):
             else:  # new here, or a tab of an earlier server
                 ids = sorted({*self.log.made, *self.changed_in})
             news = [(sample_id, self._said(sample_id)) for sample_id in ids]
-            return {"revision": max(self.revision, 1), "changes": news}
+            return {"revision": self.revision, "changes": news}
 
     def _said(self, sample_id: int) -> dict[str, Any] | None:
         decision = self.log.made.get(sample_id)
@@ -194,7 +195,6 @@ class ReviewServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: ReviewServer
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         if self._is_for("/"):
@@ -205,7 +205,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > _LARGEST_REQUEST:
-            self.close_connection = True
             return self._refuse(HTTPStatus.BAD_REQUEST, "a request must say its length, and be shorter")
         body = self.rfile.read(int(length))
         # A form on another site cannot send this type, and its page may not send another without asking first.
@@ -228,7 +227,6 @@ class _Handler(BaseHTTPRequestHandler):
         known = secrets.compare_digest(self.path.encode(), f"/{self.server.token}{path}".encode())
         if known and self.headers.get("Host") in own:  # another name for this address is another site's
             return True
-        self.close_connection = True
         self._refuse(HTTPStatus.NOT_FOUND, "nothing here: use the whole address that gwaudit review printed")
         return False
 

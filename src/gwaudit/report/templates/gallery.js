@@ -154,6 +154,7 @@ function show() {
   $("none").hidden = visible.length > 0;
   $("count").textContent = `${visible.length.toLocaleString("en")} shown`;
   drawMore();
+  nearEnd.observe($("more"));
 }
 
 function drawMore(upTo = drawn + BATCH) {
@@ -327,7 +328,8 @@ decisions.storage.onstate = (text, failed) => {
   $("saved").classList.toggle("failed", failed);
 };
 
-filters.addEventListener("input", show);
+filters.addEventListener("input", (event) => { if (event.target.matches("input")) show(); });
+filters.addEventListener("change", (event) => { if (event.target.matches("select")) show(); });
 filters.addEventListener("reset", () => setTimeout(show));
 filters.addEventListener("submit", (event) => event.preventDefault());
 $("none-reset").addEventListener("click", () => { filters.reset(); show(); });
@@ -362,8 +364,15 @@ if (prototypeList) {
     element("div", { class: "prototype" }, element("h3", { text: shortened(nameOf(Number(label)), 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, look(sample) ?? ""))))));
 }
 
+const nearEnd = new IntersectionObserver((entries) => {
+  if (!entries.some((entry) => entry.isIntersecting)) return;
+  drawMore();
+  nearEnd.unobserve($("more")); // seen again, it says whether that was enough
+  if (drawn < visible.length) nearEnd.observe($("more"));
+}, { rootMargin: "1500px" });
+
+$("fold").open = !matchMedia("(max-width: 640px)").matches;
 fillFilters();
 decisions.storage.load();
 show();
 progress();
-new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) drawMore(); }, { rootMargin: "1500px" }).observe($("more"));
