@@ -550,8 +550,6 @@ def detection_command(
     from gwaudit.benchmarks.figures import write_figures
     from gwaudit.pipeline import load_data
 
-    if not all(seed.isdecimal() for seed in _listed(seeds)):
-        raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
     with TrainingDisplay(quiet=as_json) as display:
         rows = detection(
             load_data(DataSettings(source), display),
@@ -559,7 +557,7 @@ def detection_command(
             _listed(sets),
             training,
             trainings=_listed(trainings),
-            seeds=[int(seed) for seed in _listed(seeds)],
+            seeds=_seeds(seeds),
             labels=labels,
             progress=display,
         )
@@ -568,6 +566,47 @@ def detection_command(
         write_figures(rows, output)
     except MissingExtraError as error:
         print(error, file=sys.stderr)
+
+
+@_command(
+    benchmark,
+    "relabelling",
+    "For example: gwaudit benchmark relabelling cifar10/ --labels CIFAR-10_human.pt --label-key worse_label "
+    "--decisions 2000 -o runs/relabelling",
+)
+def relabelling_command(
+    data: DataSettings,
+    training: TrainingSettings,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and rows; what is done there stays done.")],
+    decisions: Annotated[int, typer.Option(help="Samples that the reviewer looks at.")] = 2000,
+    test_split: Annotated[str, typer.Option(help="Split of the source to test on.")] = "test",
+    hold_out: Annotated[
+        float | None, typer.Option(help="Test on this share of the samples instead, which is not trained on.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of the random order.")] = "0",
+    as_json: AsJson = False,
+) -> None:
+    """What so many decisions of a reviewer are worth, in the tool's order and at random: labels, test accuracy."""
+    from dataclasses import asdict
+
+    from gwaudit.benchmarks.relabelling import markdown, relabelling, split_off
+    from gwaudit.comparison import held_out_split
+    from gwaudit.pipeline import load_data
+
+    with TrainingDisplay(quiet=as_json) as display:
+        dataset = load_data(data, display)
+        if hold_out is None:
+            test = held_out_split(data, test_split)
+        else:
+            dataset, test = split_off(dataset, hold_out)
+        rows = relabelling(dataset, test, output, training, decisions=decisions, seeds=_seeds(seeds), progress=display)
+    print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+
+
+def _seeds(text: str) -> list[int]:
+    if not all(seed.isdecimal() for seed in _listed(text)):
+        raise SettingsError(f"--seeds takes whole numbers with commas between, not {text!r}")
+    return [int(seed) for seed in _listed(text)]
 
 
 def _listed(text: str) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.alignment import EpochMoments
+from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
 from gwaudit.early_stopping import choose_epoch
 from gwaudit.errors import DataError, StoreDamagedError, storing
@@ -168,21 +169,30 @@ def measure_test_accuracy(run: Path | str, split: str = "test", source: str | No
     with TrajectoryStore.open(run) as store:
         data = data_of_run(store)
     trained_on = load_data(data)
-    names = None if Path(source or data.source).suffix == ".npz" else data.classes
-    held_out: DataSettings = replace(
-        data, source=source or data.source, split=split, labels=None, label_key=None, plant=0.0, classes=names
-    )
-    test = load_data(held_out)
-    if (source is None and len(test) == len(trained_on) and list(test.keys) == list(trained_on.keys)) or not len(test):
-        raise DataError(f"{data.source} has no split {split!r} besides what was trained on: name test data of its own")
+    test = held_out_split(data, split, source)
     accuracy = accuracy_on(run, trained_on, test)
-    facts = {"source": held_out.source, "split": split, "samples": len(test), "accuracy": accuracy}
+    facts = {"source": source or data.source, "split": split, "samples": len(test), "accuracy": accuracy}
     with storing(run / TEST_FILE):
         write_atomically(run / TEST_FILE, lambda path: path.write_text(json.dumps(facts, indent=1)))
     return accuracy
 
 
-def accuracy_on(run: Path, trained_on: Any, test: Any) -> float:
+def held_out_split(data: DataSettings, split: str = "test", source: str | None = None) -> LabeledDataset:
+    """Another split of a source, or other data in its form, under their own labels.
+
+    Raises:
+        DataError: the source gives the same samples for both splits.
+    """
+    elsewhere = source or data.source
+    test = load_data(replace(data, source=elsewhere, split=split, labels=None, label_key=None, plant=0.0))
+    if source is None and list(test.keys) == list(
+        load_data(replace(data, labels=None, label_key=None, plant=0.0)).keys
+    ):
+        raise DataError(f"{data.source} has no split {split!r} apart from {data.split!r}: name test data of its own")
+    return test
+
+
+def accuracy_on(run: Path, trained_on: LabeledDataset, test: LabeledDataset) -> float:
     """The share of the labels of a data set that a run's model predicts; classes are matched by name.
 
     Raises:
