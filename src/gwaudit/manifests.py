@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gwaudit.datasets.classes import classes_of
 from gwaudit.datasets.tables import read_tables
 from gwaudit.errors import storing
 
@@ -45,6 +46,8 @@ def corrected_table(
         DataError: the source cannot be read.
         StoreError: the target cannot be written.
     """
+    if not spellings.keys() >= set(changes.values()):
+        return False
     before, _ = read_tables([source], source)
     values = before[label_column].to_pylist()
     for row, label in changes.items():
@@ -86,6 +89,9 @@ def spellings_of(
         label_column: of the labels.
         labels: the class of each usable row.
         class_names: of the classes.
+
+    Returns:
+        A value a class, without classes that the table cannot name: an integer that is another class's name.
     """
     column = table[label_column]
     by_index = pa.types.is_integer(column.type)
@@ -93,7 +99,8 @@ def spellings_of(
     values = column.to_pylist()
     for row in sorted(labels, reverse=True):
         spellings[labels[row]] = values[row]
-    return spellings
+    read, _, _ = classes_of(list(spellings.values()), class_names)
+    return {label: value for place, (label, value) in enumerate(spellings.items()) if read[place] == label}
 
 
 def _separated(text: str, separator: str, place: int, values: Mapping[int, str], dropped: set[int]) -> str:
