@@ -215,7 +215,10 @@ def _samples(audit: Audit) -> pd.DataFrame:
 
 
 def _require_own_keys(audits: tuple[Audit, Audit]) -> None:
-    """Row numbers for keys shift when rows are dropped; they are known by being without a gap in both runs."""
+    """Row numbers for keys shift when rows are dropped, unless they are of one source, whose rows keep theirs."""
+    sources = [_source(audit.run) for audit in audits]
+    if sources[0] is not None and sources[0] == sources[1]:
+        return
     numbers = [audit.frame["key"].astype(str).str.extract(r"^(?:\w+/)?(\d+)$")[0] for audit in audits]
     if len(numbers[0]) == len(numbers[1]) or any(found.isna().any() for found in numbers):
         return
@@ -225,6 +228,12 @@ def _require_own_keys(audits: tuple[Audit, Audit]) -> None:
             "but row numbers, which no longer fit: give the table an id column, or audit the source with the "
             "labels.csv of gwaudit apply"
         )
+
+
+def _source(run: Path) -> str | None:
+    with TrajectoryStore.open(run) as store:
+        source: str | None = (store.settings.get("data") or {}).get("source")
+        return source
 
 
 def _facts(audit: Audit) -> RunFacts:
