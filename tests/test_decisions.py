@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -315,8 +317,21 @@ class TestLabelStudio:
         (tmp_path / "p.csv").write_text(text, newline="")
         assert read(audit, tmp_path / "p.csv") == ([(0, "relabel", "'=x"), (1, "relabel", "=x")], ())
 
-    @pytest.mark.parametrize("content", ["{", "{}", "[1]", '"x"'])
+    def test_csv_with_several_or_broken_choices(self, audit, tmp_path):
+        rows = [(0, '{"choices": ["cat", "dog"]}', 1), (1, '{"choices": [', 1), (2, "", 1), (3, "cat", 1)]
+        (tmp_path / "p.csv").write_text(text_of(rows, ("sample_id", "label", "annotation_id")), newline="")
+        done, problems = read(audit, tmp_path / "p.csv")
+        assert done == [(3, "relabel", "cat")]
+        assert [problem.row for problem in problems] == [2, 3]
+
+    @pytest.mark.parametrize("content", ["{", "{}", "[1]", '"x"', "[" * 100_000])
     def test_other_json_is_refused(self, audit, tmp_path, content):
         (tmp_path / "p.json").write_text(content)
         with pytest.raises(DataError, match=r"p\.json"):
             read_decisions([tmp_path / "p.json"], audit)
+
+
+def test_reading_and_applying_decisions_wait_for_no_torch():
+    modules = "import sys, gwaudit.corrections; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", modules], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr

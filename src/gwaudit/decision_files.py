@@ -100,7 +100,11 @@ def _table_rows(path: Path) -> Iterator[Statement | Problem]:
             continue
         values = {name: cells[place] for name, place in places.items()}
         if annotated:
-            values["label"] = _one_choice(values.get("label", ""))
+            try:
+                values |= {name: _one_choice(values[name]) for name in ("label", "decision") if name in values}
+            except (KeyError, ValueError) as error:
+                yield Problem(path.name, number, f"column label or decision: {error}")
+                continue
         labels = {values.get(name, "") for name in _LABELS} - {""}
         if len(labels) > 1:
             yield Problem(path.name, number, "columns label and new_label say different things: empty one of them")
@@ -146,7 +150,7 @@ def _text(value: Any) -> str:
 def _json_rows(path: Path) -> Iterator[Statement | Problem]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]}): export it again") from error
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise DataError(f"{path} is no export of Label Studio: JSON or JSON_MIN, a list of objects, is expected")
