@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -139,6 +140,18 @@ class TestAFolder:
         assert "--on-error skip --epochs 3 --pretrained --backbone frozen --output" in other
         assert other.endswith("photos-round-3")
         assert "--plant" not in other
+
+    @pytest.mark.parametrize(("second", "options"), [
+        ({"seed": 1}, "--refine 1 "),
+        ({"seed": 1, "epochs": 1, "model": "resnet20_gn"}, "--refine 1 --refine-model resnet20_gn --refine-epochs 1 "),
+    ])  # fmt: skip
+    def test_the_next_command_refines_as_the_run_was_refined(self, tmp_path, second, options):
+        make_tree(tmp_path / "photos")
+        data, first = DataSettings(str(tmp_path / "photos")), TrainingSettings(epochs=1)
+        audit = ranked_run(tmp_path / "run", data, training=first)
+        ranked_run(tmp_path / "run" / "rounds" / "1", data, training=replace(first, **second))
+        file = write_decisions(decide(audit, (0, "drop")), tmp_path / "d.csv")
+        assert f"--epochs 1 {options}--output" in apply(audit, tmp_path, file).next_command
 
 
 class TestDataThatChanged:

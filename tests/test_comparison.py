@@ -106,6 +106,7 @@ def test_test_accuracy_is_measured_on_another_split_by_class_name(tmp_path):
     predicted = predict(tmp_path / "run", train, test).argmax(1).numpy()
     said = [train.class_names[label] for label in predicted]
     assert measured == np.mean([name == test.class_names[y] for name, y in zip(said, test.labels, strict=True)])
+    assert measure_test_accuracy(tmp_path / "run", source=str(source / "test")) == measured
     facts = json.loads(gwaudit("compare", tmp_path / "run", tmp_path / "run", "--test-split", "test", "--json").stdout)
     assert facts["after"]["test_accuracy"] == measured
     with pytest.raises(DataError, match=r"has no split 'train' apart from 'train'"):
