@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from gwaudit.decisions import write_decisions
 from gwaudit.errors import DataError, StoreExistsError, UnresolvedDecisionsError
 from gwaudit.manifests import corrected_table
 from gwaudit.settings import DataSettings, TrainingSettings
+from gwaudit.splits import SplitFormat
 from making import make_parquet, make_tree, png
 
 CELLS = st.tuples(st.text(st.sampled_from("ab,;\"\n\r\t '=é"), max_size=6), st.sampled_from("pq"))
@@ -78,7 +80,7 @@ class TestAFolder:
         assert owls == labels
         assert split.labels[split.ids == 3] == 1, "unsure is decided: it stays"
 
-    @pytest.mark.parametrize("format", ["ids", "parquet", "imagefolder"])
+    @pytest.mark.parametrize("format", get_args(SplitFormat))
     def test_the_split_comes_in_each_format(self, tree, tmp_path, format):
         audit, file = tree
         apply(audit, tmp_path, file, format=format)
@@ -199,7 +201,7 @@ class TestDataThatChanged:
             apply(audit, tmp_path, file)
         assert "the data cannot be read" in error.value.problems[0].reason
         with pytest.raises(DataError, match="needs the data"):
-            apply(audit, tmp_path, file, format="parquet", force=True)
+            apply(audit, tmp_path, file, format="imagefolder", force=True)
         assert len(apply(audit, tmp_path, file, force=True).corrections.changes) == 2
 
 
