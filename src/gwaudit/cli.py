@@ -36,6 +36,7 @@ from gwaudit.terminal import (
     print_rows,
     print_run,
     print_trajectory,
+    serve_review,
 )
 from gwaudit.terminal_relabelling import print_applied, print_comparison, print_problems
 
@@ -99,6 +100,12 @@ PerClass = Annotated[
         rich_help_panel="Ranking",
     ),
 ]
+Truth = Annotated[
+    Path | None,
+    typer.Option(help="True labels, row for row: .npy, .csv or CIFAR-N's .pt. By default the data's."),
+]
+TruthKey = Annotated[str | None, typer.Option(help="Which labels of that file.")]
+Shown = Annotated[int, typer.Option(help="Show so many suspects, the most suspicious ones.")]
 
 
 def main() -> None:
@@ -308,11 +315,8 @@ def rank_command(
 @_command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
 def evaluate_command(
     runs: Annotated[list[Path], typer.Argument(help="Ranked runs.", show_default=False)],
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="True labels, row for row: .npy, .csv or CIFAR-N's .pt. By default the data's."),
-    ] = None,
-    truth_key: Annotated[str | None, typer.Option(help="Which labels of that file.")] = None,
+    truth: Truth = None,
+    truth_key: TruthKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Score ranked runs against the true labels, a row each."""
@@ -459,6 +463,58 @@ def show_command(
             print(_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
         else:
             print_trajectory(store, sample_id, store.keys()[sample_id], int(store.given_labels()[sample_id]))
+
+
+@_command(app, "report", "For example: gwaudit report runs/photos --top 3000")
+def report_command(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file. By default report.html in the run's folder.")
+    ] = None,
+    top: Shown = 1000,
+    truth: Truth = None,
+    truth_key: TruthKey = None,
+) -> None:
+    """Write the report on a ranked run: one HTML file to look at, to decide in and to send."""
+    from gwaudit.pipeline import report_contents
+    from gwaudit.report import write_report
+
+    contents = report_contents(run, top=top, truth=truth, truth_key=truth_key)
+    out.print(str(write_report(contents, output or run / "report.html")), highlight=False, soft_wrap=True)
+
+
+@_command(app, "review", "For example: gwaudit review runs/photos; then gwaudit apply runs/photos ...")
+def review_command(
+    run: Run,
+    top: Shown = 1000,
+    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Decide on the suspects in the browser; every decision is kept in the run's decisions.csv as it is made."""
+    from gwaudit.pipeline import report_contents
+    from gwaudit.report import DecisionLog, ReviewServer, render_page
+
+    contents = report_contents(run, top=top)
+    with DecisionLog(contents.audit) as log, ReviewServer(log, render_page(contents, served=True), port) as server:
+        serve_review(server, browser=browser)
+
+
+@_command(app, "plot", "For example: gwaudit plot runs/photos --to figures --figure noise-matrix --format pdf")
+def plot_command(
+    run: Run,
+    to: Annotated[Path, typer.Option(help="A new folder for the figures.")],
+    format: Annotated[str, typer.Option(help="pdf, svg or png.")] = "pdf",
+    figure: Annotated[list[str] | None, typer.Option(help="Which; may be given several times. By default all.")] = None,
+    truth: Truth = None,
+    truth_key: TruthKey = None,
+) -> None:
+    """Write the report's figures as files, for papers and slides."""
+    from gwaudit.pipeline import report_contents
+    from gwaudit.report import write_figures
+
+    contents = report_contents(run, top=0, truth=truth, truth_key=truth_key)
+    for path in write_figures(contents, to, format=format, names=figure or ()):  # type: ignore[arg-type]  # checked there
+        out.print(str(path), highlight=False, soft_wrap=True)
 
 
 @_command(app, "noise", "For example: gwaudit noise runs/photos")

@@ -20,6 +20,7 @@ from gwaudit.export import write_noise, write_skipped, write_suspects
 from gwaudit.latents import LatentProgress, embed_texts
 from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, rounds_of
+from gwaudit.report import TOP, ReportContents, gather, write_report
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.splits import Action, SplitFormat, clean_split, write_split
 from gwaudit.store import TrajectoryStore
@@ -115,8 +116,8 @@ def audit(
 
     Args:
         data: what to audit.
-        run: the folder of the run; it also gets `suspects.csv`, `audit.parquet`, `audit.json`, the cleaned
-            splits as ids under `cleaned/` and, where the truth is known, `evaluation.json`.
+        run: the folder of the run; it also gets `report.html`, `suspects.csv`, `audit.parquet`, `audit.json`, the
+            cleaned splits as ids under `cleaned/` and, where the truth is known, `evaluation.json`.
         training: how to train.
         ranking: how to rank.
         refinement: rounds after the first training.
@@ -157,7 +158,11 @@ def load_and_train(
 
 
 def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
-    """Write what an audit yields into its run's folder, in place of what an earlier ranking wrote there."""
+    """Write what an audit yields into its run's folder, in place of what an earlier ranking wrote there.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     run = ranked.run
     ranked.save(run)
     files = [
@@ -174,7 +179,29 @@ def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
     if dataset.true_labels is not None:
         evaluation = evaluate(ranked, dataset.true_labels)
         files.append(write_evaluation(evaluation, run))
+    with TrajectoryStore.open(run) as store:
+        files.insert(0, write_report(gather(ranked, store, dataset), run / "report.html"))
     return AuditResult(ranked, evaluation, dataset, tuple(files))
+
+
+def report_contents(
+    run: Path, *, top: int = TOP, truth: Path | None = None, truth_key: str | None = None
+) -> ReportContents:
+    """What there is to say of a ranked run, with its data loaded again; of a run of one's own loop without them.
+
+    Args:
+        run: its folder.
+        top: show so many suspects.
+        truth: a file of true labels; by default those that the data bring along.
+        truth_key: which labels of that file.
+
+    Raises:
+        GwauditError: the run is not ranked, or its data or the true labels are not there any more or do not fit.
+    """
+    labels = None if truth is None else read_label_file(truth, truth_key)[0]
+    with TrajectoryStore.open(run) as store:
+        dataset = load_data(data_of_run(store)) if store.settings.get("data") else None
+        return gather(Audit.load(run), store, dataset, top=top, true_labels=labels)
 
 
 def write_evaluation(evaluation: Evaluation, run: Path) -> Path:

@@ -101,7 +101,8 @@ class DataSettings:
         """As JSON can hold it; paths are made absolute, so that a run finds its data from anywhere."""
         values = asdict(self)
         for name in ("source", "labels", "root", "classes", "encoder"):
-            if values[name] is not None and Path(values[name]).exists():
+            # A folder here may be called digits too; it is not what the name stands for.
+            if values[name] not in (None, "digits") and Path(values[name]).exists():
                 values[name] = str(Path(values[name]).resolve())
         return values
 

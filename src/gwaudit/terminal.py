@@ -5,7 +5,9 @@ Progress goes to standard error, results to standard output.
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +25,7 @@ if TYPE_CHECKING:  # for their types alone: neither help nor showing a run waits
     from gwaudit.evaluation import Evaluation
     from gwaudit.pipeline import AuditResult
     from gwaudit.ranking import Audit
+    from gwaudit.report import ReviewServer
     from gwaudit.store import TrajectoryStore
     from gwaudit.training import EpochReport, StepReport
 
@@ -289,6 +292,24 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         table.add_row(escape(name), escape(value))
     out.print(table)
+
+
+def serve_review(server: "ReviewServer", *, browser: bool) -> None:
+    """Serve the review page until it is interrupted, and say where and what then."""
+    import webbrowser
+
+    run = escape(str(server.log.path.parent))
+    out.print(f"Review at [link={server.url}]{server.url}[/link]", highlight=False, soft_wrap=True)
+    out.print(f"Decisions are kept in {run}/decisions.csv as you make them. Stop with Ctrl-C.", highlight=False)
+    if browser:
+        webbrowser.open(server.url)
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
+    made = Counter(decision.verdict for decision in server.log.made.values())
+    told = ", ".join(f"{count:,} {name}" for name, count in made.most_common()) or "none yet"
+    out.print(f"\nDecisions: {told}.", highlight=False)
+    if made:
+        out.print(f"Next: gwaudit apply {run} {run}/decisions.csv --output corrected", highlight=False, soft_wrap=True)
 
 
 def _shortened(text: str, most: int = 120) -> str:

@@ -1,0 +1,290 @@
+"""Everything that a report says of a run, gathered once: the page and the figures only lay it out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gwaudit.alignment import EpochMoments
+from gwaudit.datasets import LabeledDataset
+from gwaudit.early_stopping import EpochChoice, choose_epoch
+from gwaudit.errors import DataError
+from gwaudit.evaluation import Evaluation, evaluate, pr_curve
+from gwaudit.noise import class_health, confused_pairs, transition_matrix
+from gwaudit.ranking import Audit
+from gwaudit.report.courses import Courses, alignment_courses
+from gwaudit.report.thumbnails import thumbnail
+from gwaudit.store import TrajectoryStore
+
+TOP = 1000
+"""Suspects that a report shows unless told otherwise."""
+
+CATEGORIES = ("suspect", "late-aligned", "hard", "fine")
+WRONG, RIGHT = "truly wrong", "truly right"
+"""The groups whose alignment is followed; the last two where the truth is known."""
+
+_OTHERS = 60  # shown of each other category, to compare with
+_PROTOTYPES = 4  # a class
+_PROTOTYPE_CLASSES = 50
+_PICTURES_BYTES = 6_500_000  # of all thumbnails; a third more as text in the page, which stays below 15 MB
+_LARGEST_PICTURE = 40_000
+_PATH_POINTS = 60
+_TEXT_LENGTH = 2_000
+_FEATURES = 12
+_CURVE_POINTS = 400
+_CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContents:
+    """What a report says.
+
+    Attributes:
+        audit: the ranking.
+        epochs: a row an epoch of training, counted from 0: `directional_alignment` (E), `dispersion` (K), `gwa`,
+            `mean_loss`, `accuracy_on_given`.
+        chosen: the epoch that the run's rule keeps, where it says so.
+        courses: how alignment went, of each category (and of the truly wrong and right), and of the shown samples.
+        samples: what the gallery shows, worst first; `page.html.j2` says what is in each.
+        prototypes: by label, the samples with the highest alignment.
+        modality: "images", "texts", "features", or "keys" where the data are not at hand.
+        noise: [C, C] as in `transition_matrix`.
+        health: as in `class_health`, worst first.
+        pairs: as in `confused_pairs`.
+        settings: by part ("data", "training", ...), names and values as text.
+        evaluation: against the truth, where it is known.
+        found: [n + 1] how many wrong labels are among the first k, for k from 0 to n, where the truth is known.
+        pr: with `precision` and `recall`, from the loosest cut on, where the truth is known.
+        calibration: a row for each tenth of the range of probabilities that samples are in: `probability`, their mean;
+            `wrong`, the share that is; `samples`.
+    """
+
+    audit: Audit
+    epochs: pd.DataFrame
+    chosen: EpochChoice | None
+    courses: Courses
+    samples: tuple[dict[str, Any], ...]
+    prototypes: Mapping[int, tuple[dict[str, Any], ...]]
+    modality: str
+    noise: pd.DataFrame
+    health: pd.DataFrame
+    pairs: pd.DataFrame
+    settings: Mapping[str, Mapping[str, str]]
+    evaluation: Evaluation | None
+    found: NDArray[np.int64] | None
+    pr: pd.DataFrame | None
+    calibration: pd.DataFrame | None
+
+
+def gather(
+    audit: Audit,
+    store: TrajectoryStore,
+    dataset: LabeledDataset | None,
+    *,
+    top: int = TOP,
+    true_labels: NDArray[np.int64] | None = None,
+) -> ReportContents:
+    """Gather what a report says.
+
+    Args:
+        audit: of the run.
+        store: the run.
+        dataset: what was audited; without it the gallery shows keys alone.
+        top: show so many suspects, the most suspicious ones, and a few samples of each other category.
+        true_labels: [n]; by default those of the data set, where it has any.
+
+    Raises:
+        DataError: the data set is not the audited one, or the labels are of another number.
+    """
+    if dataset is not None:
+        _require_audited(dataset, audit)
+    truth = true_labels if true_labels is not None or dataset is None else dataset.true_labels
+    frame = _shown(audit, top)
+    ids = frame["sample_id"].to_numpy(np.int64)
+    courses = alignment_courses(store, ids, _groups(audit, truth))
+    prototypes = _prototypes(audit)
+    n_pictures = len(ids) + sum(map(len, prototypes.values()))
+    look = _looks(dataset, min(_LARGEST_PICTURE, _PICTURES_BYTES // max(n_pictures, 1)))
+    return ReportContents(
+        audit=audit,
+        epochs=_epochs(store),
+        chosen=_chosen(store),
+        courses=courses,
+        samples=tuple(_samples(frame, courses.paths, look, truth)),
+        prototypes={
+            label: tuple({"key": audit_key, **look(sample_id)} for sample_id, audit_key in chosen)
+            for label, chosen in prototypes.items()
+        },
+        modality="keys" if dataset is None else "texts" if dataset.texts is not None else dataset.modality,
+        noise=transition_matrix(audit),
+        health=class_health(audit).sort_values("share_wrong", ascending=False),
+        pairs=confused_pairs(audit),
+        settings=_settings(audit, store),
+        evaluation=None if truth is None else evaluate(audit, truth),
+        found=None if truth is None else _found(audit, truth),
+        pr=None if truth is None else _thinned(pr_curve(audit, truth)),
+        calibration=None if truth is None else _calibration(audit, truth),
+    )
+
+
+def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
+    """A run of one's own loop may know no fingerprint; its labels tell then."""
+    same = dataset.fingerprint == audit.fingerprint
+    if not audit.fingerprint:
+        same = np.array_equal(dataset.labels, audit.by_id("given_label"))
+    if not same:
+        raise DataError(
+            f"the data are no longer those of the audit in {audit.run} (an image, a key or a label has changed): "
+            "restore them, or audit them again"
+        )
+
+
+def _shown(audit: Audit, top: int) -> pd.DataFrame:
+    """The rows of the gallery: suspects, and the most suspicious of each other category."""
+    frame = audit.frame
+    others = [frame[frame["category"] == category].head(min(_OTHERS, top)) for category in CATEGORIES[1:]]
+    return pd.concat([audit.suspects.head(top), *others]).sort_values("rank")
+
+
+def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:
+    """The ids of each category, and of the truly wrong and right labels."""
+    category = audit.by_id("category")
+    groups = {name: np.flatnonzero(category == name) for name in CATEGORIES}
+    if truth is not None:
+        wrong = audit.by_id("given_label") != truth
+        groups |= {WRONG: np.flatnonzero(wrong), RIGHT: np.flatnonzero(~wrong)}
+    return groups
+
+
+def _prototypes(audit: Audit) -> dict[int, list[tuple[int, str]]]:
+    """By label, ids and keys of the samples that agree best; of many classes, for those with most suspects."""
+    frame = audit.frame[~audit.frame["suspect"]]
+    best = frame.sort_values("mean_alignment", ascending=False, kind="stable").groupby("given_label").head(_PROTOTYPES)
+    suspects = audit.suspects["given_label"].value_counts()
+    labels = sorted(range(len(audit.class_names)), key=lambda label: -int(suspects.get(label, 0)))[:_PROTOTYPE_CLASSES]
+    best = best[best["given_label"].isin(labels) & best["mean_alignment"].notna()]
+    found: dict[int, list[tuple[int, str]]] = {}
+    for label, sample_id, key in zip(best["given_label"], best["sample_id"], best["key"], strict=True):
+        found.setdefault(int(label), []).append((int(sample_id), str(key)))
+    return dict(sorted(found.items()))
+
+
+Look = Callable[[int], dict[str, Any]]
+
+
+def _looks(dataset: LabeledDataset | None, most_bytes: int) -> Look:
+    """What a person sees of a sample, by its id: `image`, `text` or `features`; nothing without the data."""
+    if dataset is None:
+        return lambda sample_id: {}
+    if dataset.texts is not None:
+        texts = dataset.texts
+        return lambda sample_id: {"text": _clipped(texts[sample_id])}
+    if dataset.modality == "features":
+        return lambda sample_id: {"features": [_short(v) for v in dataset[sample_id][0][:_FEATURES].tolist()]}
+    return lambda sample_id: {"image": thumbnail(dataset.image(sample_id), most_bytes)}
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]} …"
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _samples(
+    frame: pd.DataFrame, paths: NDArray[np.float32], look: Look, truth: NDArray[np.int64] | None
+) -> list[dict[str, Any]]:
+    points = np.unique(np.linspace(0, paths.shape[1] - 1, _PATH_POINTS).round().astype(int))
+    samples = []
+    for row, path in zip(frame.to_dict("records"), paths, strict=True):
+        sample_id = int(row["sample_id"])
+        sample = {
+            "id": sample_id,
+            "rank": int(row["rank"]),
+            "key": str(row["key"]),
+            "given": int(row["given_label"]),
+            "suggested": int(row["suggested_label"]),
+            "probability": None if np.isnan(row["score"]) else round(float(row["probability_wrong"]), 4),
+            "category": str(row["category"]),
+            "alignment": None if np.isnan(row["mean_alignment"]) else _short(row["mean_alignment"]),
+            "path": [None if np.isnan(v) else _short(float(v)) for v in path[points]],
+            **look(sample_id),
+        }
+        if truth is not None:
+            sample["true"] = int(truth[sample_id])
+        samples.append(sample)
+    return samples
+
+
+def _epochs(store: TrajectoryStore) -> pd.DataFrame:
+    names = ("directional_alignment", "dispersion", "gwa", "mean_loss", "accuracy_on_given")
+    rows = [{name: store.commit(epoch).metrics.get(name, np.nan) for name in names} for epoch in store.training_epochs]
+    return pd.DataFrame(rows, columns=list(names), index=pd.RangeIndex(len(rows), name="epoch"))
+
+
+def _chosen(store: TrajectoryStore) -> EpochChoice | None:
+    training = store.settings.get("training")
+    if not training:
+        return None
+    commits = [store.commit(epoch) for epoch in store.training_epochs]
+    moments = [
+        EpochMoments(
+            store.n_samples - commit.missing,
+            commit.metrics["directional_alignment"],
+            commit.metrics["dispersion"],
+            commit.metrics["gwa"],
+            bool(np.isnan(commit.metrics["gwa"])),
+        )
+        for commit in commits
+    ]
+    return choose_epoch(training["select"], moments, total_epochs=training["epochs"])
+
+
+def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]:
+    run = {
+        "folder": str(audit.run),
+        "samples": f"{store.n_samples:,}",
+        "classes": f"{len(store.class_names):,}",
+        "epochs recorded": str(len(store.epochs)),
+        "data fingerprint": store.fingerprint,
+        "gwaudit": version("gwaudit"),
+    }
+    parts: dict[str, Mapping[str, Any]] = {
+        "run": run,
+        "data": store.settings.get("data") or {},
+        "training": store.settings.get("training") or {},
+        "ranking": asdict(audit.settings),
+    }
+    return {
+        part: {name: str(value) for name, value in values.items() if value is not None}
+        for part, values in parts.items()
+        if values
+    }
+
+
+def _found(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    wrong = audit.frame["given_label"].to_numpy() != truth[audit.frame["sample_id"].to_numpy()]
+    return np.concatenate([[0], np.cumsum(wrong)])
+
+
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    points = np.unique(np.linspace(0, len(curve) - 1, _CURVE_POINTS).round().astype(int))
+    return curve.iloc[points].reset_index(drop=True)
+
+
+def _calibration(audit: Audit, truth: NDArray[np.int64]) -> pd.DataFrame:
+    """Bins of like probability: a tenth of the range each, those without samples left out."""
+    frame = audit.frame[audit.frame["score"].notna()]
+    wrong = frame["given_label"].to_numpy() != truth[frame["sample_id"].to_numpy()]
+    probability = frame["probability_wrong"].to_numpy(np.float64)
+    bins = np.minimum((probability * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    table = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong})
+    means = table.groupby("bin").agg(
+        probability=("probability", "mean"), wrong=("wrong", "mean"), samples=("wrong", "size")
+    )
+    return means.reset_index(drop=True)
