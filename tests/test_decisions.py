@@ -15,6 +15,7 @@ from deciding import audit_of, decide
 from gwaudit.decisions import DECISION_COLUMNS, read_decisions, write_decisions
 from gwaudit.errors import DataError
 from gwaudit.export import write_suspects
+from gwaudit.report.server import Decision, DecisionLog
 from gwaudit.spreadsheets import from_cell, without_formula
 
 HOSTILE = [
@@ -79,6 +80,14 @@ class TestRoundTrips:
         cell = without_formula(text)
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
         assert from_cell(cell) == text
+
+    def test_what_the_review_page_saves_comes_back(self, tmp_path):
+        n = len(HOSTILE)
+        audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE, run=tmp_path)
+        with DecisionLog(audit) as log:
+            log.change({i: Decision("relabel", (i + 1) % n) for i in range(1, n)} | {0: Decision("unsure")})
+        wanted = [(0, "unsure", HOSTILE[0]), *((i, "relabel", HOSTILE[(i + 1) % n]) for i in range(1, n))]
+        assert read(audit, tmp_path / "decisions.csv") == (wanted, ())
 
     def test_cells_of_a_writer_that_escapes_less_are_found_too(self, tmp_path):
         audit = audit_of(["a", "b"], [0, 1], ["'=x", "y"])
@@ -304,6 +313,15 @@ class TestLabelStudio:
             {"sample_id": 2, "key": "a/2.png", "annotator": 1, "id": 9},
         ]
         assert read(audit, self.write(tmp_path, rows)) == ([(0, "relabel", "=ant"), (1, "drop", "dog")], ())
+
+    def test_names_that_its_configuration_cannot_hold_are_found_by_their_pictures(self, tmp_path):
+        audit = audit_of(["a\0b", "b"], [0, 1], ["nul\0bell\a", "$price"])
+        rows = [
+            {"sample_id": 0, "key": "a␀b", "given_name": "nul␀bell␇", "label": "＄price"},
+            {"sample_id": 1, "key": "b", "given_name": "$price", "label": "nul␀bell␇"},
+        ]
+        wanted = [(0, "relabel", "$price"), (1, "relabel", "nul\0bell\a")]
+        assert read(audit, self.write(tmp_path, rows)) == (wanted, ())
 
     def test_csv_whose_cells_are_not_escaped(self, tmp_path):
         audit = audit_of(["'=a", "b"], [0, 1], ["=x", "'=x"])

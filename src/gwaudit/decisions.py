@@ -53,6 +53,9 @@ class Decisions:
         return {decision: int(found.get(decision, 0)) for decision in DECISIONS}
 
 
+_SHOWN_AS = {0x2400 + code: chr(code) for code in range(32)} | {ord("＄"): "$"}
+
+
 class _RefusedError(Exception):
     """Why a statement is no decision."""
 
@@ -135,8 +138,11 @@ class _Known:
 
 
 def _alike(text: str) -> str:
-    """A text without what spreadsheets change: white space, case, zeros around a whole number, how accents are kept."""
-    plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    """A text without what spreadsheets change: white space, case, zeros around a whole number, how accents are kept.
+
+    And without what a labelling tool cannot hold: control characters, which come back as their pictures, and `$`.
+    """
+    plain = " ".join(unicodedata.normalize("NFC", text.translate(_SHOWN_AS)).casefold().split())
     number = re.fullmatch(r"0*(\d+)(?:[.,]0+)?", plain)
     return number[1] if number else plain
 

@@ -12,8 +12,7 @@ import pandas as pd
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, storing
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-# An apostrophe in front of a formula that the text itself begins with gets one more, so that both come back.
+# How a formula begins. A text that has apostrophes in front of one already gets one more, so that both come back.
 _RUNS = re.compile(r"'*[=+\-@\t\r\n]")
 
 _SEPARATORS = (",", ";", "\t", "|")
