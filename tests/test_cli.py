@@ -124,7 +124,7 @@ def test_help_teaches_and_answers_at_once():
     modules = "import sys, gwaudit.cli; print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", modules], capture_output=True, text=True).stdout
     assert loaded.strip() == "[]", f"help waits for {loaded} ({time.monotonic() - began:.1f} s)"
-    for command in ("demo", "audit", "train", "rank", "evaluate", "export", "show"):
+    for command in ("demo", "audit", "train", "rank", "evaluate", "export", "apply", "compare", "show"):
         assert gwaudit(command, "--help").returncode == 0
     audit = gwaudit("audit", "--help").stdout
     for text in ("Ranking", "Data", "Training", "resnet9_16", "--label-key", "shift-flip", "--preset", "--refine"):

@@ -15,7 +15,12 @@ import gwaudit
 from gwaudit.cli import app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "benchmarks.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "benchmarks.md",
+    ROOT / "docs" / "relabelling.md",
+]
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(gwaudit.__path__, "gwaudit.")

@@ -15,7 +15,13 @@ from typing import Annotated, Any
 import typer
 
 import gwaudit
-from gwaudit.errors import BrokenRowsError, GwauditError, MissingExtraError, SettingsError
+from gwaudit.errors import (
+    BrokenRowsError,
+    GwauditError,
+    MissingExtraError,
+    SettingsError,
+    UnresolvedDecisionsError,
+)
 from gwaudit.options import takes_settings
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.terminal import (
@@ -32,6 +38,7 @@ from gwaudit.terminal import (
     print_trajectory,
     serve_review,
 )
+from gwaudit.terminal_relabelling import print_applied, print_comparison, print_problems
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -134,6 +141,8 @@ def _command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Calla
                 print_error(str(error))
                 if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
                     print_rows(error.rows, err)
+                if isinstance(error, UnresolvedDecisionsError):
+                    print_problems(error.problems, err)
                 raise typer.Exit(BAD_INPUT) from error
             except KeyboardInterrupt:
                 print_error("interrupted; whole epochs are kept" + _how_to_resume(values))
@@ -347,6 +356,82 @@ def export_command(
     out.print(str(path), highlight=False, soft_wrap=True)
 
 
+@_command(app, "apply", "For example: gwaudit apply runs/photos decisions.csv -o photos-corrected")
+def apply_command(
+    run: Run,
+    decisions: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What people decided: decisions.csv, a relabelled suspects.csv, Label Studio's JSON or CSV; several "
+            "where several people or rounds decided.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for corrected labels and split.")],
+    format: Annotated[str, typer.Option(help="Of the split: one that export has.")] = "ids",
+    undecided: Annotated[str, typer.Option(help="Suspects that nobody decided about: keep, drop or relabel.")] = "keep",
+    force: Annotated[bool, typer.Option("--force", help="Apply what is sound, and list what does not add up.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="With imagefolder: copy files rather than link them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Apply what people decided about suspects: corrected labels, a cleaned split, a log of the changes."""
+    from dataclasses import asdict
+
+    from gwaudit.relabelling import apply_decisions
+
+    with TrainingDisplay(quiet=as_json) as display:
+        applied = apply_decisions(
+            run,
+            decisions,
+            output,
+            format=format,
+            undecided=undecided,  # type: ignore[arg-type]  # checked there
+            force=force,
+            copy=copy,
+            progress=display,
+        )
+    if not as_json:
+        print_applied(applied, undecided)
+        return
+    facts = {
+        "run": str(run),
+        "decided": applied.decisions.counts(),
+        "undecided": applied.corrections.counts["undecided"],
+        "changes": len(applied.corrections.changes),
+        "samples_left": len(applied.corrections.split.ids),
+        "notes": list(applied.corrections.notes),
+        "problems": [asdict(problem) for problem in applied.problems],
+        "files": [str(path) for path in applied.files],
+        "next_command": applied.next_command,
+    }
+    print(_json(facts))
+
+
+@_command(app, "compare", "For example: gwaudit compare runs/photos runs/photos-round-2")
+def compare_command(
+    before: Annotated[Path, typer.Argument(help="A ranked run.", show_default=False)],
+    after: Annotated[Path, typer.Argument(help="A ranked run of the same or corrected data.", show_default=False)],
+    test_split: Annotated[
+        str | None, typer.Option(help="Measure both on this split of their source first, under its right labels.")
+    ] = None,
+    test_source: Annotated[
+        str | None, typer.Option(help="Test data of their own, in the form of the runs' source.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a round of corrections changed, or how far two seeds agree: suspects, accuracy, GWA."""
+    from gwaudit.comparison import compare, measure_test_accuracy
+
+    if test_split is not None or test_source is not None:
+        for run in (before, after):
+            measure_test_accuracy(run, test_split or "test", test_source)
+    comparison = compare(before, after)
+    if as_json:
+        print(_json(comparison.to_dict()))
+    else:
+        print_comparison(comparison)
+
+
 @_command(app, "show", "For example: gwaudit show runs/photos --sample cat/0012.jpg")
 def show_command(
     run: Run,
@@ -521,8 +606,6 @@ def detection_command(
     from gwaudit.benchmarks.figures import write_figures
     from gwaudit.pipeline import load_data
 
-    if not all(seed.isdecimal() for seed in _listed(seeds)):
-        raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
     with TrainingDisplay(quiet=as_json) as display:
         rows = detection(
             load_data(DataSettings(source), display),
@@ -530,7 +613,7 @@ def detection_command(
             _listed(sets),
             training,
             trainings=_listed(trainings),
-            seeds=[int(seed) for seed in _listed(seeds)],
+            seeds=_seeds(seeds),
             labels=labels,
             progress=display,
         )
@@ -539,6 +622,47 @@ def detection_command(
         write_figures(rows, output)
     except MissingExtraError as error:
         print(error, file=sys.stderr)
+
+
+@_command(
+    benchmark,
+    "relabelling",
+    "For example: gwaudit benchmark relabelling cifar10/ --labels CIFAR-10_human.pt --label-key worse_label "
+    "--decisions 2000 -o runs/relabelling",
+)
+def relabelling_command(
+    data: DataSettings,
+    training: TrainingSettings,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and rows; what is done there stays done.")],
+    decisions: Annotated[int, typer.Option(help="Samples that the reviewer looks at.")] = 2000,
+    test_split: Annotated[str, typer.Option(help="Split of the source to test on.")] = "test",
+    hold_out: Annotated[
+        float | None, typer.Option(help="Test on this share of the samples instead, which is not trained on.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of the random order.")] = "0",
+    as_json: AsJson = False,
+) -> None:
+    """What so many decisions of a reviewer are worth, in the tool's order and at random: labels, test accuracy."""
+    from dataclasses import asdict
+
+    from gwaudit.benchmarks.relabelling import markdown, relabelling, split_off
+    from gwaudit.comparison import held_out_split
+    from gwaudit.pipeline import load_data
+
+    with TrainingDisplay(quiet=as_json) as display:
+        dataset = load_data(data, display)
+        if hold_out is None:
+            test = held_out_split(data, test_split)
+        else:
+            dataset, test = split_off(dataset, hold_out)
+        rows = relabelling(dataset, test, output, training, decisions=decisions, seeds=_seeds(seeds), progress=display)
+    print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+
+
+def _seeds(text: str) -> list[int]:
+    if not all(seed.isdecimal() for seed in _listed(text)):
+        raise SettingsError(f"--seeds takes whole numbers with commas between, not {text!r}")
+    return [int(seed) for seed in _listed(text)]
 
 
 def _listed(text: str) -> list[str]:

@@ -41,6 +41,14 @@ class BrokenRowsError(DataError):
         self.rows = tuple(rows)
 
 
+class UnresolvedDecisionsError(DataError):
+    """Decisions that cannot be applied as they stand, all of what is wrong in `problems`."""
+
+    def __init__(self, message: str, problems: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
 class RecordingError(GwauditError):
     """Recording used out of order, or fed values that cannot be recorded (shapes, ids, NaN)."""
 

@@ -1,16 +1,107 @@
-"""Labels that come in a file of their own: CIFAR-N's, or plain arrays."""
+"""Labels that come in a file of their own: CIFAR-N's, plain arrays, or tables that say which sample each is of."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from gwaudit.datasets.classes import classes_of
+from gwaudit.datasets.sources import UNLABELLED
 from gwaudit.errors import DataError
+from gwaudit.spreadsheets import column_name, from_cell, read_cells, without_formula
 
 CLEAN_KEY = "clean_label"
+
+
+class KeyedLabels(NamedTuple):
+    """Labels [n] int64 of the samples, `UNLABELLED` where the file has none; the true ones; the classes."""
+
+    given: NDArray[np.int64]
+    clean: NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+
+
+def read_keyed_labels(
+    path: Path, column: str | None, sample_keys: Sequence[str], class_names: Sequence[str]
+) -> KeyedLabels | None:
+    """Labels by the samples' keys, in any order, as `gwaudit apply` writes them; None of another kind of file.
+
+    Args:
+        path: a `.csv` with a column `key`, one of labels (names or indices; empty for samples to leave out) and, where
+            the truth is known, `clean_label`.
+        column: the column of labels, by default `label`.
+        sample_keys: [n] of the source.
+        class_names: of the source; empty where it has no labels of its own.
+
+    Raises:
+        DataError: unknown or repeated keys, unknown classes, or no such column.
+    """
+    if path.suffix != ".csv" or not path.is_file():
+        return None
+    wanted = column or "label"
+    try:
+        header, *rows = read_cells(path, {"key", column_name(wanted)})
+    except DataError:
+        return None  # what is wrong with it is told by who reads it row for row
+    names = [column_name(cell) for cell in header]
+    if "key" not in names:
+        return None
+    if column_name(wanted) not in names:
+        raise DataError(f"{path} has no {wanted!r}: there are {', '.join(header)}")
+    places = _places([row[names.index("key")] for row in rows], sample_keys, path)
+    values = [row[names.index(column_name(wanted))] for row in rows]
+    given, found = _classes(values, tuple(class_names), path)
+    clean = None
+    if CLEAN_KEY in names:
+        clean, _ = _classes([row[names.index(CLEAN_KEY)] for row in rows], found, path)
+        if (unknown := np.flatnonzero((given != UNLABELLED) & (clean == UNLABELLED))).size:
+            raise DataError(f"{path}, row {unknown[0] + 2}: a label, but no {CLEAN_KEY}; give it for all or for none")
+    return KeyedLabels(
+        _spread(given, places, len(sample_keys)),
+        None if clean is None else _spread(clean, places, len(sample_keys)),
+        found,
+    )
+
+
+def _places(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDArray[np.int64]:
+    """The sample of each row."""
+    place = {key: index for index, key in enumerate(sample_keys)}
+    first: dict[int, int] = {}
+    for row, cell in enumerate(cells, start=2):
+        sample = place.get(from_cell(cell), place.get(cell))
+        if sample is None:
+            raise DataError(f"{path}, row {row}: the data have no sample with the key {from_cell(cell)!r}")
+        if first.setdefault(sample, row) != row:
+            raise DataError(f"{path}, row {row}: key {from_cell(cell)!r} is that of row {first[sample]} already")
+    return np.fromiter(first, np.int64, len(first))
+
+
+def _classes(values: list[str], class_names: tuple[str, ...], path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    exact = {without_formula(name): index for index, name in enumerate(class_names)}
+    if not class_names:
+        values = [from_cell(value) for value in values]
+    rest = [None if value in exact else value for value in values]
+    labels = np.full(len(values), UNLABELLED, np.int64)
+    broken: dict[int, str] = {}
+    if any(value is not None and value.strip() for value in rest):
+        labels, class_names, broken = classes_of(rest, class_names or None)
+    if broken:
+        row, reason = min(broken.items())
+        raise DataError(f"{path}, row {row + 2}: {reason}")
+    for row, value in enumerate(values):
+        if value in exact:
+            labels[row] = exact[value]
+    return labels, class_names
+
+
+def _spread(values: NDArray[np.int64], places: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    spread = np.full(n, UNLABELLED, np.int64)
+    spread[places] = values
+    return spread
 
 
 def read_label_file(path: Path, key: str | None) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:

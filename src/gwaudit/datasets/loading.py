@@ -16,7 +16,7 @@ from gwaudit.datasets.digits import read_digits
 from gwaudit.datasets.image_folder import read_image_folder
 from gwaudit.datasets.images import decode_all
 from gwaudit.datasets.inputs import Chosen, InMemory, Inputs, Texts
-from gwaudit.datasets.label_files import read_label_file
+from gwaudit.datasets.label_files import read_keyed_labels, read_label_file
 from gwaudit.datasets.labeled import LabeledDataset, SkippedSample
 from gwaudit.datasets.objects import (
     is_hugging_face,
@@ -66,7 +66,8 @@ def load_dataset(
             - a `datasets.Dataset`, or any map-style `torch.utils.data.Dataset` of (input, label), without random
               augmentation.
         labels: a file with the given labels, row for row, in place of the source's own: CIFAR-N's `.pt`
-            (whose clean labels must equal the source's, and become the true ones), `.npy` or `.csv`.
+            (whose clean labels must equal the source's, and become the true ones), `.npy` or `.csv`. With a column
+            `key` the rows of a `.csv` may be in any order, and samples without a label are left out.
         label_key: which labels of that file: `worse_label`, a column.
         split: which split of the source.
         image_size: side of the square that images are resized and cropped to. By default small images of one size
@@ -116,7 +117,7 @@ def _read(
     path = Path(source)
     if not path.exists():
         raise DataError(f"no data set at {path}: give a folder, a table, arrays, hf:NAME, or the name digits")
-    if files := _tables(path, split):
+    if files := tables_of(path, split):
         table, broken = read_tables(files, path)
         below = root or (path if path.is_dir() else path.parent)
         return samples_of_table(
@@ -131,7 +132,8 @@ def _read(
     return read_cifar_batches(path, split) if is_cifar_batches(path) else read_image_folder(path, split)
 
 
-def _tables(path: Path, split: str) -> list[Path]:
+def tables_of(path: Path, split: str) -> list[Path]:
+    """The tables that a source is: the file itself, or those in a folder; none of another kind of source."""
     if path.is_file():
         return [path] if path.suffix in TABLES else []
     if files := table_files(path, split):
@@ -147,22 +149,30 @@ def _with_label_file(raw: RawSamples, file: str | Path | None, key: str | None) 
         if not raw.class_names:
             raise DataError(f"{raw.name} has no labels: give them with --labels (.npy, .csv)")
         return raw, None
+    if keyed := read_keyed_labels(Path(file), key, raw.keys, raw.class_names):
+        _require_clean(keyed.given, keyed.clean, raw, file)
+        return replace(raw, labels=keyed.given, class_names=keyed.class_names), keyed.clean
     given, clean = read_label_file(Path(file), key)
     for what, values in (("labels", given), ("clean labels", clean)):
         if values is not None and len(values) != len(raw):
             raise DataError(f"{file} has {len(values)} {what} for the {len(raw)} samples of {raw.name} ({raw.split})")
-    if clean is not None and (other := np.flatnonzero(clean != raw.labels)).size:
-        row = int(other[0])
-        raise DataError(
-            f"{file} is of other data or in another order: its clean label of row {row} is {clean[row]}, "
-            f"{raw.name} has {raw.labels[row]} there ({other.size} rows differ)"
-        )
+    _require_clean(given, clean, raw, file)
     names = raw.class_names or tuple(map(str, range(int(given.max(initial=-1)) + 1)))
     outside = np.flatnonzero((given < 0) | (given >= len(names)))
     if len(outside):
         row = int(outside[0])
         raise DataError(f"{file}: label {given[row]} of row {row} is outside the {len(names)} classes")
     return replace(raw, labels=given, class_names=names), clean
+
+
+def _require_clean(given: np.ndarray, clean: np.ndarray | None, raw: RawSamples, file: str | Path) -> None:
+    """The true labels of a file must be the source's own, of all samples that it labels."""
+    if clean is not None and (other := np.flatnonzero((clean != raw.labels) & (given != UNLABELLED))).size:
+        row = int(other[0])
+        raise DataError(
+            f"{file} is of other data or in another order: its clean label of row {row} is {clean[row]}, "
+            f"{raw.name} has {raw.labels[row]} there ({other.size} rows differ)"
+        )
 
 
 def _usable(raw: RawSamples, truth: np.ndarray | None, image_size: int | None, on_error: OnError) -> LabeledDataset:
