@@ -11,7 +11,8 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from gwaudit import rank
+from command import FAST, gwaudit
+from gwaudit import RankingSettings, rank
 from gwaudit.datasets import load_dataset
 from gwaudit.report import DecisionLog, ReviewServer, gather, render_page, write_report
 from gwaudit.spreadsheets import from_cell
@@ -124,6 +125,25 @@ def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, r
     assert not errors(browser)
 
 
+def test_an_audit_is_reviewed_applied_and_the_labels_are_changed(browser, tmp_path):
+    done = gwaudit("audit", "digits", "--plant", "0.1", "--output", tmp_path / "run", *FAST)
+    assert done.returncode == 0, done.stderr
+    browser.get((tmp_path / "run" / "report.html").as_uri())
+    start(browser)
+    press(browser, *(["s"] * 17), "d", "k", "u")
+    browser.find_element(By.ID, "download").click()
+    decided = downloaded(tmp_path)
+    assert decided["decision"].value_counts().to_dict() == {"relabel": 17, "drop": 1, "keep": 1, "unsure": 1}
+
+    done = gwaudit("apply", tmp_path / "run", tmp_path / "decisions.csv", "--output", tmp_path / "corrected")
+    assert done.returncode == 0, done.stderr
+    suspects = pd.read_csv(tmp_path / "run" / "suspects.csv", dtype=str).head(20)
+    labels = pd.read_csv(tmp_path / "corrected" / "labels.csv", dtype=str, keep_default_na=False).set_index("key")
+    for place, suspect in enumerate(suspects.to_dict("records")):
+        name = suspect["suggested_name"] if place < 17 else "" if place == 17 else suspect["given_name"]
+        assert labels.loc[suspect["key"], "label"] == name
+
+
 def test_undo_takes_back_one_step_at_a_time(browser, report):
     browser.get(report.as_uri())
     browser.execute_script("localStorage.clear()")
@@ -224,8 +244,6 @@ def test_no_request_leaves_the_page(browser, report):
 def test_a_thousand_suspects_are_usable_within_two_seconds(browser, tmp_path):
     digits = load_dataset("digits")
     with make_run(tmp_path / "run", digits) as store:
-        from gwaudit import RankingSettings
-
         page = write_report(gather(rank(store, RankingSettings(top=1000)), store, digits), tmp_path / "r.html")
     began = time.monotonic()
     browser.get(page.as_uri())
@@ -278,7 +296,7 @@ class TestServed:
         press(browser, "d")
         wait(browser, lambda b: said(b, "#saved") == "saved" and server.log.made)
         worst = suspects(contents)[0]["id"]
-        assert server.log.made[worst].verdict == "drop"
+        assert server.log.made[worst].decision == "drop"
         browser.switch_to.window(first)
         wait(browser, lambda b: cards(b)[0].get_attribute("data-decision") == "drop")
         start(browser)

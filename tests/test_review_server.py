@@ -16,7 +16,7 @@ from gwaudit import rank
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import StoreBusyError, StoreDamagedError
 from gwaudit.report import DecisionLog, ReviewServer
-from gwaudit.report.server import Decision
+from gwaudit.report.server import Choice
 from recorded import hostile, make_run
 
 
@@ -135,9 +135,9 @@ class TestDecisions:
 class TestResuming:
     def test_a_review_goes_on_where_it_was(self, audit):
         with DecisionLog(audit) as log:
-            log.change({4: Decision("relabel", 2), 9: Decision("unsure")})
+            log.change({4: Choice("relabel", 2), 9: Choice("unsure")})
         with DecisionLog(audit) as log:
-            assert log.made == {4: Decision("relabel", 2), 9: Decision("unsure")}
+            assert log.made == {4: Choice("relabel", 2), 9: Choice("unsure")}
 
     def test_a_run_is_reviewed_once_at_a_time(self, audit):
         with DecisionLog(audit), pytest.raises(StoreBusyError, match="reviewed already"):
@@ -147,7 +147,7 @@ class TestResuming:
     def test_a_file_that_is_no_decisions_is_not_overwritten(self, audit):
         path = audit.run / "decisions.csv"
         path.write_text("sample_id,key,given_name,decision,label\n1,a,b,burn,c\n")
-        with pytest.raises(StoreDamagedError, match="unknown decision 'burn'"):
+        with pytest.raises(StoreDamagedError, match="no decisions on this run"):
             DecisionLog(audit)
         assert "burn" in path.read_text()
 

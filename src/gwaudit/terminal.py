@@ -305,7 +305,7 @@ def serve_review(server: "ReviewServer", *, browser: bool) -> None:
         webbrowser.open(server.url)
     with suppress(KeyboardInterrupt):
         server.serve_forever()
-    made = Counter(decision.verdict for decision in server.log.made.values())
+    made = Counter(choice.decision for choice in server.log.made.values())
     told = ", ".join(f"{count:,} {name}" for name, count in made.most_common()) or "none yet"
     out.print(f"\nDecisions: {told}.", highlight=False)
     if made:

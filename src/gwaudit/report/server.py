@@ -11,25 +11,23 @@ import threading
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, NamedTuple, Self, cast, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from gwaudit.errors import GwauditError, StoreBusyError, StoreDamagedError
+from gwaudit.decisions import DECISIONS, Decision, read_decisions, write_decisions
+from gwaudit.errors import DataError, GwauditError, StoreBusyError, StoreDamagedError
 from gwaudit.ranking import Audit
-from gwaudit.spreadsheets import from_cell, write_csv
-
-Verdict = Literal["keep", "relabel", "drop", "unsure"]
 
 _LARGEST_REQUEST = 50_000_000
 
 
-class Decision(NamedTuple):
+class Choice(NamedTuple):
     """What a person decided on a sample; `label` is the new one where it is relabelled, else None."""
 
-    verdict: Verdict
+    decision: Decision
     label: int | None = None
 
 
@@ -38,7 +36,7 @@ class DecisionLog:
 
     Example:
         >>> with DecisionLog(Audit.load("runs/photos")) as log:
-        ...     log.change({17: Decision("drop")})
+        ...     log.change({17: Choice("drop")})
     """
 
     def __init__(self, audit: Audit) -> None:
@@ -49,7 +47,7 @@ class DecisionLog:
             StoreDamagedError: there is a `decisions.csv` that cannot be read.
         """
         self.path = audit.run / "decisions.csv"
-        self._names = audit.class_names
+        self._audit = audit
         self._keys, self._given = audit.by_id("key"), audit.by_id("given_label")
         self._lock = FileLock(audit.run / "decisions.lock", timeout=0)
         try:
@@ -70,18 +68,18 @@ class DecisionLog:
     def __exit__(self, *exception: object) -> None:
         self._lock.release()
 
-    def change(self, changes: Mapping[int, Decision | None]) -> None:
+    def change(self, changes: Mapping[int, Choice | None]) -> None:
         """Take decisions, None to take one back, and have them on the disk on return.
 
         Raises:
             StoreError: they cannot be written; nothing has changed then.
         """
         made = {**self.made, **changes}
-        kept = {sample_id: decision for sample_id, decision in sorted(made.items()) if decision is not None}
+        kept = {sample_id: choice for sample_id, choice in sorted(made.items()) if choice is not None}
         self._write(kept)
         self.made = kept
 
-    def checked(self, changes: Sequence[Any]) -> dict[int, Decision | None]:
+    def checked(self, changes: Sequence[Any]) -> dict[int, Choice | None]:
         """What a page sent, as decisions.
 
         Args:
@@ -90,50 +88,51 @@ class DecisionLog:
         Raises:
             ValueError: it is no such thing.
         """
-        found: dict[int, Decision | None] = {}
+        found: dict[int, Choice | None] = {}
         for sample_id, said in changes:
             if not isinstance(sample_id, int) or not 0 <= sample_id < len(self._keys):
                 raise ValueError(f"there is no sample {sample_id!r}")
             if said is None:
                 found[sample_id] = None
                 continue
-            verdict, label = said["decision"], said["label"]
-            if verdict not in get_args(Verdict):
-                raise ValueError(f"unknown decision {verdict!r}")
-            if verdict == "relabel" and not (isinstance(label, int) and 0 <= label < len(self._names)):
+            decision, label = said["decision"], said["label"]
+            if decision not in DECISIONS:
+                raise ValueError(f"unknown decision {decision!r}")
+            if decision == "relabel" and not (isinstance(label, int) and 0 <= label < len(self._audit.class_names)):
                 raise ValueError(f"there is no class {label!r}")
-            found[sample_id] = Decision(cast(Verdict, verdict), label if verdict == "relabel" else None)
+            found[sample_id] = Choice(decision, label if decision == "relabel" else None)
         return found
 
-    def _read(self) -> dict[int, Decision]:
+    def _read(self) -> dict[int, Choice]:
         if not self.path.exists():
             return {}
-        labels = {name: label for label, name in enumerate(self._names)}
         try:
-            frame = pd.read_csv(self.path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-            rows = [
-                [int(sample_id), {"decision": verdict, "label": labels.get(from_cell(name))}]
-                for sample_id, verdict, name in zip(frame["sample_id"], frame["decision"], frame["label"], strict=True)
-            ]
-            made = self.checked(rows)
-        except (ValueError, KeyError, OSError, pd.errors.ParserError) as error:
+            decisions = read_decisions([self.path], self._audit)
+        except DataError as error:
+            raise StoreDamagedError(f"{error}: mend it, or move it away") from error
+        if decisions.problems:
+            first = decisions.problems[0]
             raise StoreDamagedError(
-                f"{self.path} cannot be read as decisions on this run ({error}): move it away, or mend it"
-            ) from error
-        return {sample_id: decision for sample_id, decision in made.items() if decision is not None}
+                f"{self.path} holds {len(decisions.problems)} rows that are no decisions on this run (row {first.row}: "
+                f"{first.reason}): mend it, or move it away"
+            )
+        frame = decisions.frame
+        return {
+            int(sample_id): Choice(verdict, int(label) if verdict == "relabel" else None)
+            for sample_id, verdict, label in zip(frame["sample_id"], frame["decision"], frame["label"], strict=True)
+        }
 
-    def _write(self, made: Mapping[int, Decision]) -> None:
+    def _write(self, made: Mapping[int, Choice]) -> None:
         ids = np.fromiter(made, np.int64, len(made))
-        names = np.array(self._names, object)
-        labels = [self._names[d.label] if d.label is not None else "" for d in made.values()]
+        names = np.array(self._audit.class_names, object)
         columns = {
             "sample_id": ids,
             "key": self._keys[ids],
             "given_name": names[self._given[ids]],
-            "decision": [decision.verdict for decision in made.values()],
-            "label": labels,
+            "decision": [choice.decision for choice in made.values()],
+            "label": ["" if choice.label is None else names[choice.label] for choice in made.values()],
         }
-        write_csv(pd.DataFrame(columns), self.path)
+        write_decisions(pd.DataFrame(columns), self.path)
 
 
 class ReviewServer(ThreadingHTTPServer):
@@ -189,8 +188,8 @@ class ReviewServer(ThreadingHTTPServer):
             return {"revision": self.revision, "changes": news}
 
     def _said(self, sample_id: int) -> dict[str, Any] | None:
-        decision = self.log.made.get(sample_id)
-        return None if decision is None else {"decision": decision.verdict, "label": decision.label}
+        choice = self.log.made.get(sample_id)
+        return None if choice is None else choice._asdict()
 
 
 class _Handler(BaseHTTPRequestHandler):
