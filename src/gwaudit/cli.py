@@ -29,6 +29,7 @@ from gwaudit.terminal import (
     print_noise,
     print_rows,
     print_run,
+    print_trajectories,
     print_trajectory,
 )
 
@@ -347,6 +348,9 @@ def export_command(
 def show_command(
     run: Run,
     sample: Annotated[str | None, typer.Option(help="A sample's id or key: show its trajectory.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Of which class, where samples have any number of them.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its checksum.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -362,28 +366,32 @@ def show_command(
                 epochs = [
                     {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
                 ]
-                print(
-                    _json({"run": str(run), "samples": store.n_samples, "settings": store.settings, "epochs": epochs})
-                )
+                samples = store.n_samples // store.rows_per_sample
+                print(_json({"run": str(run), "samples": samples, "settings": store.settings, "epochs": epochs}))
             else:
                 print_run(store)
             return
         sample_id = store.find(sample)
+        of_all_classes = store.label_names is not None and label is None
         if as_json:
-            rows = store.trajectory(sample_id).reset_index().to_dict("records")
+            read = store.trajectories(sample_id) if of_all_classes else store.trajectory(sample_id, label)
+            rows = read.reset_index().to_dict("records")
             print(_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
+        elif of_all_classes:
+            print_trajectories(store, sample_id, store.keys()[sample_id])
         else:
-            print_trajectory(store, sample_id, store.keys()[sample_id], int(store.given_labels()[sample_id]))
+            given = int(store.given_labels()[store.row(sample_id, label)])
+            print_trajectory(store, sample_id, store.keys()[sample_id], given, label)
 
 
 @_command(app, "noise", "For example: gwaudit noise runs/photos")
 def noise_command(run: Run, as_json: AsJson = False) -> None:
     """Show which labels stand for which, and how each class fares, as a ranked run estimates it."""
-    from gwaudit.noise import class_health, confused_pairs
+    from gwaudit.noise import class_health, confused_pairs, worst_first
     from gwaudit.ranking import Audit
 
     audit = Audit.load(run)
-    health, pairs = class_health(audit).sort_values("share_wrong", ascending=False), confused_pairs(audit)
+    health, pairs = worst_first(class_health(audit)), confused_pairs(audit)
     if as_json:
         classes = health.reset_index().to_dict("records")
         print(_json({"run": str(run), "classes": classes, "pairs": pairs.to_dict("records")}))
