@@ -493,6 +493,32 @@ def detection_command(
         print(error, file=sys.stderr)
 
 
+@_command(benchmark, "pairs", "For example: gwaudit benchmark pairs -o runs/pairs")
+def pairs_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for the runs.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="Instead of digits: a CSV with columns text and category, as BANKING77's.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="What embeds the questions.")] = DataSettings("").encoder,
+    seeds: Annotated[str, typer.Option(help="Of what is planted and of the training.")] = "0",
+    as_json: AsJson = False,
+) -> None:
+    """Planted errors where samples have any number of classes: how many of the missing and superfluous are found."""
+    from dataclasses import asdict
+
+    from gwaudit.benchmarks.pairs import composed_digits, markdown, pairs, tagged_questions
+
+    if not all(seed.isdecimal() for seed in _listed(seeds)):
+        raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
+    if questions is None:
+        dataset = composed_digits()
+        training = TrainingSettings(epochs=20, batch_size=128, augment="none", learning_rate=0.1)
+    else:
+        dataset, training = tagged_questions(questions, encoder), TrainingSettings()
+    rows = pairs(dataset, output, training, seeds=[int(seed) for seed in _listed(seeds)])
+    print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+
+
 def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 

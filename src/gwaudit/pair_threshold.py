@@ -165,8 +165,8 @@ def _histograms(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The bins' centres [B], and counts [C, 2, B]."""
     low, high = float(presence.min()), float(presence.max())
-    width = (high - low) / _BINS or 1.0
-    place = np.minimum(((presence - low) / width).astype(np.int64), _BINS - 1)
+    width = (high - low) / _BINS
+    place = np.minimum(((presence - low) / (width or 1.0)).astype(np.int64), _BINS - 1)
     counts = np.bincount((label * 2 + given) * _BINS + place, minlength=n_classes * 2 * _BINS)
     centres: NDArray[np.float64] = low + width * (np.arange(_BINS, dtype=np.float64) + 0.5)
     return centres, counts.reshape(n_classes, 2, _BINS).astype(np.float64)
