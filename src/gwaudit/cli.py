@@ -510,12 +510,14 @@ def pairs_command(
 
     if not all(seed.isdecimal() for seed in _listed(seeds)):
         raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
-    if questions is None:
-        dataset = composed_digits()
-        training = TrainingSettings(epochs=20, batch_size=128, augment="none", learning_rate=0.1)
-    else:
-        dataset, training = tagged_questions(questions, encoder), TrainingSettings()
-    rows = pairs(dataset, output, training, seeds=[int(seed) for seed in _listed(seeds)])
+    rows = []
+    for seed in map(int, _listed(seeds)):
+        if questions is None:
+            dataset = composed_digits(seed=seed)
+            training = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp", seed=seed)
+        else:
+            dataset, training = tagged_questions(questions, encoder), TrainingSettings(seed=seed)
+        rows += pairs(dataset, output, training)
     print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 

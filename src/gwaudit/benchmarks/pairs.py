@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from gwaudit.datasets import LabeledDataset, load_dataset
-from gwaudit.datasets.inputs import InMemory, Texts
+from gwaudit.datasets.inputs import Texts, features
 from gwaudit.datasets.planted import plant_label_set_errors
 from gwaudit.errors import DataError
 from gwaudit.evaluation import evaluate
@@ -63,19 +63,21 @@ class PairRow:
 
 
 def composed_digits(n: int = 4000, seed: int = 0) -> LabeledDataset:
-    """One to three digits at random places of an image of four: uint8 [1, 8, 32], labels [n, 10]."""
+    """One to three digits at random places of an image of four, as features [256] in [0, 1]; labels [n, 10]."""
     digits, random = load_dataset("digits"), np.random.default_rng(seed)
-    pixels = digits.read(torch.arange(len(digits))).numpy()
-    images = np.zeros((n, 1, 8, 8 * _PLACES), np.uint8)
+    pixels = digits.read(torch.arange(len(digits)))[:, 0].float().numpy() / 255
+    images = np.zeros((n, 8, 8 * _PLACES), np.float32)
     labels = np.zeros((n, 10), np.int64)
     for image, given in zip(images, labels, strict=True):
         count = int(random.integers(1, 4))
         chosen = random.integers(0, len(digits), count)
         for place, digit in zip(random.permutation(_PLACES)[:count], chosen, strict=True):
-            image[:, :, 8 * place : 8 * place + 8] = pixels[digit]
+            image[:, 8 * place : 8 * place + 8] = pixels[digit]
             given[digits.labels[digit]] = 1
     keys = [f"composed/{i:06d}" for i in range(n)]
-    return LabeledDataset("composed digits", InMemory(torch.from_numpy(images)), labels, digits.class_names, keys)
+    return LabeledDataset(
+        "composed digits", features(torch.from_numpy(images).flatten(1)), labels, digits.class_names, keys
+    )
 
 
 def tagged_questions(path: Path, encoder: str) -> LabeledDataset:
@@ -106,44 +108,40 @@ def pairs(
     training: TrainingSettings,
     *,
     rates: Sequence[tuple[float, float]] = RATES,
-    seeds: Sequence[int] = (0,),
 ) -> list[PairRow]:
-    """Audit a data set under planted errors, once for each rate and seed.
+    """Audit a data set under planted errors, once for each rate.
 
     Args:
         dataset: with its right labels, of any number of classes.
         folder: keeps the runs; it must have none of these yet.
-        training: how to train; the seed is replaced.
+        training: how to train; its seed is that of the errors too.
         rates: shares of missing and superfluous labels.
-        seeds: of what is planted and of the training.
     """
     rows = []
-    for seed in seeds:
-        for missing, superfluous in rates:
-            given = plant_label_set_errors(dataset.labels, missing=missing, superfluous=superfluous, seed=seed)
-            run = folder / f"{dataset.name.replace(' ', '-')}-{missing:g}-{superfluous:g}-{seed}"
-            settings = TrainingSettings.from_dict({**training.to_dict(), "seed": seed})
-            train(dataset.with_labels(given, true_labels=dataset.labels), run, settings)
-            with TrajectoryStore.open(run) as store:
-                found = evaluate(rank(store), dataset.labels)
-            assert found.missing is not None
-            assert found.superfluous is not None
-            rows.append(
-                PairRow(
-                    dataset.name,
-                    missing,
-                    superfluous,
-                    seed,
-                    found.n_wrong,
-                    found.n_suspects,
-                    found.expected_wrong,
-                    found.average_precision,
-                    found.f1,
-                    found.best_f1,
-                    found.missing.average_precision,
-                    found.superfluous.average_precision,
-                )
+    for missing, superfluous in rates:
+        given = plant_label_set_errors(dataset.labels, missing=missing, superfluous=superfluous, seed=training.seed)
+        run = folder / f"{dataset.name.replace(' ', '-')}-{missing:g}-{superfluous:g}-{training.seed}"
+        train(dataset.with_labels(given, true_labels=dataset.labels), run, training)
+        with TrajectoryStore.open(run) as store:
+            found = evaluate(rank(store), dataset.labels)
+        assert found.missing is not None
+        assert found.superfluous is not None
+        rows.append(
+            PairRow(
+                name=dataset.name,
+                missing=missing,
+                superfluous=superfluous,
+                seed=training.seed,
+                n_wrong=found.n_wrong,
+                n_suspects=found.n_suspects,
+                expected_wrong=found.expected_wrong,
+                average_precision=found.average_precision,
+                f1=found.f1,
+                best_f1=found.best_f1,
+                missing_precision=found.missing.average_precision,
+                superfluous_precision=found.superfluous.average_precision,
             )
+        )
     return rows
 
 
