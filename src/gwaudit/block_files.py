@@ -103,16 +103,17 @@ def read_columns(root: Path, record: FileRecord, columns: Sequence[str], *, rows
     return table
 
 
-def read_signals_of_row(root: Path, record: FileRecord, row: int) -> pa.Table:
-    """The signals of one row of a file, from the one row group that holds it.
+def read_signals_of_rows(root: Path, record: FileRecord, rows: range) -> pa.Table:
+    """The signals of some rows of a file that follow each other, from the row groups that hold them.
 
     Raises:
         StoreDamagedError: the file is missing or broken.
     """
     path = root / record.path
     with reading(path), pq.ParquetFile(path) as file:
-        group = file.read_row_group(row // _ROW_GROUP, columns=list(SIGNALS))
-    return group.slice(row % _ROW_GROUP, 1)
+        groups = range(rows.start // _ROW_GROUP, (rows.stop - 1) // _ROW_GROUP + 1)
+        read = file.read_row_groups(list(groups), columns=list(SIGNALS))
+    return read.slice(rows.start - groups.start * _ROW_GROUP, len(rows))
 
 
 def verify_file(root: Path, record: FileRecord, ids: range) -> None:

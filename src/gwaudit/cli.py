@@ -35,6 +35,7 @@ from gwaudit.terminal import (
     print_noise,
     print_rows,
     print_run,
+    print_trajectories,
     print_trajectory,
     serve_review,
 )
@@ -436,6 +437,9 @@ def compare_command(
 def show_command(
     run: Run,
     sample: Annotated[str | None, typer.Option(help="A sample's id or key: show its trajectory.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Of which class, where samples have any number of them.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every file against its checksum.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -451,18 +455,22 @@ def show_command(
                 epochs = [
                     {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
                 ]
-                print(
-                    _json({"run": str(run), "samples": store.n_samples, "settings": store.settings, "epochs": epochs})
-                )
+                samples = store.n_samples // store.rows_per_sample
+                print(_json({"run": str(run), "samples": samples, "settings": store.settings, "epochs": epochs}))
             else:
                 print_run(store)
             return
         sample_id = store.find(sample)
+        of_all_classes = store.label_names is not None and label is None
         if as_json:
-            rows = store.trajectory(sample_id).reset_index().to_dict("records")
+            read = store.trajectories(sample_id) if of_all_classes else store.trajectory(sample_id, label)
+            rows = read.reset_index().to_dict("records")
             print(_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
+        elif of_all_classes:
+            print_trajectories(store, sample_id, store.keys()[sample_id])
         else:
-            print_trajectory(store, sample_id, store.keys()[sample_id], int(store.given_labels()[sample_id]))
+            given = int(store.given_labels()[store.row(sample_id, label)])
+            print_trajectory(store, sample_id, store.keys()[sample_id], given, label)
 
 
 @_command(app, "report", "For example: gwaudit report runs/photos --top 3000")
@@ -520,11 +528,11 @@ def plot_command(
 @_command(app, "noise", "For example: gwaudit noise runs/photos")
 def noise_command(run: Run, as_json: AsJson = False) -> None:
     """Show which labels stand for which, and how each class fares, as a ranked run estimates it."""
-    from gwaudit.noise import class_health, confused_pairs
+    from gwaudit.noise import class_health, confused_pairs, worst_first
     from gwaudit.ranking import Audit
 
     audit = Audit.load(run)
-    health, pairs = class_health(audit).sort_values("share_wrong", ascending=False), confused_pairs(audit)
+    health, pairs = worst_first(class_health(audit)), confused_pairs(audit)
     if as_json:
         classes = health.reset_index().to_dict("records")
         print(_json({"run": str(run), "classes": classes, "pairs": pairs.to_dict("records")}))
@@ -663,6 +671,32 @@ def _seeds(text: str) -> list[int]:
     if not all(seed.isdecimal() for seed in _listed(text)):
         raise SettingsError(f"--seeds takes whole numbers with commas between, not {text!r}")
     return [int(seed) for seed in _listed(text)]
+
+
+@_command(benchmark, "pairs", "For example: gwaudit benchmark pairs -o runs/pairs")
+def pairs_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for the runs.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="Instead of digits: a CSV with columns text and category, as BANKING77's.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="What embeds the questions.")] = DataSettings("").encoder,
+    seeds: Annotated[str, typer.Option(help="Of what is planted and of the training.")] = "0",
+    as_json: AsJson = False,
+) -> None:
+    """Planted errors where samples have any number of classes: how many of the missing and superfluous are found."""
+    from dataclasses import asdict
+
+    from gwaudit.benchmarks.pairs import composed_digits, markdown, pairs, tagged_questions
+
+    rows = []
+    for seed in _seeds(seeds):
+        if questions is None:
+            dataset = composed_digits(seed=seed)
+            training = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp", seed=seed)
+        else:
+            dataset, training = tagged_questions(questions, encoder), TrainingSettings(seed=seed)
+        rows += pairs(dataset, output, training)
+    print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 
 def _listed(text: str) -> list[str]:

@@ -75,6 +75,9 @@ class Evaluation(Quality):
         hard_flagged: of the right labels with the highest mean loss (a tenth of the right ones), the share flagged.
         transition_error: mean absolute error of the estimated noise transition matrix (given to true label).
         class_error: mean absolute error of each class's estimated share of wrong labels.
+        missing: where samples have any number of classes, how well the labels were found that are true and not given:
+            of the pairs whose class is not given alone.
+        superfluous: the same of the labels that are given and not true.
     """
 
     suggested_accuracy: float
@@ -84,6 +87,14 @@ class Evaluation(Quality):
     hard_flagged: float
     transition_error: float
     class_error: float
+    missing: Quality | None = None
+    superfluous: Quality | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it: None where undefined; missing and superfluous only where there are such."""
+        kinds = {"missing": self.missing, "superfluous": self.superfluous}
+        plain = {name: value for name, value in super().to_dict().items() if name not in kinds}
+        return plain | {name: kind.to_dict() for name, kind in kinds.items() if kind is not None}
 
 
 def quality(score: ArrayLike, wrong: ArrayLike, flagged: ArrayLike | None = None) -> Quality:
@@ -135,6 +146,12 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
     hardest = np.argsort(-loss, kind="stable")[: round((plain.n - plain.n_wrong) * HARDEST_SHARE)]
     error = _transition_error(audit, truth)
+    kinds: dict[str, Any] = {}
+    if audit.label_names is not None:
+        given = frame["given_label"].to_numpy()
+        for kind, answer in (("missing", 0), ("superfluous", 1)):
+            of = given == answer
+            kinds[kind] = quality(frame["score"].to_numpy()[of], wrong[of], suspect[of])
     return Evaluation(
         **asdict(plain),
         suggested_accuracy=_ratio(int((wrong & right_suggestion).sum()), plain.n_wrong),
@@ -146,6 +163,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
         hard_flagged=_ratio(int(suspect[hardest].sum()), len(hardest)),
         transition_error=float(error.mean()),
         class_error=float(error.diagonal().mean()),
+        **kinds,
     )
 
 
@@ -162,11 +180,12 @@ def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
 
 def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
     truth = np.asarray(true_labels)
-    if truth.shape != (len(audit.frame),):
-        raise DataError(
-            f"{truth.shape} true labels for the {len(audit.frame)} samples of {audit.run}: one each is needed"
-        )
-    return np.asarray(truth[audit.frame["sample_id"].to_numpy()], np.int64)
+    width = len(audit.label_names or ("",))
+    expected = (len(audit.frame),) if audit.label_names is None else (len(audit.frame) // width, width)
+    if truth.shape != expected:
+        each = "one each is needed" if audit.label_names is None else f"{expected} of 0 and 1 are needed"
+        raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {each}")
+    return np.asarray(truth.reshape(-1)[audit.rows], np.int64)
 
 
 def _filled(score: ArrayLike) -> NDArray[np.float64]:

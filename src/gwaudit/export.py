@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gwaudit.noise import class_health, transition_matrix
+from gwaudit.noise import class_health, transition_matrix, worst_first
 from gwaudit.ranking import Audit
 from gwaudit.spreadsheets import write_csv
 
@@ -17,6 +17,9 @@ SUSPECT_COLUMNS = (
     "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
     "score", "probability_wrong", "mean_alignment", "share_negative", "category",
 )  # fmt: skip
+
+SUSPECT_PAIR_COLUMNS = (*SUSPECT_COLUMNS[:3], "class_name", *SUSPECT_COLUMNS[3:])
+"""Where samples have any number of classes: given and suggested are "absent" or "present" there."""
 
 
 def write_suspects(
@@ -34,7 +37,7 @@ def write_suspects(
         StoreError: it cannot be written.
     """
     frame = audit.suspects if top is None else audit.frame.head(top)
-    frame = frame[list(SUSPECT_COLUMNS)].copy()
+    frame = frame[list(SUSPECT_COLUMNS) if audit.label_names is None else list(SUSPECT_PAIR_COLUMNS)].copy()
     if texts is not None:
         frame.insert(3, "text", [texts[sample_id] for sample_id in frame["sample_id"]])
     return write_csv(frame, path)
@@ -50,16 +53,17 @@ def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
     return write_csv(pd.DataFrame(rows, columns=["row", "key", "reason"]), path)
 
 
-def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, Path]:
+def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:
     """Write `transition_matrix.csv` and `class_health.csv`, as `gwaudit.noise` has them, into a folder.
+
+    Where samples have any number of classes the second alone: the shares of wrong and of missing labels there are all
+    that a matrix of absent and present would hold.
 
     Raises:
         StoreError: they cannot be written.
     """
     folder = Path(folder)
-    return (
-        write_csv(transition_matrix(audit), folder / "transition_matrix.csv", index=True),
-        write_csv(
-            class_health(audit).sort_values("share_wrong", ascending=False), folder / "class_health.csv", index=True
-        ),
-    )
+    health = write_csv(worst_first(class_health(audit)), folder / "class_health.csv", index=True)
+    if audit.label_names is not None:
+        return (health,)
+    return write_csv(transition_matrix(audit), folder / "transition_matrix.csv", index=True), health

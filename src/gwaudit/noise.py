@@ -30,7 +30,12 @@ def class_health(audit: Audit) -> pd.DataFrame:
     Returns:
         Columns `given` (samples with the label), `expected_wrong` (of these), `share_wrong`, `expected_missing` (of the
         class, under another label), `mistaken_for` (the class that most of the wrong ones are of) and `suspects`.
+
+        Where samples have any number of classes `expected_missing` is of those that lack the class, and
+        `share_missing` its share of all that truly have it.
     """
+    if audit.label_names is not None:
+        return _health_of_pairs(audit, audit.label_names)
     counts = expected_counts(audit)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
@@ -57,13 +62,15 @@ def confused_pairs(audit: Audit) -> pd.DataFrame:
 
     Returns:
         Columns `given`, `true`, `expected` (number of samples) and `share` (of all the samples expected to be wrong).
+        Where samples have any number of classes: suspects of one sample, the one given and not true, the other true
+        and not given.
     """
-    counts = expected_counts(audit)
+    counts = expected_counts(audit) if audit.label_names is None else _swapped(audit, len(audit.label_names))
     np.fill_diagonal(counts, 0)
     given, true = np.nonzero(counts)
     order = np.argsort(-counts[given, true], kind="stable")
     given, true = given[order], true[order]
-    names = np.array(audit.class_names, object)
+    names = np.array(audit.label_names or audit.class_names, object)
     expected = counts[given, true]
     return pd.DataFrame(
         {
@@ -73,6 +80,14 @@ def confused_pairs(audit: Audit) -> pd.DataFrame:
             "share": expected / max(expected.sum(), 1e-12),
         }
     )
+
+
+def worst_first(health: pd.DataFrame) -> pd.DataFrame:
+    """The classes with the largest share of wrong labels first; with missing ones counted in, where these are known."""
+    if "share_missing" not in health:
+        return health.sort_values("share_wrong", ascending=False)
+    share = health["share_wrong"].fillna(0) + health["share_missing"].fillna(0)
+    return health.iloc[np.argsort(-share.to_numpy(), kind="stable")]
 
 
 def expected_counts(audit: Audit) -> NDArray[np.float64]:
@@ -86,3 +101,39 @@ def expected_counts(audit: Audit) -> NDArray[np.float64]:
     np.add.at(counts, (given, np.where(suggested >= 0, suggested, given)), probability)
     np.add.at(counts, (given, given), 1 - probability)
     return counts
+
+
+def _health_of_pairs(audit: Audit, names: tuple[str, ...]) -> pd.DataFrame:
+    frame, n_classes = audit.frame, len(names)
+    label, given = frame["class_id"].to_numpy(), frame["given_label"].to_numpy() == 1
+    probability = np.nan_to_num(frame["probability_wrong"].to_numpy(np.float64))
+    suspect = frame["suspect"].to_numpy(bool)
+    n_given = np.bincount(label[given], minlength=n_classes)
+    superfluous = np.bincount(label[given], probability[given], minlength=n_classes)
+    missing = np.bincount(label[~given], probability[~given], minlength=n_classes)
+    true = n_given - superfluous + missing
+    swapped = _swapped(audit, n_classes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share_wrong, share_missing = superfluous / n_given, missing / true
+    return pd.DataFrame(
+        {
+            "given": n_given,
+            "expected_wrong": superfluous,
+            "share_wrong": share_wrong,
+            "expected_missing": missing,
+            "share_missing": share_missing,
+            "mistaken_for": np.where(swapped.max(1) > 0, np.array(names, object)[swapped.argmax(1)], ""),
+            "suspects": np.bincount(label[suspect], minlength=n_classes),
+        },
+        index=pd.Index(names, name="class"),
+    )
+
+
+def _swapped(audit: Audit, n_classes: int) -> NDArray[np.float64]:
+    """[C, C] expected numbers of samples with a suspect that is given and not true (row), and one that is missing."""
+    suspects = audit.suspects
+    probability = suspects["probability_wrong"].to_numpy(np.float64)
+    _, sample = np.unique(suspects["sample_id"].to_numpy(), return_inverse=True)
+    wrong = np.zeros((2, int(sample.max(initial=-1)) + 1, n_classes))
+    wrong[suspects["given_label"].to_numpy(), sample, suspects["class_id"].to_numpy()] = probability
+    return np.asarray(wrong[1].T @ wrong[0])

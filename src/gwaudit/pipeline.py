@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gwaudit.datasets import LabeledDataset, centroid_similarity, load_dataset, plant_label_errors
 from gwaudit.datasets.inputs import InMemory
 from gwaudit.datasets.label_files import read_label_file
+from gwaudit.datasets.planted import plant_label_set_errors
 from gwaudit.distributed import join_ranks, on_main, together
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
@@ -19,7 +20,7 @@ from gwaudit.evaluation import Evaluation, evaluate
 from gwaudit.export import write_noise, write_skipped, write_suspects
 from gwaudit.latents import LatentProgress, embed_texts
 from gwaudit.ranking import Audit, RankingSettings
-from gwaudit.refinement import rank_run, refine, rounds_of
+from gwaudit.refinement import rank_run, refine, require_refinable, rounds_of
 from gwaudit.report import TOP, ReportContents, gather, write_report
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.splits import Action, SplitFormat, clean_split, write_split
@@ -38,6 +39,9 @@ def load_data(data: DataSettings, progress: LatentProgress | None = None) -> Lab
         dataset = embed_texts(dataset, data.encoder, progress)
     if data.plant == 0:
         return dataset
+    if dataset.is_multi_label:
+        wrong = plant_label_set_errors(dataset.labels, missing=data.plant, superfluous=data.plant, seed=data.plant_seed)
+        return dataset.with_labels(wrong, true_labels=dataset.labels)
     if not isinstance(dataset.inputs, InMemory):
         raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
     n_classes = len(dataset.class_names)
@@ -57,6 +61,7 @@ def _load(data: DataSettings) -> LabeledDataset:
         image_size=data.image_size,
         on_error=data.on_error,
         label_column=data.label_column,
+        label_separator=data.label_separator,
         image_column=data.image_column,
         text_column=data.text_column,
         feature_columns=data.feature_columns,
@@ -127,8 +132,9 @@ def audit(
     Raises:
         GwauditError: of the step that failed.
     """
-    dataset, _ = load_and_train(data, run, training, resume=resume, progress=progress)
-    refine(dataset, Path(run), training, refinement or RefinementSettings(), progress=progress)
+    refinement = refinement or RefinementSettings()
+    dataset, _ = load_and_train(data, run, training, refinement, resume=resume, progress=progress)
+    refine(dataset, Path(run), training, refinement, progress=progress)
 
     def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
         result = finish(rank_run(rounds_of(Path(run)), ranking), dataset)
@@ -142,11 +148,12 @@ def load_and_train(
     data: DataSettings,
     run: Path | str,
     training: TrainingSettings,
+    refinement: RefinementSettings | None = None,
     *,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[LabeledDataset, TrainingResult]:
-    """The first half of `audit`, with its arguments: a recorded run, not ranked yet, and its data set.
+    """The first half of `audit`, with its arguments: a recorded run, not ranked or refined yet, and its data set.
 
     Raises:
         GwauditError: of the step that failed.
@@ -154,6 +161,7 @@ def load_and_train(
     join_ranks(training.device)
     with together():
         dataset = load_data(data, progress)
+        require_refinable(dataset, refinement or RefinementSettings())  # before the first training, not after it
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
 

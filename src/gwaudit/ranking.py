@@ -13,6 +13,8 @@ Nothing here sees ground truth. The defaults, and why:
   the highest F1 to expect. For `probability` and for refined runs the share of wrong labels is that of `combined` in
   the first training: probabilities are bounded, which bends the shapes that are fitted (they find errors in clean
   labels), and later rounds believe what they were told.
+  Where samples have any number of classes, each pair of sample and class is a row, and `gwaudit.pair_threshold` finds
+  its odds.
 - **Suggested label**: the other label that most epochs of the window would rather have.
 - **Category**, the first that holds:
     `suspect`       the score is above the cut;
@@ -37,6 +39,7 @@ from numpy.typing import NDArray
 
 from gwaudit.durable import write_atomically
 from gwaudit.errors import SettingsError, StoreDamagedError, StoreError, StoreNotFoundError
+from gwaudit.pair_threshold import pair_log_odds_wrong
 from gwaudit.statistics import COLUMNS as STATISTICS
 from gwaudit.statistics import sample_statistics
 from gwaudit.store import TrajectoryStore
@@ -71,6 +74,10 @@ COLUMNS = {
 }
 """The columns of `Audit.frame`."""
 
+PAIR_COLUMNS = {"class_id": "the class of the pair", "class_name": "its name"}
+"""Further ones, behind `key`, where samples have any number of classes: a row is a pair of sample and class then, whose
+given and suggested label are 0 ("absent") or 1 ("present")."""
+
 
 @dataclass(frozen=True)
 class RankingSettings:
@@ -88,7 +95,7 @@ class RankingSettings:
         per_class: fit what right and wrong look like for each given class, small ones towards the whole. For classes
             that differ much in difficulty or share of errors; with balanced training, as a class that the network
             neglects passes for wrong. The score "probability" always does so, for each pair of given and suggested
-            class.
+            class; where samples have any number of classes each is always fitted by itself.
     """
 
     score: Score = "auto"
@@ -118,13 +125,15 @@ class Audit:
     """Every sample of a run, ranked.
 
     Attributes:
-        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`.
-        class_names: C names.
+        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a pair of sample and class,
+            with those of `PAIR_COLUMNS` too, where samples have any number of classes.
+        class_names: C names; "absent" and "present" where samples have any number of classes.
         settings: how it was ranked.
         window: (first, last) epoch that was used, from 0, both included.
         threshold: suspects score above it (ties aside, where a number was asked for); infinite without suspects.
         run: the run's folder.
         fingerprint: of the data.
+        label_names: the C classes, where samples have any number of them.
 
     Example:
         >>> audit = rank(TrajectoryStore.open("runs/worse"))
@@ -138,6 +147,15 @@ class Audit:
     threshold: float
     run: Path
     fingerprint: str
+    label_names: tuple[str, ...] | None = None
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The store's row of each row of the frame: the sample's id, or `sample * C + class`."""
+        ids = self.frame["sample_id"].to_numpy(np.int64)
+        if self.label_names is None:
+            return ids
+        return np.asarray(ids * len(self.label_names) + self.frame["class_id"].to_numpy(np.int64))
 
     @property
     def suspects(self) -> pd.DataFrame:
@@ -150,18 +168,29 @@ class Audit:
         return np.concatenate([[0.0], np.cumsum(probability)])
 
     def by_id(self, column: str) -> NDArray[Any]:
-        """A column in the order of the sample ids: [n]."""
+        """A column in the order of the sample ids: [n]; of the store's rows, [n C], where samples have several."""
         values = self.frame[column].to_numpy()
         ordered = np.empty_like(values)
-        ordered[self.frame["sample_id"].to_numpy()] = values
+        ordered[self.rows] = values
         return ordered
 
     def summary(self) -> dict[str, Any]:
         """The audit in a few numbers."""
         counts = self.frame["category"].value_counts()
         suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
+        pairs = {}
+        if self.label_names is not None:
+            flagged = self.suspects
+            pairs = {
+                "samples": len(self.frame) // len(self.label_names),
+                "pairs": len(self.frame),
+                "suspect_samples": int(flagged["sample_id"].nunique()),
+                "suspect_missing": int((flagged["given_label"] == 0).sum()),
+                "suspect_superfluous": int((flagged["given_label"] == 1).sum()),
+            }
         return {
             "samples": len(self.frame),
+            **pairs,
             "suspects": suspects,
             "expected_wrong": round(float(expected[-1]), 1),
             "expected_wrong_suspects": round(float(expected[suspects]), 1),
@@ -186,6 +215,8 @@ class Audit:
             "fingerprint": self.fingerprint,
             "summary": self.summary(),
         }
+        if self.label_names is not None:
+            facts["label_names"] = list(self.label_names)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         try:
             write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
@@ -217,6 +248,7 @@ class Audit:
                 threshold=float("inf") if facts["threshold"] is None else facts["threshold"],
                 run=folder,
                 fingerprint=facts["fingerprint"],
+                label_names=tuple(facts["label_names"]) if "label_names" in facts else None,
             )
         except FileNotFoundError:
             raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None
@@ -247,7 +279,8 @@ def rank(
     settings = settings or RankingSettings()
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    settings = replace(settings, score=_chosen_score(settings.score, rounds[-1] if rounds else store))
+    several = store.label_names is not None
+    settings = replace(settings, score=_chosen_score(settings.score, rounds[-1] if rounds else store, several))
     if rounds:
         parts = []
         for run in rounds:
@@ -259,24 +292,33 @@ def rank(
     else:
         evidence = _evidence(statistics, settings.score)
     share_wrong = None
-    if rounds or settings.score == "probability":
+    if not several and (rounds or settings.score == "probability"):
         combined = _evidence(statistics, "combined")
         share_wrong = fit_mirrored_mixture(combined[np.isfinite(combined)]).share_wrong
     given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
     groups = given.astype(np.int64) if settings.per_class else None
     if settings.score == "probability":
         groups = given.astype(np.int64) * len(store.class_names) + suggested
-    log_odds = log_odds_wrong(evidence, groups, share_wrong=share_wrong)
+    if several:
+        log_odds = pair_log_odds_wrong(evidence, given, store.rows_per_sample)
+    else:
+        log_odds = log_odds_wrong(evidence, groups, share_wrong=share_wrong)
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")
     suspect, threshold = _suspects(score[order], probability[order], settings)
     suspect = suspect[np.argsort(order)]
     names = np.array(store.class_names, object)
+    rows, width = np.arange(store.n_samples), store.rows_per_sample
+    of_pairs = {}
+    if store.label_names is not None:
+        classes = (rows % width).astype(np.int32)
+        of_pairs = {"class_id": classes, "class_name": np.array(store.label_names, object)[classes]}
     samples = pd.DataFrame(
         {
-            "sample_id": np.arange(store.n_samples),
+            "sample_id": rows // width,
             "key": store.read_samples(["key"])["key"].to_pandas(),
+            **of_pairs,
             "given_label": given,
             "given_name": names[given],
             "suggested_label": suggested,
@@ -289,7 +331,9 @@ def rank(
     )
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
-    return Audit(frame, store.class_names, settings, window, threshold, store.path, store.fingerprint)
+    return Audit(
+        frame, store.class_names, settings, window, threshold, store.path, store.fingerprint, store.label_names
+    )
 
 
 def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
@@ -304,13 +348,14 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
     return first, last
 
 
-def _chosen_score(score: Score, run: TrajectoryStore) -> Score:
+def _chosen_score(score: Score, run: TrajectoryStore, several: bool) -> Score:
     """The score that "auto" stands for in a run."""
     swept = len(run.final_sweeps) > 0
     if score == "probability" and not swept:
         raise SettingsError(f"{run.path} has no final sweeps (--final-sweeps), which the score 'probability' needs")
     if score == "auto":
-        return "probability" if swept else "combined"
+        # Of pairs the probability finds less: absent labels are so many that each is nearly certain.
+        return "probability" if swept and not several else "combined"
     return score
 
 

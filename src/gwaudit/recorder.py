@@ -12,6 +12,9 @@ A hook keeps what went into and came out of the head at the last forward pass. `
 `gwaudit.alignment.SampleSignals`, on the device and without waiting for it. `end_epoch` fetches them and commits them
 to the store as one epoch. The model's parameters, buffers, outputs and state-dict keys stay as they are.
 
+Where samples have any number of classes (a store made with a matrix of labels), `observe` takes the batch's 0/1 matrix
+and a row is recorded for each sample and class, as `gwaudit.label_pairs` says.
+
 Where several processes train together, each observes what it trained on. `end_epoch` brings the rows to the rank that
 owns their block, drops what a sampler repeated to make equal shares, and rank 0 commits.
 """
@@ -33,6 +36,7 @@ from gwaudit.distributed import gathered, is_main, on_main, rank, summed, to_own
 from gwaudit.errors import RecordingError
 from gwaudit.head import HeadWatch, is_returned, require_whole, whole_batch
 from gwaudit.head_forms import HeadForward, as_matrix, find_form
+from gwaudit.label_pairs import PairSignals, pair_rows, pair_signals, sample_signals_of
 from gwaudit.models import LinearHead, find_head, unwrap
 from gwaudit.store import SIGNALS, TrajectoryStore
 
@@ -43,8 +47,8 @@ class EpochSummary:
 
     Attributes:
         epoch: its number in the store, from 0.
-        recorded: samples that were seen.
-        missing: samples of the run that were not.
+        recorded: samples that were seen; pairs of sample and class, where samples have any number of them.
+        missing: those of the run that were not.
         repeated: observations dropped because their sample had one already in this epoch.
         moments: E, K and GWA of all recorded alignments.
         moving: the same from mini-batch averages, the cheap streaming estimate, begun anew each epoch; the mean of
@@ -85,7 +89,7 @@ class AlignmentRecorder:
         self._store = store
         self._head = find_head(model, head)
         self._head_is_a_guess = self._head.guessed
-        n_classes = len(store.class_names)
+        n_classes = len(store.label_names or store.class_names)
         if self._head.n_outputs != n_classes:
             raise RecordingError(
                 f"the head {self._head.name!r} has {self._head.n_outputs} outputs, but the run {store.path} "
@@ -132,7 +136,8 @@ class AlignmentRecorder:
         Args:
             sample_ids: [B] integers, the samples' ids in the run, in the batch's order; those on the CPU stay there.
                 Or [B] texts, their keys in the run, as a WebDataset stream has them in `__key__`.
-            labels: [B] integers, the samples' own given labels in [0, C), also where the loss mixes or smooths them.
+            labels: [B] integers, the samples' own given labels in [0, C), also where the loss mixes or smooths them. Or
+                [B, C] of 0 and 1, of any type, where the run's samples have any number of classes.
 
         Raises:
             RecordingError: No forward pass since the last call, or ids or labels that do not fit it.
@@ -141,7 +146,11 @@ class AlignmentRecorder:
         rows = forward.logits.shape[0]
         if isinstance(sample_ids, list | tuple) and sample_ids and isinstance(sample_ids[0], str):
             sample_ids = self._ids_of(sample_ids)
-        ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples)
+        ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples // self._store.rows_per_sample)
+        if self._store.label_names is not None:
+            given = _zeros_and_ones(labels, rows, len(self._store.label_names))
+            self._observe_pairs(forward, ids, given)
+            return
         given = _integers(labels, "labels", rows, len(self._store.class_names))
         if rows == 0:
             return
@@ -162,6 +171,20 @@ class AlignmentRecorder:
             # One tensor a step, bits kept: int32 and float32 travel together in the epoch's one transfer.
             self._rows.append(torch.stack([given, *(signal.view(torch.int32) for signal in signals)]))
         self._ids.append(ids)
+
+    def _observe_pairs(self, forward: HeadForward, sample_ids: Tensor, given: Tensor) -> None:
+        n_classes = forward.logits.shape[1]
+        if not len(sample_ids):
+            return
+        with torch.no_grad(), _one_thread():
+            given = given.to(forward.logits.device, torch.int32, non_blocking=True)
+            pairs = pair_signals(forward.latent, forward.logits, given, forward.weight, forward.bias)
+            if self._moving is None:
+                self._moving = MovingMoments(-(-self._store.n_samples // (given.numel() * world_size())))
+            self._moving.update(pairs.alignment)
+            # Two numbers a pair imply the rest, which is a quarter of the memory until the epoch ends.
+            self._rows.append(torch.stack([given.reshape(-1), *(signal.view(torch.int32) for signal in pairs)]))
+        self._ids.append(pair_rows(sample_ids, n_classes))
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> EpochSummary:
         """Commit what was observed since the last epoch as the store's next epoch.
@@ -301,7 +324,11 @@ class AlignmentRecorder:
             nothing = np.empty(0, np.int32)
             return np.empty(0, np.int64), nothing, {name: nothing.view(SIGNALS[name]) for name in names}
         ids = torch.cat(self._ids).cpu().numpy()
-        rows = torch.cat(self._rows, dim=1).cpu().numpy()
+        packed = torch.cat(self._rows, dim=1).cpu()
+        rows = packed.numpy()
+        if self._store.label_names is not None:
+            pairs = PairSignals(*(column.view(torch.float32) for column in packed[1:]))
+            return ids, rows[0], {n: s.numpy() for n, s in sample_signals_of(pairs, packed[0])._asdict().items()}
         return ids, rows[0], {name: rows[1 + i].view(SIGNALS[name]) for i, name in enumerate(names)}
 
     def _summary(
@@ -341,14 +368,17 @@ class AlignmentRecorder:
         # Here rather than at each step, where ids on a device would have to be waited for.
         outside = np.flatnonzero((ids < 0) | (ids >= self._store.n_samples))
         if len(outside):
-            raise RecordingError(_out_of_range("sample_ids", int(ids[outside[0]]), self._store.n_samples))
+            width = self._store.rows_per_sample
+            raise RecordingError(
+                _out_of_range("sample_ids", int(ids[outside[0]]) // width, self._store.n_samples // width)
+            )
         differing = np.flatnonzero(self._given_labels[ids] != labels)
         if len(differing):
-            sample = int(ids[differing[0]])
+            sample = int(ids[differing[0]]) // self._store.rows_per_sample
             raise RecordingError(
                 f"epoch {epoch}: {len(differing)} observed labels are not the run's given labels, the first at sample "
-                f"{sample} (observed {labels[differing[0]]}, given {self._given_labels[sample]}): pass sample_ids and "
-                "given labels of the same batch, in the same order; nothing was committed"
+                f"{sample} (observed {labels[differing[0]]}, given {self._given_labels[ids[differing[0]]]}): pass "
+                "sample_ids and given labels of the same batch, in the same order; nothing was committed"
             )
 
 
@@ -407,6 +437,28 @@ def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> T
         low, high = (int(bound) for bound in tensor.aminmax())
         if low < 0 or high >= limit:
             raise RecordingError(_out_of_range(what, low if low < 0 else high, limit))
+    return tensor.to(torch.int64, copy=True)
+
+
+def _zeros_and_ones(values: ArrayLike | Tensor, rows: int, n_classes: int) -> Tensor:
+    """A copy of labels [rows, C] as int64, on the device they are on; 0 and 1 alone where that can be seen at once."""
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RecordingError(f"labels must be [B, {n_classes}] of 0 and 1: {error}") from error
+    if tensor.shape != (rows, n_classes) or tensor.is_complex():
+        raise RecordingError(
+            f"labels must be [{rows}, {n_classes}] of 0 and 1, a place for each class, not {tensor.dtype} "
+            f"{list(tensor.shape)}: call observe() right after the forward pass that the loss used, with the same batch"
+        )
+    valid = (tensor == 0) | (tensor == 1)
+    if tensor.device.type != "cpu":
+        tensor = torch.where(valid, tensor, -torch.ones_like(tensor))  # told when the epoch ends, without waiting here
+    elif not bool(valid.all()):
+        raise RecordingError(
+            "labels hold other values than 0 and 1, as smoothed or mixed targets do: pass the samples' own given "
+            "labels; where mixup or CutMix mixes the inputs, call sweep() over unmixed batches after each epoch"
+        )
     return tensor.to(torch.int64, copy=True)
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from gwaudit.datasets import LabeledDataset
 from gwaudit.distributed import is_main, on_main
+from gwaudit.errors import SettingsError
 from gwaudit.ranking import Audit, RankingSettings, rank
 from gwaudit.settings import RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
@@ -50,6 +51,7 @@ def refine(
     Raises:
         SettingsError: a round was made otherwise.
     """
+    require_refinable(dataset, refinement)
     on_images = dataset.modality == "images"
     if not on_images:  # the recipes are of networks for images
         refinement = replace(refinement, refine_as=None, refine_model=None)
@@ -60,6 +62,14 @@ def refine(
             progress.on_round(number, refinement.refine, settings.model if on_images else f"the {settings.head} head")
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
+
+
+def require_refinable(dataset: LabeledDataset, refinement: RefinementSettings) -> None:
+    """Raise a SettingsError where rounds are asked for and samples have any number of classes."""
+    if refinement.refine and dataset.is_multi_label:
+        raise SettingsError(
+            "rounds of refinement learn one label a sample, these have any number: leave out --refine and --preset"
+        )
 
 
 def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:

@@ -36,7 +36,9 @@ class DataSettings:
         image_size: side of the square that images are resized and cropped to; small ones of one size stay as they are.
         on_error: what to do about rows that cannot be used (an unreadable image, an empty text, a NaN, a key twice):
             `stop`, or `skip` and list them.
-        label_column: of a table; by default one of the usual names tells (label, category, class, ...).
+        label_column: of a table; by default one of the usual names tells (label, category, class, ...). Several, with
+            commas between, hold 0 or 1 for a class each: a sample has any number of them.
+        label_separator: what stands between the classes of a row that has any number of them, as `|`.
         image_column: of image paths, or of encoded images.
         text_column: of texts, which are embedded first.
         feature_columns: of lists of numbers; or columns of numbers, with commas between.
@@ -45,7 +47,8 @@ class DataSettings:
         classes: all classes there may be, in order: names with commas between, or a text file with a name a line.
         encoder: what embeds texts: a folder with a sentence encoder or Hugging Face model, or its name on the hub.
         plant: share of the labels to make wrong on purpose, between classes that look alike, to see what an audit of
-            such data finds; what was there before counts as the truth.
+            such data finds; what was there before counts as the truth. Of samples with any number of classes, the share
+            of the given labels that go missing, and as many that are not true are given.
         plant_seed: of the choice of these.
     """
 
@@ -56,6 +59,7 @@ class DataSettings:
     image_size: int | None = None
     on_error: OnError = "stop"
     label_column: str | None = None
+    label_separator: str | None = None
     image_column: str | None = None
     text_column: str | None = None
     feature_columns: str | None = None
@@ -69,6 +73,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.on_error not in get_args(OnError):
             raise SettingsError(f"on_error must be stop or skip, not {self.on_error!r}")
+        if self.label_separator == "":
+            raise SettingsError("the label separator is empty: give what stands between the classes of a row, as '|'")
         if not 0 <= self.plant < 1:
             raise SettingsError(f"the share of errors to plant must be in [0, 1), not {self.plant}")
         if self.image_size is not None and self.image_size < 1:

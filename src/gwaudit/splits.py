@@ -34,7 +34,7 @@ class Split:
 
     Attributes:
         ids: [m] int64, ascending.
-        labels: [m] int64, which need not be the given ones.
+        labels: [m] int64, which need not be the given ones; [m, C] of 0 and 1 where samples have any number of classes.
         keys: [m] what people know the samples by.
         class_names: C names.
         fingerprint: of the whole data set, under its given labels.
@@ -48,7 +48,12 @@ class Split:
 
 
 def clean_split(audit: Audit, action: Action) -> Split:
-    """The audited data without their suspects ("drop"), or with the labels that the audit suggests ("relabel")."""
+    """The audited data without their suspects ("drop"), or with the labels that the audit suggests ("relabel").
+
+    Where samples have any number of classes, dropped is each sample with a suspect label, and relabelled is each label.
+    """
+    if audit.label_names is not None:
+        return _clean_label_sets(audit, audit.label_names, action)
     labels = audit.by_id("given_label").astype(np.int64)
     suspect = audit.by_id("suspect").astype(bool)
     ids = np.arange(len(labels))
@@ -57,6 +62,18 @@ def clean_split(audit: Audit, action: Action) -> Split:
     else:
         labels[suspect] = audit.by_id("suggested_label")[suspect]
     return Split(ids, labels[ids], audit.by_id("key")[ids], audit.class_names, audit.fingerprint)
+
+
+def _clean_label_sets(audit: Audit, names: tuple[str, ...], action: Action) -> Split:
+    labels = audit.by_id("given_label").astype(np.int64).reshape(-1, len(names))
+    suspect = audit.by_id("suspect").astype(bool).reshape(labels.shape)
+    ids = np.arange(len(labels))
+    if action == "drop":
+        ids = np.flatnonzero(~suspect.any(1))
+    else:
+        labels = np.where(suspect, 1 - labels, labels)
+    keys = audit.by_id("key")[:: len(names)]
+    return Split(ids, labels[ids], keys[ids], names, audit.fingerprint)
 
 
 def write_split(
@@ -95,6 +112,10 @@ def write_split(
         return write_folder(folder, lambda target: _write_ids(target, split), replace=replace)
     if dataset is None or dataset.fingerprint != split.fingerprint:
         raise DataError("the data are not those that were audited: give the same source and labels")
+    if format == "imagefolder" and split.labels.ndim == 2:
+        raise DataError(
+            f"a folder a class has no place for the several classes of a sample: write {dataset.name} as ids or parquet"
+        )
     if format == "imagefolder" and dataset.modality != "images":
         raise DataError(f"{dataset.name} holds no images: write it as ids or parquet")
     if format == "parquet":
@@ -111,23 +132,33 @@ def folder_name(class_name: str) -> str:
 def _write_ids(target: Path, split: Split) -> None:
     np.save(target / "ids.npy", split.ids)
     np.save(target / "labels.npy", split.labels)
-    names = np.array(split.class_names, object)[split.labels]
-    frame = pd.DataFrame({"sample_id": split.ids, "key": split.keys, "label": split.labels, "name": names})
+    if split.labels.ndim == 2:
+        separator = next((s for s in "|;,/" if not any(s in name for name in split.class_names)), "||")
+        sets = [separator.join(split.class_names[label] for label in np.flatnonzero(row)) for row in split.labels]
+        frame = pd.DataFrame({"sample_id": split.ids, "key": split.keys, "labels": sets})
+    else:
+        names = np.array(split.class_names, object)[split.labels]
+        frame = pd.DataFrame({"sample_id": split.ids, "key": split.keys, "label": split.labels, "name": names})
     write_csv(frame, target / "split.csv")
 
 
 def _write_parquet(target: Path, split: Split, dataset: "LabeledDataset") -> None:
     name, feature, kind = _input_column(dataset)
+    label = "label"
+    of_label: dict[str, Any] = {"_type": "ClassLabel", "names": list(split.class_names)}
+    several = split.labels.ndim == 2
+    if several:
+        label, of_label = "labels", {"_type": "List", "feature": of_label}
     features = {
         name: feature,
-        "label": {"_type": "ClassLabel", "names": list(split.class_names)},
+        label: of_label,
         "sample_id": {"_type": "Value", "dtype": "int64"},
         "key": {"_type": "Value", "dtype": "string"},
     }
     schema = pa.schema(
         [
             (name, kind),
-            ("label", pa.int64()),
+            (label, pa.list_(pa.int64()) if several else pa.int64()),
             ("sample_id", pa.int64()),
             ("key", pa.string()),
         ],
@@ -137,7 +168,8 @@ def _write_parquet(target: Path, split: Split, dataset: "LabeledDataset") -> Non
         for start in range(0, len(split.ids), _PARQUET_ROWS):
             rows = slice(start, start + _PARQUET_ROWS)
             inputs = pa.array([_input(dataset, int(i)) for i in split.ids[rows]], kind)
-            columns = [inputs, split.labels[rows], split.ids[rows], list(split.keys[rows])]
+            labels = [np.flatnonzero(row).tolist() for row in split.labels[rows]] if several else split.labels[rows]
+            columns = [inputs, labels, split.ids[rows], list(split.keys[rows])]
             writer.write_table(pa.table(columns, schema=schema))
 
 

@@ -15,6 +15,10 @@ An epoch exists when its commit does. It is written under a fresh attempt folder
 committed, by creating a file that must not exist yet. Readers follow commits and never look for files, so a
 process killed at any moment leaves whole epochs only.
 
+Where a sample has any number of classes, a row is a pair of sample and class, and `sample_id` in the files is
+`sample * C + class`; the given label of a pair is 0 ("absent") or 1 ("present"). `class_names` are these two answers,
+`label_names` the C classes.
+
 Several processes can write the blocks of one attempt, whose name they have agreed on. The one that holds the lock
 commits what all of them wrote.
 """
@@ -44,7 +48,7 @@ from gwaudit.block_files import (
     checked_signals,
     damaged,
     read_columns,
-    read_signals_of_row,
+    read_signals_of_rows,
     to_numpy,
     verify_file,
     write_samples,
@@ -62,13 +66,24 @@ from gwaudit.errors import (
     StoreVersionError,
 )
 
-__all__ = ["FINAL_SWEEP", "MISSING_LABEL", "SIGNALS", "EpochCommit", "EpochWriter", "TrajectoryStore", "WrittenBlock"]
+__all__ = [
+    "FINAL_SWEEP",
+    "MISSING_LABEL",
+    "PAIR_NAMES",
+    "SIGNALS",
+    "EpochCommit",
+    "EpochWriter",
+    "TrajectoryStore",
+    "WrittenBlock",
+]
 
 FORMAT_VERSION = 1
 
 FINAL_SWEEP = "final_sweep"
 """The metric that marks an epoch as a sweep after the training: 0 for inputs as they are, 1 for mirrored images."""
 DEFAULT_BLOCK_ROWS = 2**22
+PAIR_NAMES = ("absent", "present")
+"""What is given of a pair of sample and class, where samples have any number of classes."""
 _PARTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
 
 
@@ -137,7 +152,8 @@ class TrajectoryStore:
 
         Args:
             path: a folder that does not exist, is empty, or holds what is left of a creation that was cut short.
-            given_labels: [n] integers in [0, len(class_names)).
+            given_labels: [n] integers in [0, len(class_names)); or [n, C] of 0 and 1, where each sample has any number
+                of classes.
             class_names: C names.
             keys: [n] what a person knows each sample by; by default the ids.
             split: the split that all samples, or each of the n samples, belong to.
@@ -151,8 +167,13 @@ class TrajectoryStore:
             StoreError: it cannot be written.
         """
         path = Path(path)
-        labels = _checked_labels(given_labels, len(class_names))
-        n = len(labels)
+        given, width = np.asarray(given_labels), 1
+        several = given.ndim == 2
+        if several:
+            width = len(class_names)
+            given = _checked_matrix(given, width).reshape(-1)
+        labels = _checked_labels(given, 2 if several else len(class_names))
+        n = len(labels) // width
         splits = [split] * n if isinstance(split, str) else list(split)
         names = [str(i) for i in range(n)] if keys is None else list(keys)
         for what, values in (("keys", names), ("splits", splits)):
@@ -173,30 +194,35 @@ class TrajectoryStore:
                 for part in ("samples", "epochs", "commits", "checkpoints"):
                     shutil.rmtree(path / part, ignore_errors=True)
                     (path / part).mkdir()
-                table = pa.table(
-                    {
-                        "sample_id": np.arange(n, dtype=np.int64),
-                        "key": pa.array(names, pa.string()),
-                        "given_label": labels,
-                        "split": pa.array(splits, pa.string()),
-                    }
-                )
+                samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})
                 files = []
-                for block, start in enumerate(range(0, n, block_rows)):
+                for block, start in enumerate(range(0, len(labels), block_rows)):
                     target = path / "samples" / f"block-{block:06d}.parquet"
-                    files.append(asdict(write_samples(path, target, block, table.slice(start, block_rows))))
+                    rows = np.arange(start, min(start + block_rows, len(labels)), dtype=np.int64)
+                    block_samples = samples.take(rows // width)
+                    table = pa.table(
+                        {
+                            "sample_id": rows,
+                            "key": block_samples["key"],
+                            "given_label": labels[rows],
+                            "split": block_samples["split"],
+                        }
+                    )
+                    files.append(asdict(write_samples(path, target, block, table)))
                 sync(path / "samples")
                 manifest = {
                     "format": "gwaudit",
                     "format_version": FORMAT_VERSION,
-                    "n_samples": n,
-                    "class_names": list(class_names),
+                    "n_samples": len(labels),
+                    "class_names": list(PAIR_NAMES if several else class_names),
                     "block_rows": block_rows,
                     "signals": {name: dtype.name for name, dtype in SIGNALS.items()},
                     "samples": files,
                     "settings": dict(settings or {}),
                     "fingerprint": fingerprint,
                 }
+                if several:
+                    manifest["label_names"] = list(class_names)
                 write_atomically(path / "run.json", lambda p: _write_text(p, json.dumps(manifest, indent=1)))
         except BaseException:
             lock.release()
@@ -248,13 +274,24 @@ class TrajectoryStore:
 
     @property
     def n_samples(self) -> int:
-        """How many samples the run has: ids are 0 to n_samples - 1."""
+        """How many rows the run has, samples or pairs of sample and class: ids are 0 to n_samples - 1."""
         return int(self._manifest["n_samples"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the C classes."""
+        """The names of the C classes; of the two answers, where samples have any number of classes."""
         return tuple(self._manifest["class_names"])
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the C classes, where samples have any number of them; None where each has one."""
+        names = self._manifest.get("label_names")
+        return None if names is None else tuple(names)
+
+    @property
+    def rows_per_sample(self) -> int:
+        """C where samples have any number of classes, else 1."""
+        return len(self.label_names or ("",))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -442,8 +479,11 @@ class TrajectoryStore:
         return to_numpy(table["given_label"]).astype(np.int32, copy=False)
 
     def keys(self) -> list[str]:
-        """What a person knows each sample by: [n]."""
-        keys: list[str] = self.read_samples(["key"])["key"].to_pylist()
+        """What a person knows each sample by: [n], also where each has several rows."""
+        table = self.read_samples(["key"])
+        if self.rows_per_sample > 1:
+            table = table.take(np.arange(0, self.n_samples, self.rows_per_sample))
+        keys: list[str] = table["key"].to_pylist()
         return keys
 
     def find(self, sample: str) -> int:
@@ -458,24 +498,74 @@ class TrajectoryStore:
             return int(found[0])
         if len(found) > 1:
             raise StoreError(f"{len(found)} samples of {self.path} have the key {sample!r}: give the id")
-        if sample.isdecimal() and int(sample) < self.n_samples:
+        if sample.isdecimal() and int(sample) < len(keys):
             return int(sample)
-        raise StoreError(f"{self.path} has no sample {sample!r}: give a key, or an id from 0 to {self.n_samples - 1}")
+        raise StoreError(f"{self.path} has no sample {sample!r}: give a key, or an id from 0 to {len(keys) - 1}")
 
-    def trajectory(self, sample_id: int) -> pd.DataFrame:
-        """One sample's signals over all epochs: a row an epoch, missing ones NaN.
+    def row(self, sample_id: int, label: str | None = None) -> int:
+        """The row of a sample; where samples have any number of classes, that of the sample and the class `label`.
 
         Raises:
-            StoreError: no such sample.
+            StoreError: no such class, or one too few or too many.
         """
-        if not 0 <= sample_id < self.n_samples:
-            raise StoreError(f"{self.path} has no sample {sample_id}: ids are 0 to {self.n_samples - 1}")
-        block = sample_id // self.block_rows
-        row = sample_id - self.block_range(block).start
-        rows = (read_signals_of_row(self.path, self.commit(epoch).files[block], row) for epoch in self.epochs)
-        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *rows]).to_pandas()
+        if self.label_names is None and label is not None:
+            raise StoreError(f"{self.path} has one label a sample: leave out the class {label!r}")
+        if self.label_names is None:
+            return sample_id
+        if label not in self.label_names:
+            said = "no class" if label is None else f"class {label!r}"
+            raise StoreError(
+                f"{self.path} has a row for each sample and class, not for {said}: say one of "
+                f"{', '.join(self.label_names[:20])}"
+            )
+        return sample_id * self.rows_per_sample + self.label_names.index(label)
+
+    def trajectory(self, sample_id: int, label: str | None = None) -> pd.DataFrame:
+        """One sample's signals over all epochs: a row an epoch, missing ones NaN.
+
+        Args:
+            sample_id: of the sample.
+            label: of which class, where samples have any number of them.
+
+        Raises:
+            StoreError: no such sample or class.
+        """
+        n = self.n_samples // self.rows_per_sample
+        if not 0 <= sample_id < n:
+            raise StoreError(f"{self.path} has no sample {sample_id}: ids are 0 to {n - 1}")
+        row = self.row(sample_id, label)
+        read = (self._read_rows(epoch, range(row, row + 1)) for epoch in self.epochs)
+        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *read]).to_pandas()
         frame.index.name = "epoch"
         return frame
+
+    def trajectories(self, sample_id: int) -> pd.DataFrame:
+        """The signals of all classes of one sample over all epochs, where samples have any number of classes.
+
+        Returns:
+            A row a class and epoch, index `class` and `epoch`, the signals and `given_label`, which is 0 or 1.
+
+        Raises:
+            StoreError: samples have one label each, or there is no such sample.
+        """
+        names, n = self.label_names or (), self.n_samples // self.rows_per_sample
+        if not names or not 0 <= sample_id < n:
+            raise StoreError(f"{self.path} has no sample {sample_id} of several classes: {n} samples")
+        rows = range(sample_id * len(names), (sample_id + 1) * len(names))
+        read = [self._read_rows(epoch, rows) for epoch in self.epochs]
+        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *read]).to_pandas()
+        frame.insert(0, "given_label", np.tile(self.given_labels()[rows.start : rows.stop], len(read)))
+        frame.index = pd.MultiIndex.from_product([self.epochs, names], names=["epoch", "class"])
+        return frame.swaplevel().sort_index(level="epoch", sort_remaining=False)
+
+    def _read_rows(self, epoch: int, rows: range) -> pa.Table:
+        """The signals of some rows that follow each other, which may lie in two blocks."""
+        parts = []
+        for block in range(rows.start // self.block_rows, (rows.stop - 1) // self.block_rows + 1):
+            reach = self.block_range(block)
+            within = range(max(rows.start, reach.start) - reach.start, min(rows.stop, reach.stop) - reach.start)
+            parts.append(read_signals_of_rows(self.path, self.commit(epoch).files[block], within))
+        return pa.concat_tables(parts)
 
     def verify(self) -> None:
         """Read everything that the run vouches for and compare it.
@@ -615,6 +705,20 @@ def _checked_labels(given_labels: ArrayLike, n_classes: int) -> NDArray[np.int32
         row = int(outside[0])
         raise InvalidEpochError(f"given label {labels[row]} of sample {row} is outside the {n_classes} classes")
     return labels.astype(np.int32)
+
+
+def _checked_matrix(given: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
+    if given.shape[1] != n_classes or given.dtype.kind not in "iubf":
+        raise InvalidEpochError(
+            f"given labels must be [n] integers, or [n, {n_classes}] of 0 and 1, not {given.dtype} {given.shape}"
+        )
+    other = np.argwhere((given != 0) & (given != 1))
+    if len(other):
+        sample, label = other[0].tolist()
+        raise InvalidEpochError(
+            f"given label {given[sample, label]} of sample {sample} and class {label} is not 0 or 1"
+        )
+    return given.astype(np.int64)
 
 
 def _acquire(path: Path) -> FileLock:

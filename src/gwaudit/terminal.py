@@ -135,6 +135,8 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}.",
         highlight=False,
     )
+    if audit.label_names is not None:
+        out.print(_of_pairs(audit), highlight=False, soft_wrap=True)
     out.print(_expectation(audit), highlight=False, soft_wrap=True)
     if audit.expected_wrong()[-1] > n / 2:
         out.print(
@@ -154,6 +156,16 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def _of_pairs(audit: "Audit") -> str:
+    """What the suspects are, where a label is a pair of sample and class."""
+    facts = audit.summary()
+    return (
+        f"A label is a sample's yes or no to a class. Of the suspects {facts['suspect_missing']:,} seem to be missing, "
+        f"{facts['suspect_superfluous']:,} not to be true; in {facts['suspect_samples']:,} of {facts['samples']:,} "
+        "samples."
+    )
 
 
 def _expectation(audit: "Audit") -> str:
@@ -183,12 +195,26 @@ def _print_evaluation(e: "Evaluation") -> None:
         f"(best possible cut {_share(e.best_f1)}, at {e.best_f1_suspects:,} suspects)",
         f"  average precision {_share(e.average_precision)}   AUROC {_share(e.auroc)}   "
         f"precision at {e.n_wrong:,} suspects {_share(e.precision_at_true_count)}",
-        f"  suggested label right for {_share(e.suggested_accuracy)} of the wrong, "
-        f"{_share(e.suggested_accuracy_flagged)} of those flagged",
+        *_suggestions_or_kinds(e),
         f"  right labels that are hard (the tenth with the highest loss): {_share(e.hard_flagged)} flagged",
     )
     for line in lines:
         out.print(line, highlight=False, soft_wrap=True)
+
+
+def _suggestions_or_kinds(e: "Evaluation") -> Iterable[str]:
+    """How good the suggestions are; where samples have any number of classes these are no news, but their kinds are."""
+    kinds = [(name, kind) for name, kind in (("missing", e.missing), ("not true", e.superfluous)) if kind is not None]
+    if not kinds:
+        yield (
+            f"  suggested label right for {_share(e.suggested_accuracy)} of the wrong, "
+            f"{_share(e.suggested_accuracy_flagged)} of those flagged"
+        )
+    for name, kind in kinds:
+        yield (
+            f"  {kind.n_wrong:,} labels {name}: precision {_share(kind.precision)}   recall {_share(kind.recall)}   "
+            f"average precision {_share(kind.average_precision)}"
+        )
 
 
 def _share(value: float) -> str:
@@ -198,9 +224,10 @@ def _share(value: float) -> str:
 def print_run(store: "TrajectoryStore") -> None:
     """The state of a run: what it is of, and its epochs."""
     settings = store.settings.get("training", {})
-    planned = settings.get("epochs")
+    planned, several = settings.get("epochs"), store.label_names is not None
     out.print(
-        f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples:,} samples, {len(store.class_names)} classes, "
+        f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples // store.rows_per_sample:,} samples, "
+        f"{len(store.label_names or store.class_names)} classes{' of which a sample has any number' * several}, "
         f"{len(store.training_epochs)} of {planned or '?'} epochs, model {_model(store)}, "
         f"data {store.fingerprint}",
         highlight=False,
@@ -234,14 +261,17 @@ def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20
     """The classes with the largest share of wrong labels, and the most frequent errors."""
     table = Table(title="Classes, by the share of labels expected to be wrong", box=SIMPLE_HEAD)
     table.add_column("class", overflow="fold")
-    for name in ("given", "expected wrong", "share", "expected missing", "suspects"):
+    several = "share_missing" in health
+    for name in ("given", "expected wrong", "share", "expected missing", *["share"] * several, "suspects"):
         table.add_column(name, justify="right")
     table.add_column("mostly truly", overflow="fold")
     for class_name, row in health.head(most).iterrows():
         numbers = (f"{row[c]:,.0f}" for c in ("given", "expected_wrong", "expected_missing", "suspects"))
         given, wrong, missing, suspects = numbers
-        share = "-" if math.isnan(row["share_wrong"]) else f"{row['share_wrong']:.1%}"
-        table.add_row(escape(str(class_name)), given, wrong, share, missing, suspects, escape(str(row["mistaken_for"])))
+        shares = [_percent(row[name]) for name in ("share_wrong", "share_missing") if name in row]
+        lacking = [missing, *shares[1:]]
+        mostly = escape(str(row["mistaken_for"]))
+        table.add_row(escape(str(class_name)), given, wrong, shares[0], *lacking, suspects, mostly)
     out.print(table)
     table = Table("given", "truly", title="Most frequent errors", box=SIMPLE_HEAD)
     table.add_column("expected", justify="right")
@@ -254,16 +284,40 @@ def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20
             out.print(f"{len(rows) - most:,} more {what}: --json, or class_health.csv and transition_matrix.csv")
 
 
-def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: int) -> None:
-    """One sample's alignment over the epochs, as a plot and as numbers."""
+def print_trajectories(store: "TrajectoryStore", sample_id: int, key: str) -> None:
+    """How a sample fares in each class, where it has any number of them: what is most opposed first."""
+    frame = store.trajectories(sample_id)
+    table = Table(title=f"sample {sample_id} ({escape(key)})")
+    for name in ("class", "given", "mean γ", "γ < 0", "mean margin", "last P(given)"):
+        table.add_column(name, justify="left" if name in ("class", "given") else "right", overflow="fold")
+    rows = []
+    for label, course in frame.groupby(level="class", sort=False):
+        alignment = course["alignment"].dropna()
+        given = store.class_names[int(course["given_label"].iloc[0])]
+        last = course["given_probability"].dropna()
+        margin = float(course["margin"].mean())
+        share = f"{(alignment < 0).mean():.0%}" if len(alignment) else "-"
+        last_shown = _number(float(last.iloc[-1]) if len(last) else None)
+        rows.append(
+            (margin, (escape(str(label)), given, _number(alignment.mean()), share, _number(margin), last_shown))
+        )
+    for _, cells in sorted(rows, key=lambda row: row[0]):
+        table.add_row(*cells)
+    out.print(table)
+    out.print("One class over the epochs: --class NAME", highlight=False)
+
+
+def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: int, label: str | None = None) -> None:
+    """One sample's alignment over the epochs, as a plot and as numbers; with one class, where it has any number."""
     import plotext
 
-    trajectory = store.trajectory(sample_id)
+    trajectory = store.trajectory(sample_id, label)
+    of_class = "" if label is None else f"{label} "
     epochs = [epoch + 1 for epoch in trajectory.index]
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(min(100, out.width), 18)
-    plotext.title(f"sample {sample_id} ({key}), given {store.class_names[given]}")
+    plotext.title(f"sample {sample_id} ({key}), given {of_class}{store.class_names[given]}")
     plotext.xlabel("epoch")
     plotext.xticks(epochs[:: max(1, len(epochs) // 8)])
     for name, marker in (("alignment", "o"), ("counterfactual_alignment", "x")):
@@ -284,6 +338,10 @@ def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: 
             _class(store, row["predicted_label"]),
         )
     out.print(table)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
@@ -319,7 +377,8 @@ def _shortened(text: str, most: int = 120) -> str:
 
 def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | None = None) -> Table:
     table = Table(title=title)
-    for name in ("rank", "sample", "given", "suggested", "P(wrong)", "mean γ", "γ < 0"):
+    several = "class_name" in frame
+    for name in ("rank", "sample", *["class"] * several, "given", "suggested", "P(wrong)", "mean γ", "γ < 0"):
         table.add_column(
             name, justify="right" if name in ("rank", "P(wrong)", "mean γ", "γ < 0") else "left", overflow="fold"
         )
@@ -327,6 +386,7 @@ def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | No
         table.add_row(
             str(row["rank"]),
             escape(str(row["key"]) if texts is None else _shortened(texts[row["sample_id"]])),
+            *([escape(str(row["class_name"]))] if several else []),
             escape(str(row["given_name"])),
             escape(str(row["suggested_name"])),
             f"{row['probability_wrong']:.3f}",

@@ -157,7 +157,8 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         dataset: what to predict.
 
     Returns:
-        [n, C] float32 class probabilities on the CPU, for images the mean of each as it is and mirrored.
+        [n, C] float32 class probabilities on the CPU, for images the mean of each as it is and mirrored. Where samples
+        have any number of classes each is a probability of its own, and a row need not sum to one.
 
     Raises:
         StoreDamagedError: the checkpoint is missing or broken.
@@ -186,9 +187,7 @@ class _Training:
         self.dataset = dataset = self._as_trained(dataset)
         self.device = device_of(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
-        sizes = self.labels.bincount(minlength=len(dataset.class_names)).double()
-        # One on average over the samples: classes count alike, and the learning rate keeps its meaning.
-        self.class_weights = len(dataset) / (sizes.clamp_min(1) * int((sizes > 0).sum()))
+        self.class_weights = self._class_weights()
         mean, std = dataset.channel_statistics()
         self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
         self.views = 2 if dataset.modality == "images" else 1  # as they are, and mirrored
@@ -223,6 +222,24 @@ class _Training:
         if dataset.modality == "images" and self.settings.backbone == "frozen":
             return frozen_latents(dataset, self.settings, self.progress)
         return dataset
+
+    def _class_weights(self) -> Tensor:
+        """One on average over the samples: classes count alike, and the learning rate keeps its meaning.
+
+        [C]; or [2, C], where samples have any number of classes, for a class that is not given and one that is: both
+        count alike in each class.
+        """
+        if self.dataset.is_multi_label:
+            if self.settings.balance == "sampling":
+                raise SettingsError(
+                    "samples of any number of classes cannot be drawn so that each class is as frequent: use "
+                    "--balance loss, which weighs given against not given labels class by class"
+                )
+            given = self.labels.double().sum(0)
+            sizes = torch.stack([len(self.labels) - given, given])
+            return len(self.labels) / (sizes.clamp_min(1) * (sizes > 0).sum(0))
+        sizes = self.labels.bincount(minlength=len(self.dataset.class_names)).double()
+        return len(self.dataset) / (sizes.clamp_min(1) * int((sizes > 0).sum()))
 
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
@@ -347,10 +364,25 @@ class _Training:
 
     def _loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.settings.label_smoothing
+        if self.dataset.is_multi_label:
+            return self._loss_of_pairs(logits, targets, labels)
         if self.settings.balance != "loss":
             return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
         each = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
         return (each * self.class_weights[labels].to(each)).mean()
+
+    def _loss_of_pairs(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """Binary cross entropy, summed over the classes: each learns as it would alone, however many there are.
+
+        Smoothed by s, a label 1 is 1 - s/2 and a label 0 is s/2.
+        """
+        smoothing = self.settings.label_smoothing
+        soft = targets.to(logits) * (1 - smoothing) + smoothing / 2
+        each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+        if self.settings.balance == "loss":
+            weights = torch.where(labels == 1, self.class_weights[1], self.class_weights[0])
+            each = each * weights.to(each)
+        return each.sum(1).mean()
 
     def _order(self, generator: torch.Generator) -> Tensor:
         """The samples of an epoch, in their order."""
@@ -442,7 +474,9 @@ class _Training:
 
     def _probabilities(self, inputs: Tensor) -> Tensor:
         views = (inputs, inputs.flip(3)) if self.views == 2 else (inputs,)
-        return torch.stack([self.model(self._inputs(view)).float().softmax(1) for view in views]).mean(0).cpu()
+        logits = [self.model(self._inputs(view)).float() for view in views]
+        several = self.dataset.is_multi_label
+        return torch.stack([each.sigmoid() if several else each.softmax(1) for each in logits]).mean(0).cpu()
 
     def restore(self, path: Path) -> None:
         try:

@@ -117,6 +117,11 @@ def detection(
         SettingsError: an unknown label set or training, or runs in the folder that were made otherwise.
         DataError: the label file does not fit, or a class is missing.
     """
+    if dataset.is_multi_label:
+        raise SettingsError(
+            "the detectors side by side are of one label a sample, these have any number: gwaudit benchmark pairs has "
+            "the figures for such data"
+        )
     unknown = [name for name in trainings if name not in TRAININGS]
     if unknown:
         raise SettingsError(f"unknown training {unknown[0]!r}: choose from {', '.join(TRAININGS)}")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwaudit.datasets.classes import classes_of
 from gwaudit.datasets.columns import not_finite
 from gwaudit.datasets.inputs import InMemory, features
+from gwaudit.datasets.multi_label import label_vectors, labels_of
 from gwaudit.datasets.sources import UNLABELLED, RawSamples, named, numbered
 from gwaudit.errors import DataError
 
@@ -24,7 +24,7 @@ def read_arrays(path: Path, split: str, class_names: tuple[str, ...] | None) -> 
     """The rows of a `.npy` or `.npz` file: features [n, D] of any real type, or uint8 images [n, H, W, 3 or 1].
 
     An `.npz` holds them as `x` (or features, embeddings, images, data) beside `y` (or labels), and may hold
-    `class_names` and `keys`.
+    `class_names` and `keys`. A matrix `y` [n, C] of 0 and 1 gives each row any number of classes.
 
     Raises:
         DataError: it cannot be read, or holds other shapes or types.
@@ -41,7 +41,9 @@ def read_arrays(path: Path, split: str, class_names: tuple[str, ...] | None) -> 
     broken = not_finite(inputs.values.numpy()) if inputs.values.ndim == 2 else {}
     labels, found = np.full(len(values), UNLABELLED, np.int64), known or ()
     if given is not None:
-        labels, found, wrong = classes_of(np.asarray(given).tolist(), known)
+        given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 and known is None else given
+        read = labels_of(given.tolist(), known) if given.ndim == 1 else label_vectors(list(given), known)
+        labels, found, wrong = read
         broken |= wrong
     keys = _optional(entries, _KEYS)
     shown = numbered(split, len(values)) if keys is None else [str(key) for key in keys]

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.datasets.cifar import CIFAR10_CLASSES
-from gwaudit.datasets.classes import classes_of
 from gwaudit.datasets.images import Encoded
 from gwaudit.datasets.inputs import Inputs, Texts, features
+from gwaudit.datasets.multi_label import Labels, label_columns, labels_of
 from gwaudit.datasets.sources import RawSamples, numbered
 from gwaudit.errors import DataError
 
@@ -28,11 +28,12 @@ class Columns:
     """Names of columns; None where the usual names tell.
 
     Attributes:
-        label: of the given labels.
+        label: of the given labels, or of lists of them; or several names of columns of 0 and 1, with commas between.
         image: of paths, or of encoded images (bytes, or Hugging Face's struct of bytes and path).
         text: of texts.
         features: of lists of numbers; or several names of numbers, with commas between.
         id: of what a person knows each row by.
+        separator: what stands between the labels of a row, where they are text.
     """
 
     label: str | None = None
@@ -40,6 +41,7 @@ class Columns:
     text: str | None = None
     features: str | None = None
     id: str | None = None
+    separator: str | None = None
 
 
 USUAL = {
@@ -75,20 +77,30 @@ def samples_of_table(
         DataError: a column is missing, or of the wrong type.
     """
     broken = dict(broken or {})
-    label = _find(table, "label", columns.label, name, required=True)
-    assert label is not None
-    values = table[label].to_pylist()
-    if any(isinstance(value, list) for value in values):
-        raise DataError(f"{name}: column {label!r} holds lists of labels; a sample has one: choose another column")
-    names = class_names or _class_names(table, label)
-    labels, class_names, wrong = classes_of(values, names)
-    if names is None and len(class_names) == 10 and class_names[0] == "0" and len(labels) in (50_000, 10_000):
-        class_names = CIFAR10_CLASSES
+    (labels, class_names, wrong), label = _labels(table, columns, name, class_names)
     id_column = _find(table, "id", columns.id, name, required=False)
-    read = _inputs(table, columns, name, root, taken={label, id_column})
+    read = _inputs(table, columns, name, root, taken={*label, id_column})
     broken = {**wrong, **read.broken, **broken}
     keys, twice = _keys(table, id_column, read.paths, split)
     return RawSamples(name, split, read.inputs, labels, class_names, keys, {**twice, **broken})
+
+
+def _labels(
+    table: pa.Table, columns: Columns, name: str, class_names: Sequence[str] | None
+) -> tuple[Labels, tuple[str, ...]]:
+    """The labels, and the columns that they are in."""
+    chosen = columns.label
+    if chosen is not None and chosen not in table.column_names and "," in chosen:
+        several = [str(_find(table, "label", part.strip(), name, required=True)) for part in chosen.split(",")]
+        if columns.separator is not None or class_names is not None:
+            raise DataError(f"{name}: columns of 0 and 1 name the classes; leave out label separator and class names")
+        return label_columns({column: table[column].to_pylist() for column in several}), tuple(several)
+    label = str(_find(table, "label", chosen, name, required=True))
+    names = class_names or _class_names(table, label)
+    labels, found, wrong = labels_of(table[label].to_pylist(), names, columns.separator)
+    if names is None and found == tuple("0123456789") and labels.shape in ((50_000,), (10_000,)):
+        found = CIFAR10_CLASSES
+    return (labels, found, wrong), (label,)
 
 
 def _find(table: pa.Table, what: str, chosen: str | None, name: str, *, required: bool) -> str | None:
@@ -265,6 +277,7 @@ def _class_names(table: pa.Table, column: str) -> tuple[str, ...] | None:
     """Of Hugging Face's metadata."""
     metadata = (table.schema.metadata or {}).get(b"huggingface")
     try:
-        return tuple(json.loads(metadata)["info"]["features"][column]["names"]) if metadata else None
+        feature = json.loads(metadata)["info"]["features"][column] if metadata else {}
+        return tuple(feature.get("feature", feature)["names"])  # of a list of classes, or of one
     except (ValueError, KeyError, TypeError):
         return None

@@ -108,11 +108,12 @@ def read_label_file(path: Path, key: str | None) -> tuple[NDArray[np.int64], NDA
     """Labels, and the true ones that the file gives beside them.
 
     Args:
-        path: a CIFAR-N file (`.pt`), an array (`.npy`), or a table with a column `label` (`.csv`).
+        path: a CIFAR-N file (`.pt`), an array (`.npy`; a matrix of 0 and 1 where a sample has any number of classes),
+            or a table with a column `label` (`.csv`).
         key: which labels: an entry of the `.pt`, a column of the `.csv`.
 
     Returns:
-        [n] int64 each; the true labels are CIFAR-N's `clean_label`, None for other files.
+        [n] (or [n, C]) int64 each; the true labels are CIFAR-N's `clean_label`, None for other files.
 
     Raises:
         DataError: it cannot be read, needs or lacks the key, or does not hold integers.
@@ -125,9 +126,10 @@ def read_label_file(path: Path, key: str | None) -> tuple[NDArray[np.int64], NDA
         return _integers(_entry(entries, key, path), path), None if clean is None else _integers(clean, path)
     if path.suffix == ".npy":
         try:
-            return _integers(np.load(path, allow_pickle=False), path), None
+            values = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise DataError(f"{path} cannot be read as an array: {error}") from error
+        return _zeros_and_ones(values, path) if values.ndim == 2 else _integers(values, path), None
     if path.suffix == ".csv":
         try:
             table = pd.read_csv(path)
@@ -165,6 +167,17 @@ def _entry(entries: dict[Any, Any], key: str | None, path: Path) -> Any:
     if key not in entries:
         raise DataError(f"{path} has no {key!r}: there are {there}")
     return entries[key]
+
+
+def _zeros_and_ones(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
+    other = np.argwhere((values != 0) & (values != 1))
+    if len(other):
+        row, column = other[0].tolist()
+        raise DataError(
+            f"{path}: labels must be one integer a row, or a matrix of 0 and 1: row {row} holds "
+            f"{values[row, column]} in column {column}"
+        )
+    return values.astype(np.int64)
 
 
 def _integers(values: Any, path: Path) -> NDArray[np.int64]:

@@ -30,17 +30,18 @@ class SkippedSample:
 
 
 @dataclass(frozen=True, eq=False)
-class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
+class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]]):
     """Labelled samples with dense ids, 0 to n-1, that do not change from load to load.
 
     Attributes:
         name: what the data set is called.
         inputs: images, features or texts.
-        labels: [n] int64, the given labels, which are audited.
-        class_names: C names; a label is an index into them.
+        labels: the given labels, which are audited: [n] int64, an index into the class names each; or [n, C] int64 of 0
+            and 1, where each sample has any number of classes.
+        class_names: C names.
         keys: [n] what a person knows each sample by (a path, a row).
         split: the split it is.
-        true_labels: [n] int64 where the truth is known. For scoring only: nothing learns from it.
+        true_labels: of the shape of `labels`, where the truth is known. For scoring only: nothing learns from it.
         skipped: what was left out before ids were given.
         texts: [n] what people read, where the samples are or were texts.
     """
@@ -60,6 +61,9 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         for what, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:
                 raise DataError(f"{self.name}: {len(values)} {what} for {n} samples")
+        if self.is_multi_label:
+            self._require_matrix()
+            return
         outside = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.class_names)))
         if len(outside):
             row = int(outside[0])
@@ -70,12 +74,33 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
         if len(np.unique(self.labels)) < 2:
             raise DataError(f"{self.name}: all {n} samples have one class; an audit needs at least two")
 
+    def _require_matrix(self) -> None:
+        expected = (len(self.inputs), len(self.class_names))
+        if self.labels.shape != expected:
+            raise DataError(f"{self.name}: labels {self.labels.shape}, expected {expected}: a place for each class")
+        if len(self.class_names) < 2:
+            raise DataError(f"{self.name} asks for one class alone: give its 0 and 1 as one label a sample")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise DataError(f"{self.name}: the labels of several classes are 0 and 1 alone")
+        if len(np.unique(self.labels)) < 2:
+            raise DataError(
+                f"{self.name}: all {expected[0]} samples have {'all' if self.labels.any() else 'none'} of the "
+                "classes; an audit needs both given and not given ones"
+            )
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether each sample has any number of classes."""
+        return self.labels.ndim == 2
+
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, sample_id: int) -> tuple[Tensor, int, int]:
-        """One sample: its image [C, H, W] or features [D], given label and id."""
-        return self.read(torch.tensor([sample_id]))[0], int(self.labels[sample_id]), int(sample_id)
+    def __getitem__(self, sample_id: int) -> tuple[Tensor, int | Tensor, int]:
+        """One sample: its image [C, H, W] or features [D], given label (or [C] int64 of 0 and 1) and id."""
+        given = self.labels[sample_id]
+        label = torch.from_numpy(given.copy()) if self.is_multi_label else int(given)
+        return self.read(torch.tensor([sample_id]))[0], label, int(sample_id)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

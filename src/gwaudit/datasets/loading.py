@@ -49,6 +49,7 @@ def load_dataset(
     id_column: str | None = None,
     root: str | Path | None = None,
     class_names: Sequence[str] | None = None,
+    label_separator: str | None = None,
 ) -> LabeledDataset:
     """Load a labelled data set, whatever it comes as, under ids and keys that stay.
 
@@ -76,9 +77,12 @@ def load_dataset(
             class, a key twice): "stop", or "skip" them and list them in `skipped`. Rows without a label are always
             left out and listed.
         label_column, image_column, text_column, id_column: a table's columns, where the usual names do not tell.
+            Several label columns, with commas between, hold 0 or 1 for a class each.
         feature_columns: a table's column of lists of numbers, or several columns of numbers, with commas between.
         root: the folder that the paths in a table are below; by default the table's own.
         class_names: all classes there may be, in order; by default those that the source names, or that occur.
+        label_separator: what stands between the classes of a row, as "|", where it has any number of them in one text.
+            Lists of classes, and vectors or matrices of 0 and 1, tell that by themselves.
 
     Raises:
         DataError: what is wrong with the source or the labels, and where.
@@ -91,9 +95,11 @@ def load_dataset(
     """
     if on_error not in ("stop", "skip"):
         raise DataError(f"on_error must be 'stop' or 'skip', not {on_error!r}")
-    columns = Columns(label_column, image_column, text_column, feature_columns, id_column)
+    columns = Columns(label_column, image_column, text_column, feature_columns, id_column, label_separator)
     names = None if class_names is None else tuple(class_names)
     raw = _read(source, split, columns, None if root is None else Path(root), names)
+    if label_separator is not None and raw.labels.ndim == 1:
+        raise DataError(f"a label separator ({label_separator!r}) is for the labels of tables and shards: leave it out")
     raw, truth = _with_label_file(raw, labels, label_key)
     return _usable(raw, truth, image_size, on_error)
 
@@ -124,7 +130,7 @@ def _read(
             table, name=named(path), split=split, columns=columns, root=below, class_names=names, broken=broken
         )
     if shards := shard_files(path, split):
-        return read_shards(shards, path, split, names)
+        return read_shards(shards, path, split, names, columns.separator)
     if path.suffix in (".npy", ".npz"):
         return read_arrays(path, split, names)
     if path.is_file():
@@ -157,6 +163,11 @@ def _with_label_file(raw: RawSamples, file: str | Path | None, key: str | None) 
         if values is not None and len(values) != len(raw):
             raise DataError(f"{file} has {len(values)} {what} for the {len(raw)} samples of {raw.name} ({raw.split})")
     _require_clean(given, clean, raw, file)
+    if given.ndim == 2:
+        names = raw.class_names or tuple(map(str, range(given.shape[1])))
+        if given.shape[1] != len(names):
+            raise DataError(f"{file} has {given.shape[1]} columns for the {len(names)} classes of {raw.name}")
+        return replace(raw, labels=given, class_names=names), clean
     names = raw.class_names or tuple(map(str, range(int(given.max(initial=-1)) + 1)))
     outside = np.flatnonzero((given < 0) | (given >= len(names)))
     if len(outside):
@@ -178,9 +189,8 @@ def _require_clean(given: np.ndarray, clean: np.ndarray | None, raw: RawSamples,
 def _usable(raw: RawSamples, truth: np.ndarray | None, image_size: int | None, on_error: OnError) -> LabeledDataset:
     """The rows that can be used, as a data set."""
     broken = dict(raw.broken)
-    unlabelled = {
-        int(row): "has no label" for row in np.flatnonzero(raw.labels == UNLABELLED) if int(row) not in broken
-    }
+    nothing = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
+    unlabelled = {int(row): "has no label" for row in np.flatnonzero(nothing) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
     inputs, kept = _decoded(raw, rows, image_size, broken)
     out = [SkippedSample(row, raw.keys[row], reason) for row, reason in sorted({**unlabelled, **broken}.items())]

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from gwaudit.datasets.classes import classes_of
 from gwaudit.datasets.columns import Columns, not_finite, samples_of_table
 from gwaudit.datasets.images import IN_MEMORY_BYTES
 from gwaudit.datasets.inputs import Digest, InMemory, Inputs
+from gwaudit.datasets.multi_label import labels_of
 from gwaudit.datasets.sources import RawSamples
 from gwaudit.errors import DataError, MissingExtraError
 
@@ -48,6 +48,7 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[
     """The items (input, label, ...) of a map-style data set, each read once.
 
     Inputs are PIL images, arrays [H, W, C] of uint8, or tensors: images [C, H, W], uint8 or float, or features [D].
+    A label is a class, or a tensor or array [C] of 0 and 1, or a list of classes, where a sample has any number.
     Ids are the places in `dataset`; keys are the paths of a folder of images, else the places in the innermost data
     set, behind the number of the part in a `ConcatDataset`.
 
@@ -74,7 +75,7 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[
             held[row] = tensor
     if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'it is empty')}")
-    numbers, names, wrong = classes_of(labels, class_names or _class_names(dataset))
+    numbers, names, wrong = labels_of(labels, class_names or _class_names(dataset))
     inputs: Inputs = ReadEachTime(dataset, n, tuple(first.shape))
     if held:
         blank = torch.zeros_like(first)
@@ -90,7 +91,9 @@ def _item(dataset: Dataset[Any], row: int) -> tuple[Tensor, Any] | str:
     try:
         values = dataset[row]
         label = values[1]
-        return _as_tensor(values[0]), label.item() if isinstance(label, Tensor | np.generic) else label
+        if isinstance(label, Tensor | np.ndarray):
+            label = label.item() if label.ndim == 0 else np.asarray(label)
+        return _as_tensor(values[0]), label.item() if isinstance(label, np.generic) else label
     except Exception as error:  # whatever a stranger's data set raises, this row cannot be read
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a word'}"
 
@@ -171,7 +174,8 @@ def read_hugging_face(
             raise DataError(f"the data set has no split {split!r}: there are {', '.join(dataset)}")
         dataset = dataset[split]
     table = dataset.with_format("arrow")[:]
-    features_of = {name: {"names": list(f.names)} for name, f in dataset.features.items() if hasattr(f, "names")}
+    items = {name: getattr(feature, "feature", feature) for name, feature in dataset.features.items()}
+    features_of = {name: {"names": list(f.names)} for name, f in items.items() if hasattr(f, "names")}
     metadata = {"huggingface": json.dumps({"info": {"features": features_of}})}
     table = table.replace_schema_metadata(metadata)
     name = str(dataset.info.dataset_name or "dataset")

@@ -75,3 +75,33 @@ def centroid_similarity(inputs: ArrayLike, labels: ArrayLike, n_classes: int) ->
     others[np.arange(len(flat)), truth] = np.inf
     nearest = others.min(1, keepdims=True)
     return np.asarray(np.exp(-3 * ((distance / nearest) ** 2 - 1)).clip(max=1.0))
+
+
+def plant_label_set_errors(
+    labels: ArrayLike, *, missing: float, superfluous: float, seed: int = 0
+) -> NDArray[np.int64]:
+    """Label sets of which some lack classes that are there, and some have classes that are not.
+
+    Args:
+        labels: [n, C] of 0 and 1, the truth.
+        missing: share of the given labels to take away, in [0, 1].
+        superfluous: so many, as a share of the given labels, to give where they are not true; as many as there is room
+            for. Of each class in proportion to how often it is given, as people err.
+        seed: of the choice.
+
+    Returns:
+        [n, C] int64, a copy.
+    """
+    truth = np.asarray(labels, np.int64)
+    for what, share in (("missing", missing), ("superfluous", superfluous)):
+        if not 0 <= share <= 1:
+            raise SettingsError(f"the share of {what} labels must be in [0, 1], not {share}")
+    random = np.random.default_rng(seed)
+    wrong = truth.copy()
+    sizes = truth.sum(0)
+    rows, classes = np.nonzero(truth)
+    taken = random.permutation(len(rows))[: round(missing * len(rows))]
+    wrong[rows[taken], classes[taken]] = 0
+    for label, count in enumerate(random.multinomial(round(superfluous * len(rows)), sizes / max(len(rows), 1))):
+        wrong[random.permutation(np.flatnonzero(truth[:, label] == 0))[:count], label] = 1
+    return wrong

@@ -5,10 +5,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from gwaudit.datasets.classes import classes_of
 from gwaudit.datasets.image_folder import EXTENSIONS
 from gwaudit.datasets.images import Encoded, FilePart
 from gwaudit.datasets.inputs import Inputs, Texts
+from gwaudit.datasets.multi_label import labels_of
 from gwaudit.datasets.sources import RawSamples, named
 from gwaudit.errors import DataError
 
@@ -25,10 +25,13 @@ def shard_files(source: Path, split: str) -> list[Path]:
     return [path for path in found if path.name.startswith(f"{split}-")] or found
 
 
-def read_shards(files: list[Path], source: Path, split: str, class_names: tuple[str, ...] | None) -> RawSamples:
+def read_shards(
+    files: list[Path], source: Path, split: str, class_names: tuple[str, ...] | None, separator: str | None = None
+) -> RawSamples:
     """The samples of all shards, in order; images stay in their shards.
 
-    A sample is an image (`KEY.jpg`) or a text (`KEY.txt`) with its label: `KEY.cls`, or `label` or `cls` of `KEY.json`.
+    A sample is an image (`KEY.jpg`) or a text (`KEY.txt`) with its label: `KEY.cls`, or `label` or `cls` of `KEY.json`;
+    of any number of classes where that is a list, or has the separator between them.
 
     Raises:
         DataError: a shard cannot be read, or holds no samples.
@@ -56,7 +59,7 @@ def read_shards(files: list[Path], source: Path, split: str, class_names: tuple[
     if any(texts) and any(items):
         raise DataError(f"{source} mixes images and texts: audit them apart")
     inputs: Inputs | list[Encoded] = Texts(texts) if any(texts) else items
-    numbers, names, wrong = classes_of(labels, class_names)
+    numbers, names, wrong = labels_of(labels, class_names, separator)
     return RawSamples(named(source), split, inputs, numbers, names, list(samples), {**wrong, **broken})
 
 

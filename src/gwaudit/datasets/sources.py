@@ -22,7 +22,7 @@ class RawSamples:
         name: what the source is called.
         split: the split that was read.
         inputs: what training reads, or images that are to be decoded: paths or file contents.
-        labels: [n] int64; `UNLABELLED` where a row has none.
+        labels: [n] int64, or [n, C] of 0 and 1 where a row has any number of classes; `UNLABELLED` where it has none.
         class_names: of the labels.
         keys: [n] what a person knows each row by.
         broken: what is wrong with a row, by its number from 0.

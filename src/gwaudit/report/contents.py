@@ -14,7 +14,7 @@ from gwaudit.datasets import LabeledDataset
 from gwaudit.early_stopping import EpochChoice, choose_epoch
 from gwaudit.errors import DataError
 from gwaudit.evaluation import Evaluation, evaluate, pr_curve
-from gwaudit.noise import class_health, confused_pairs, transition_matrix
+from gwaudit.noise import class_health, confused_pairs, transition_matrix, worst_first
 from gwaudit.ranking import Audit
 from gwaudit.report.courses import Courses, alignment_courses
 from gwaudit.report.thumbnails import thumbnail
@@ -104,30 +104,31 @@ def gather(
         _require_audited(dataset, audit)
     truth = true_labels if true_labels is not None or dataset is None else dataset.true_labels
     frame = _shown(audit, top)
-    ids = frame["sample_id"].to_numpy(np.int64)
-    courses = alignment_courses(store, ids, _groups(audit, truth))
+    rows = audit.rows[frame.index]
+    by_row = None if truth is None else truth.reshape(-1)
+    courses = alignment_courses(store, rows, _groups(audit, by_row))
     prototypes = _prototypes(audit)
-    n_pictures = len(ids) + sum(map(len, prototypes.values()))
+    n_pictures = len(rows) + sum(map(len, prototypes.values()))
     look = _looks(dataset, min(_LARGEST_PICTURE, _PICTURES_BYTES // max(n_pictures, 1)))
     return ReportContents(
         audit=audit,
         epochs=_epochs(store),
         chosen=_chosen(store),
         courses=courses,
-        samples=tuple(_samples(frame, courses.paths, look, truth)),
+        samples=tuple(_samples(frame, rows, courses.paths, look, by_row)),
         prototypes={
             label: tuple({"key": audit_key, **look(sample_id)} for sample_id, audit_key in chosen)
             for label, chosen in prototypes.items()
         },
         modality="keys" if dataset is None else "texts" if dataset.texts is not None else dataset.modality,
         noise=transition_matrix(audit),
-        health=class_health(audit).sort_values("share_wrong", ascending=False),
+        health=worst_first(class_health(audit)),
         pairs=confused_pairs(audit),
         settings=_settings(audit, store),
         evaluation=None if truth is None else evaluate(audit, truth),
-        found=None if truth is None else _found(audit, truth),
+        found=None if by_row is None else _found(audit, by_row),
         pr=None if truth is None else _thinned(pr_curve(audit, truth)),
-        calibration=None if truth is None else _calibration(audit, truth),
+        calibration=None if by_row is None else _calibration(audit, by_row),
     )
 
 
@@ -135,7 +136,7 @@ def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
     """A run of one's own loop may know no fingerprint; its labels tell then."""
     same = dataset.fingerprint == audit.fingerprint
     if not audit.fingerprint:
-        same = np.array_equal(dataset.labels, audit.by_id("given_label"))
+        same = np.array_equal(dataset.labels.reshape(-1), audit.by_id("given_label"))
     if not same:
         raise DataError(
             f"the data are no longer those of the audit in {audit.run} (an image, a key or a label has changed): "
@@ -161,14 +162,18 @@ def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[
 
 
 def _prototypes(audit: Audit) -> dict[int, list[tuple[int, str]]]:
-    """By label, ids and keys of the samples that agree best; of many classes, for those with most suspects."""
-    frame = audit.frame[~audit.frame["suspect"]]
-    best = frame.sort_values("mean_alignment", ascending=False, kind="stable").groupby("given_label").head(_PROTOTYPES)
-    suspects = audit.suspects["given_label"].value_counts()
-    labels = sorted(range(len(audit.class_names)), key=lambda label: -int(suspects.get(label, 0)))[:_PROTOTYPE_CLASSES]
-    best = best[best["given_label"].isin(labels) & best["mean_alignment"].notna()]
+    """By class, ids and keys of the samples that agree best with having it; of many, those with most suspects."""
+    column = "given_label" if audit.label_names is None else "class_id"
+    frame = audit.frame[~audit.frame["suspect"] & audit.frame["mean_alignment"].notna()]
+    if audit.label_names is not None:
+        frame = frame[frame["given_label"] == 1]
+    suspects = audit.suspects[column].value_counts()
+    n_classes = len(audit.label_names or audit.class_names)
+    labels = sorted(range(n_classes), key=lambda label: -int(suspects.get(label, 0)))[:_PROTOTYPE_CLASSES]
+    best = frame[frame[column].isin(labels)].sort_values("mean_alignment", ascending=False, kind="stable")
+    best = best.groupby(column).head(_PROTOTYPES)
     found: dict[int, list[tuple[int, str]]] = {}
-    for label, sample_id, key in zip(best["given_label"], best["sample_id"], best["key"], strict=True):
+    for label, sample_id, key in zip(best[column], best["sample_id"], best["key"], strict=True):
         found.setdefault(int(label), []).append((int(sample_id), str(key)))
     return dict(sorted(found.items()))
 
@@ -197,14 +202,17 @@ def _short(value: float) -> float:
 
 
 def _samples(
-    frame: pd.DataFrame, paths: NDArray[np.float32], look: Look, truth: NDArray[np.int64] | None
+    frame: pd.DataFrame,
+    ids: NDArray[np.int64],
+    paths: NDArray[np.float32],
+    look: Look,
+    truth: NDArray[np.int64] | None,
 ) -> list[dict[str, Any]]:
     points = np.unique(np.linspace(0, paths.shape[1] - 1, _PATH_POINTS).round().astype(int))
     samples = []
-    for row, path in zip(frame.to_dict("records"), paths, strict=True):
-        sample_id = int(row["sample_id"])
+    for row, row_id, path in zip(frame.to_dict("records"), ids.tolist(), paths, strict=True):
         sample = {
-            "id": sample_id,
+            "id": row_id,
             "rank": int(row["rank"]),
             "key": str(row["key"]),
             "given": int(row["given_label"]),
@@ -213,10 +221,12 @@ def _samples(
             "category": str(row["category"]),
             "alignment": None if np.isnan(row["mean_alignment"]) else _short(row["mean_alignment"]),
             "path": [None if np.isnan(v) else _short(float(v)) for v in path[points]],
-            **look(sample_id),
+            **look(int(row["sample_id"])),
         }
+        if "class_id" in row:
+            sample["class"] = int(row["class_id"])
         if truth is not None:
-            sample["true"] = int(truth[sample_id])
+            sample["true"] = int(truth[row_id])
         samples.append(sample)
     return samples
 
@@ -268,7 +278,7 @@ def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]
 
 
 def _found(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.int64]:
-    wrong = audit.frame["given_label"].to_numpy() != truth[audit.frame["sample_id"].to_numpy()]
+    wrong = audit.frame["given_label"].to_numpy() != truth[audit.rows]
     return np.concatenate([[0], np.cumsum(wrong)])
 
 
@@ -279,8 +289,9 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
 
 def _calibration(audit: Audit, truth: NDArray[np.int64]) -> pd.DataFrame:
     """Bins of like probability: a tenth of the range each, those without samples left out."""
-    frame = audit.frame[audit.frame["score"].notna()]
-    wrong = frame["given_label"].to_numpy() != truth[frame["sample_id"].to_numpy()]
+    scored = audit.frame["score"].notna().to_numpy()
+    frame = audit.frame[scored]
+    wrong = frame["given_label"].to_numpy() != truth[audit.rows[scored]]
     probability = frame["probability_wrong"].to_numpy(np.float64)
     bins = np.minimum((probability * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     table = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong})
