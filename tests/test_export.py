@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from torchvision.datasets import ImageFolder
 
+from findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError, StoreError, StoreExistsError
 from gwaudit.export import SUSPECT_COLUMNS, write_suspects
 from gwaudit.splits import clean_split, write_split
-from findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
 from making import make_tree, picture
 
 

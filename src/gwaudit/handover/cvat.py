@@ -28,7 +28,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip has: the same audit gives
 
 
 def label_names(class_names: Sequence[str]) -> list[str]:
-    """The classes' names as CVAT holds them: at most 64 characters, none at the ends that are blank, in XML."""
+    """The classes' names as CVAT holds them: at most 64 characters, none blank at the ends, an empty one `_`."""
     return distinct_names(class_names, _label_name, longest=LONGEST_NAME)
 
 
@@ -46,7 +46,7 @@ def write(handover: Handover, path: Path) -> Path:
 
 
 def _label_name(name: str) -> str:
-    text = xml_text(name).strip()
+    text = xml_text(name).strip() or "_"
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1].rstrip() + "…"
 
 
