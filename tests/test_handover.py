@@ -117,6 +117,7 @@ class TestLabelStudio:
             data = task["data"]
             sample_id = data["sample_id"]
             assert data["key"] == dataset.keys[sample_id].replace("\0", "␀"), "which databases refuse"
+            assert data["given_name"] == HOSTILE[sample_id].replace("\0", "␀")
             if modality == "texts":
                 assert data["text"] == HOSTILE[sample_id].replace("\0", "␀")
             if modality == "features":

@@ -71,7 +71,7 @@ def labelling_config(class_names: Sequence[str], shown: str) -> str:
     label = ElementTree.SubElement(view, "Choices", name=LABEL, toName=shown, choice="single", layout=layout)
     for name in names:
         ElementTree.SubElement(label, "Choice", value=name)
-    ElementTree.SubElement(view, "Header", value="Or what to do with the sample")
+    ElementTree.SubElement(view, "Header", value="Or, with no label chosen, what to do with the sample")
     decision = ElementTree.SubElement(view, "Choices", name=DECISION, toName=shown, choice="single", layout="inline")
     for value in DECISIONS:
         ElementTree.SubElement(decision, "Choice", value=value)
@@ -108,12 +108,13 @@ def _task(
     handover: Handover, finding: Finding, shown: str, names: Sequence[str], target: Path, folder: Path
 ) -> dict[str, Any]:
     dataset = handover.dataset
-    suggested = None if finding.suggested is None else names[finding.suggested]
+    given = json_text(handover.class_names[finding.given])
+    suggested = None if finding.suggested is None else json_text(handover.class_names[finding.suggested])
     data: dict[str, Any] = {
         "sample_id": finding.sample_id,
         "key": json_text(finding.key),
         "given_label": finding.given,
-        "given_name": names[finding.given],
+        "given_name": given,
         "suggested_label": finding.suggested,
         "suggested_name": suggested,
         "probability_wrong": finding.probability,
@@ -122,7 +123,7 @@ def _task(
     }
     about: dict[str, Any] = {
         "key": data["key"],
-        "given": names[finding.given],
+        "given": given,
         "suggested": suggested or "",
         "probability of being wrong": "" if finding.probability is None else f"{finding.probability:.3f}",
         "rank": finding.rank,
@@ -193,7 +194,8 @@ def _readme(folder: Path, local: bool) -> str:
    (the folder above this one; move both together, or name the new place)"""
         storage = f"""
    Settings > Cloud Storage > Add Source Storage > Local files, with the absolute path
-   {folder}/images : without it Label Studio does not serve the images. Do not sync it."""
+   {folder / "images"}
+   Without it Label Studio does not serve the images. It need not be synced."""
     return f"""What gwaudit suspects, for Label Studio.
 
 1. Start Label Studio:
@@ -202,6 +204,6 @@ def _readme(folder: Path, local: bool) -> str:
 3. Import tasks.json (and tasks-2.json on, where there are more).
 4. Settings > Annotation: switch on "Use predictions to prelabel tasks", and order tasks by prediction score,
    which is the probability that the given label is wrong.
-5. For each task choose the right label, or a decision: keep (the given label is right), drop, unsure.
-6. Export as JSON; data.sample_id and data.key say which sample a task is.
+5. For each task choose the right label; or unselect it and decide: keep (the given label is right), drop, unsure.
+6. Export as JSON: data.sample_id and data.key say which sample a task is.
 """
