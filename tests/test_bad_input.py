@@ -195,7 +195,7 @@ def test_settings_that_cannot_work(tmp_path, arguments, message):
 def test_a_run_that_is_not_there_or_is_damaged(tmp_path):
     for command in ("rank", "evaluate", "show"):
         assert "nowhere" in refused(command, tmp_path / "nowhere")
-    assert "nowhere" in refused("export", tmp_path / "nowhere", "--to", tmp_path / "x")
+    assert "nowhere" in refused("export", tmp_path / "nowhere", "--to", "csv", "--output", tmp_path / "x")
     run = tmp_path / "run"
     assert gwaudit("train", "digits", "-o", run, *FAST).returncode == 0
     assert "rank the run first" in refused("evaluate", run)
@@ -220,6 +220,6 @@ def test_data_that_changed_since_the_audit_are_not_exported(tmp_path):
     run = tmp_path / "run"
     assert gwaudit("audit", tmp_path / "data", "-o", run, *FAST).returncode == 0
     picture(1).save(tmp_path / "data" / "cat" / "new.png")
-    line = refused("export", run, "--to", tmp_path / "clean", "--format", "imagefolder")
-    assert "not those of the audit" in line
+    line = refused("export", run, "--to", "imagefolder", "--output", tmp_path / "clean")
+    assert "not those that were audited" in line
     assert not (tmp_path / "clean").exists()

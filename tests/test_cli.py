@@ -78,10 +78,10 @@ def test_show_tells_the_state_and_draws_a_trajectory(audited):
     assert gwaudit("show", run, "--verify").returncode == 0
 
 
-@pytest.mark.parametrize("format", ["ids", "parquet", "imagefolder"])
+@pytest.mark.parametrize("format", ["ids", "hf", "imagefolder"])
 def test_export_writes_each_format_once(audited, tmp_path, format):
     run, _ = audited
-    arguments = ("export", run, "--to", tmp_path / "out", "--format", format, "--action", "relabel")
+    arguments = ("export", run, "--to", format, "--output", tmp_path / "out", "--action", "relabel")
     assert gwaudit(*arguments).returncode == 0
     again = gwaudit(*arguments)
     assert again.returncode == 2

@@ -10,41 +10,12 @@ import pandas as pd
 import pytest
 from torchvision.datasets import ImageFolder
 
+from findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError, StoreError, StoreExistsError
 from gwaudit.export import SUSPECT_COLUMNS, write_suspects
-from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.splits import clean_split, write_split
-from making import make_tree
-
-SUSPECTS = [1, 6]
-SUGGESTED = 2
-
-
-def make_audit(dataset, suspects=SUSPECTS):
-    n = len(dataset)
-    suspect = np.isin(np.arange(n), suspects)
-    names = np.array(dataset.class_names, object)
-    suggested = np.where(suspect, SUGGESTED, (dataset.labels + 1) % len(names))
-    frame = pd.DataFrame(
-        {
-            "sample_id": np.arange(n),
-            "key": list(dataset.keys),
-            "given_label": dataset.labels,
-            "given_name": names[dataset.labels],
-            "suggested_label": suggested,
-            "suggested_name": names[suggested],
-            "score": np.where(suspect, 0.2, -0.2),
-            "suspect": suspect,
-            "category": np.where(suspect, "suspect", "fine"),
-            "mean_alignment": np.where(suspect, -0.1, 0.1),
-            "probability_wrong": np.where(suspect, 0.9, 0.1),
-            "share_negative": np.where(suspect, 1.0, 0.0),
-        }
-    )
-    frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
-    frame.insert(0, "rank", np.arange(1, n + 1))
-    return Audit(frame, dataset.class_names, RankingSettings(), (0, 1), 0.0, Path("run"), dataset.fingerprint)
+from making import make_tree, picture
 
 
 @pytest.fixture
@@ -119,10 +90,10 @@ class TestIds:
         assert [p.name for p in (tmp_path / "clean").iterdir()] == ["mine"]
 
 
-class TestParquet:
+class TestHuggingFace:
     def test_the_datasets_library_loads_images_names_and_ids(self, audit, dataset, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="parquet", dataset=dataset)
+        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
         loaded = datasets.load_dataset(
             "parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache")
         )
@@ -132,9 +103,36 @@ class TestParquet:
         for row in loaded:
             np.testing.assert_array_equal(np.asarray(row["image"]), np.asarray(dataset.image(row["sample_id"])))
             assert row["key"] == dataset.keys[row["sample_id"]]
+            assert row["given_label"] == dataset.labels[row["sample_id"]]
+
+    def test_files_go_in_as_they_are_whatever_the_network_saw(self, tmp_path):
+        paths = make_tree(tmp_path / "data", size=(20, 30))
+        small = load_dataset(tmp_path / "data", image_size=8)
+        split = clean_split(make_audit(small, suspects=[]), "drop")
+        for root in (tmp_path / "data", None):
+            name = f"clean {root is None}"
+            folder = write_split(split, tmp_path / name, format="hf", dataset=small, source_root=root)
+            rows = pd.read_parquet(folder / "train-00000-of-00001.parquet")["image"]
+            originals = [path.read_bytes() == row["bytes"] for path, row in zip(paths, rows, strict=True)]
+            assert originals == [root is not None] * 6
+
+    @pytest.mark.parametrize("modality", ["images", "texts", "features"])
+    def test_whatever_names_keys_and_texts_hold_comes_back(self, tmp_path, modality):
+        dataset = hostile(modality)
+        audit = make_audit(dataset)
+        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
+        loaded = datasets.load_dataset(
+            "parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache")
+        )
+        assert loaded.features["label"].names == list(HOSTILE)
+        assert loaded.features["given_label"].names == list(HOSTILE)
+        assert list(loaded["key"]) == list(dataset.keys)
+        assert list(loaded["given_label"]) == list(range(len(HOSTILE)))
+        if modality == "texts":
+            assert list(loaded["text"]) == list(HOSTILE)
 
     def test_gwaudit_itself_audits_the_cleaned_split(self, audit, dataset, tmp_path):
-        folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="parquet", dataset=dataset)
+        folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=dataset)
         again = load_dataset(folder)
         assert len(again) == 7
         assert again.class_names == dataset.class_names
@@ -177,10 +175,28 @@ class TestImageFolder:
         assert all("/" not in name and not name.startswith(".") for name in made)
         assert not (tmp_path / "up").exists()
 
+    def test_any_names_become_a_folder_each(self, tmp_path):
+        dataset = hostile()
+        split = clean_split(make_audit(dataset, suspects=[]), "drop")
+        loaded = ImageFolder(write_split(split, tmp_path / "clean", format="imagefolder", dataset=dataset))
+        assert len(loaded.classes) == len(HOSTILE)
+        assert sorted(int(Path(path).stem) for path, _ in loaded.samples) == list(range(len(HOSTILE)))
+
+    def test_a_key_that_leads_out_of_the_root_takes_no_file_along(self, tmp_path):
+        (tmp_path / "data").mkdir()
+        picture(0).save(tmp_path / "secret.png")
+        dataset = hostile()
+        keys = ["../secret.png", str(tmp_path / "secret.png"), *dataset.keys[2:]]
+        odd = type(dataset)(**{**vars(dataset), "keys": keys})
+        folder = write_split(clean_split(make_audit(odd, suspects=[]), "drop"), tmp_path / "clean",
+            format="imagefolder", dataset=odd, source_root=tmp_path / "data",
+        )  # fmt: skip
+        assert not [path for path in folder.rglob("*") if path.is_symlink()]
+
 
 def test_other_data_than_the_audited_are_refused(audit, dataset, tmp_path):
     other = dataset.with_labels(np.roll(dataset.labels, 1))
-    for format in ("parquet", "imagefolder"):
+    for format in ("hf", "imagefolder"):
         with pytest.raises(DataError, match="not those that were audited"):
             write_split(clean_split(audit, "drop"), tmp_path / "clean", format=format, dataset=other)
     assert not (tmp_path / "clean").exists()
@@ -189,7 +205,7 @@ def test_other_data_than_the_audited_are_refused(audit, dataset, tmp_path):
 def test_a_split_is_there_whole_or_not_at_all(audit, dataset, tmp_path):
     broken = type(dataset)(**{**vars(dataset), "inputs": Unreadable(dataset.inputs)})
     with pytest.raises(DataError, match=r"can no longer be read \(gone\)"):
-        write_split(clean_split(audit, "drop"), tmp_path / "clean", format="parquet", dataset=broken)
+        write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=broken)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
@@ -215,7 +231,7 @@ class Unreadable:
 def test_metadata_is_the_hugging_face_layout(audit, dataset, tmp_path):
     import pyarrow.parquet as pq
 
-    folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="parquet", dataset=dataset)
+    folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=dataset)
     schema = pq.read_schema(folder / "train-00000-of-00001.parquet")
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features["label"] == {"_type": "ClassLabel", "names": list(dataset.class_names)}

@@ -138,7 +138,7 @@ def test_features_of_any_kind_take_the_same_way(tmp_path, head):
     planted = wrong != digits.labels
     assert planted[np.argsort(-score)[: planted.sum()]].mean() > 0.8
     assert f"a {head} head on features" in gwaudit("show", tmp_path / "run").stdout
-    exported = gwaudit("export", tmp_path / "run", "--to", tmp_path / "clean", "--format", "parquet")
+    exported = gwaudit("export", tmp_path / "run", "--to", "hf", "--output", tmp_path / "clean")
     assert exported.returncode == 0, exported.stderr
     clean = load_dataset(tmp_path / "clean")
     assert clean.modality == "features"

@@ -322,7 +322,7 @@ def test_cleaned_label_sets_are_read_back_as_they_were_meant(audited):
     suspect = audit.by_id("suspect").astype(bool).reshape(400, 6)
     relabelled = np.where(suspect, 1 - dataset.labels, dataset.labels)
     kept = np.flatnonzero(~suspect.any(1))
-    export = ["export", folder / "run", "--to", folder / "p", "--format", "parquet", "--action", "relabel"]
+    export = ["export", folder / "run", "--to", "hf", "--output", folder / "p", "--action", "relabel"]
     assert gwaudit(*export).returncode == 0
     again = load_dataset(folder / "p")
     assert again.class_names == NAMES

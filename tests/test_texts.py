@@ -52,10 +52,10 @@ def test_planted_errors_among_questions_are_found_and_shown_with_their_text(ques
     assert np.mean(found) > 0.8
     assert sum(found) > 0.6 * len(wrong)
     assert " ".join(suspects[0]["text"].split())[:15] in done.stdout
-    exported = gwaudit("export", tmp_path / "run", "--to", tmp_path / "top.csv", "--top", 5)
+    exported = gwaudit("export", tmp_path / "run", "--to", "csv", "--output", tmp_path / "top.csv", "--top", 5)
     assert exported.returncode == 0, exported.stderr
     assert pd.read_csv(tmp_path / "top.csv")["text"].tolist() == [row["text"] for row in suspects[:5]]
-    gwaudit("export", tmp_path / "run", "--to", tmp_path / "clean", "--format", "parquet")
+    gwaudit("export", tmp_path / "run", "--to", "hf", "--output", tmp_path / "clean")
     clean = load_dataset(tmp_path / "clean")
     assert not set(clean.texts) & {row["text"] for row in suspects}
 

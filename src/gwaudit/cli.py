@@ -335,26 +335,46 @@ def evaluate_command(
         print_evaluations(evaluations)
 
 
-@_command(app, "export", "For example: gwaudit export runs/photos --to photos-clean --format imagefolder --action drop")
+@_command(
+    app,
+    "export",
+    "For example: gwaudit export runs/photos --to label-studio --output review; "
+    "gwaudit export runs/photos --to imagefolder --action drop --output photos-clean",
+)
 def export_command(
     run: Run,
-    to: Annotated[Path, typer.Option(help="A new folder for the split, or the CSV's path.")],
-    format: Annotated[str, typer.Option(help="csv (suspects), ids, parquet (Hugging Face) or imagefolder.")] = "csv",
-    action: Annotated[str, typer.Option(help="drop the suspects, or relabel them to their suggestion.")] = "drop",
-    top: Annotated[int | None, typer.Option(help="With csv: so many from the top, suspects or not.")] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="With imagefolder: copy files rather than link them.")] = False,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="To look at: csv, label-studio, cvat, fiftyone, cleanlab. To train on: ids, hf (Parquet for Hugging "
+            "Face), imagefolder (a folder a class).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new folder or file.", show_default=False)],
+    action: Annotated[
+        str | None,
+        typer.Option(help="Of what to train on: drop the suspects, the default, or relabel them to their suggestion."),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(help="Of what to look at: the first so many of the ranking, suspects or not.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of what to look at: all samples.")] = False,
+    copy: Annotated[
+        bool,
+        typer.Option(
+            "--copy",
+            help="Copy image files, rather than link them (imagefolder, fiftyone) or embed them (label-studio).",
+        ),
+    ] = False,
 ) -> None:
-    """Write the suspects as CSV, or the data set without or with corrected suspects."""
-    from gwaudit.export import write_suspects
-    from gwaudit.pipeline import export_split, texts_of
+    """Write suspects for people and their tools to check, or the data set without or with corrected suspects."""
+    from gwaudit.handover.formats import Options
+    from gwaudit.pipeline import export
     from gwaudit.ranking import Audit
 
-    audit = Audit.load(run)
-    if format == "csv":
-        path = write_suspects(audit, to, top=top, texts=texts_of(run))
-    else:
-        path = export_split(audit, to, action=action, format=format, copy=copy)
-    out.print(str(path), highlight=False, soft_wrap=True)
+    options = Options(action, top, everything, copy)  # type: ignore[arg-type]  # checked there
+    out.print(str(export(Audit.load(run), to, output, options)), highlight=False, soft_wrap=True)
 
 
 @_command(app, "apply", "For example: gwaudit apply runs/photos decisions.csv -o photos-corrected")

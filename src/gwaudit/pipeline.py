@@ -1,10 +1,9 @@
 """The verb `audit` as a function: load, train once, rank, evaluate where the truth is known, write the results."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,13 @@ from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreError
 from gwaudit.evaluation import Evaluation, evaluate
 from gwaudit.export import write_noise, write_skipped, write_suspects
+from gwaudit.handover.formats import Options, export_format, write_export
 from gwaudit.latents import LatentProgress, embed_texts
 from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, require_refinable, rounds_of
 from gwaudit.report import TOP, ReportContents, gather, write_report
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
-from gwaudit.splits import Action, SplitFormat, clean_split, write_split
+from gwaudit.splits import Action, clean_split, write_split
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import Progress, TrainingResult, train
 
@@ -69,18 +69,6 @@ def _load(data: DataSettings) -> LabeledDataset:
         root=data.root,
         class_names=data.class_names,
     )
-
-
-def texts_of(run: Path) -> Sequence[str] | None:
-    """What the samples of a run say, where they are texts.
-
-    Raises:
-        DataError: the data are not there any more.
-    """
-    with TrajectoryStore.open(run) as store:
-        if not store.settings.get("has_texts"):
-            return None
-        return _load(data_of_run(store)).texts
 
 
 def data_of_run(store: TrajectoryStore) -> DataSettings:
@@ -242,23 +230,21 @@ def true_labels(run: Path, truth: Path | None, key: str | None) -> NDArray[np.in
     return labels
 
 
-def export_split(ranked: Audit, folder: Path, *, action: str, format: str, copy: bool) -> Path:
-    """Write the cleaned split of a ranked run, with its data loaded again where the format needs them.
+def export(ranked: Audit, format: str, output: Path, options: Options) -> Path:
+    """Write a ranked run in some format, with its data loaded again where the format needs them.
 
     Raises:
-        SettingsError: an unknown action or format.
-        DataError: the data are no longer those of the audit.
+        SettingsError: an unknown format, or an option that it does not take.
+        DataError: the data are no longer those of the audit, or of a kind that the format cannot hold.
+        StoreError: it cannot be written.
     """
-    if action not in get_args(Action) or format not in get_args(SplitFormat):
-        known = f"{' or '.join(get_args(Action))}, as {', '.join(get_args(SplitFormat))}"
-        raise SettingsError(f"a cleaned split is {known}; not {action!r} as {format!r}")
+    needs = export_format(format, options).needs
+    data = dataset = None
     with TrajectoryStore.open(ranked.run) as store:
-        data = data_of_run(store) if format != "ids" else None
-    return write_split(
-        clean_split(ranked, cast(Action, action)),
-        folder,
-        format=cast(SplitFormat, format),
-        dataset=None if data is None else load_data(data),
-        source_root=None if data is None else data.files_root,
-        copy=copy,
-    )
+        if needs == "data":
+            data = data_of_run(store)
+            dataset = load_data(data)
+        elif needs == "texts" and store.settings.get("has_texts"):
+            dataset = _load(data_of_run(store))  # what they say: no need to embed them
+    root = None if data is None else data.files_root
+    return write_export(ranked, format, output, options, dataset=dataset, root=root)

@@ -1,9 +1,6 @@
 """Data sets as they should be: which samples stay, under which labels, in the formats that trainings read."""
 
-import io
 import json
-import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from gwaudit.class_names import distinct_names, folder_name
 from gwaudit.durable import write_folder
 from gwaudit.errors import DataError
+from gwaudit.pictures import picture_of
 from gwaudit.ranking import Audit
 from gwaudit.spreadsheets import write_csv
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:  # for its type alone: ids can be written without torch
     from gwaudit.datasets import LabeledDataset
 
 Action = Literal["drop", "relabel"]
-SplitFormat = Literal["ids", "parquet", "imagefolder"]
+SplitFormat = Literal["ids", "hf", "imagefolder"]
 
 _PARQUET_ROWS = 2048
 
@@ -91,11 +90,11 @@ def write_split(
     Args:
         split: what to write.
         folder: a new folder; it is there whole or not at all.
-        format: "ids", the kept ids and their labels (`split.csv`, `ids.npy`, `labels.npy`); "parquet", images, texts
-            or features and labels in the Hugging Face layout; "imagefolder", a folder a class, which torchvision's
-            ImageFolder reads.
+        format: "ids", the kept ids and their labels (`split.csv`, `ids.npy`, `labels.npy`); "hf", images, texts or
+            features and labels in the Parquet layout of Hugging Face; "imagefolder", a folder a class, which
+            torchvision's ImageFolder reads.
         dataset: the data set that it is a split of; needed for all but "ids".
-        source_root: where the samples' keys are paths below; "imagefolder" then links these files.
+        source_root: where the samples' keys are paths below: these files are then written, or linked, as they are.
         copy: copy these files rather than link them.
         replace: put it in the place of an earlier one.
 
@@ -114,19 +113,13 @@ def write_split(
         raise DataError("the data are not those that were audited: give the same source and labels")
     if format == "imagefolder" and split.labels.ndim == 2:
         raise DataError(
-            f"a folder a class has no place for the several classes of a sample: write {dataset.name} as ids or parquet"
+            f"a folder a class has no place for the several classes of a sample: write {dataset.name} as ids or hf"
         )
     if format == "imagefolder" and dataset.modality != "images":
-        raise DataError(f"{dataset.name} holds no images: write it as ids or parquet")
-    if format == "parquet":
-        return write_folder(folder, lambda target: _write_parquet(target, split, dataset), replace=replace)
+        raise DataError(f"{dataset.name} holds no images: write it as ids or hf")
+    if format == "hf":
+        return write_folder(folder, lambda target: _write_parquet(target, split, dataset, source_root), replace=replace)
     return write_folder(folder, lambda target: _write_tree(target, split, dataset, source_root, copy), replace=replace)
-
-
-def folder_name(class_name: str) -> str:
-    """A class name as a folder's name on any system: separators, control and reserved characters become `_`."""
-    name = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]', "_", class_name).strip(" .")[:100]
-    return name or "_"
 
 
 def _write_ids(target: Path, split: Split) -> None:
@@ -142,34 +135,35 @@ def _write_ids(target: Path, split: Split) -> None:
     write_csv(frame, target / "split.csv")
 
 
-def _write_parquet(target: Path, split: Split, dataset: "LabeledDataset") -> None:
+def _write_parquet(target: Path, split: Split, dataset: "LabeledDataset", source_root: Path | None) -> None:
     name, feature, kind = _input_column(dataset)
-    label = "label"
-    of_label: dict[str, Any] = {"_type": "ClassLabel", "names": list(split.class_names)}
     several = split.labels.ndim == 2
+    of_label: dict[str, Any] = {"_type": "ClassLabel", "names": list(split.class_names)}
+    label, given, label_kind = "label", "given_label", pa.int64()
     if several:
-        label, of_label = "labels", {"_type": "List", "feature": of_label}
+        label, given, label_kind = "labels", "given_labels", pa.list_(pa.int64())
+        of_label = {"_type": "List", "feature": of_label}
     features = {
         name: feature,
         label: of_label,
         "sample_id": {"_type": "Value", "dtype": "int64"},
         "key": {"_type": "Value", "dtype": "string"},
+        given: of_label,
     }
     schema = pa.schema(
-        [
-            (name, kind),
-            (label, pa.list_(pa.int64()) if several else pa.int64()),
-            ("sample_id", pa.int64()),
-            ("key", pa.string()),
-        ],
+        [(name, kind), (label, label_kind), ("sample_id", pa.int64()), ("key", pa.string()), (given, label_kind)],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
     with pq.ParquetWriter(target / "train-00000-of-00001.parquet", schema, compression="zstd") as writer:
         for start in range(0, len(split.ids), _PARQUET_ROWS):
             rows = slice(start, start + _PARQUET_ROWS)
-            inputs = pa.array([_input(dataset, int(i)) for i in split.ids[rows]], kind)
-            labels = [np.flatnonzero(row).tolist() for row in split.labels[rows]] if several else split.labels[rows]
-            columns = [inputs, labels, split.ids[rows], list(split.keys[rows])]
+            ids = split.ids[rows]
+            inputs = pa.array([_input(dataset, i, source_root) for i in ids.tolist()], kind)
+            labels = [
+                [np.flatnonzero(row).tolist() for row in values] if several else values
+                for values in (split.labels[rows], dataset.labels[ids])
+            ]
+            columns = [inputs, labels[0], ids, list(split.keys[rows]), labels[1]]
             writer.write_table(pa.table(columns, schema=schema))
 
 
@@ -183,41 +177,21 @@ def _input_column(dataset: "LabeledDataset") -> tuple[str, dict[str, Any], pa.Da
     return "image", {"_type": "Image"}, pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def _input(dataset: "LabeledDataset", sample_id: int) -> Any:
+def _input(dataset: "LabeledDataset", sample_id: int, source_root: Path | None) -> Any:
     if dataset.texts is not None:
         return dataset.texts[sample_id]
     if dataset.modality == "features":
         return dataset[sample_id][0].tolist()
-    return {"bytes": _png(dataset, sample_id), "path": None}
+    with picture_of(dataset, sample_id, source_root).open() as file:
+        return {"bytes": file.read(), "path": None}
 
 
 def _write_tree(target: Path, split: Split, dataset: "LabeledDataset", source_root: Path | None, copy: bool) -> None:
-    names = _distinct_folders(split.class_names)
+    names = distinct_names(split.class_names, folder_name, alike=str.casefold)
     for name in names:
         (target / name).mkdir()
     for sample_id, label in zip(split.ids.tolist(), split.labels.tolist(), strict=True):
-        original = None if source_root is None else source_root / dataset.keys[sample_id]
-        if original is None or not original.is_file():
-            (target / names[label] / f"{sample_id:07d}.png").write_bytes(_png(dataset, sample_id))
-            continue
+        picture = picture_of(dataset, sample_id, source_root)
         # The id in front keeps files of one name apart that came from different folders.
-        place = target / names[label] / f"{sample_id:07d}_{original.name}"
-        if copy:
-            shutil.copyfile(original, place)
-        else:
-            place.symlink_to(original.resolve())
-
-
-def _distinct_folders(class_names: tuple[str, ...]) -> list[str]:
-    names: list[str] = []
-    for label, class_name in enumerate(class_names):
-        name = folder_name(class_name)
-        taken = {other.casefold() for other in names}
-        names.append(name if name.casefold() not in taken else f"{name}_{label}")
-    return names
-
-
-def _png(dataset: "LabeledDataset", sample_id: int) -> bytes:
-    content = io.BytesIO()
-    dataset.image(sample_id).save(content, "PNG")
-    return content.getvalue()
+        name = f"_{picture.source.name}" if isinstance(picture.source, Path) else picture.suffix
+        picture.place(target / names[label] / f"{sample_id:07d}{name}", copy=copy)

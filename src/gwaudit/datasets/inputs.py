@@ -49,7 +49,8 @@ class InMemory:
 
     def read(self, sample_ids: Tensor) -> Tensor:
         """[B, *shape]."""
-        return self.values[sample_ids]
+        # Not values[ids], which wakes all threads for a single row: 13 ms rather than 0.05 on busy cores.
+        return self.values.index_select(0, sample_ids)
 
     def add_to(self, digest: Digest) -> None:
         """By every value."""
