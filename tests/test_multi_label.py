@@ -372,3 +372,20 @@ def test_the_benchmark_finds_what_it_planted(tmp_path):
     assert rows[0].n_wrong > 200
     assert rows[0].average_precision > 0.3
     assert "| composed digits | 10% | 10% | 0 |" in markdown(rows)
+
+
+def test_what_takes_one_label_a_sample_refuses_several(tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(120, 6)).astype(np.float32)
+    np.savez(tmp_path / "many.npz", x=x, y=(x[:, :3] > 0).astype(int))
+    run = tmp_path / "run"
+    assert gwaudit("audit", tmp_path / "many.npz", "--output", run, "--epochs", "2").returncode == 0
+    assert b"absent" in (run / "report.html").read_bytes()
+    for command in (
+        ["export", run, "--to", "label-studio", "--output", tmp_path / "tasks"],
+        ["apply", run, run / "suspects.csv", "--output", tmp_path / "corrected"],
+        ["review", run, "--no-browser"],
+    ):
+        done = gwaudit(*command)
+        assert done.returncode == 2
+        assert "any number of classes" in done.stderr

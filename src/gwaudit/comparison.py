@@ -209,9 +209,9 @@ def accuracy_on(run: Path, trained_on: LabeledDataset, test: LabeledDataset) -> 
 def _samples(audit: Audit) -> pd.DataFrame:
     frame = audit.frame[["key", "given_name", "score", "suspect"]].rename(columns={"given_name": "given"})
     frame = frame.assign(suspect=frame["suspect"].astype(bool))
-    order = audit.frame["sample_id"].argsort()
-    frame = frame.iloc[order].reset_index(drop=True)
-    return frame.assign(copy=frame.groupby("key").cumcount())  # keys of one's own loop may repeat
+    frame = frame.iloc[np.argsort(audit.rows)].reset_index(drop=True)
+    # Keys of one's own loop may repeat; those of pairs do, in the order of the classes.
+    return frame.assign(copy=frame.groupby("key").cumcount())
 
 
 def _require_own_keys(audits: tuple[Audit, Audit]) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.decision_files import Problem, Statement, read_statements
+from gwaudit.errors import DataError
 from gwaudit.ranking import Audit
 from gwaudit.spreadsheets import from_cell, write_csv
 
@@ -68,8 +69,9 @@ def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
         audit: what they are about.
 
     Raises:
-        DataError: a file cannot be read, or is no table of decisions.
+        DataError: a file cannot be read, or is no table of decisions; or samples have any number of classes.
     """
+    require_one_label(audit)
     statements: list[Statement] = []
     problems: list[Problem] = []
     for file in files:
@@ -77,6 +79,20 @@ def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
         statements += said
         problems += misread
     return _decided(statements, problems, audit)
+
+
+def require_one_label(audit: Audit) -> None:
+    """Refuse to decide about samples with any number of classes: a decision is about the one label of a sample.
+
+    Raises:
+        DataError: the audit is of such samples.
+    """
+    if audit.label_names is not None:
+        raise DataError(
+            f"decisions are on samples with one label each, and those of {audit.run} have any number of classes: "
+            "choose with gwaudit rank which suspects to trust, and write their suggestions with "
+            "gwaudit export --to hf --action relabel"
+        )
 
 
 def write_decisions(frame: pd.DataFrame, path: Path | str) -> Path:

@@ -55,6 +55,7 @@ class Format:
         modalities: what the samples can be.
         needs: of the data set: nothing, the texts where it is one of texts, or all of it.
         whole: always all samples.
+        pairs: it has a place for samples with any number of classes.
     """
 
     write: Callable[[Handover, Path, Options], Path]
@@ -62,6 +63,7 @@ class Format:
     modalities: tuple[str, ...] = ANY
     needs: Needs = "data"
     whole: bool = False
+    pairs: bool = False
 
 
 def export_format(name: str, options: Options) -> Format:
@@ -109,6 +111,12 @@ def write_export(
     """
     options = options or Options()
     format = export_format(name, options)
+    if audit.label_names is not None and not format.pairs:
+        others = [other for other, taker in FORMATS.items() if taker.pairs]
+        raise DataError(
+            f"{name} has no place for samples with any number of classes, as those of {audit.run}: these go as "
+            f"{', '.join(others)}"
+        )
     if dataset is not None:
         _require_modality(name, format, dataset)
     samples = audit.suspects
@@ -147,13 +155,13 @@ def _write_split(format: SplitFormat, handover: Handover, output: Path, options:
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(_write_csv, ("top", "all"), needs="texts"),
+    "csv": Format(_write_csv, ("top", "all"), needs="texts", pairs=True),
     "label-studio": Format(_tool(label_studio.write), ("top", "all", "copy")),
     "cvat": Format(_tool(cvat.write), ("top", "all"), ("images",)),
     "fiftyone": Format(_tool(fiftyone.write), ("all", "copy"), ("images",), whole=True),
     "cleanlab": Format(_tool(cleanlab.write), ("all",), needs="nothing", whole=True),
-    "ids": Format(partial(_write_split, "ids"), ("action",), needs="nothing"),
-    "hf": Format(partial(_write_split, "hf"), ("action",)),
+    "ids": Format(partial(_write_split, "ids"), ("action",), needs="nothing", pairs=True),
+    "hf": Format(partial(_write_split, "hf"), ("action",), pairs=True),
     "imagefolder": Format(partial(_write_split, "imagefolder"), ("action", "copy"), ("images",)),
 }
 """All formats, by name."""

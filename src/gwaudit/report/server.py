@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from gwaudit.decisions import DECISIONS, Decision, read_decisions, write_decisions
+from gwaudit.decisions import DECISIONS, Decision, read_decisions, require_one_label, write_decisions
 from gwaudit.errors import DataError, GwauditError, StoreBusyError, StoreDamagedError
 from gwaudit.ranking import Audit
 
@@ -35,7 +35,9 @@ class DecisionLog:
     """The decisions on a run's samples, in `decisions.csv` of its folder.
 
     Example:
-        >>> with DecisionLog(Audit.load("runs/photos")) as log:
+        >>> import gwaudit
+        >>> audit = gwaudit.rank(gwaudit.TrajectoryStore.open("runs/worse"))
+        >>> with DecisionLog(audit) as log:
         ...     log.change({17: Choice("drop")})
     """
 
@@ -43,9 +45,11 @@ class DecisionLog:
         """Open the log of a run, and go on with what it holds.
 
         Raises:
+            DataError: samples have any number of classes.
             StoreBusyError: it is being reviewed already.
             StoreDamagedError: there is a `decisions.csv` that cannot be read.
         """
+        require_one_label(audit)
         self.path = audit.run / "decisions.csv"
         self._audit = audit
         self._keys, self._given = audit.by_id("key"), audit.by_id("given_label")
