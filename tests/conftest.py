@@ -27,18 +27,24 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture
-def browser(request, tmp_path):
-    """Chromium, without a window; what it downloads lies in `tmp_path` (the parameter "phone" makes it a phone's)."""
+@pytest.fixture(scope="session")
+def chromium() -> tuple[str, str]:
+    """Where Chromium and its driver are."""
     driver = shutil.which("chromedriver")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if driver is None or chromium is None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if driver is None or browser is None:
         message = "needs Chromium and its driver (Debian's packages chromium and chromium-driver)"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+    return browser, driver
+
+
+@pytest.fixture
+def browser(request, tmp_path, chromium):
+    """Chromium, without a window; what it downloads lies in `tmp_path` (the parameter "phone" makes it a phone's)."""
     options = webdriver.ChromeOptions()
-    options.binary_location = chromium
+    options.binary_location, driver = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
         options.add_argument(argument)
     if getattr(request, "param", None) == "phone":

@@ -29,12 +29,13 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
+from gwaudit.class_names import choice_names
 from gwaudit.datasets import load_dataset
+from gwaudit.decisions import read_decisions
 from gwaudit.errors import DataError, SettingsError, StoreExistsError
 from gwaudit.handover import label_studio
 from gwaudit.handover.cvat import label_names
 from gwaudit.handover.formats import Options, write_export
-from gwaudit.handover.label_studio import choice_names
 from making import make_tree, picture
 
 ALL = Options(all=True)
@@ -87,6 +88,22 @@ class TestLabelStudio:
             ("$image", "＄image (10)"),
             ("", "_ (18)"),
         ]
+
+    def test_every_choice_comes_back_as_the_class_it_stands_for(self, tmp_path):
+        dataset = hostile()
+        audit = make_audit(dataset)
+        folder = write_export(audit, "label-studio", tmp_path / "review", ALL, dataset=dataset)
+        tasks = sorted(tasks_of(folder), key=lambda task: task["data"]["sample_id"])
+        names = choice_names(HOSTILE)
+        for place, task in enumerate(tasks):  # as an annotator would, each another class
+            choice = names[(place + 1) % len(names)]
+            result = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [choice]}}
+            task["annotations"] = [{"result": [result]}]
+        (tmp_path / "export.json").write_text(json.dumps(tasks))
+        decisions = read_decisions([tmp_path / "export.json"], audit)
+        assert decisions.problems == ()
+        chosen = decisions.frame["label"].to_numpy()
+        np.testing.assert_array_equal(chosen, (np.arange(len(tasks)) + 1) % len(names))
 
     def test_no_choice_is_a_variable(self):
         assert choice_names(["$key", "5 $", "US$ 5", "a$b", "$[0]"]) == ["＄key", "5 $", "US$ 5", "a＄b", "＄[0]"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 _NOT_JSON = re.compile("[\x00\ud800-\udfff]")
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NOT_FOLDER = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
+_VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
 _FOLDER_BYTES = 200  # of the 255 that file systems take
 
 
@@ -23,6 +24,14 @@ def folder_name(class_name: str) -> str:
     """A class name as a folder's name on any system: separators, control and reserved characters become `_`."""
     name = _NOT_FOLDER.sub("_", class_name).strip(" .")
     return name.encode()[:_FOLDER_BYTES].decode(errors="ignore").strip(" .") or "_"
+
+
+def choice_names(class_names: Sequence[str]) -> list[str]:
+    """The classes' names as choices in Label Studio, whose configuration is XML and reads `$name` as a variable.
+
+    Control characters become their pictures, `$` in front of a word `＄`, an empty name `_`.
+    """
+    return distinct_names(class_names, lambda name: _VARIABLE.sub("＄", xml_text(name)) or "_")
 
 
 def distinct_names(

@@ -23,6 +23,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from gwaudit.class_names import choice_names
 from gwaudit.decision_files import Problem, Statement, read_statements
 from gwaudit.errors import DataError
 from gwaudit.ranking import Audit
@@ -172,6 +173,7 @@ class _Reader:
         self.given = audit.by_id("given_label").astype(np.int64)
         self.suggested = audit.by_id("suggested_label").astype(np.int64)
         self._known_keys, self._classes = _Known(self.keys), _Known(self.names)
+        self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
 
     def sample(self, statement: Statement) -> int:
         id_text, key = statement.sample_id.strip(), statement.key
@@ -257,6 +259,8 @@ class _Reader:
             raise _RefusedError(
                 f"column {column}: {_shown(cell)} may be {len(found)} classes that differ in case or space"
             )
+        if not found and cell in self._choices:
+            return self._choices[cell]
         if not found:
             hint = _nearest(from_cell(cell), self.names)
             raise _RefusedError(f"column {column}: {_shown(cell)} is none of the {len(self.names)} classes{hint}")

@@ -7,7 +7,6 @@ Studio's local files. `data.sample_id` and `data.key` say which sample a task is
 import base64
 import io
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from xml.etree import ElementTree
 from PIL import Image, ImageOps
 
 from gwaudit import __version__
-from gwaudit.class_names import distinct_names, json_text, xml_text
+from gwaudit.class_names import choice_names, json_text
 from gwaudit.durable import write_folder
 from gwaudit.errors import DataError
 from gwaudit.handover.samples import Finding, Handover
@@ -33,15 +32,6 @@ _SHOWN_BY_BROWSERS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gi
 _EMBEDDED_BYTES = 256 * 2**10
 _EMBEDDED_SIDE = 1024
 _LISTED_CLASSES = 20  # more are a menu with a search
-_VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
-
-
-def choice_names(class_names: Sequence[str]) -> list[str]:
-    """The classes' names as the choices of the labelling configuration, which is XML and reads `$name` as a variable.
-
-    Control characters become their pictures, `$` in front of a word `＄`, an empty name `_`.
-    """
-    return distinct_names(class_names, lambda name: _VARIABLE.sub("＄", xml_text(name)) or "_")
 
 
 def write(handover: Handover, folder: Path) -> Path:
