@@ -15,7 +15,7 @@ from deciding import audit_of, decide
 from gwaudit.decisions import DECISION_COLUMNS, read_decisions, write_decisions
 from gwaudit.errors import DataError
 from gwaudit.export import write_suspects
-from gwaudit.report.server import Decision, DecisionLog
+from gwaudit.report.server import Choice, DecisionLog
 from gwaudit.spreadsheets import from_cell, without_formula
 
 HOSTILE = [
@@ -85,7 +85,7 @@ class TestRoundTrips:
         n = len(HOSTILE)
         audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE, run=tmp_path)
         with DecisionLog(audit) as log:
-            log.change({i: Decision("relabel", (i + 1) % n) for i in range(1, n)} | {0: Decision("unsure")})
+            log.change({i: Choice("relabel", (i + 1) % n) for i in range(1, n)} | {0: Choice("unsure")})
         wanted = [(0, "unsure", HOSTILE[0]), *((i, "relabel", HOSTILE[(i + 1) % n]) for i in range(1, n))]
         assert read(audit, tmp_path / "decisions.csv") == (wanted, ())
 

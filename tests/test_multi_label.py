@@ -355,9 +355,9 @@ def test_what_has_no_meaning_for_several_labels_is_refused_with_a_remedy(audited
 
 def test_folders_a_class_and_detectors_side_by_side_are_refused(audited, tmp_path):
     folder, dataset, _, _ = audited
-    done = gwaudit("export", folder / "run", "--to", tmp_path / "tree", "--format", "imagefolder")
+    done = gwaudit("export", folder / "run", "--to", "imagefolder", "--output", tmp_path / "tree")
     assert done.returncode == 2
-    assert "write table as ids or parquet" in done.stderr
+    assert "these go as csv, ids, hf" in done.stderr
     from gwaudit.benchmarks.detection import detection
 
     with pytest.raises(SettingsError, match="benchmark pairs"):
