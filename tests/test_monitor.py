@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gwaudit import AlignmentRecorder, TrainingSettings, TrajectoryStore, train
-from gwaudit.aggregates import bounded_gwa, quantile_gwa
+from gwaudit.aggregates import bounded_gwa, floored_gwa, quantile_gwa
 from gwaudit.errors import SettingsError
 from gwaudit.monitor import AlignmentMonitor, group_readings, moving_agreement, readings
 from gwaudit.stopping_rules import RULE_NAMES, rule
@@ -36,6 +36,7 @@ def test_moments_are_those_of_scipy_over_the_rows_in_the_store(run):
             assert row["directional_alignment"] == pytest.approx(e, rel=1e-6)
             assert row["dispersion"] == pytest.approx(k, rel=1e-5)
             assert row["gwa"] == pytest.approx(e / (k + 1.2), rel=1e-5)
+            assert row["floored_gwa"] == pytest.approx(e / max(k + 1.2, 0.5), rel=1e-5)
             assert row["bounded_gwa"] == pytest.approx(e / (k + 3), rel=1e-5)
             assert row["quantile_gwa"] == quantile_gwa(alignment)
 
@@ -127,6 +128,7 @@ def test_aggregates_without_a_pole_are_never_larger_than_what_they_divide(values
     e, k = values.mean(), stats.kurtosis(values) if spread else math.nan
     bounded, quantile = bounded_gwa(e, k), quantile_gwa(values)
     assert math.isnan(bounded) if not spread else abs(bounded) <= abs(e) + 1e-12
+    assert not spread or abs(floored_gwa(e, k)) <= 2 * abs(e) + 1e-12
     assert math.isnan(quantile) or abs(quantile) <= abs(np.median(values)) + 1e-12
 
 

@@ -1,9 +1,10 @@
 """One number for the alignments of an epoch, without GWA's pole: aggregates that label noise cannot make explode.
 
 GWA = E / (K + β) has a pole at K = -β = -1.2, and the two humps that wrong labels make push K there (the flat
-distribution has -1.2, two equal spikes have -2). These keep its numerator and its idea, that agreement counts for more
-the less of it is owed to few samples, with a denominator that is never below 1:
+distribution has -1.2, two equal spikes have -2). These keep its idea, that agreement counts for more the less of it is
+owed to few samples, with a denominator that stays away from zero:
 
+- floored: E / max(K + β, 1/2), GWA itself where K is above -0.7, and twice E below: by E alone where K says nothing;
 - bounded: E / (K + 3). K + 3 is the kurtosis itself, at least 1 for any distribution (Pearson, 1916);
 - quantile: median / (1 + M) with Moors' octile kurtosis M = ((o7 - o5) + (o3 - o1)) / (o6 - o2) >= 0 (Moors, The
   Statistician 37, 1988), which no share of outliers below an eighth can move far.
@@ -11,6 +12,25 @@ the less of it is owed to few samples, with a denominator that is never below 1:
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from gwaudit.alignment import BETA
+
+FLOOR = 0.5
+"""The least denominator of `floored_gwa`."""
+
+
+def floored_gwa(directional_alignment: float, dispersion: float) -> float:
+    """E / max(K + β, 1/2), between -2 |E| and 2 |E|; NaN where K is.
+
+    Args:
+        directional_alignment: E, the mean alignment.
+        dispersion: K, the excess kurtosis, at least -2.
+
+    Example:
+        >>> floored_gwa(0.2, -1.2), floored_gwa(0.2, 0.8)
+        (0.4, 0.1)
+    """
+    return directional_alignment / max(dispersion + BETA, FLOOR) if dispersion == dispersion else float("nan")
 
 
 def bounded_gwa(directional_alignment: float, dispersion: float) -> float:

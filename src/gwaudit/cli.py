@@ -15,8 +15,10 @@ from typing import Annotated, Any
 import typer
 
 import gwaudit
-from gwaudit.errors import BrokenRowsError, GwauditError, MissingExtraError, SettingsError
+from gwaudit.benchmark_commands import COMMANDS
+from gwaudit.errors import BrokenRowsError, GwauditError
 from gwaudit.options import takes_settings
+from gwaudit.proper_json import to_json as _json
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.terminal import (
     TrainingDisplay,
@@ -391,110 +393,5 @@ def noise_command(run: Run, as_json: AsJson = False) -> None:
         print_noise(health, pairs)
 
 
-def _json(facts: Any) -> str:
-    """JSON proper: NaN becomes null."""
-    return json.dumps(_without_nan(facts), indent=1)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
-
-
-@_command(benchmark, "overhead")
-def overhead_command(
-    pairs: Annotated[int, typer.Option(help="Pairs of steps, with and without recording.")] = 200,
-    as_json: AsJson = False,
-) -> None:
-    """What recording costs a training step: the CIFAR network, and a head of ViT-S size."""
-    from gwaudit.benchmarks.overhead import overhead
-
-    _print_benchmark("recording", overhead(pairs=pairs), as_json)
-
-
-@_command(benchmark, "ranking")
-def ranking_command(
-    samples: Annotated[int, typer.Option(help="Samples of the synthetic run.")] = 1_280_000,
-    epochs: Annotated[int, typer.Option(help="Its epochs.")] = 90,
-    classes: Annotated[int, typer.Option(help="Its classes.")] = 1000,
-    folder: Annotated[Path | None, typer.Option(help="Where to make it; by default where temporary files go.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """How long ranking takes, and how much memory: 115 million rows by default."""
-    from gwaudit.benchmarks.ranking import ranking
-
-    result = ranking(samples=samples, epochs=epochs, classes=classes, folder=folder)
-    _print_benchmark("ranking", result, as_json)
-
-
-@_command(
-    benchmark,
-    "detection",
-    "For example: gwaudit benchmark detection cifar10/ --labels CIFAR-10_human.pt "
-    "--sets worse_label,aggre_label,instance-20 -o runs/detection",
-)
-def detection_command(
-    source: Annotated[str, typer.Argument(help="The data, with their right labels: as for audit.", show_default=False)],
-    training: TrainingSettings,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and rows; what is done there stays done.")],
-    sets: Annotated[
-        str,
-        typer.Option(
-            help="Label sets: clean, symmetric-20, pair-30, instance-40, long-tail-10 (any percentage), keys of the "
-            "label file."
-        ),
-    ] = "clean,symmetric-20,instance-20",
-    trainings: Annotated[
-        str,
-        typer.Option(
-            help="plain (one run: gwaudit and all that reads from it), folds (five, for confident learning), "
-            "threshold (two, for AUM's threshold samples), fast, quality (gwaudit's presets, with their refinement)."
-        ),
-    ] = "plain",
-    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of what is planted.")] = "0",
-    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Detectors of wrong labels side by side: same labels, network and epochs."""
-    from dataclasses import asdict
-
-    from gwaudit.benchmarks.detection import detection, markdown
-    from gwaudit.benchmarks.figures import write_figures
-    from gwaudit.pipeline import load_data
-
-    if not all(seed.isdecimal() for seed in _listed(seeds)):
-        raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
-    with TrainingDisplay(quiet=as_json) as display:
-        rows = detection(
-            load_data(DataSettings(source), display),
-            output,
-            _listed(sets),
-            training,
-            trainings=_listed(trainings),
-            seeds=[int(seed) for seed in _listed(seeds)],
-            labels=labels,
-            progress=display,
-        )
-    print(_json([asdict(row) for row in rows]) if as_json else markdown(rows))
-    try:
-        write_figures(rows, output)
-    except MissingExtraError as error:
-        print(error, file=sys.stderr)
-
-
-def _listed(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _print_benchmark(title: str, result: Any, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    facts = asdict(result)
-    if as_json:
-        print(_json(facts))
-    else:
-        shown = ((n.replace("_", " "), f"{v:,.4g}" if isinstance(v, float) else str(v)) for n, v in facts.items())
-        print_facts(title, shown)
+for name, command, epilog in COMMANDS:
+    _command(benchmark, name, epilog)(command)

@@ -25,13 +25,13 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.aggregates import bounded_gwa, quantile_gwa
+from gwaudit.aggregates import bounded_gwa, floored_gwa, quantile_gwa
 from gwaudit.alignment import epoch_moments
 from gwaudit.errors import SettingsError
 from gwaudit.stopping_rules import PATIENCE, Decision, OnlineStopping, rule
 from gwaudit.store import MISSING_LABEL, TrajectoryStore
 
-GROUP_COLUMNS = ("count", "directional_alignment", "dispersion", "gwa", "bounded_gwa", "quantile_gwa")
+GROUP_COLUMNS = ("count", "directional_alignment", "dispersion", "gwa", "floored_gwa", "bounded_gwa", "quantile_gwa")
 """What is told of each group."""
 
 
@@ -42,7 +42,7 @@ class EpochReading:
     Attributes:
         epoch: from 0.
         signals: by name. `directional_alignment` (E), `dispersion` (K), `gwa` (NaN where K is at its pole),
-            `bounded_gwa` and `quantile_gwa` of `gwaudit.aggregates`; `prediction_changes`, the samples whose prediction
+            `floored_gwa`, `bounded_gwa` and `quantile_gwa` of `gwaudit.aggregates`; `prediction_changes`, the samples whose prediction
             is not that of the epoch before (NaN for the first); and all numbers that were committed with the epoch, as
             `accuracy_on_given`, `mean_loss`, and the estimates of moving averages: `moving_directional_alignment`,
             `moving_dispersion`, `moving_gwa`.
@@ -219,6 +219,7 @@ def _aggregates(alignment: NDArray[np.float32]) -> dict[str, float]:
         "directional_alignment": moments.directional_alignment,
         "dispersion": moments.dispersion,
         "gwa": moments.gwa,
+        "floored_gwa": floored_gwa(moments.directional_alignment, moments.dispersion),
         "bounded_gwa": bounded_gwa(moments.directional_alignment, moments.dispersion),
         "quantile_gwa": quantile_gwa(alignment),
     }

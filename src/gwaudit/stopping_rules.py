@@ -8,7 +8,7 @@ or the one it chose before, so that one checkpoint is all that it needs.
 | rule | reads | chooses |
 |---|---|---|
 | `gwa-scratch`, `gwa-finetune`, `dispersion` | E, K, GWA | as `gwaudit.early_stopping` says |
-| `bounded-gwa`, `quantile-gwa` | `gwaudit.aggregates` | as `gwa-scratch`, of an aggregate without GWA's pole |
+| `floored-gwa`, `bounded-gwa`, `quantile-gwa` | `gwaudit.aggregates` | as `gwa-scratch`, without GWA's pole |
 | `labelwave` | prediction changes | the first minimum of their moving average (Yuan et al., ICLR 2024) |
 | `gradient-disparity` | gradient disparity | where it has risen five times (Forouzesh and Thiran, ECML 2021) |
 | `validation` | validation accuracy | the largest, on samples that are kept out of the training |
@@ -223,6 +223,7 @@ _RULES: dict[str, StoppingRule] = {
         _by_moments("gwa-scratch"),
         _by_moments("gwa-finetune"),
         _by_moments("dispersion"),
+        _by_largest("floored-gwa", "floored_gwa", skip=True),
         _by_largest("bounded-gwa", "bounded_gwa", skip=True),
         _by_largest("quantile-gwa", "quantile_gwa", skip=True),
         _labelwave(),

@@ -96,8 +96,8 @@ def overhead(*, pairs: int = 200, batch_size: int = 512, vit_batch: int = 8, see
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         plain, recorded, recording = _cifar_steps(Path(folder) / "cifar", pairs, batch_size)
-        commit = _commit_seconds(Path(folder) / "epoch", 10, batch_size)
-        vit_recording = _recording_seconds(Path(folder) / "vit", _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH)
+        commit = commit_seconds(Path(folder) / "epoch", 10, batch_size)
+        vit_recording = recording_seconds(Path(folder) / "vit", _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH)
         vit_step = _vit_step(vit_batch, repeats=3) * _VIT_BATCH / vit_batch
     low, high = _median_interval(recorded / plain - 1, seed)
     step = float(np.median(plain))
@@ -186,7 +186,7 @@ class _TimedRecorder:
         self.seconds += _seconds(self._recorder.observe, sample_ids, labels)
 
 
-def _recording_seconds(folder: Path, features: int, classes: int, batch: int) -> float:
+def recording_seconds(folder: Path, features: int, classes: int, batch: int) -> float:
     """Seconds of the recorder's work in one step at a bare head of this size: the median of 30, after two."""
     head = nn.Linear(features, classes)
     ids, x, y = torch.arange(batch), torch.randn(batch, features), torch.randint(classes, (batch,))
@@ -201,13 +201,13 @@ def _recording_seconds(folder: Path, features: int, classes: int, batch: int) ->
     return median(times[2:])
 
 
-def _commit_seconds(folder: Path, classes: int, batch: int) -> float:
-    """Seconds of fetching and committing an epoch of 50,000 samples."""
+def commit_seconds(folder: Path, classes: int, batch: int, samples: int = _EPOCH_SAMPLES) -> float:
+    """Seconds of fetching and committing an epoch of so many samples."""
     head = nn.Linear(8, classes)
-    labels = torch.randint(classes, (_EPOCH_SAMPLES,))
+    labels = torch.randint(classes, (samples,))
     with _new_store(folder, labels, classes) as store, AlignmentRecorder(head, store, head=head) as recorder:
-        for start in range(0, _EPOCH_SAMPLES, batch):
-            ids = torch.arange(start, min(start + batch, _EPOCH_SAMPLES))
+        for start in range(0, samples, batch):
+            ids = torch.arange(start, min(start + batch, samples))
             head(torch.randn(len(ids), 8))
             recorder.observe(ids, labels[ids])
         return _seconds(recorder.end_epoch)

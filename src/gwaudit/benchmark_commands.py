@@ -1,0 +1,167 @@
+"""The commands under `gwaudit benchmark`: what gwaudit costs, what it finds, when to stop. They parse, call, print."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gwaudit.benchmarks.stopping_settings import StoppingSettings
+from gwaudit.errors import MissingExtraError, SettingsError
+from gwaudit.proper_json import to_json
+from gwaudit.settings import DataSettings, TrainingSettings, listed
+from gwaudit.terminal import TrainingDisplay, print_facts
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+Kept = Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and results; what is done there stays done.")]
+
+
+def overhead_command(
+    pairs: Annotated[int, typer.Option(help="Pairs of steps, with and without recording.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """What recording costs a training step: the CIFAR network, and a head of ViT-S size."""
+    from gwaudit.benchmarks.overhead import overhead
+
+    _print_benchmark("recording", overhead(pairs=pairs), as_json)
+
+
+def ranking_command(
+    samples: Annotated[int, typer.Option(help="Samples of the synthetic run.")] = 1_280_000,
+    epochs: Annotated[int, typer.Option(help="Its epochs.")] = 90,
+    classes: Annotated[int, typer.Option(help="Its classes.")] = 1000,
+    folder: Annotated[Path | None, typer.Option(help="Where to make it; by default where temporary files go.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How long ranking takes, and how much memory: 115 million rows by default."""
+    from gwaudit.benchmarks.ranking import ranking
+
+    result = ranking(samples=samples, epochs=epochs, classes=classes, folder=folder)
+    _print_benchmark("ranking", result, as_json)
+
+
+def detection_command(
+    source: Annotated[str, typer.Argument(help="The data, with their right labels: as for audit.", show_default=False)],
+    training: TrainingSettings,
+    output: Kept,
+    sets: Annotated[
+        str,
+        typer.Option(
+            help="Label sets: clean, symmetric-20, pair-30, instance-40, long-tail-10 (any percentage), keys of the "
+            "label file."
+        ),
+    ] = "clean,symmetric-20,instance-20",
+    trainings: Annotated[
+        str,
+        typer.Option(
+            help="plain (one run: gwaudit and all that reads from it), folds (five, for confident learning), "
+            "threshold (two, for AUM's threshold samples), fast, quality (gwaudit's presets, with their refinement)."
+        ),
+    ] = "plain",
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of what is planted.")] = "0",
+    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Detectors of wrong labels side by side: same labels, network and epochs."""
+    from gwaudit.benchmarks.detection import detection, markdown
+    from gwaudit.benchmarks.figures import write_figures
+    from gwaudit.pipeline import load_data
+
+    if not all(seed.isdecimal() for seed in listed(seeds)):
+        raise SettingsError(f"--seeds takes whole numbers with commas between, not {seeds!r}")
+    with TrainingDisplay(quiet=as_json) as display:
+        rows = detection(
+            load_data(DataSettings(source), display),
+            output,
+            listed(sets),
+            training,
+            trainings=listed(trainings),
+            seeds=[int(seed) for seed in listed(seeds)],
+            labels=labels,
+            progress=display,
+        )
+    print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+    try:
+        write_figures(rows, output)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+
+
+def stopping_command(
+    source: Annotated[str, typer.Argument(help="Images, with their right labels: as for audit.", show_default=False)],
+    settings: StoppingSettings,
+    output: Kept,
+    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stopping rules side by side: which epoch each chooses, what that costs, and whether alignment tells accuracy."""
+    from gwaudit.benchmarks.stopping import stopping
+
+    with TrainingDisplay(quiet=as_json) as display:
+        measurements = stopping(source, output, settings, labels=labels, progress=display)
+    _report_stopping(measurements, output, settings.patience, as_json)
+
+
+def stopping_report_command(
+    folder: Annotated[Path, typer.Argument(help="Holds the stopping.json of that benchmark.", show_default=False)],
+    patience: Annotated[int, typer.Option(help="Epochs that a choice has to stand before a rule stops.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """The tables and figures of the stopping benchmark again, from its stopping.json alone."""
+    from gwaudit.benchmarks.stopping import read_measurements
+
+    measurements = read_measurements(folder)
+    if not measurements:
+        raise SettingsError(f"{folder} holds no stopping.json: make one with gwaudit benchmark stopping")
+    _report_stopping(measurements, folder, patience, as_json)
+
+
+def _report_stopping(measurements: Any, folder: Path, patience: int, as_json: bool) -> None:
+    from gwaudit.benchmarks.stopping_analysis import as_frame
+    from gwaudit.benchmarks.stopping_figures import write_figures
+    from gwaudit.benchmarks.stopping_tables import markdown, write_tables
+
+    write_tables(measurements, folder, patience=patience)
+    if as_json:
+        print(to_json(as_frame(measurements, patience=patience).to_dict("records")))
+    else:
+        print(markdown(measurements, patience=patience))
+    try:
+        write_figures(measurements, folder)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+
+
+def _print_benchmark(title: str, result: Any, as_json: bool) -> None:
+    facts = asdict(result)
+    if as_json:
+        print(to_json(facts))
+    else:
+        shown = ((n.replace("_", " "), f"{v:,.4g}" if isinstance(v, float) else str(v)) for n, v in facts.items())
+        print_facts(title, shown)
+
+
+COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("overhead", overhead_command, ""),
+    ("ranking", ranking_command, ""),
+    (
+        "detection",
+        detection_command,
+        "For example: gwaudit benchmark detection cifar10/ --labels CIFAR-10_human.pt "
+        "--sets worse_label,aggre_label,instance-20 -o runs/detection",
+    ),
+    (
+        "stopping",
+        stopping_command,
+        "For example: gwaudit benchmark stopping cifar10/ --labels CIFAR-10_human.pt "
+        "--sets clean,aggre_label,random_label1,worse_label -o runs/stopping",
+    ),
+    (
+        "stopping-report",
+        stopping_report_command,
+        "For example: gwaudit benchmark stopping-report docs/stopping/cifar10",
+    ),
+)
+"""Name, function and example of each."""
