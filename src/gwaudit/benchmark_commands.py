@@ -134,6 +134,64 @@ def _report_stopping(measurements: Any, folder: Path, patience: int, as_json: bo
         print(error, file=sys.stderr)
 
 
+def related_command(
+    source: Annotated[str, typer.Argument(help="Images, with their right labels: as for audit.", show_default=False)],
+    output: Kept,
+    label_set: Annotated[str, typer.Option(help="As one of the stopping benchmark's sets.")] = "symmetric-40",
+    model: Annotated[str, typer.Option(help="A small network: gradients of the whole of it are held.")] = "resnet9_16",
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 15,
+    samples: Annotated[int, typer.Option(help="Training samples, drawn at random; 0 for all.")] = 1000,
+    test_samples: Annotated[int, typer.Option(help="Test images, drawn at random; 0 for all.")] = 1000,
+    batch_size: Annotated[int, typer.Option(help="Samples a batch.")] = 64,
+    watched: Annotated[int, typer.Option(help="Samples whose gradients are compared, one with each other.")] = 64,
+    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the training and the draws.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Alignment beside stiffness, full-network alignment and the direction to the final weights, in a small run."""
+    from gwaudit.benchmarks.related import markdown, related
+
+    settings = StoppingSettings(
+        sets=label_set,
+        models=model,
+        epochs=epochs,
+        samples=samples,
+        test_samples=test_samples,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    with TrainingDisplay(quiet=as_json) as display:
+        rows = related(source, output, settings, watched=watched, labels=labels, progress=display)
+    print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+
+
+def validation_cost_command(
+    model: Annotated[str, typer.Option(help="Any network of timm's.")] = "resnet9_16",
+    image_size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 32,
+    classes: Annotated[int, typer.Option(help="Of the head.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 512,
+    samples: Annotated[int, typer.Option(help="Of an epoch.")] = 50_000,
+    share: Annotated[float, typer.Option(help="Of these, what validation would evaluate.")] = 0.01,
+    pairs: Annotated[int, typer.Option(help="Of a recorded step and a validation batch.")] = 50,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ..., or auto.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """What recording costs beside training, and beside a validation pass: paired, any network, any device."""
+    from gwaudit.benchmarks.validation_cost import validation_cost
+
+    result = validation_cost(
+        model=model,
+        image_size=image_size,
+        classes=classes,
+        batch_size=batch_size,
+        samples=samples,
+        share=share,
+        pairs=pairs,
+        device=device,
+    )
+    _print_benchmark("recording and validation", result, as_json)
+
+
 def _print_benchmark(title: str, result: Any, as_json: bool) -> None:
     facts = asdict(result)
     if as_json:
@@ -157,6 +215,13 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
         stopping_command,
         "For example: gwaudit benchmark stopping cifar10/ --labels CIFAR-10_human.pt "
         "--sets clean,aggre_label,random_label1,worse_label -o runs/stopping",
+    ),
+    ("related", related_command, "For example: gwaudit benchmark related digits -o runs/related"),
+    (
+        "validation-cost",
+        validation_cost_command,
+        "For example, on a GPU: gwaudit benchmark validation-cost --model vit_small_patch16_224 --image-size 224 "
+        "--classes 1000 --batch-size 256",
     ),
     (
         "stopping-report",

@@ -31,7 +31,9 @@ from gwaudit.errors import SettingsError
 from gwaudit.stopping_rules import PATIENCE, Decision, OnlineStopping, rule
 from gwaudit.store import MISSING_LABEL, TrajectoryStore
 
-GROUP_COLUMNS = ("count", "directional_alignment", "dispersion", "gwa", "floored_gwa", "bounded_gwa", "quantile_gwa")
+GROUP_COLUMNS = (
+    "count", "directional_alignment", "dispersion", "gwa", "floored_gwa", "bounded_gwa", "quantile_gwa",
+)  # fmt: skip
 """What is told of each group."""
 
 
@@ -41,11 +43,11 @@ class EpochReading:
 
     Attributes:
         epoch: from 0.
-        signals: by name. `directional_alignment` (E), `dispersion` (K), `gwa` (NaN where K is at its pole),
-            `floored_gwa`, `bounded_gwa` and `quantile_gwa` of `gwaudit.aggregates`; `prediction_changes`, the samples whose prediction
-            is not that of the epoch before (NaN for the first); and all numbers that were committed with the epoch, as
-            `accuracy_on_given`, `mean_loss`, and the estimates of moving averages: `moving_directional_alignment`,
-            `moving_dispersion`, `moving_gwa`.
+        signals: by name. `directional_alignment` (E), `dispersion` (K), `gwa` (NaN where K is at its pole);
+            `floored_gwa`, `bounded_gwa` and `quantile_gwa` of `gwaudit.aggregates`; `prediction_changes`, the samples
+            whose prediction is not that of the epoch before (NaN for the first); and all numbers that were committed
+            with the epoch, as `accuracy_on_given`, `mean_loss`, and the estimates of moving averages:
+            `moving_directional_alignment`, `moving_dispersion`, `moving_gwa`.
         groups: a row a group, index `group`, with `GROUP_COLUMNS`; None where no groups were given.
         decisions: what each rule says, by its name.
     """

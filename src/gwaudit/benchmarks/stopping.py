@@ -121,9 +121,9 @@ def stopping(
         SettingsError: an unknown label set, or runs in the folder that were made otherwise.
         DataError: no images, or the label file does not fit.
     """
-    dataset, test, test_ids = _data(source, settings)
+    dataset, test, test_ids = images_of(source, settings)
     # What is wrong with a name is said before anything is trained.
-    chosen = [_label_set(name, dataset, labels, settings) for name in listed(settings.sets)]
+    chosen = [given_labels(name, dataset, labels, settings) for name in listed(settings.sets)]
     for model in listed(settings.models):
         build_model(
             model,
@@ -158,8 +158,12 @@ def read_measurements(folder: Path) -> list[StoppingMeasurement]:
         raise StoreDamagedError(f"{path} is broken ({error}): move it away, and run the benchmark again") from error
 
 
-def _data(source: str, settings: StoppingSettings) -> tuple[LabeledDataset, LabeledDataset, NDArray[np.int64]]:
-    """All training samples, the test images, and the latter's numbers in the test set."""
+def images_of(source: str, settings: StoppingSettings) -> tuple[LabeledDataset, LabeledDataset, NDArray[np.int64]]:
+    """All training samples, the test images, and the latter's numbers in the test set.
+
+    Raises:
+        DataError: no images, or test images of another kind.
+    """
     dataset = load_dataset(source)
     if dataset.modality != "images":
         raise DataError(f"{dataset.name} holds {dataset.modality}: the stopping benchmark is about images")
@@ -190,9 +194,15 @@ def _drawn(n: int, wanted: int, random: np.random.Generator) -> NDArray[np.int64
     return np.sort(chosen).astype(np.int64)
 
 
-def _label_set(
+def given_labels(
     name: str, dataset: LabeledDataset, labels: Path | None, settings: StoppingSettings
 ) -> tuple[str, LabeledDataset]:
+    """A label set by its name, cut to the samples that are trained on.
+
+    Raises:
+        SettingsError: an unknown name.
+        DataError: the label file does not fit.
+    """
     given = label_set(name, dataset, labels, seed=settings.seed).dataset
     if given is None:
         raise SettingsError(f"{name} needs a training of its own; choose symmetric, pair or long-tail errors, or a key")
@@ -227,7 +237,7 @@ class _Bench:
         self.settings, self.training, self.progress = settings, training, progress
         self.folder = folder / "runs" / name / training.model / f"seed-{settings.seed}"
         self.origin = "none" if corrupted is None else corrupted.origin
-        self.tests = {"test": _as_test(test)}
+        self.tests = {"test": as_test(test)}
         if corrupted is not None:
             self.tests["corrupted"] = TestSet(corrupted.images, corrupted.labels, corrupted.severity)
 
@@ -239,7 +249,7 @@ class _Bench:
         for share in self.settings.shares:
             name = f"held-out-{100 * share:g}"
             inside, outside = self._split(share)
-            tests = {"validation": _as_test(self.dataset.subset(outside)), **self.tests}
+            tests = {"validation": as_test(self.dataset.subset(outside)), **self.tests}
             runs[name] = self._run(name, self.dataset.subset(inside), StoppingProbe(tests, self.training))
             withheld[name] = len(outside)
         memorised = None
@@ -339,7 +349,7 @@ class _Bench:
         }
 
 
-def _as_test(dataset: LabeledDataset) -> TestSet:
+def as_test(dataset: LabeledDataset) -> TestSet:
     """On its given labels: those of a test set are the right ones."""
     return TestSet(dataset.read(torch.arange(len(dataset))), torch.from_numpy(dataset.labels))
 

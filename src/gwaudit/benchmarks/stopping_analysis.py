@@ -140,8 +140,8 @@ def verdicts(measured: StoppingMeasurement, *, patience: int = PATIENCE) -> list
         "GWA rises and falls with test accuracy while overfitting (paper: R = .97)",
         None if math.isnan(moved) else moved >= 0.9,
         f"R = {correlation(moved)} while test accuracy falls {points(fall)} points; "
-        f"floored {correlation(r['floored GWA'])}, bounded {correlation(r['bounded GWA'])}, quantile {correlation(r['quantile GWA'])}, "
-        f"E {correlation(r['E'])}",
+        f"floored {correlation(r['floored GWA'])}, bounded {correlation(r['bounded GWA'])}, "
+        f"quantile {correlation(r['quantile GWA'])}, E {correlation(r['E'])}",
     )
     if "mislabelled" in measured.trajectories:
         mean = numbers_of(measured.trajectories["mislabelled"]["mean"])

@@ -58,7 +58,7 @@ def quantile_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
 
 
 def moments_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
-    """A row a label set: test accuracy with the epochs that rules choose, E and K, GWA and aggregates without a pole."""
+    """A row a label set: test accuracy and the epochs that rules choose; E and K; GWA, and others without its pole."""
     figure, grid = _grid(measurements, 3)
     for measured, (accuracy, moments, aggregates) in zip(measurements, grid, strict=True):
         epochs = np.arange(1, measured.epochs + 1)
