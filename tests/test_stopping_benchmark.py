@@ -133,7 +133,9 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(folder, measured, tm
 
 
 def with_curves(measured, **curves):
-    return dataclasses.replace(measured, runs={**measured.runs, FULL: {**measured.runs[FULL], **curves}}, epochs=10)
+    """Ten epochs drawn by hand; the times are the measured ones."""
+    times = {name: values for name, values in measured.runs[FULL].items() if "seconds" in name}
+    return dataclasses.replace(measured, runs={**measured.runs, FULL: {**times, **curves}}, epochs=10)
 
 
 def test_correlations_are_told_by_phase(measured):
@@ -146,7 +148,7 @@ def test_correlations_are_told_by_phase(measured):
     assert found["E"]["early"] == pytest.approx(1)
     assert found["E"]["overfitting"] < -0.99
     assert found["E"]["whole"] == pytest.approx(np.corrcoef(range(10), up + down)[0, 1])
-    flat = with_curves(measured, test_accuracy=list(range(10)))
+    flat = with_curves(measured, test_accuracy=list(range(10)), directional_alignment=list(range(10)))
     assert math.isnan(correlations(flat)["E"]["overfitting"]), "one epoch is no phase"
 
 
@@ -165,7 +167,7 @@ def test_verdicts_say_where_a_claim_does_not_hold(measured):
     assert answers["GWA chooses an epoch within half a point of the best"] is True
     assert answers["GWA rises and falls with test accuracy while overfitting"] is True
     assert answers["The mean alignment of mislabelled samples stays below zero"] is True
-    bad = with_curves(good, gwa=peak[::-1])
+    bad = with_curves(good, **curves, test_accuracy=peak, corrupted_accuracy=peak, gwa=peak[::-1])
     answers = {found.claim.split(" (")[0]: found.held for found in verdicts(bad)}
     assert answers["GWA chooses an epoch within half a point of the best"] is False
     assert answers["GWA rises and falls with test accuracy while overfitting"] is False

@@ -51,7 +51,7 @@ class StoppingSettings:
     memorisation: int = 0
     batch_size: int = 128
     optimizer: str = "sgd"
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     schedule: Literal["onecycle", "cosine"] = "cosine"
     weight_decay: float = 0.0
     augment: Augmentation = "none"
