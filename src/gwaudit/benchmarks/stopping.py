@@ -44,7 +44,8 @@ from gwaudit.training import Progress, train
 
 FULL = "full"
 TOP_SHARE = 0.1
-"""Of the samples with the highest memorisation scores, those that are called memorised."""
+LEAST_SCORE = 0.25
+"""Memorised are the tenth of the samples with the highest memorisation scores, at least this (Feldman and Zhang's)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class StoppingMeasurement:
         turning: for the same groups: the mean epoch from which a sample's alignment stays above zero (`epoch`), and the
             share of samples that get there (`share`).
         memorisation: of the memorised: `models`, `samples`, `score` (their mean) and `correlation` of the score
-            with the turning epoch (Spearman's); None where it was not measured.
+            with the turning epoch (Spearman's), `wrong_share` of them; None where it was not measured.
         classes: GWA and the like by given class, epoch by epoch.
         agreement: of the moving estimate with the exact moments.
     """
@@ -304,9 +305,11 @@ class _Bench:
         if scores is None:
             return groups, None
         known = ~np.isnan(scores)
-        limit = np.quantile(scores[known], 1 - TOP_SHARE)
         # Of few networks a score has few values: ties at the limit are all taken.
+        limit = max(float(np.quantile(scores[known], 1 - TOP_SHARE)), LEAST_SCORE) if known.any() else LEAST_SCORE
         memorised = known & (scores >= limit)
+        if not memorised.any() or memorised.sum() == known.sum():
+            return groups, {"models": self.settings.memorisation, "samples": int(memorised.sum())}
         groups |= {"memorised": memorised, "not memorised": known & ~memorised}
         turns = turning_epochs(alignment)
         return groups, {

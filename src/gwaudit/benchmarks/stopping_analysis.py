@@ -32,6 +32,7 @@ PREDICTORS = {
 PHASES = ("early", "overfitting", "whole")
 """Up to the best test accuracy, from there on, and all epochs."""
 
+_FALL = 0.01  # of test accuracy: with less there is no overfitting to follow
 _FEWEST = 4  # epochs that a correlation needs to mean anything
 
 
@@ -138,7 +139,7 @@ def verdicts(measured: StoppingMeasurement, *, patience: int = PATIENCE) -> list
     fall = max(curve(measured, FULL, "test_accuracy")) - curve(measured, FULL, "test_accuracy")[-1]
     judge(
         "GWA rises and falls with test accuracy while overfitting (paper: R = .97)",
-        None if math.isnan(moved) else moved >= 0.9,
+        None if math.isnan(moved) or fall < _FALL else moved >= 0.9,
         f"R = {correlation(moved)} while test accuracy falls {points(fall)} points; "
         f"floored {correlation(r['floored GWA'])}, bounded {correlation(r['bounded GWA'])}, "
         f"quantile {correlation(r['quantile GWA'])}, E {correlation(r['E'])}",
@@ -149,7 +150,8 @@ def verdicts(measured: StoppingMeasurement, *, patience: int = PATIENCE) -> list
         judge(
             "The mean alignment of mislabelled samples stays below zero",
             below == len(mean),
-            f"in {below} of {len(mean)} epochs, {mean[-1]:+.3f} in the last",
+            f"in {below} of {len(mean)} epochs; {mean[gwa.epoch - 1]:+.3f} in the one that GWA chooses, "
+            f"{mean[-1]:+.3f} in the last",
         )
     if "memorised" in measured.turning:
         late, soon = measured.turning["memorised"], measured.turning["not memorised"]

@@ -41,7 +41,7 @@ class StoppingSettings:
 
     sets: str = "clean"
     models: str = "resnet9_16"
-    epochs: int = 40
+    epochs: int = 30
     samples: int = 10_000
     test_samples: int = 0
     test: str | None = None
