@@ -20,6 +20,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "docs" / "benchmarks.md",
     ROOT / "docs" / "relabelling.md",
+    ROOT / "docs" / "stopping.md",
 ]
 MODULES = [
     module.name
@@ -67,7 +68,7 @@ def sections(path):
     return [pytest.param(block, id=f"{heading}-{number}") for number, (heading, block) in enumerate(found)]
 
 
-@pytest.mark.parametrize("program", sections(ROOT / "docs" / "loops.md"))
+@pytest.mark.parametrize("program", sections(ROOT / "docs" / "loops.md") + sections(ROOT / "docs" / "stopping.md"))
 def test_each_loop_shown_can_be_pasted_and_records_every_sample_of_every_epoch(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}

@@ -250,7 +250,7 @@ _CIFAR_STAGES = (16, 32, 64)
 _IMAGENET_STAGES = (64, 128, 256, 512)
 _COMPACT = (
     "resnet9_16", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
-    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "whitened_32", "whitened_64",
+    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "resnet110_gn", "whitened_32", "whitened_64",
 )  # fmt: skip
 
 # timm looks for this name when it registers a network.
@@ -349,3 +349,9 @@ def resnet56_bn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
 def resnet56_gn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
     """The 56-layer CIFAR ResNet, group norm."""
     return _small_resnet("resnet56_gn", (9, 9, 9), _CIFAR_STAGES, "group", pretrained, arguments)
+
+
+@register_model
+def resnet110_gn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
+    """The 110-layer CIFAR ResNet, group norm."""
+    return _small_resnet("resnet110_gn", (18, 18, 18), _CIFAR_STAGES, "group", pretrained, arguments)

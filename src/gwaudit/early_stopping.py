@@ -21,10 +21,11 @@ SKIPPED_SHARE = 0.1
 
 @dataclass(frozen=True)
 class EpochChoice:
-    """An epoch, counted from 0, and why it is the one."""
+    """An epoch, counted from 0, why it is the one, and whether no later epoch can change that."""
 
     epoch: int
     reason: str
+    settled: bool = False
 
 
 def choose_epoch(rule: Rule, moments: Sequence[EpochMoments], *, total_epochs: int) -> EpochChoice:

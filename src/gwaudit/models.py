@@ -10,6 +10,7 @@ import torch
 from timm.models import PretrainedCfg, load_state_dict
 from torch import Tensor, nn
 
+from gwaudit import patch_networks  # noqa: F401  # registers them with timm
 from gwaudit.compact_networks import ResNet9, SmallResNet  # and registers them with timm
 from gwaudit.errors import ModelError
 from gwaudit.settings import Head

@@ -493,6 +493,9 @@ def _metrics(summary: EpochSummary) -> dict[str, float]:
         "directional_alignment": summary.moments.directional_alignment,
         "dispersion": summary.moments.dispersion,
         "gwa": summary.moments.gwa,
+        "moving_directional_alignment": summary.moving.directional_alignment,
+        "moving_dispersion": summary.moving.dispersion,
+        "moving_gwa": summary.moving.gwa,
         "mean_loss": summary.mean_loss,
         "accuracy_on_given": summary.accuracy_on_given,
     }

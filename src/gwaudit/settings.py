@@ -22,6 +22,11 @@ HEADS: tuple[Head, ...] = get_args(Head)
 OnError = Literal["stop", "skip"]
 
 
+def listed(text: str) -> list[str]:
+    """What stands between commas: "a, b" is ["a", "b"]."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """What to audit: the arguments of `gwaudit.load_dataset`, and errors planted on top.

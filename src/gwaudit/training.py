@@ -14,7 +14,7 @@ import math
 import pickle
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -99,6 +99,19 @@ class Progress(LatentProgress, Protocol):
         """When a final sweep, which took so long, is committed."""
 
 
+class EpochProbe(Protocol):
+    """Who measures something of the model after each epoch of training: on a test set, say. Rank 0 alone is asked."""
+
+    def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
+        """Numbers that are committed with the epoch, so that a resumed run does not ask for them again.
+
+        Args:
+            epoch: from 0.
+            model: in training mode, which it has to be left in; its weights and buffers are not to be touched.
+            prepared: makes of inputs, as `LabeledDataset.read` gives them, what the model takes, on its device.
+        """
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """A finished run: its folder, the epochs recorded, the epoch that the rule chose, and the seconds taken."""
@@ -118,6 +131,7 @@ def train(
     data: DataSettings | None = None,
     targets: Tensor | None = None,
     progress: Progress | None = None,
+    probe: EpochProbe | None = None,
 ) -> TrainingResult:
     """Train once on a data set and record every sample's alignment every epoch.
 
@@ -131,6 +145,7 @@ def train(
         data: how the data set was loaded, kept in the run so that later steps find it again.
         targets: [n, C] class distributions to learn in place of the given labels, which stay what is audited.
         progress: told about steps and epochs, on rank 0.
+        probe: measures the model after each epoch of training; its time is not in the epoch's `seconds`.
 
     Raises:
         StoreExistsError: the folder holds a run, and `resume` is not asked for.
@@ -141,7 +156,9 @@ def train(
     settings = settings or TrainingSettings()
     join_ranks(settings.device)
     with together():
-        training = _Training(dataset, settings, progress, targets)  # first, as what cannot be built needs no folder
+        training = _Training(
+            dataset, settings, progress, targets, probe
+        )  # first, as what cannot be built needs no folder
     with shared_store(lambda: _open_store(dataset, Path(run), settings, resume, data, targets)) as store:
         return training.run(store)
 
@@ -180,7 +197,9 @@ class _Training:
         settings: TrainingSettings,
         progress: Progress | None = None,
         targets: Tensor | None = None,
+        probe: EpochProbe | None = None,
     ) -> None:
+        self.probe = probe
         self.progress = progress if is_main() else None
         self.fingerprint = dataset.fingerprint
         self.settings, self.targets = settings, targets
@@ -298,7 +317,7 @@ class _Training:
         for model in (self.model,) if self.ema is None else (self.model, self.ema.module):
             average_statistics(model)
         on_main(lambda: self._save(epoch))
-        spent = {"seconds": time.monotonic() - began}
+        spent = {"seconds": time.monotonic() - began, **on_main(lambda: self._measured(epoch))}
         if self.settings.record == "online":
             summary = recorder.end_epoch(spent)
         else:
@@ -310,6 +329,9 @@ class _Training:
             rate = self.optimizer.param_groups[0]["lr"]
             report = EpochReport(self.settings.epochs, summary, rate, seconds, len(self.dataset) / seconds)
             self.progress.on_epoch(report)
+
+    def _measured(self, epoch: int) -> Mapping[str, float]:
+        return {} if self.probe is None else self.probe.measure(epoch, self.model, self._inputs)
 
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
         settings = self.settings

@@ -96,10 +96,10 @@ def overhead(*, pairs: int = 200, batch_size: int = 512, vit_batch: int = 8, see
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         plain, recorded, recording = _cifar_steps(Path(folder) / "cifar", pairs, batch_size)
-        commit = _commit_seconds(Path(folder) / "epoch", 10, batch_size)
-        vit_recording = _recording_seconds(Path(folder) / "vit", _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH)
+        commit = commit_seconds(Path(folder) / "epoch", 10, batch_size)
+        vit_recording = recording_seconds(Path(folder) / "vit", _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH)
         vit_step = _vit_step(vit_batch, repeats=3) * _VIT_BATCH / vit_batch
-    low, high = _median_interval(recorded / plain - 1, seed)
+    low, high = median_interval(recorded / plain - 1, seed)
     step = float(np.median(plain))
     return OverheadResult(
         pairs=pairs,
@@ -145,7 +145,7 @@ def _cifar_steps(
         return perf_counter() - start
 
     plain, recorded, recording = [], [], []
-    with _new_store(folder, labels, 10) as store:
+    with new_store(folder, labels, 10) as store:
         recorder = AlignmentRecorder(model, store)
         for pair in range(pairs + max(2, pairs // 10)):
             ids = torch.randperm(len(labels))[:batch_size]
@@ -154,24 +154,30 @@ def _cifar_steps(
                 if not record:
                     plain.append(train_step(ids, lambda ids, labels: None))
                     continue
-                with _TimedRecorder(recorder, find_head(model).module) as timed:
+                with TimedRecorder(recorder, find_head(model).module) as timed:
                     recorded.append(train_step(ids, timed.observe))
                 recording.append(timed.seconds)
     return np.array(plain[-pairs:]), np.array(recorded[-pairs:]), np.array(recording[-pairs:])
 
 
-class _TimedRecorder:
-    """An attached recorder that times its own work: hooks around its hook, and a clock around `observe`."""
+class TimedRecorder:
+    """An attached recorder that times its own work: hooks around its hook, and a clock around `observe`.
 
-    def __init__(self, recorder: AlignmentRecorder, head: nn.Module) -> None:
-        self._recorder, self._head = recorder, head
+    Args:
+        recorder: not attached yet.
+        head: what it watches.
+        clock: seconds; on a GPU one that waits for what is under way there.
+    """
+
+    def __init__(self, recorder: AlignmentRecorder, head: nn.Module, clock: Callable[[], float] = perf_counter) -> None:
+        self._recorder, self._head, self._clock = recorder, head, clock
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
         # Hooks run in the order in which they were registered.
-        before = self._head.register_forward_hook(lambda *_: self._add(-perf_counter()))
+        before = self._head.register_forward_hook(lambda *_: self._add(-self._clock()))
         self._recorder.__enter__()
-        self._handles = before, self._head.register_forward_hook(lambda *_: self._add(perf_counter()))
+        self._handles = before, self._head.register_forward_hook(lambda *_: self._add(self._clock()))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -183,31 +189,34 @@ class _TimedRecorder:
         self.seconds += seconds
 
     def observe(self, sample_ids: Tensor, labels: Tensor) -> None:
-        self.seconds += _seconds(self._recorder.observe, sample_ids, labels)
+        """As the recorder's."""
+        self.seconds -= self._clock()
+        self._recorder.observe(sample_ids, labels)
+        self.seconds += self._clock()
 
 
-def _recording_seconds(folder: Path, features: int, classes: int, batch: int) -> float:
+def recording_seconds(folder: Path, features: int, classes: int, batch: int) -> float:
     """Seconds of the recorder's work in one step at a bare head of this size: the median of 30, after two."""
     head = nn.Linear(features, classes)
     ids, x, y = torch.arange(batch), torch.randn(batch, features), torch.randint(classes, (batch,))
     times = []
-    with _new_store(folder, y, classes) as store:
+    with new_store(folder, y, classes) as store:
         recorder = AlignmentRecorder(head, store, head=head)
         for _ in range(32):
-            with _TimedRecorder(recorder, head) as timed:
+            with TimedRecorder(recorder, head) as timed:
                 head(x)
                 timed.observe(ids, y)
             times.append(timed.seconds)
     return median(times[2:])
 
 
-def _commit_seconds(folder: Path, classes: int, batch: int) -> float:
-    """Seconds of fetching and committing an epoch of 50,000 samples."""
+def commit_seconds(folder: Path, classes: int, batch: int, samples: int = _EPOCH_SAMPLES) -> float:
+    """Seconds of fetching and committing an epoch of so many samples."""
     head = nn.Linear(8, classes)
-    labels = torch.randint(classes, (_EPOCH_SAMPLES,))
-    with _new_store(folder, labels, classes) as store, AlignmentRecorder(head, store, head=head) as recorder:
-        for start in range(0, _EPOCH_SAMPLES, batch):
-            ids = torch.arange(start, min(start + batch, _EPOCH_SAMPLES))
+    labels = torch.randint(classes, (samples,))
+    with new_store(folder, labels, classes) as store, AlignmentRecorder(head, store, head=head) as recorder:
+        for start in range(0, samples, batch):
+            ids = torch.arange(start, min(start + batch, samples))
             head(torch.randn(len(ids), 8))
             recorder.observe(ids, labels[ids])
         return _seconds(recorder.end_epoch)
@@ -233,12 +242,13 @@ def _seconds(work: Callable[..., object], *arguments: object) -> float:
     return perf_counter() - start
 
 
-def _new_store(folder: Path, labels: Tensor, classes: int) -> TrajectoryStore:
+def new_store(folder: Path, labels: Tensor, classes: int) -> TrajectoryStore:
+    """A run for these labels [n], whose classes have numbers for names."""
     names = [str(c) for c in range(classes)]
     return TrajectoryStore.create(folder, given_labels=labels.numpy(), class_names=names)
 
 
-def _median_interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def median_interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
     """The 95 % bootstrap interval of a median."""
     draws = np.random.default_rng(seed).choice(values, size=(2000, len(values)))
     low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
