@@ -27,7 +27,7 @@ def floored_gwa(directional_alignment: float, dispersion: float) -> float:
         dispersion: K, the excess kurtosis, at least -2.
 
     Example:
-        >>> floored_gwa(0.2, -1.2), floored_gwa(0.2, 0.8)
+        >>> round(floored_gwa(0.2, -1.2), 3), round(floored_gwa(0.2, 0.8), 3)
         (0.4, 0.1)
     """
     return directional_alignment / max(dispersion + BETA, FLOOR) if dispersion == dispersion else float("nan")
@@ -41,8 +41,8 @@ def bounded_gwa(directional_alignment: float, dispersion: float) -> float:
         dispersion: K, the excess kurtosis, at least -2.
 
     Example:
-        >>> bounded_gwa(0.2, -1.0), bounded_gwa(0.2, -1.2)  # GWA would be 1.0 and infinite
-        (0.1, 0.1111111111111111)
+        >>> round(bounded_gwa(0.2, -1.0), 3), round(bounded_gwa(0.2, -1.2), 3)  # GWA would be 1.0 and infinite
+        (0.1, 0.111)
     """
     return directional_alignment / max(dispersion + 3, 1.0) if dispersion == dispersion else float("nan")
 
