@@ -141,7 +141,8 @@ def _corrupted(image: Tensor, corrupt: Callable[[NDArray[np.uint8]], NDArray[np.
     large = image.repeat_interleave(times, 1).repeat_interleave(times, 2)
     pixels = np.ascontiguousarray(large.expand(3, -1, -1).permute(1, 2, 0).numpy())
     made = torch.from_numpy(np.array(corrupt(pixels))).permute(2, 0, 1).float()
-    made = functional.avg_pool2d(made[None], times)[0]
+    if times > 1:
+        made = functional.avg_pool2d(made[None], times)[0]
     return (made if channels == 3 else made.mean(0, keepdim=True)).round().to(torch.uint8)
 
 
