@@ -27,16 +27,14 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.block_files import (
@@ -51,20 +49,11 @@ from gwaudit.block_files import (
     read_signals_of_rows,
     to_numpy,
     verify_file,
-    write_samples,
-    write_signals,
     writing,
 )
-from gwaudit.durable import create_exclusively, sync, write_atomically
-from gwaudit.errors import (
-    InvalidEpochError,
-    StoreBusyError,
-    StoreDamagedError,
-    StoreError,
-    StoreExistsError,
-    StoreNotFoundError,
-    StoreVersionError,
-)
+from gwaudit.epoch_writer import EpochCommit, EpochWriter, WrittenBlock, commit_path
+from gwaudit.errors import InvalidEpochError, StoreError
+from gwaudit.manifest import DEFAULT_BLOCK_ROWS, PAIR_NAMES, acquire, make_run, read_manifest
 
 __all__ = [
     "FINAL_SWEEP",
@@ -77,44 +66,8 @@ __all__ = [
     "WrittenBlock",
 ]
 
-FORMAT_VERSION = 1
-
 FINAL_SWEEP = "final_sweep"
 """The metric that marks an epoch as a sweep after the training: 0 for inputs as they are, 1 for mirrored images."""
-DEFAULT_BLOCK_ROWS = 2**22
-PAIR_NAMES = ("absent", "present")
-"""What is given of a pair of sample and class, where samples have any number of classes."""
-_PARTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
-
-
-@dataclass(frozen=True)
-class EpochCommit:
-    """What is recorded about a whole epoch.
-
-    Attributes:
-        epoch: its number, from 0.
-        attempt: the folder that holds its files.
-        files: one a block.
-        missing: samples that the epoch did not see.
-        repeated: rows beyond the first of a sample, dropped.
-        metrics: numbers about the epoch (GWA, loss, ...); NaN is null in the file.
-        committed_at: UTC, ISO 8601.
-    """
-
-    epoch: int
-    attempt: str
-    files: tuple[FileRecord, ...]
-    missing: int = 0
-    repeated: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    committed_at: str = ""
-
-
-class WrittenBlock(NamedTuple):
-    """A block's file of an epoch that is not committed yet, and how many of its samples are missing."""
-
-    file: FileRecord
-    missing: int
 
 
 class TrajectoryStore:
@@ -166,68 +119,17 @@ class TrajectoryStore:
             InvalidEpochError: labels out of range, or keys or splits of another length.
             StoreError: it cannot be written.
         """
-        path = Path(path)
-        given, width = np.asarray(given_labels), 1
-        several = given.ndim == 2
-        if several:
-            width = len(class_names)
-            given = _checked_matrix(given, width).reshape(-1)
-        labels = _checked_labels(given, 2 if several else len(class_names))
-        n = len(labels) // width
-        splits = [split] * n if isinstance(split, str) else list(split)
-        names = [str(i) for i in range(n)] if keys is None else list(keys)
-        for what, values in (("keys", names), ("splits", splits)):
-            if len(values) != n:
-                raise InvalidEpochError(f"{len(values)} {what} for {n} labels: one {what[:-1]} a sample is needed")
-        found = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        if path.exists() and ("run.json" in found or not path.is_dir()):
-            raise StoreExistsError(
-                f"{path} already holds a run: go on with it (--resume), or choose another folder or delete it"
-            )
-        if found - _PARTS:
-            raise StoreExistsError(f"{path} is not empty ({sorted(found)[0]}): choose a new or empty folder")
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path)
-        try:
-            with writing(path):
-                for part in ("samples", "epochs", "commits", "checkpoints"):
-                    shutil.rmtree(path / part, ignore_errors=True)
-                    (path / part).mkdir()
-                samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})
-                files = []
-                for block, start in enumerate(range(0, len(labels), block_rows)):
-                    target = path / "samples" / f"block-{block:06d}.parquet"
-                    rows = np.arange(start, min(start + block_rows, len(labels)), dtype=np.int64)
-                    block_samples = samples.take(rows // width)
-                    table = pa.table(
-                        {
-                            "sample_id": rows,
-                            "key": block_samples["key"],
-                            "given_label": labels[rows],
-                            "split": block_samples["split"],
-                        }
-                    )
-                    files.append(asdict(write_samples(path, target, block, table)))
-                sync(path / "samples")
-                manifest = {
-                    "format": "gwaudit",
-                    "format_version": FORMAT_VERSION,
-                    "n_samples": len(labels),
-                    "class_names": list(PAIR_NAMES if several else class_names),
-                    "block_rows": block_rows,
-                    "signals": {name: dtype.name for name, dtype in SIGNALS.items()},
-                    "samples": files,
-                    "settings": dict(settings or {}),
-                    "fingerprint": fingerprint,
-                }
-                if several:
-                    manifest["label_names"] = list(class_names)
-                write_atomically(path / "run.json", lambda p: _write_text(p, json.dumps(manifest, indent=1)))
-        except BaseException:
-            lock.release()
-            raise
-        return cls(path, manifest, lock)
+        manifest, lock = make_run(
+            Path(path),
+            given_labels=given_labels,
+            class_names=class_names,
+            keys=keys,
+            split=split,
+            settings=settings or {},
+            fingerprint=fingerprint,
+            block_rows=block_rows,
+        )
+        return cls(Path(path), manifest, lock)
 
     @classmethod
     def open(cls, path: Path | str, *, writable: bool = False) -> Self:
@@ -242,10 +144,10 @@ class TrajectoryStore:
             StoreBusyError: another process is writing.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         if not writable:
             return cls(path, manifest, None)
-        store = cls(path, manifest, _acquire(path))
+        store = cls(path, manifest, acquire(path))
         try:
             store._clear_leftovers()
         except BaseException:
@@ -340,7 +242,7 @@ class TrajectoryStore:
     def next_epoch(self) -> int:
         """The number of the epoch to be written next."""
         epoch = max(self._commits, default=-1) + 1
-        while self._commit_path(epoch).exists():
+        while commit_path(self.path, epoch).exists():
             self.commit(epoch)
             epoch += 1
         return epoch
@@ -366,7 +268,7 @@ class TrajectoryStore:
             StoreDamagedError: its commit file is broken.
         """
         if epoch not in self._commits:
-            path = self._commit_path(epoch)
+            path = commit_path(self.path, epoch)
             try:
                 content = json.loads(path.read_text())
                 content["files"] = tuple(FileRecord(**record) for record in content["files"])
@@ -584,9 +486,6 @@ class TrajectoryStore:
     def _sample_files(self) -> list[FileRecord]:
         return [FileRecord(**record) for record in self._manifest["samples"]]
 
-    def _commit_path(self, epoch: int) -> Path:
-        return self.path / "commits" / f"epoch-{epoch:05d}.json"
-
     def _clear_leftovers(self) -> None:
         attempts = {f"epoch-{epoch:05d}": self.commit(epoch).attempt for epoch in self.epochs}
         with writing(self.path):
@@ -595,142 +494,3 @@ class TrajectoryStore:
                     shutil.rmtree(attempt)
             for partial in (self.path / "commits").glob(".*"):
                 partial.unlink()
-
-
-class EpochWriter:
-    """An epoch on its way into the store; nothing of it exists before `commit`.
-
-    Attributes:
-        written: the blocks so far, by number.
-    """
-
-    def __init__(self, store: TrajectoryStore, epoch: int, attempt: str) -> None:
-        self._store = store
-        self._epoch = epoch
-        self._attempt = attempt
-        self._folder = store.path / "epochs" / f"epoch-{epoch:05d}" / attempt
-        self.written: dict[int, WrittenBlock] = {}
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-
-    def write_block(self, block: int, signals: Mapping[str, ArrayLike]) -> None:
-        """Write one block: arrays with a place for each of its ids, NaN and `MISSING_LABEL` where missing."""
-        reach = self._store.block_range(block)
-        columns = checked_signals(self._epoch, signals, len(reach))
-        path = self._folder / f"block-{block:06d}.parquet"
-        with writing(path):
-            self.written[block] = WrittenBlock(*write_signals(self._store.path, path, block, reach, columns))
-
-    def write_rows(self, sample_ids: NDArray[Any], signals: Mapping[str, Array], blocks: range) -> None:
-        """Write some blocks from rows in any order.
-
-        Args:
-            sample_ids: [m] distinct ids of these blocks; the ids left out are stored as missing.
-            signals: the arrays of `SIGNALS`, [m] each.
-            blocks: which to write.
-        """
-        order = np.argsort(sample_ids)
-        ids = sample_ids[order]
-        for block in blocks:
-            reach = self._store.block_range(block)
-            rows = slice(*np.searchsorted(ids, [reach.start, reach.stop]))
-            dense = {}
-            for name, dtype in SIGNALS.items():
-                dense[name] = np.full(len(reach), np.nan if dtype.kind == "f" else MISSING_LABEL, dtype)
-                dense[name][ids[rows] - reach.start] = signals[name][order[rows]]
-            self.write_block(block, dense)
-
-    def commit(self, *, repeated: int = 0, metrics: Mapping[str, float] | None = None) -> EpochCommit:
-        """Make the epoch exist, of the blocks in `written`: of this process, and of others where they were added.
-
-        Raises:
-            InvalidEpochError: a block was not written, or the epoch was committed meanwhile.
-            StoreError: this store is open for reading only.
-        """
-        if not self._store.writable:
-            raise StoreError(f"{self._store.path} is open for reading: the process that holds it open commits")
-        absent = set(range(self._store.n_blocks)) - set(self.written)
-        if absent:
-            raise InvalidEpochError(f"epoch {self._epoch}: block {min(absent)} was not written")
-        commit = EpochCommit(
-            epoch=self._epoch,
-            attempt=self._attempt,
-            files=tuple(self.written[block].file for block in sorted(self.written)),
-            missing=sum(block.missing for block in self.written.values()),
-            repeated=repeated,
-            metrics={name: float(value) for name, value in (metrics or {}).items()},
-            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        content = asdict(commit)
-        content["metrics"] = {k: v if np.isfinite(v) else None for k, v in commit.metrics.items()}
-        path = self._store._commit_path(self._epoch)
-        try:
-            with writing(path):
-                for folder in (self._folder, self._folder.parent, self._folder.parent.parent):
-                    sync(folder)
-                create_exclusively(path, json.dumps(content, indent=1).encode())
-        except FileExistsError:
-            raise InvalidEpochError(f"epoch {self._epoch} of {self._store.path} is committed already") from None
-        return commit
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / "run.json"
-    try:
-        manifest = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
-    except (ValueError, OSError) as error:
-        raise damaged(file, f"cannot be read ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != "gwaudit":
-        raise StoreDamagedError(f"{file} is not of gwaudit: check the path")
-    version = manifest.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise StoreVersionError(
-            f"{file} has format version {version}, this gwaudit reads up to {FORMAT_VERSION}: upgrade gwaudit"
-        )
-    expected = {"n_samples": int, "class_names": list, "block_rows": int, "samples": list, "settings": dict}
-    for name, kind in expected.items():
-        if not isinstance(manifest.get(name), kind):
-            raise damaged(file, f"has no valid {name!r}")
-    return manifest
-
-
-def _checked_labels(given_labels: ArrayLike, n_classes: int) -> NDArray[np.int32]:
-    labels = np.asarray(given_labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        raise InvalidEpochError(f"given labels must be [n] integers, n >= 1, not {labels.dtype} {labels.shape}")
-    outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
-    if len(outside):
-        row = int(outside[0])
-        raise InvalidEpochError(f"given label {labels[row]} of sample {row} is outside the {n_classes} classes")
-    return labels.astype(np.int32)
-
-
-def _checked_matrix(given: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
-    if given.shape[1] != n_classes or given.dtype.kind not in "iubf":
-        raise InvalidEpochError(
-            f"given labels must be [n] integers, or [n, {n_classes}] of 0 and 1, not {given.dtype} {given.shape}"
-        )
-    other = np.argwhere((given != 0) & (given != 1))
-    if len(other):
-        sample, label = other[0].tolist()
-        raise InvalidEpochError(
-            f"given label {given[sample, label]} of sample {sample} and class {label} is not 0 or 1"
-        )
-    return given.astype(np.int64)
-
-
-def _acquire(path: Path) -> FileLock:
-    # The system drops the lock when its process dies, so a killed writer leaves none behind.
-    lock = FileLock(path / "lock")
-    with writing(path):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
-    return lock
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
