@@ -33,7 +33,7 @@ async function draw(place) {
   }
   const Plotly = await library();
   const title = place.closest("section").querySelector("h2").textContent;
-  place.setAttribute("role", "img");
+  place.setAttribute("role", "figure");
   place.setAttribute("aria-label", `${title}: ${place.dataset.figure.replaceAll("-", " ")}`);
   await Plotly.newPlot(place, figure.data, figure.layout, OPTIONS);
   place.on("plotly_click", (event) => {
