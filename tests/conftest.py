@@ -53,5 +53,6 @@ def browser(request, tmp_path, chromium):
     options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    window.set_script_timeout(120)
     yield window
     window.quit()
