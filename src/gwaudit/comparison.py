@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gwaudit.alignment import EpochMoments
 from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
-from gwaudit.early_stopping import choose_epoch
+from gwaudit.early_stopping import choose_epoch, recorded_moments
 from gwaudit.errors import DataError, StoreDamagedError, storing
 from gwaudit.pipeline import data_of_run, load_data
 from gwaudit.ranking import Audit
@@ -238,18 +237,9 @@ def _source(run: Path) -> str | None:
 
 def _facts(audit: Audit) -> RunFacts:
     with TrajectoryStore.open(audit.run) as store:
-        commits = [store.commit(epoch) for epoch in store.training_epochs]
+        moments = recorded_moments(store)
+        last = store.commit(store.training_epochs[-1]).metrics
         settings = TrainingSettings.from_dict(store.settings.get("training") or {})
-    moments = [
-        EpochMoments(
-            len(audit.frame) - commit.missing,
-            commit.metrics["directional_alignment"],
-            commit.metrics["dispersion"],
-            commit.metrics["gwa"],
-            math.isnan(commit.metrics["gwa"]),
-        )
-        for commit in commits
-    ]
     chosen = choose_epoch(settings.select, moments, total_epochs=settings.epochs).epoch
     evaluation, test = _json(audit.run / "evaluation.json"), _json(audit.run / TEST_FILE)
     return RunFacts(
@@ -261,7 +251,7 @@ def _facts(audit: Audit) -> RunFacts:
         directional_alignment=_known(moments[chosen].directional_alignment),
         dispersion=_known(moments[chosen].dispersion),
         gwa=_known(moments[chosen].gwa),
-        accuracy_on_given=_known(commits[-1].metrics.get("accuracy_on_given", math.nan)),
+        accuracy_on_given=_known(last.get("accuracy_on_given", math.nan)),
         test_accuracy=test.get("accuracy"),
         label_accuracy=1 - evaluation["n_wrong"] / evaluation["n"] if evaluation else None,
         average_precision=evaluation.get("average_precision"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from gwaudit.alignment import EpochMoments
 from gwaudit.errors import SettingsError
 from gwaudit.settings import RULES, Rule
+from gwaudit.store import TrajectoryStore
 
 SKIPPED_SHARE = 0.1
 
@@ -26,6 +27,21 @@ class EpochChoice:
     epoch: int
     reason: str
     settled: bool = False
+
+
+def recorded_moments(store: TrajectoryStore) -> list[EpochMoments]:
+    """The moments of a run's epochs of training, as they were committed."""
+    commits = [store.commit(epoch) for epoch in store.training_epochs]
+    return [
+        EpochMoments(
+            store.n_samples - commit.missing,
+            commit.metrics["directional_alignment"],
+            commit.metrics["dispersion"],
+            commit.metrics["gwa"],
+            math.isnan(commit.metrics["gwa"]),
+        )
+        for commit in commits
+    ]
 
 
 def choose_epoch(rule: Rule, moments: Sequence[EpochMoments], *, total_epochs: int) -> EpochChoice:

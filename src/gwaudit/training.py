@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
-from gwaudit.alignment import EpochMoments
 from gwaudit.augmentation import Part, alternating_flips, augment, normalise
 from gwaudit.compact_networks import WhitenedNet
 from gwaudit.datasets import LabeledDataset
@@ -48,7 +47,7 @@ from gwaudit.distributed import (
     world_size,
 )
 from gwaudit.durable import write_atomically
-from gwaudit.early_stopping import EpochChoice, choose_epoch, should_stop
+from gwaudit.early_stopping import EpochChoice, choose_epoch, recorded_moments, should_stop
 from gwaudit.errors import DataError, ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
 from gwaudit.latents import LatentProgress, frozen_latents
 from gwaudit.models import build_feature_head, build_model, find_head
@@ -296,7 +295,7 @@ class _Training:
                 self._run_epoch(store.next_epoch, recorder)
             while store.next_epoch < len(self.store.training_epochs) + min(settings.final_sweeps, self.views):
                 self._final_sweep(store.next_epoch, recorder)
-        choice = choose_epoch(settings.select, self._moments(), total_epochs=settings.epochs)
+        choice = choose_epoch(settings.select, recorded_moments(self.store), total_epochs=settings.epochs)
         return TrainingResult(store.path, len(self.store.training_epochs), choice, time.monotonic() - began)
 
     def _final_sweep(self, epoch: int, recorder: AlignmentRecorder) -> None:
@@ -447,21 +446,8 @@ class _Training:
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.settings.dtype, self.device)
 
-    def _moments(self) -> list[EpochMoments]:
-        commits = [self.store.commit(epoch) for epoch in self.store.training_epochs]
-        return [
-            EpochMoments(
-                self.store.n_samples - commit.missing,
-                commit.metrics["directional_alignment"],
-                commit.metrics["dispersion"],
-                commit.metrics["gwa"],
-                math.isnan(commit.metrics["gwa"]),
-            )
-            for commit in commits
-        ]
-
     def _stops(self) -> bool:
-        settings, moments = self.settings, self._moments()
+        settings, moments = self.settings, recorded_moments(self.store)
         if settings.patience is None or not moments:
             return False
         return should_stop(settings.select, moments, patience=settings.patience, total_epochs=settings.epochs)
@@ -520,7 +506,7 @@ class _Training:
                 old.unlink()
 
     def _keep_best(self) -> None:
-        choice = choose_epoch(self.settings.select, self._moments(), total_epochs=self.settings.epochs)
+        choice = choose_epoch(self.settings.select, recorded_moments(self.store), total_epochs=self.settings.epochs)
         if choice.epoch == len(self.store.training_epochs) - 1:
             source = self._checkpoint(choice.epoch)
             write_atomically(self.store.checkpoints / "best.pt", lambda temporary: shutil.copyfile(source, temporary))

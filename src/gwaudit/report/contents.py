@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gwaudit.alignment import EpochMoments
 from gwaudit.datasets import LabeledDataset
-from gwaudit.early_stopping import EpochChoice, choose_epoch
+from gwaudit.early_stopping import EpochChoice, choose_epoch, recorded_moments
 from gwaudit.errors import DataError
 from gwaudit.evaluation import Evaluation, evaluate, pr_curve
 from gwaudit.noise import class_health, confused_pairs, transition_matrix, worst_first
@@ -241,18 +240,7 @@ def _chosen(store: TrajectoryStore) -> EpochChoice | None:
     training = store.settings.get("training")
     if not training:
         return None
-    commits = [store.commit(epoch) for epoch in store.training_epochs]
-    moments = [
-        EpochMoments(
-            store.n_samples - commit.missing,
-            commit.metrics["directional_alignment"],
-            commit.metrics["dispersion"],
-            commit.metrics["gwa"],
-            bool(np.isnan(commit.metrics["gwa"])),
-        )
-        for commit in commits
-    ]
-    return choose_epoch(training["select"], moments, total_epochs=training["epochs"])
+    return choose_epoch(training["select"], recorded_moments(store), total_epochs=training["epochs"])
 
 
 def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]:
