@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -132,6 +133,17 @@ class TestDecisions:
         assert len(pd.read_csv(server.log.path)) == 40
 
 
+def reviewing(run):
+    """A process that serves a review, and the address that it prints."""
+    process = subprocess.Popen(
+        [*COMMAND, "review", str(run), "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
+    )
+    return process, process.stdout.readline().split()[-1]
+
+
 class TestResuming:
     def test_a_review_goes_on_where_it_was(self, audit):
         with DecisionLog(audit) as log:
@@ -155,13 +167,7 @@ class TestResuming:
         with make_run(tmp_path / "run", load_dataset("digits")) as store:
             rank(store).save(tmp_path / "run")
         for number in range(2):
-            process = subprocess.Popen(
-                [*COMMAND, "review", str(tmp_path / "run"), "--no-browser"],
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
-            )
-            url = process.stdout.readline().split()[-1]
+            process, url = reviewing(tmp_path / "run")
             status, body = ask(url + "decisions", {"since": 0, "changes": [[number, KEEP]]})
             assert status == 200
             assert set(dict(json.loads(body)["changes"])) == set(range(number + 1))
@@ -170,18 +176,13 @@ class TestResuming:
         assert len(pd.read_csv(tmp_path / "run" / "decisions.csv")) == 2
 
     def test_ctrl_c_ends_it_and_says_what_is_next(self, tmp_path):
-        with make_run(tmp_path / "run", load_dataset("digits")) as store:
-            rank(store).save(tmp_path / "run")
-        process = subprocess.Popen(
-            [*COMMAND, "review", str(tmp_path / "run"), "--no-browser"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
-        )
-        url = process.stdout.readline().split()[-1]
+        with make_run(tmp_path / "a run", load_dataset("digits")) as store:
+            rank(store).save(store.path)
+        process, url = reviewing(tmp_path / "a run")
         assert ask(url + "decisions", {"since": 0, "changes": [[1, KEEP]]})[0] == 200
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=20)
         assert process.returncode == 0
         assert "1 keep" in told
-        assert "gwaudit apply" in told
+        command = shlex.split(told[told.index("gwaudit apply") :])
+        assert command[2] == str(tmp_path / "a run"), "quoted, to be pasted into a shell"

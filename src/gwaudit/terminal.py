@@ -4,6 +4,7 @@ Progress goes to standard error, results to standard output.
 """
 
 import math
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -356,9 +357,9 @@ def serve_review(server: "ReviewServer", *, browser: bool) -> None:
     """Serve the review page until it is interrupted, and say where and what then."""
     import webbrowser
 
-    run = escape(str(server.log.path.parent))
+    decisions = server.log.path
     out.print(f"Review at [link={server.url}]{server.url}[/link]", highlight=False, soft_wrap=True)
-    out.print(f"Decisions are kept in {run}/decisions.csv as you make them. Stop with Ctrl-C.", highlight=False)
+    out.print(f"Decisions are kept in {escape(str(decisions))} as you make them. Stop with Ctrl-C.", highlight=False)
     if browser:
         webbrowser.open(server.url)
     with suppress(KeyboardInterrupt):
@@ -367,7 +368,8 @@ def serve_review(server: "ReviewServer", *, browser: bool) -> None:
     told = ", ".join(f"{count:,} {name}" for name, count in made.most_common()) or "none yet"
     out.print(f"\nDecisions: {told}.", highlight=False)
     if made:
-        out.print(f"Next: gwaudit apply {run} {run}/decisions.csv --output corrected", highlight=False, soft_wrap=True)
+        command = ["gwaudit", "apply", str(decisions.parent), str(decisions), "--output", "corrected"]
+        out.print(f"Next: {escape(shlex.join(command))}", highlight=False, soft_wrap=True)
 
 
 def _shortened(text: str, most: int = 120) -> str:

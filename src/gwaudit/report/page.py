@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import secrets
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,12 @@ def render_page(contents: ReportContents, *, served: bool = False) -> bytes:
     texts = files("gwaudit.report") / "templates"
     audit = contents.audit
     expected, suspects = audit.expected_wrong(), len(audit.suspects)
+    decisions = str(audit.run / "decisions.csv") if served else "decisions.csv"
     page = environment.get_template("page.html.j2").render(
         contents=contents,
         audit=audit,
         name=audit.run.resolve().name,
-        run=str(audit.run),
+        apply=shlex.join(["gwaudit", "apply", str(audit.run), decisions, "--output", "corrected"]),
         n=len(audit.frame),
         what="labels" if audit.label_names is None else "answers (does the sample have the class)",
         suspects=suspects,
