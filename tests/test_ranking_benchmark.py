@@ -1,6 +1,13 @@
 """The ranking benchmark, in small: it measures a process of its own, and cleans up."""
 
+import numpy as np
+
 from gwaudit.benchmarks.ranking import ranking
+
+
+def test_the_peak_is_of_the_measured_process_and_not_of_the_one_that_started_it(tmp_path):
+    held = np.ones(2**28)  # 2 GiB, as a test process that has loaded several libraries
+    assert ranking(samples=1000, epochs=2, classes=10, folder=tmp_path).report_peak_gib < held.nbytes / 2**30 / 2
 
 
 def test_a_small_run_is_ranked_and_reported_well_within_the_targets(tmp_path):
