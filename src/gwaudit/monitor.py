@@ -27,8 +27,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.aggregates import bounded_gwa, floored_gwa, quantile_gwa
 from gwaudit.alignment import epoch_moments
+from gwaudit.early_stopping import EpochChoice
 from gwaudit.errors import SettingsError
-from gwaudit.stopping_rules import PATIENCE, Decision, OnlineStopping, rule
+from gwaudit.stopping_rules import PATIENCE, RULE_NAMES, Decision, OnlineStopping, rule
 from gwaudit.store import MISSING_LABEL, TrajectoryStore
 
 GROUP_COLUMNS = (
@@ -67,7 +68,8 @@ class AlignmentMonitor:
         rules: names of `gwaudit.stopping_rules`.
         total_epochs: that the training is planned for, which rules refer to.
         patience: epochs that a rule's choice has to stand before it says stop.
-        groups: [n] what group each sample is of, by its id: any values; or "class" for the given labels.
+        groups: [n] what group each sample is of, by its id: any values; or "class" for the given labels. Where samples
+            have any number of classes: of each pair, [n C]; "class" for its class.
         on_epoch: called with each new reading.
 
     Raises:
@@ -147,6 +149,46 @@ def readings(store: TrajectoryStore) -> pd.DataFrame:
     """
     made = AlignmentMonitor(store).readings
     return pd.DataFrame([reading.signals for reading in made], index=pd.RangeIndex(len(made), name="epoch"))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a stopping rule says of a run.
+
+    Attributes:
+        rule: its name.
+        hindsight: its choice, of all epochs.
+        online: its choice as it would have been while the run was made.
+        trained: how many epochs that had taken; all where it never said stop.
+    """
+
+    rule: str
+    hindsight: EpochChoice
+    online: EpochChoice
+    trained: int
+
+
+def verdicts(signals: pd.DataFrame, *, total_epochs: int, patience: int = PATIENCE) -> list[Verdict]:
+    """What all rules say whose signals a run has.
+
+    Args:
+        signals: as `readings` gives them, of at least one epoch.
+        total_epochs: that the training was planned for.
+        patience: epochs that a choice has to stand before a rule stops.
+    """
+    found = []
+    for name in RULE_NAMES:
+        judge = rule(name, patience=patience)
+        if name == "last" or not {*judge.signals} <= {*signals.columns}:
+            continue
+        online, trained = OnlineStopping(judge, total_epochs=total_epochs), 0
+        for reading in signals.to_dict("records"):
+            trained += 1
+            if online.update({str(key): float(value) for key, value in reading.items()}).stop:
+                break
+        curves = {key: signals[key].tolist() for key in judge.signals}
+        found.append(Verdict(name, judge.choose(curves, total_epochs), online.decision.choice, trained))
+    return found
 
 
 def group_readings(store: TrajectoryStore, groups: ArrayLike | str = "class") -> pd.DataFrame:
@@ -239,6 +281,8 @@ def _checked_groups(store: TrajectoryStore, groups: ArrayLike | str | None) -> N
     if isinstance(groups, str):
         if groups != "class":
             raise SettingsError(f"groups are [n] values, or 'class' for the given labels, not {groups!r}")
+        if store.label_names is not None:
+            return np.tile(np.asarray(store.label_names, object), store.n_samples // store.rows_per_sample)
         return np.asarray(store.class_names, object)[store.given_labels()]
     values = np.asarray(groups)
     if values.shape != (store.n_samples,):
