@@ -16,6 +16,7 @@ from command import FAST, gwaudit
 from gwaudit import RankingSettings, TrajectoryStore, rank
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError
+from gwaudit.monitor import group_readings
 from gwaudit.report import draw_figures, gather, render_page, write_report
 from gwaudit.report.thumbnails import thumbnail
 from recorded import hostile, make_run, with_a_fifth_wrong
@@ -107,10 +108,19 @@ class TestFigures:
         figures = draw_figures(contents)
         assert set(figures) == {
             "expected-wrong", "noise-matrix", "mean-trajectories", "true-trajectories", "alignment-phases",
-            "epoch-moments", "precision-recall", "calibration",
+            "epoch-moments", "class-alignment", "precision-recall", "calibration",
         }  # fmt: skip
         for figure in figures.values():
             go.Figure(json.loads(figure.to_json()))  # plotly checks every name and value
+
+    def test_classes_are_followed_as_the_monitor_does(self, contents, run):
+        e = group_readings(run)["directional_alignment"].unstack("epoch")
+        names = list(contents.audit.class_names)
+        np.testing.assert_allclose(contents.courses.by_class, e.loc[names].to_numpy(), rtol=1e-5)
+        figure = draw_figures(contents)["class-alignment"]
+        assert {*figure.layout.yaxis.ticktext} == {*names}
+        last = np.asarray(figure.data[0].z)[:, -2:].mean(axis=1)
+        assert last[0] < last[-1]
 
     def test_calibration_is_the_share_that_is_wrong(self, contents, digits):
         frame = contents.audit.frame

@@ -44,11 +44,14 @@ class Courses:
     Attributes:
         paths: [k, epochs] alignment of the chosen samples, NaN where it was not recorded.
         by_group: a row a group and epoch: `group`, `epoch`, `samples`, `mean`, `lower` and `upper` quartile.
+        by_class: [C, epochs] mean alignment (E) of each given class; of each class's pairs, where samples have any
+            number of classes. NaN for classes without a sample.
         phases: the distributions, of as many phases as there are epochs for.
     """
 
     paths: NDArray[np.float32]
     by_group: pd.DataFrame
+    by_class: NDArray[np.float64]
     phases: tuple[Phase, ...]
 
 
@@ -64,6 +67,8 @@ def alignment_courses(
     """
     epochs = store.training_epochs
     shown = {epochs[(2 * i + 1) * len(epochs) // 6]: name for i, name in enumerate(PHASES)}
+    classes, n_classes = _classes(store)
+    by_class = np.full((n_classes, len(epochs)), np.nan)
     paths = np.full((len(sample_ids), len(epochs)), np.nan, np.float32)
     rows, phases = [], []
     for epoch in epochs:
@@ -76,10 +81,21 @@ def alignment_courses(
             if len(values):
                 lower, upper = np.quantile(values, (0.25, 0.75))
                 rows.append((name, epoch, len(values), float(values.mean()), float(lower), float(upper)))
-        if epoch in shown and np.isfinite(alignment).any():
-            phases.append(_phase(shown[epoch], epoch, alignment[np.isfinite(alignment)]))
+        recorded = np.isfinite(alignment)
+        counts = np.bincount(classes[recorded], minlength=n_classes)
+        sums = np.bincount(classes[recorded], alignment[recorded], minlength=n_classes)
+        np.divide(sums, counts, out=by_class[:, epoch], where=counts > 0)
+        if epoch in shown and recorded.any():
+            phases.append(_phase(shown[epoch], epoch, alignment[recorded]))
     by_group = pd.DataFrame(rows, columns=["group", "epoch", "samples", "mean", "lower", "upper"])
-    return Courses(paths, by_group, tuple(phases))
+    return Courses(paths, by_group, by_class, tuple(phases))
+
+
+def _classes(store: TrajectoryStore) -> tuple[NDArray[np.int64], int]:
+    """The class of each row, and how many there are."""
+    if store.label_names is None:
+        return store.given_labels().astype(np.int64), len(store.class_names)
+    return np.arange(store.n_samples) % store.rows_per_sample, store.rows_per_sample
 
 
 def _phase(name: str, epoch: int, alignment: NDArray[np.float32]) -> Phase:

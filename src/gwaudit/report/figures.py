@@ -24,6 +24,7 @@ COLOURS = {
     "line": "#1f4e9c",
 }
 _MATRIX_CLASSES = 40
+_COURSE_CLASSES = 30
 _NAME_LENGTH = 24
 
 
@@ -147,6 +148,37 @@ def mean_trajectories(contents: ReportContents) -> go.Figure | None:
     return _trajectories(contents.courses.by_group, CATEGORIES)
 
 
+def class_alignment(contents: ReportContents) -> go.Figure | None:
+    """E of each given class over the epochs, least aligned at the end of the run first: those to look at."""
+    means = contents.courses.by_class
+    names = contents.audit.label_names or contents.audit.class_names
+    known = np.flatnonzero(np.isfinite(means).any(axis=1))
+    if not len(known):
+        return None
+    late = np.nanmean(means[known, -max(1, means.shape[1] // 3) :], axis=1)
+    chosen = known[np.argsort(late, kind="stable")[:_COURSE_CLASSES]]
+    furthest = float(np.nanmax(np.abs(means[chosen]))) or 1.0
+    labels, places = [_text(names[i]) for i in chosen], list(range(len(chosen)))
+    figure = go.Figure(
+        go.Heatmap(
+            z=means[chosen],
+            x=list(range(1, means.shape[1] + 1)),
+            y=places,
+            customdata=[[label] * means.shape[1] for label in labels],
+            hovertemplate="%{customdata}, epoch %{x}: E %{z:+.4f}<extra></extra>",
+            colorscale="RdBu",
+            zmin=-furthest,
+            zmax=furthest,
+            colorbar={"title": "E"},
+        )
+    )
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(
+        tickvals=places, ticktext=labels, autorange="reversed", automargin=True, showgrid=False, title="given label"
+    )
+    return _styled(figure, 130 + 24 * len(chosen))
+
+
 def true_trajectories(contents: ReportContents) -> go.Figure | None:
     """Mean alignment of the truly wrong and the truly right labels, with the quartiles as a band."""
     return _trajectories(contents.courses.by_group, (WRONG, RIGHT))
@@ -203,6 +235,7 @@ FIGURES: dict[str, Callable[[ReportContents], go.Figure | None]] = {
     "noise-matrix": noise_matrix,
     "mean-trajectories": mean_trajectories,
     "true-trajectories": true_trajectories,
+    "class-alignment": class_alignment,
     "alignment-phases": alignment_phases,
     "epoch-moments": epoch_moments,
     "precision-recall": precision_recall,
