@@ -11,7 +11,7 @@ from gwaudit.errors import ModelError
 from gwaudit.models import build_model, find_head, unwrap
 
 COMPACT = [
-    "resnet9_16", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
+    "resnet9_16", "resnet9_16_gn", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
     "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "resnet110_gn", "whitened_32", "whitened_64",
 ]  # fmt: skip
 

@@ -80,9 +80,11 @@ class _SmallImageNet(nn.Module):
 
 
 class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
-        self.block = nn.Sequential(ConvNormAct(channels, channels), ConvNormAct(channels, channels))
+        self.block = nn.Sequential(
+            ConvNormAct(channels, channels, norm=norm), ConvNormAct(channels, channels, norm=norm)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.block(x)
@@ -99,22 +101,23 @@ class ResNet9(_SmallImageNet):
         num_classes: Number of classes; 0 for no head.
         in_chans: Channels of the images.
         width: Channels of the first layer, w.
+        norm: "batch" or "group".
 
     Reference:
         David Page, "How to train your ResNet", 2018. The logits are not scaled, so the head's output is the model's.
         Weights start as torch sets them: smaller than Kaiming's, hence learned faster under batch norm.
     """
 
-    def __init__(self, num_classes: int = 10, in_chans: int = 3, width: int = 64) -> None:
+    def __init__(self, num_classes: int = 10, in_chans: int = 3, width: int = 64, norm: str = "batch") -> None:
         super().__init__(num_classes, in_chans, 8 * width)
         w = width
-        self.stem = ConvNormAct(in_chans, w)
+        self.stem = ConvNormAct(in_chans, w, norm=norm)
         self.body = nn.Sequential(
-            ConvNormAct(w, 2 * w, halve=True),
-            _Residual(2 * w),
-            ConvNormAct(2 * w, 4 * w, halve=True),
-            ConvNormAct(4 * w, 8 * w, halve=True),
-            _Residual(8 * w),
+            ConvNormAct(w, 2 * w, norm=norm, halve=True),
+            _Residual(2 * w, norm),
+            ConvNormAct(2 * w, 4 * w, norm=norm, halve=True),
+            ConvNormAct(4 * w, 8 * w, norm=norm, halve=True),
+            _Residual(8 * w, norm),
         )
         self.pool = nn.AdaptiveMaxPool2d(1)
 
@@ -249,7 +252,7 @@ class _WhitenedStage(nn.Sequential):
 _CIFAR_STAGES = (16, 32, 64)
 _IMAGENET_STAGES = (64, 128, 256, 512)
 _COMPACT = (
-    "resnet9_16", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
+    "resnet9_16", "resnet9_16_gn", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
     "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "resnet110_gn", "whitened_32", "whitened_64",
 )  # fmt: skip
 
@@ -301,6 +304,12 @@ def whitened_64(pretrained: bool = False, **arguments: Any) -> WhitenedNet:
 def resnet9_16(pretrained: bool = False, **arguments: Any) -> ResNet9:
     """ResNet-9 of width 16: 128 latent features, 0.4 million weights."""
     return _resnet9("resnet9_16", 16, pretrained, arguments)
+
+
+@register_model
+def resnet9_16_gn(pretrained: bool = False, **arguments: Any) -> ResNet9:
+    """ResNet-9 of width 16 with group norm: what it has learned does not jump from epoch to epoch."""
+    return _resnet9("resnet9_16_gn", 16, pretrained, {"norm": "group", **arguments})
 
 
 @register_model
