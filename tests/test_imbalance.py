@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gwaudit import RankingSettings, TrainingSettings, evaluate, load_dataset, rank, train
+from gwaudit.objective import Objective
 from gwaudit.store import TrajectoryStore
 
 SETTINGS = {"epochs": 6, "batch_size": 64, "augment": "none", "learning_rate": 0.05}
@@ -44,13 +45,11 @@ def test_balanced_sampling_counts_what_it_repeats_and_misses(long_tail, tmp_path
     assert missed == 0, "each of the few is drawn many times an epoch"
 
 
-def test_weights_of_the_loss_leave_its_mean_gradient_to_the_classes_alike(long_tail, tmp_path):
-    from gwaudit.training import _Training
-
-    training = _Training(long_tail, TrainingSettings(**SETTINGS, balance="loss"))
-    weights = training.class_weights[torch.from_numpy(long_tail.labels)]
+def test_weights_of_the_loss_leave_its_mean_gradient_to_the_classes_alike(long_tail):
+    labels = torch.from_numpy(long_tail.labels)
+    weights = Objective(labels, 10, TrainingSettings(**SETTINGS, balance="loss")).class_weights[labels]
     assert weights.mean() == pytest.approx(1)
-    totals = torch.zeros(10, dtype=torch.float64).index_add(0, torch.from_numpy(long_tail.labels), weights)
+    totals = torch.zeros(10, dtype=torch.float64).index_add(0, labels, weights)
     torch.testing.assert_close(totals, totals.mean().expand(10))
 
 

@@ -19,13 +19,14 @@ from gwaudit.evaluation import Evaluation, evaluate
 from gwaudit.export import write_noise, write_skipped, write_suspects
 from gwaudit.handover.formats import Options, export_format, write_export
 from gwaudit.latents import LatentProgress, embed_texts
+from gwaudit.progress import Progress
 from gwaudit.ranking import Audit, RankingSettings
 from gwaudit.refinement import rank_run, refine, require_refinable, rounds_of
 from gwaudit.report import TOP, ReportContents, gather, write_report
 from gwaudit.settings import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.splits import Action, clean_split, write_split
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, TrainingResult, train
+from gwaudit.training import TrainingResult, train
 
 
 def load_data(data: DataSettings, progress: LatentProgress | None = None) -> LabeledDataset:

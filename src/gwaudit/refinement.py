@@ -22,10 +22,11 @@ from torch.nn import functional
 from gwaudit.datasets import LabeledDataset
 from gwaudit.distributed import is_main, on_main
 from gwaudit.errors import SettingsError
+from gwaudit.progress import Progress
 from gwaudit.ranking import Audit, RankingSettings, rank
 from gwaudit.settings import RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, predict, train
+from gwaudit.training import predict, train
 
 TEMPERATURE = 0.5
 """The network's opinion is raised to the power of one over this."""

@@ -25,10 +25,10 @@ if TYPE_CHECKING:  # for their types alone: neither help nor showing a run waits
     from gwaudit.datasets import SkippedSample
     from gwaudit.evaluation import Evaluation
     from gwaudit.pipeline import AuditResult
+    from gwaudit.progress import EpochReport, StepReport
     from gwaudit.ranking import Audit
     from gwaudit.report import ReviewServer
     from gwaudit.store import TrajectoryStore
-    from gwaudit.training import EpochReport, StepReport
 
 out = Console()
 err = Console(stderr=True)

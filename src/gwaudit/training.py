@@ -19,15 +19,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim.lr_scheduler import OneCycleLR
 
 from gwaudit.augmentation import Part, alternating_flips, augment, normalise
 from gwaudit.compact_networks import WhitenedNet
@@ -49,53 +45,16 @@ from gwaudit.distributed import (
 from gwaudit.durable import write_atomically
 from gwaudit.early_stopping import EpochChoice, choose_epoch, recorded_moments, should_stop
 from gwaudit.errors import DataError, ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
-from gwaudit.latents import LatentProgress, frozen_latents
+from gwaudit.latents import frozen_latents
 from gwaudit.models import build_feature_head, build_model, find_head
-from gwaudit.recorder import AlignmentRecorder, EpochSummary
+from gwaudit.objective import Objective
+from gwaudit.optimization import build_optimizer, build_schedule
+from gwaudit.progress import EpochReport, Progress, StepReport
+from gwaudit.recorder import AlignmentRecorder
 from gwaudit.settings import DataSettings, TrainingSettings
 from gwaudit.store import FINAL_SWEEP, TrajectoryStore
 
 _WHITENING_SAMPLES = 5000
-_FALLBACK_RATE = 1 / 9  # as the head of a `WhitenedNet` starts with a ninth of the usual weights
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a training is: epoch and step count from 0; the loss is the batch's, or of rank 0's share of it."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    samples_per_second: float
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What an epoch came to: its summary as recorded, the learning rate at its end, and its time in seconds."""
-
-    epochs: int
-    summary: EpochSummary
-    learning_rate: float
-    seconds: float
-    samples_per_second: float
-
-
-class Progress(LatentProgress, Protocol):
-    """Who is told how the training goes."""
-
-    def on_step(self, report: StepReport) -> None:
-        """A few times a second."""
-
-    def on_epoch(self, report: EpochReport) -> None:
-        """When an epoch is committed."""
-
-    def on_round(self, number: int, rounds: int, model: str) -> None:
-        """When a round of refinement starts, counted from 1."""
-
-    def on_sweep(self, seconds: float) -> None:
-        """When a final sweep, which took so long, is committed."""
 
 
 class EpochProbe(Protocol):
@@ -205,7 +164,7 @@ class _Training:
         self.dataset = dataset = self._as_trained(dataset)
         self.device = device_of(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
-        self.class_weights = self._class_weights()
+        self.objective = Objective(self.labels, len(dataset.class_names), settings)
         mean, std = dataset.channel_statistics()
         self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
         self.views = 2 if dataset.modality == "images" else 1  # as they are, and mirrored
@@ -216,23 +175,8 @@ class _Training:
             model = self._build()
         _require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
-        if settings.optimizer not in list_optimizers():
-            known = ", ".join(map(str, list_optimizers()))
-            raise SettingsError(f"unknown optimizer {settings.optimizer!r}: timm has {known}")
-        # Muon orthogonalises matrices. What a network exempts from decay, as its head, goes to timm's fallback (AdamW),
-        # which needs smaller steps.
-        fallback: dict[str, Any] = {}
-        if "muon" in settings.optimizer:
-            fallback = {"fallback_no_weight_decay": True, "fallback_lr_scale": _FALLBACK_RATE}
-        self.optimizer = create_optimizer_v2(
-            self.model,
-            opt=settings.optimizer,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            momentum=settings.momentum,
-            **fallback,
-        )
-        self.schedule = _schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
+        self.optimizer = build_optimizer(self.model, settings)
+        self.schedule = build_schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
 
     def _as_trained(self, dataset: LabeledDataset) -> LabeledDataset:
@@ -240,24 +184,6 @@ class _Training:
         if dataset.modality == "images" and self.settings.backbone == "frozen":
             return frozen_latents(dataset, self.settings, self.progress)
         return dataset
-
-    def _class_weights(self) -> Tensor:
-        """One on average over the samples: classes count alike, and the learning rate keeps its meaning.
-
-        [C]; or [2, C], where samples have any number of classes, for a class that is not given and one that is: both
-        count alike in each class.
-        """
-        if self.dataset.is_multi_label:
-            if self.settings.balance == "sampling":
-                raise SettingsError(
-                    "samples of any number of classes cannot be drawn so that each class is as frequent: use "
-                    "--balance loss, which weighs given against not given labels class by class"
-                )
-            given = self.labels.double().sum(0)
-            sizes = torch.stack([len(self.labels) - given, given])
-            return len(self.labels) / (sizes.clamp_min(1) * (sizes > 0).sum(0))
-        sizes = self.labels.bincount(minlength=len(self.dataset.class_names)).double()
-        return len(self.dataset) / (sizes.clamp_min(1) * int((sizes > 0).sum()))
 
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
@@ -378,38 +304,16 @@ class _Training:
             logits = self.parallel(inputs)
         targets = labels if self.targets is None else self.targets[part]
         targets = targets.to(self.device, non_blocking=True)
-        loss = self._loss(logits.float(), targets, labels)
+        loss = self.objective.loss(logits.float(), targets, labels)
         if self.settings.record == "online" and counted:
             recorder.observe(part, labels)
         return loss, counted
-
-    def _loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        smoothing = self.settings.label_smoothing
-        if self.dataset.is_multi_label:
-            return self._loss_of_pairs(logits, targets, labels)
-        if self.settings.balance != "loss":
-            return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
-        each = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
-        return (each * self.class_weights[labels].to(each)).mean()
-
-    def _loss_of_pairs(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross entropy, summed over the classes: each learns as it would alone, however many there are.
-
-        Smoothed by s, a label 1 is 1 - s/2 and a label 0 is s/2.
-        """
-        smoothing = self.settings.label_smoothing
-        soft = targets.to(logits) * (1 - smoothing) + smoothing / 2
-        each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-        if self.settings.balance == "loss":
-            weights = torch.where(labels == 1, self.class_weights[1], self.class_weights[0])
-            each = each * weights.to(each)
-        return each.sum(1).mean()
 
     def _order(self, generator: torch.Generator) -> Tensor:
         """The samples of an epoch, in their order."""
         if self.settings.balance != "sampling":
             return torch.randperm(len(self.dataset), generator=generator)
-        weights = self.class_weights[self.labels]
+        weights = self.objective.class_weights[self.labels]
         return torch.multinomial(weights, len(self.dataset), replacement=True, generator=generator)
 
     def _update(self, update: int) -> None:
@@ -562,46 +466,3 @@ def _require_head(model: nn.Module, name: str, n_classes: int) -> None:
     head = find_head(model)
     if head.n_outputs != n_classes:
         raise ModelError(f"the linear head of {name} has {head.n_outputs} outputs, the data {n_classes} classes")
-
-
-class _Schedule(Protocol):
-    def step_update(self, num_updates: int) -> None:
-        """Set the rates of an update, counted from 0."""
-
-
-class _OneCycle:
-    """torch's one-cycle policy under the interface of timm's schedules."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, learning_rate: float, updates: int) -> None:
-        self._policy = OneCycleLR(
-            optimizer,
-            max_lr=learning_rate,
-            total_steps=max(updates, 8),  # with a warm-up of one update, of four in all, torch divides by zero
-            pct_start=0.25,
-            anneal_strategy="linear",
-            cycle_momentum=False,
-        )
-
-    def step_update(self, num_updates: int) -> None:
-        # The policy follows from the number alone, which a resumed run does not start from 0.
-        self._policy.last_epoch = num_updates - 1
-        self._policy.step()
-
-
-def _schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, updates: int) -> _Schedule:
-    if settings.schedule == "onecycle":
-        return _OneCycle(optimizer, settings.learning_rate, updates)
-    # timm counts in epochs or updates; here every update is an "epoch" of one update.
-    warmup = round(updates * 0.05)
-    schedule: _Schedule
-    schedule, _ = create_scheduler_v2(
-        optimizer,
-        sched="cosine",
-        num_epochs=max(1, updates - warmup),
-        warmup_epochs=warmup,
-        warmup_lr=settings.learning_rate / 25,
-        warmup_prefix=True,
-        step_on_epochs=False,
-        updates_per_epoch=1,
-    )
-    return schedule

@@ -9,8 +9,9 @@ from sklearn.model_selection import StratifiedKFold
 from gwaudit.baselines import Detection
 from gwaudit.datasets import LabeledDataset
 from gwaudit.errors import MissingExtraError
+from gwaudit.progress import Progress
 from gwaudit.settings import TrainingSettings
-from gwaudit.training import Progress, predict, train
+from gwaudit.training import predict, train
 
 FOLDS = 5
 

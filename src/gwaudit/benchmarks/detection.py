@@ -34,11 +34,12 @@ from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
 from gwaudit.errors import MissingExtraError, SettingsError, StoreDamagedError, StoreError
 from gwaudit.evaluation import ExpectedCount, Quality, evaluate, quality
+from gwaudit.progress import Progress
 from gwaudit.ranking import Audit, RankingSettings, Score, rank
 from gwaudit.refinement import rank_run, refine, rounds_of
 from gwaudit.settings import PRESETS, Preset, TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, train
+from gwaudit.training import train
 
 TRAININGS = ("plain", "folds", "threshold", *PRESETS)
 """What a label set can be trained as: once; in five folds; twice with threshold samples; as a preset has it."""

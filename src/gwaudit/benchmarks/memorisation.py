@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from gwaudit.datasets import LabeledDataset
 from gwaudit.errors import SettingsError
+from gwaudit.progress import Progress
 from gwaudit.settings import TrainingSettings
-from gwaudit.training import Progress, predict, train
+from gwaudit.training import predict, train
 
 SHARE = 0.7
 

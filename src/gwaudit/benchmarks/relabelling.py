@@ -24,11 +24,12 @@ from gwaudit.decisions import read_decisions, write_decisions
 from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreDamagedError, storing
 from gwaudit.evaluation import evaluate
+from gwaudit.progress import Progress
 from gwaudit.ranking import Audit
 from gwaudit.refinement import rank_run
 from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, train
+from gwaudit.training import train
 
 # Draws of their own: errors are planted with a generator of the plain seed, whose permutation is that of the errors.
 _HOLD_OUT, _RANDOM_ORDER = 1, 2

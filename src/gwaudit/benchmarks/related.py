@@ -28,9 +28,10 @@ from gwaudit.gradients import (
     stiffness,
 )
 from gwaudit.monitor import readings
+from gwaudit.progress import Progress
 from gwaudit.proper_json import to_json
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, train
+from gwaudit.training import train
 
 MEASURES = (
     "directional_alignment", "gwa", "head_alignment", "network_alignment", "head_network_correlation",

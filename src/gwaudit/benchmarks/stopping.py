@@ -37,10 +37,11 @@ from gwaudit.durable import write_atomically
 from gwaudit.errors import DataError, SettingsError, StoreDamagedError, storing
 from gwaudit.models import build_model, find_head
 from gwaudit.monitor import group_readings, moving_agreement, readings
+from gwaudit.progress import Progress
 from gwaudit.proper_json import to_json
 from gwaudit.settings import TrainingSettings, listed
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, train
+from gwaudit.training import train
 
 FULL = "full"
 TOP_SHARE = 0.1

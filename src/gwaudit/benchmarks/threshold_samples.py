@@ -7,9 +7,10 @@ import numpy as np
 
 from gwaudit.baselines import Detection, Trajectories, aum
 from gwaudit.datasets import LabeledDataset
+from gwaudit.progress import Progress
 from gwaudit.settings import TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.training import Progress, train
+from gwaudit.training import train
 
 PERCENTILE = 99
 
