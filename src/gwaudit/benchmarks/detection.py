@@ -9,7 +9,6 @@ that what was measured once stays when the runs are gone, or when another call a
 """
 
 import json
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
@@ -29,6 +27,7 @@ from gwaudit.benchmarks.confident_learning import (
 )
 from gwaudit.benchmarks.costs import training_flops
 from gwaudit.benchmarks.label_sets import LabelSet, instance_errors, label_set
+from gwaudit.benchmarks.machine import machine
 from gwaudit.benchmarks.threshold_samples import aum_with_threshold_samples
 from gwaudit.datasets import LabeledDataset
 from gwaudit.durable import write_atomically
@@ -300,14 +299,8 @@ def read_rows(folder: Path) -> list[DetectionRow]:
 
 
 def _write(folder: Path, rows: Sequence[DetectionRow]) -> None:
-    machine = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-    }
     lines = ",\n".join(json.dumps(asdict(row)) for row in rows)  # a row a line, for people and for diffs
-    text = f'{{"machine": {json.dumps(machine)}, "rows": [\n{lines}\n]}}\n'
+    text = f'{{"machine": {json.dumps(machine())}, "rows": [\n{lines}\n]}}\n'
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "detection.json", lambda path: path.write_text(text, encoding="utf-8"))

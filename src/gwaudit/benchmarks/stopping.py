@@ -12,9 +12,8 @@ labels and true labels are for scoring only: no rule sees them.
 
 import json
 import math
-import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from gwaudit.benchmarks.corrupted import CorruptedImages, corrupted_by_library, corrupted_from_files
 from gwaudit.benchmarks.label_sets import label_set
+from gwaudit.benchmarks.machine import machine
 from gwaudit.benchmarks.memorisation import memorisation_scores
 from gwaudit.benchmarks.overhead import commit_seconds, recording_seconds
 from gwaudit.benchmarks.stopping_probe import StoppingProbe, TestSet
@@ -381,14 +381,8 @@ def _comparison_seconds(store: TrajectoryStore) -> float:
 
 
 def _write(folder: Path, measurements: Sequence[StoppingMeasurement]) -> None:
-    machine: Mapping[str, Any] = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-    }
     lines = ",\n".join(to_json(asdict(measured), indent=None) for measured in measurements)
-    text = f'{{"machine": {json.dumps(machine)}, "measurements": [\n{lines}\n]}}\n'
+    text = f'{{"machine": {json.dumps(machine())}, "measurements": [\n{lines}\n]}}\n'
     with storing(folder / "stopping.json"):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "stopping.json", lambda path: path.write_text(text, encoding="utf-8"))
