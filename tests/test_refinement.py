@@ -16,7 +16,7 @@ from gwaudit.ranking import RankingSettings, rank
 from gwaudit.refinement import rank_run, refine, refined_targets, rounds_of
 from gwaudit.settings import PRESETS, RECIPES, RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.threshold import fit_mirrored_mixture, log_odds_wrong
+from gwaudit.threshold import expected_share_wrong, log_odds_wrong
 from gwaudit.training import predict, train
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=128, learning_rate=0.05, augment="none", dtype="float32")
@@ -70,7 +70,7 @@ def test_the_evidence_is_the_mean_of_the_rounds_and_the_share_of_wrong_labels_th
     alone = [rank(store) for store in stores]
     together = rank(stores[0], rounds=stores[1:])
     evidence = np.mean([combined(audit) for audit in alone[1:]], axis=0)
-    share = fit_mirrored_mixture(combined(alone[0])).share_wrong
+    share = expected_share_wrong(combined(alone[0]))
     expected = log_odds_wrong(evidence, share_wrong=share)
     np.testing.assert_allclose(together.by_id("score"), expected, rtol=1e-3, atol=1e-2)
     assert (together.by_id("suggested_label") == alone[-1].by_id("suggested_label")).all()

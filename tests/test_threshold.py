@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
+from gwaudit.mixtures import fit_mirrored_mixture
 from gwaudit.threshold import (
     count_with_best_f1,
     count_with_precision,
-    fit_mirrored_mixture,
+    expected_share_wrong,
     log_odds_wrong,
     sigmoid,
 )
@@ -58,6 +59,30 @@ def test_errors_of_two_kinds_at_once_are_found_all_the_same():
     alike, also_wrong = scores_with_errors(0.2, pull=0.4, seed=1)
     scores, wrong = np.concatenate([blind, alike]), np.concatenate([wrong, also_wrong])
     assert f1_of(flagged(scores), wrong) >= 0.98 * best_f1(scores, wrong)
+
+
+def scores_with_blind_errors(share: float, *, n: int = 20_000, seed: int = 0):
+    """Wrong labels as far above zero as right ones are below, and a third of the right ones hard, near zero."""
+    random = np.random.default_rng(seed)
+    wrong, hard = random.random(n) < share, random.random(n) < 0.33
+    easy = np.where(wrong, 1.2, -1.2) + 0.35 * random.standard_normal(n)
+    return np.where(hard & ~wrong, -0.3 + 0.6 * random.standard_normal(n), easy), wrong
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.4])
+def test_blind_errors_are_told_from_samples_that_are_merely_hard(share):
+    scores, wrong = scores_with_blind_errors(share)
+    probability = probability_wrong(scores)
+    assert f1_of(flagged(scores), wrong) >= 0.97 * best_f1(scores, wrong)
+    assert probability.sum() == pytest.approx(wrong.sum(), rel=0.15)
+    assert expected_share_wrong(np.append(scores, np.nan)) == pytest.approx(probability.mean(), rel=1e-3)
+
+
+def test_scores_beyond_those_of_wrong_labels_stay_suspicious():
+    scores, _ = scores_with_blind_errors(0.2)
+    beyond = np.concatenate([scores, [5.0, 50.0, 500.0]])
+    assert (log_odds_wrong(beyond)[-3:] > 0).all()
+    assert (np.diff(log_odds_wrong(beyond)[-3:]) > 0).all()
 
 
 @pytest.mark.parametrize("skew", [-0.5, 0.0, 2.0])

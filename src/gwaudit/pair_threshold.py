@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.threshold import Floats, sigmoid
+from gwaudit.mixtures import Floats
+from gwaudit.threshold import sigmoid
 
 REMAINS = (0.85, 1.0)
 """The bounds of c. Below, skew of right labels passes for errors; a model that has learned much by heart has less."""

@@ -43,7 +43,7 @@ from gwaudit.pair_threshold import pair_log_odds_wrong
 from gwaudit.statistics import COLUMNS as STATISTICS
 from gwaudit.statistics import sample_statistics
 from gwaudit.store import TrajectoryStore
-from gwaudit.threshold import count_with_best_f1, count_with_precision, fit_mirrored_mixture, log_odds_wrong, sigmoid
+from gwaudit.threshold import count_with_best_f1, count_with_precision, expected_share_wrong, log_odds_wrong, sigmoid
 
 Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
 SCORES: dict[str, dict[str, int]] = {
@@ -293,8 +293,7 @@ def rank(
         evidence = _evidence(statistics, settings.score)
     share_wrong = None
     if not several and (rounds or settings.score == "probability"):
-        combined = _evidence(statistics, "combined")
-        share_wrong = fit_mirrored_mixture(combined[np.isfinite(combined)]).share_wrong
+        share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
     given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
     groups = given.astype(np.int64) if settings.per_class else None
     if settings.score == "probability":
