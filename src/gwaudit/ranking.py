@@ -10,9 +10,10 @@ Nothing here sees ground truth. The defaults, and why:
   weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
 - **Score**: the log of the odds of being wrong that the evidence comes to (`gwaudit.threshold`), and the **cut** with
-  the highest F1 to expect. For `probability` and for refined runs the share of wrong labels is that of `combined` in
-  the first training: probabilities are bounded, which bends the shapes that are fitted (they find errors in clean
-  labels), and later rounds believe what they were told.
+  the highest F1 to expect. For `probability` the share of wrong labels is that of `combined`: probabilities are
+  bounded, which bends the shapes that are fitted (they find errors in clean labels). Rounds of refinement only change
+  the order: the k-th of theirs is as likely wrong as the k-th of the first training by `combined`, as later rounds
+  believe what they were told.
   Where samples have any number of classes, each pair of sample and class is a row, and `gwaudit.pair_threshold` finds
   its odds.
 - **Suggested label**: the other label that most epochs of the window would rather have.
@@ -268,9 +269,10 @@ def rank(
     Args:
         store: a run with at least one epoch.
         settings: how.
-        rounds: runs that refined it. The evidence is then the mean of theirs, over the last half of each, and the
-            suggestion the last one's. Statistics and share of wrong labels stay those of `store`, which learned the
-            given labels alone: later rounds believe what they were told.
+        rounds: runs that refined it. They say who is more suspicious, by the mean of their evidence over the last half
+            of each, and the last one what a label should be. How likely the k-th of the ranking is wrong stays what
+            `store` makes of it, as do the statistics: it learned the given labels alone, while later rounds believe
+            what they were told, and are surer than they are right.
         executor: takes the blocks of samples.
 
     Raises:
@@ -281,27 +283,17 @@ def rank(
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
     several = store.label_names is not None
     settings = replace(settings, score=_chosen_score(settings.score, rounds[-1] if rounds else store, several))
-    if rounds:
-        parts = []
-        for run in rounds:
-            first, last = _window(run, replace(settings, window="auto"))
-            refined = sample_statistics(run, range(first, last + 1), executor=executor)
-            parts.append(_evidence(refined, settings.score))
-        evidence = np.mean(parts, axis=0)
-        statistics["counterfactual_label"] = refined["counterfactual_label"]
-    else:
-        evidence = _evidence(statistics, settings.score)
-    share_wrong = None
-    if not several and (rounds or settings.score == "probability"):
-        share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
-    given, suggested = store.given_labels(), statistics.pop("counterfactual_label").to_numpy()
-    groups = given.astype(np.int64) if settings.per_class else None
-    if settings.score == "probability":
-        groups = given.astype(np.int64) * len(store.class_names) + suggested
+    given = store.given_labels()
     if several:
-        log_odds = pair_log_odds_wrong(evidence, given, store.rows_per_sample)
+        log_odds = pair_log_odds_wrong(_evidence(statistics, settings.score), given, store.rows_per_sample)
+    elif rounds:
+        alone = log_odds_wrong(_evidence(statistics, "combined"))
+        share_wrong = float(np.nanmean(sigmoid(alone)))
+        believed, statistics["counterfactual_label"] = _refined(store, rounds, settings, share_wrong, executor)
+        log_odds = _in_the_order_of(believed, alone)
     else:
-        log_odds = log_odds_wrong(evidence, groups, share_wrong=share_wrong)
+        log_odds = _log_odds(store, statistics, _evidence(statistics, settings.score), settings)
+    suggested = statistics.pop("counterfactual_label").to_numpy()
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")
@@ -333,6 +325,65 @@ def rank(
     return Audit(
         frame, store.class_names, settings, window, threshold, store.path, store.fingerprint, store.label_names
     )
+
+
+def believed_log_odds(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float64]:
+    """What a run and the rounds that refined it, if any, make of each label: [n] log odds of being wrong.
+
+    It is what the next round is told. An audit tells people something more modest: see `rank`.
+    """
+    audit = rank(store)
+    if not rounds:
+        return audit.by_id("score").astype(np.float64)
+    combined = _evidence(audit.frame.set_index(audit.rows).sort_index(), "combined")
+    return _refined(store, rounds, RankingSettings(), expected_share_wrong(combined), None)[0]
+
+
+def _refined(
+    store: TrajectoryStore,
+    rounds: Sequence[TrajectoryStore],
+    settings: RankingSettings,
+    share_wrong: float,
+    executor: Executor | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """[n] log odds by the mean evidence of the rounds, with so many wrong labels; [n] what the last suggests."""
+    score, parts = _chosen_score(settings.score, rounds[-1], several=False), []
+    for run in rounds:
+        first, last = _window(run, replace(settings, window="auto"))
+        refined = sample_statistics(run, range(first, last + 1), executor=executor)
+        parts.append(_evidence(refined, score))
+    suggested = refined["counterfactual_label"].to_numpy()
+    groups = _groups(store, suggested, replace(settings, score=score))
+    return log_odds_wrong(np.mean(parts, axis=0), groups, share_wrong=share_wrong), suggested
+
+
+def _log_odds(
+    store: TrajectoryStore, statistics: pd.DataFrame, evidence: NDArray[np.float32], settings: RankingSettings
+) -> NDArray[np.float64]:
+    share_wrong = None
+    if settings.score == "probability":
+        share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
+    groups = _groups(store, statistics["counterfactual_label"].to_numpy(), settings)
+    return log_odds_wrong(evidence, groups, share_wrong=share_wrong)
+
+
+def _groups(
+    store: TrajectoryStore, suggested: NDArray[np.int32], settings: RankingSettings
+) -> NDArray[np.int64] | None:
+    """Who is fitted together, of labels that are read group by group."""
+    given = store.given_labels().astype(np.int64)
+    if settings.score == "probability":
+        return np.asarray(given * len(store.class_names) + suggested)
+    return given if settings.per_class else None
+
+
+def _in_the_order_of(order: NDArray[np.float64], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The log odds [n], highest for the highest of `order` [n]; NaN where either is."""
+    known = np.isfinite(order) & np.isfinite(log_odds)
+    placed = np.full(len(order), np.nan)
+    places = np.flatnonzero(known)[np.argsort(order[known], kind="stable")]
+    placed[places] = np.sort(log_odds[known])
+    return placed
 
 
 def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 Round 0 is an ordinary training on the given labels. Every later round starts from new weights and learns, for each
 sample, a mixture of its given label and of what the earlier models say of it, by the probability that the label is
 wrong. A wrong label so pulls less from round to round, and the network, which generalises better for it, opposes it
-more. What is recorded and audited stays the given label; `gwaudit.ranking` adds up the rounds' evidence. How many
-labels are wrong is still read from round 0 alone, which has learned the hard samples too and was told nothing.
+more. What is recorded and audited stays the given label; `gwaudit.ranking` adds up the rounds' evidence for the order.
+How many labels are wrong, and how likely the k-th is, is still read from round 0 alone, which has learned the hard
+samples too and was told nothing.
 
 The network's opinion is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored,
 sharpened. docs/benchmarks.md says what a round brings and costs, and what else was tried.
@@ -15,7 +16,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,9 +26,10 @@ from gwaudit.datasets import LabeledDataset
 from gwaudit.distributed import is_main, on_main
 from gwaudit.errors import SettingsError
 from gwaudit.progress import Progress
-from gwaudit.ranking import Audit, RankingSettings, rank
+from gwaudit.ranking import Audit, RankingSettings, believed_log_odds, rank
 from gwaudit.settings import RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
+from gwaudit.threshold import sigmoid
 from gwaudit.training import predict, train
 
 TEMPERATURE = 0.5
@@ -80,11 +84,17 @@ def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
         dataset: what the runs were trained on.
         runs: finished rounds, the first of them on the given labels alone.
     """
-    wrong = torch.from_numpy(on_main(lambda: rank_run(runs).by_id("probability_wrong"))).float().nan_to_num()[:, None]
+    wrong = torch.from_numpy(on_main(lambda: sigmoid(_believed(runs)))).float().nan_to_num()[:, None]
     given = functional.one_hot(torch.from_numpy(dataset.labels), len(dataset.class_names)).float()
     opinion = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
     sharp = (opinion.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)
     return (1 - wrong) * given + wrong * sharp
+
+
+def _believed(runs: Sequence[Path]) -> NDArray[np.float64]:
+    with ExitStack() as stack:
+        first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
+        return believed_log_odds(first, later)
 
 
 def rounds_of(run: Path) -> list[Path]:
