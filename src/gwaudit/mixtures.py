@@ -50,6 +50,12 @@ class MirroredMixture:
     spread: float
     log_likelihood: float
 
+    def log_odds_wrong(self, scores: Floats) -> NDArray[np.float64]:
+        """Of each score [n], rising with it."""
+        share = float(np.clip(self.share_wrong, _FEWEST, 1 - _FEWEST))
+        m, variance = max(self.confidence, 1e-6), max(self.spread**2, 1e-12)
+        return mirrored_log_odds(np.asarray(scores, np.float64), share, m, self.mirror, variance)
+
 
 def fit_mirrored_mixture(scores: Floats, *, share_wrong: float | None = None) -> MirroredMixture:
     """Fit the mixture by expectation maximisation on a histogram of the scores.
@@ -113,6 +119,17 @@ def _means(right_sum: float, wrong_sum: float, share: float) -> tuple[float, flo
         return m, c
     c = float(np.clip(c, *MIRROR))
     return max((c * wrong_sum - right_sum) / (1 - share + c**2 * share), 1e-6), c
+
+
+def mirrored_log_odds(
+    x: NDArray[np.float64],
+    share: NDArray[np.float64] | float,
+    m: NDArray[np.float64] | float,
+    c: float,
+    variance: float,
+) -> NDArray[np.float64]:
+    """The log odds of being wrong of scores [n] under N(c m, variance) against N(-m, variance)."""
+    return np.asarray(((x + m) ** 2 - (x - c * m) ** 2) / (2 * variance) + np.log(share / (1 - share)))
 
 
 @dataclass(frozen=True)

@@ -287,10 +287,10 @@ def rank(
     if several:
         log_odds = pair_log_odds_wrong(_evidence(statistics, settings.score), given, store.rows_per_sample)
     elif rounds:
-        alone = log_odds_wrong(_evidence(statistics, "combined"))
-        share_wrong = float(np.nanmean(sigmoid(alone)))
+        alone = _evidence(statistics, "combined")
+        share_wrong = expected_share_wrong(alone)
         believed, statistics["counterfactual_label"] = _refined(store, rounds, settings, share_wrong, executor)
-        log_odds = _in_the_order_of(believed, alone)
+        log_odds = _in_the_order_of(believed, log_odds_wrong(alone))
     else:
         log_odds = _log_odds(store, statistics, _evidence(statistics, settings.score), settings)
     suggested = statistics.pop("counterfactual_label").to_numpy()
@@ -327,16 +327,17 @@ def rank(
     )
 
 
-def believed_log_odds(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float64]:
-    """What a run and the rounds that refined it, if any, make of each label: [n] log odds of being wrong.
+def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
+    """What a run and the rounds that refined it, if any, make of each label: [n] the probability of being wrong.
 
     It is what the next round is told. An audit tells people something more modest: see `rank`.
     """
     audit = rank(store)
     if not rounds:
-        return audit.by_id("score").astype(np.float64)
+        return audit.by_id("probability_wrong")
     combined = _evidence(audit.frame.set_index(audit.rows).sort_index(), "combined")
-    return _refined(store, rounds, RankingSettings(), expected_share_wrong(combined), None)[0]
+    log_odds, _ = _refined(store, rounds, RankingSettings(), expected_share_wrong(combined), None)
+    return sigmoid(log_odds).astype(np.float32)
 
 
 def _refined(

@@ -26,10 +26,9 @@ from gwaudit.datasets import LabeledDataset
 from gwaudit.distributed import is_main, on_main
 from gwaudit.errors import SettingsError
 from gwaudit.progress import Progress
-from gwaudit.ranking import Audit, RankingSettings, believed_log_odds, rank
+from gwaudit.ranking import Audit, RankingSettings, believed_wrong, rank
 from gwaudit.settings import RefinementSettings, TrainingSettings
 from gwaudit.store import TrajectoryStore
-from gwaudit.threshold import sigmoid
 from gwaudit.training import predict, train
 
 TEMPERATURE = 0.5
@@ -84,17 +83,17 @@ def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
         dataset: what the runs were trained on.
         runs: finished rounds, the first of them on the given labels alone.
     """
-    wrong = torch.from_numpy(on_main(lambda: sigmoid(_believed(runs)))).float().nan_to_num()[:, None]
+    wrong = torch.from_numpy(on_main(lambda: _believed(runs))).nan_to_num()[:, None]
     given = functional.one_hot(torch.from_numpy(dataset.labels), len(dataset.class_names)).float()
     opinion = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
     sharp = (opinion.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)
     return (1 - wrong) * given + wrong * sharp
 
 
-def _believed(runs: Sequence[Path]) -> NDArray[np.float64]:
+def _believed(runs: Sequence[Path]) -> NDArray[np.float32]:
     with ExitStack() as stack:
         first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
-        return believed_log_odds(first, later)
+        return believed_wrong(first, later)
 
 
 def rounds_of(run: Path) -> list[Path]:

@@ -30,7 +30,15 @@ therefore read from its first, long training.
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.mixtures import MIRROR, Floats, MirroredMixture, fit_blind_mixture, fit_mirrored_mixture
+from gwaudit.mixtures import (
+    MIRROR,
+    BlindMixture,
+    Floats,
+    MirroredMixture,
+    fit_blind_mixture,
+    fit_mirrored_mixture,
+    mirrored_log_odds,
+)
 
 GROUP_WEIGHT = 200.0
 """How many samples of a pair of labels weigh as much as what is known of all pairs."""
@@ -63,17 +71,14 @@ def log_odds_wrong(
     log_odds = np.full(len(values), np.nan)
     if scored.any():
         x = values[scored]
-        mirrored = fit_mirrored_mixture(x, share_wrong=share_wrong)
         if groups is not None:
-            if share_wrong is None:
-                share_wrong = float(sigmoid(_by_kind(x, mirrored)).mean())
+            known = expected_share_wrong(x) if share_wrong is None else share_wrong
             _, group = np.unique(groups[scored], return_inverse=True)
-            log_odds[scored] = _fit_groups(x, group, mirrored)
-            log_odds[scored] += _shift(log_odds[scored], share_wrong)
-        elif share_wrong is None:
-            log_odds[scored] = _by_kind(x, mirrored)
+            log_odds[scored] = _fit_groups(x, group, fit_mirrored_mixture(x, share_wrong=share_wrong))
+            log_odds[scored] += _shift(log_odds[scored], known)
         else:
-            log_odds[scored] = _of_mirrored(x, mirrored)
+            mixture = _of_its_kind(x) if share_wrong is None else fit_mirrored_mixture(x, share_wrong=share_wrong)
+            log_odds[scored] = mixture.log_odds_wrong(x)
     return log_odds
 
 
@@ -81,23 +86,17 @@ def expected_share_wrong(scores: Floats) -> float:
     """The share of wrong labels to expect of scores [n]; 0 where all of them are NaN."""
     values = np.asarray(scores, np.float64)
     values = values[np.isfinite(values)]
-    return float(sigmoid(log_odds_wrong(values)).mean()) if len(values) else 0.0
+    return _of_its_kind(values).share_wrong if len(values) else 0.0
 
 
-def _by_kind(x: NDArray[np.float64], mirrored: MirroredMixture) -> NDArray[np.float64]:
-    """The log odds by the mixture that suits the kind of noise."""
-    blind = fit_blind_mixture(x)
+def _of_its_kind(x: NDArray[np.float64]) -> MirroredMixture | BlindMixture:
+    """The mixture that suits the kind of noise."""
+    mirrored, blind = fit_mirrored_mixture(x), fit_blind_mixture(x)
     gain = blind.log_likelihood - mirrored.log_likelihood
     # Without any wrong label by the first there is nothing that the second could read otherwise.
     if mirrored.share_wrong > _LEAST_SHARE and gain > BLIND_GAIN * mirrored.share_wrong:
-        return blind.log_odds_wrong(x)
-    return _of_mirrored(x, mirrored)
-
-
-def _of_mirrored(x: NDArray[np.float64], mirrored: MirroredMixture) -> NDArray[np.float64]:
-    share = np.clip(mirrored.share_wrong, _FEWEST, 1 - _FEWEST)
-    m, variance = max(mirrored.confidence, 1e-6), max(mirrored.spread**2, 1e-12)
-    return _log_odds(x, share, m, mirrored.mirror, variance)
+        return blind
+    return mirrored
 
 
 def _fit_groups(x: NDArray[np.float64], group: NDArray[np.integer], whole: MirroredMixture) -> NDArray[np.float64]:
@@ -106,7 +105,7 @@ def _fit_groups(x: NDArray[np.float64], group: NDArray[np.integer], whole: Mirro
     share = np.full(len(size), np.clip(whole.share_wrong, _FEWEST, 1 - _FEWEST))
     m, c, variance = np.full(len(size), max(whole.confidence, 1e-6)), whole.mirror, max(whole.spread**2, 1e-12)
     for _ in range(_GROUP_ITERATIONS):
-        posterior = sigmoid(_log_odds(x, share[group], m[group], c, variance))
+        posterior = sigmoid(mirrored_log_odds(x, share[group], m[group], c, variance))
         share = (np.bincount(group, posterior) + GROUP_WEIGHT * posterior.mean()) / (size + GROUP_WEIGHT)
         share = np.clip(share, _FEWEST, 1 - _FEWEST)
         sums = np.bincount(group, (posterior * c - (1 - posterior)) * x)
@@ -115,17 +114,7 @@ def _fit_groups(x: NDArray[np.float64], group: NDArray[np.integer], whole: Mirro
         mean = m[group]
         c = float(np.clip((posterior * x * mean).sum() / max((posterior * mean**2).sum(), 1e-12), *MIRROR))
         variance = max(float(((1 - posterior) * (x + mean) ** 2 + posterior * (x - c * mean) ** 2).mean()), 1e-12)
-    return _log_odds(x, share[group], m[group], c, variance)
-
-
-def _log_odds(
-    x: NDArray[np.float64],
-    share: NDArray[np.float64] | float,
-    m: NDArray[np.float64] | float,
-    c: float,
-    variance: float,
-) -> NDArray[np.float64]:
-    return np.asarray(((x + m) ** 2 - (x - c * m) ** 2) / (2 * variance) + np.log(share / (1 - share)))
+    return mirrored_log_odds(x, share[group], m[group], c, variance)
 
 
 def sigmoid(log_odds: Floats) -> NDArray[np.float64]:
