@@ -23,16 +23,16 @@ _SHOWN_DOWN_TO = 0.8  # of the best average precision
 def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str] = SHOWN) -> "Figure":
     """A panel a label set with the curve of each method, seeds averaged."""
     sets = list(dict.fromkeys(row.label_set for row in rows if row.curve))
-    figure = _figure(len(sets))
+    figure, colours = _figure(len(sets)), _colours(methods)
     for axes, name in zip(figure.axes, sets, strict=True):
         for method in methods:
             curves = [row.curve for row in rows if row.label_set == name and row.method == method and row.curve]
             if curves:
-                axes.plot(np.linspace(0, 1, len(curves[0])), np.mean(curves, axis=0), label=method.replace("_", " "))
+                recall = np.linspace(0, 1, len(curves[0]))
+                axes.plot(recall, np.mean(curves, axis=0), color=colours[method], label=method.replace("_", " "))
         axes.set(title=name, xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
-    if sets:
-        figure.axes[0].legend(fontsize="x-small", loc="lower left")
+    _legend(figure)
     return figure
 
 
@@ -43,19 +43,19 @@ def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
     """
     frame = as_frame(rows).dropna(subset=["average_precision"])
     sets = list(dict.fromkeys(frame["label_set"]))
-    figure = _figure(len(sets))
+    figure, colours = _figure(len(sets)), _colours(sorted(set(frame["method"])))
     for axes, name in zip(figure.axes, sets, strict=True):
         points = frame[frame["label_set"] == name].groupby("method")[["training_flops", "average_precision"]].mean()
         least = points["training_flops"].min()
         for method, point in points.iterrows():
             marker = "o" if str(method).startswith("gwaudit") else "x"
-            axes.plot(point["training_flops"] / least, point["average_precision"], marker, label=str(method))
+            place = point["training_flops"] / least, point["average_precision"]
+            axes.plot(*place, marker, color=colours[str(method)], label=str(method).replace("_", " "))
         best = points["average_precision"].max()
         axes.set(title=name, xlabel="training operations, least = 1", ylabel="average precision")
         axes.set_ylim(_SHOWN_DOWN_TO * best, best + 0.05 * (1 - _SHOWN_DOWN_TO))
         axes.grid(alpha=0.3)
-    if sets:
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize="x-small", loc="outside right upper")
+    _legend(figure)
     return figure
 
 
@@ -69,6 +69,22 @@ def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
     for path, figure in zip(paths, (precision_recall_figure(rows), cost_quality_figure(rows)), strict=True):
         figure.savefig(path, dpi=120)
     return paths
+
+
+def _colours(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """A colour for each method, the same in every panel, whatever else is there."""
+    from matplotlib import colormaps
+
+    return {method: colormaps["tab20"](place % 20) for place, method in enumerate(methods)}
+
+
+def _legend(figure: "Figure") -> None:
+    """One for all panels, with every method that any of them has."""
+    shown = {
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if shown:
+        figure.legend([*shown.values()], [*shown], fontsize="x-small", loc="outside right upper")
 
 
 def _figure(panels: int) -> "Figure":
