@@ -1,6 +1,7 @@
 """In a loop of several processes, each recording what it trained on, the run is that of one process."""
 
 import json
+import multiprocessing
 from itertools import chain
 from pathlib import Path
 
@@ -123,11 +124,15 @@ def train_an_epoch(folder):
     ) as store:
         if store.next_epoch:
             model.module.load_state_dict(torch.load(run / "checkpoints" / "last.pt"))
+        # Not forked: a process with gloo's threads may hold a lock that its child then waits for, for good.
+        multiprocessing.set_forkserver_preload(["torch"])
+        workers = {"num_workers": 2, "multiprocessing_context": "forkserver", "persistent_workers": True}
+        sampler = DistributedSampler(dataset)
+        loader = DataLoader(dataset, BATCH, sampler=sampler, **workers)
         with AlignmentRecorder(model, store) as recorder:
             for epoch in range(store.next_epoch, store.next_epoch + 4):
-                sampler = DistributedSampler(dataset)
                 sampler.set_epoch(epoch)
-                for inputs, labels, ids in DataLoader(dataset, BATCH, sampler=sampler, num_workers=2):
+                for inputs, labels, ids in loader:
                     loss = nn.functional.cross_entropy(model(inputs), labels)
                     recorder.observe(ids, labels)
                     optimizer.zero_grad()

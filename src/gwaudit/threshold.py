@@ -71,10 +71,10 @@ def log_odds_wrong(
     if scored.any():
         x = values[scored]
         if groups is not None:
-            known = expected_share_wrong(x) if share_wrong is None else share_wrong
             _, group = np.unique(groups[scored], return_inverse=True)
             log_odds[scored] = _fit_groups(x, group, fit_mirrored_mixture(x, share_wrong=share_wrong))
-            log_odds[scored] += _shift(log_odds[scored], known)
+            if share_wrong is not None:
+                log_odds[scored] += _shift(log_odds[scored], share_wrong)
         else:
             mixture = _of_its_kind(x) if share_wrong is None else fit_mirrored_mixture(x, share_wrong=share_wrong)
             log_odds[scored] = mixture.log_odds_wrong(x)

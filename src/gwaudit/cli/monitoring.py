@@ -8,7 +8,6 @@ import typer
 from gwaudit.cli.application import app, command
 from gwaudit.cli.arguments import AsJson, Run
 from gwaudit.proper_json import to_json
-from gwaudit.stopping_rules import PATIENCE
 from gwaudit.terminal_monitoring import print_groups, print_readings, print_verdicts
 
 
@@ -26,7 +25,8 @@ def monitor_command(
     epoch: Annotated[
         int | None, typer.Option(help="The epoch that groups are shown at, from 1. By default the last.")
     ] = None,
-    patience: Annotated[int, typer.Option(help="Epochs that a choice has to stand before a rule stops.")] = PATIENCE,
+    # As `gwaudit.stopping_rules.PATIENCE`; importing that would have every --help wait for torch.
+    patience: Annotated[int, typer.Option(help="Epochs that a choice has to stand before a rule stops.")] = 5,
     output: Annotated[
         Path | None,
         typer.Option(
