@@ -292,7 +292,7 @@ def rank(
         believed, statistics["counterfactual_label"] = _refined(store, rounds, settings, share_wrong, executor)
         log_odds = _in_the_order_of(believed, log_odds_wrong(alone))
     else:
-        log_odds = _log_odds(store, statistics, _evidence(statistics, settings.score), settings)
+        log_odds = _log_odds(store, statistics, settings)
     suggested = statistics.pop("counterfactual_label").to_numpy()
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
@@ -332,11 +332,12 @@ def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) ->
 
     It is what the next round is told. An audit tells people something more modest: see `rank`.
     """
-    audit = rank(store)
     if not rounds:
-        return audit.by_id("probability_wrong")
-    combined = _evidence(audit.frame.set_index(audit.rows).sort_index(), "combined")
-    log_odds, _ = _refined(store, rounds, RankingSettings(), expected_share_wrong(combined), None)
+        return rank(store).by_id("probability_wrong")
+    settings = RankingSettings()
+    first, last = _window(store, settings)
+    combined = _evidence(sample_statistics(store, range(first, last + 1)), "combined")
+    log_odds, _ = _refined(store, rounds, settings, expected_share_wrong(combined), None)
     return sigmoid(log_odds).astype(np.float32)
 
 
@@ -358,14 +359,13 @@ def _refined(
     return log_odds_wrong(np.mean(parts, axis=0), groups, share_wrong=share_wrong), suggested
 
 
-def _log_odds(
-    store: TrajectoryStore, statistics: pd.DataFrame, evidence: NDArray[np.float32], settings: RankingSettings
-) -> NDArray[np.float64]:
+def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float64]:
+    """[n] log odds of a single training."""
     share_wrong = None
     if settings.score == "probability":
         share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
     groups = _groups(store, statistics["counterfactual_label"].to_numpy(), settings)
-    return log_odds_wrong(evidence, groups, share_wrong=share_wrong)
+    return log_odds_wrong(_evidence(statistics, settings.score), groups, share_wrong=share_wrong)
 
 
 def _groups(
