@@ -40,6 +40,14 @@ def test_the_terminal_tells_of_epochs_rules_and_groups(run):
     assert "validation" not in result.output  # nothing was held out
 
 
+def test_numbers_are_whole_in_a_narrow_terminal(run, monkeypatch):
+    monkeypatch.setattr("gwaudit.terminal.out.width", 80)
+    shown = monitor(run, "--groups", "class").output
+    groups = shown[shown.index("Groups after") :]
+    assert "…" not in groups
+    assert max(map(len, groups.splitlines())) <= 80
+
+
 def test_the_json_holds_what_python_reads_with_epochs_from_one(run):
     told = json.loads(monitor(run, "--json").stdout)
     with TrajectoryStore.open(run) as store:

@@ -65,10 +65,11 @@ def print_groups(table: "pd.DataFrame", epoch: int) -> None:
     shown = Table(title=f"Groups after epoch {epoch + 1}, least aligned first", title_justify="left")
     shown.add_column("group", overflow="fold")
     for name in ("samples", "E", "K", "GWA"):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("E by epoch", no_wrap=True)
     courses = table["directional_alignment"].unstack("group")
     low, high = float(np.nanmin(courses)), float(np.nanmax(courses))
+    width = max(8, min(40, out.width - 60))  # what the numbers leave
     for group, row in at.iterrows():
         shown.add_row(
             escape(str(group)),
@@ -76,7 +77,7 @@ def print_groups(table: "pd.DataFrame", epoch: int) -> None:
             _format(row["directional_alignment"], "+.4f"),
             _format(row["dispersion"], "+.2f"),
             _format(row["gwa"], "+.4f"),
-            sparkline(courses[group].tolist(), low, high),
+            sparkline(courses[group].tolist(), low, high, width=width),
         )
     out.print(shown)
 
