@@ -82,6 +82,25 @@ def make_cifar_n(path, clean, **noisy):
     return path
 
 
+class Unreadable:
+    """Images that can be counted, but no longer read after the fourth."""
+
+    def __init__(self, images):
+        self.images = images
+        self.shape = images.shape
+
+    def __len__(self):
+        return len(self.images)
+
+    def add_to(self, digest):
+        self.images.add_to(digest)
+
+    def read(self, sample_ids):
+        if sample_ids[0] > 4:
+            raise OSError("gone")
+        return self.images.read(sample_ids)
+
+
 class Malicious:
     """Unpickled, it would create a file."""
 

@@ -15,7 +15,7 @@ from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError, StoreError, StoreExistsError
 from gwaudit.export import SUSPECT_COLUMNS, write_suspects
 from gwaudit.splits import clean_split, write_split
-from making import make_tree, picture
+from making import Unreadable, make_tree, picture
 
 
 @pytest.fixture
@@ -207,25 +207,6 @@ def test_a_split_is_there_whole_or_not_at_all(audit, dataset, tmp_path):
     with pytest.raises(DataError, match=r"can no longer be read \(gone\)"):
         write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=broken)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
-
-
-class Unreadable:
-    """Images that can be counted, but no longer read after the fourth."""
-
-    def __init__(self, images):
-        self.images = images
-        self.shape = images.shape
-
-    def __len__(self):
-        return len(self.images)
-
-    def add_to(self, digest):
-        self.images.add_to(digest)
-
-    def read(self, sample_ids):
-        if sample_ids[0] > 4:
-            raise OSError("gone")
-        return self.images.read(sample_ids)
 
 
 def test_metadata_is_the_hugging_face_layout(audit, dataset, tmp_path):

@@ -36,7 +36,7 @@ from gwaudit.errors import DataError, SettingsError, StoreExistsError
 from gwaudit.handover import label_studio
 from gwaudit.handover.cvat import label_names
 from gwaudit.handover.formats import Options, write_export
-from making import make_tree, picture
+from making import Unreadable, make_tree, picture
 
 ALL = Options(all=True)
 
@@ -387,7 +387,7 @@ class TestFiftyOne:
 @pytest.mark.parametrize("name", ["label-studio", "cvat", "fiftyone"])
 class TestWholeOrNot:
     def test_an_image_that_is_gone_leaves_nothing_behind(self, photos, tmp_path, name):
-        odd = type(photos)(**{**vars(photos), "inputs": Gone(photos.inputs)})
+        odd = type(photos)(**{**vars(photos), "inputs": Unreadable(photos.inputs)})
         with pytest.raises(DataError, match="can no longer be read"):
             write_export(make_audit(photos), name, tmp_path / "review", Options(all=True), dataset=odd)
         assert [path.name for path in tmp_path.iterdir()] == ["photos"]
@@ -397,25 +397,6 @@ class TestWholeOrNot:
         with pytest.raises(DataError, match="not those that were audited"):
             write_export(make_audit(photos), name, tmp_path / "review", dataset=other)
         assert not (tmp_path / "review").exists()
-
-
-class Gone:
-    """Images that can be counted, but no longer read after the fourth."""
-
-    def __init__(self, images):
-        self.images = images
-        self.shape = images.shape
-
-    def __len__(self):
-        return len(self.images)
-
-    def add_to(self, digest):
-        self.images.add_to(digest)
-
-    def read(self, sample_ids):
-        if sample_ids[0] > 4:
-            raise OSError("gone")
-        return self.images.read(sample_ids)
 
 
 @pytest.mark.parametrize("name", ["label-studio", "fiftyone"])

@@ -8,7 +8,6 @@ Everything is kept: the runs, so that a new score or cut needs no new training; 
 that what was measured once stays when the runs are gone, or when another call adds label sets, methods or seeds.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,11 +26,10 @@ from gwaudit.benchmarks.confident_learning import (
 )
 from gwaudit.benchmarks.costs import training_flops
 from gwaudit.benchmarks.label_sets import LabelSet, instance_errors, label_set
-from gwaudit.benchmarks.machine import machine
+from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.benchmarks.threshold_samples import aum_with_threshold_samples
 from gwaudit.datasets import LabeledDataset
-from gwaudit.durable import write_atomically
-from gwaudit.errors import MissingExtraError, SettingsError, StoreDamagedError, StoreError
+from gwaudit.errors import MissingExtraError, SettingsError
 from gwaudit.evaluation import ExpectedCount, Quality, evaluate, quality
 from gwaudit.progress import Progress
 from gwaudit.ranking import Audit, RankingSettings, Score, rank
@@ -137,7 +135,7 @@ def detection(
         for name in trainings:
             made = list(bench.rows(name))
             rows = [row for row in rows if (row.label_set, row.training, row.seed) != (chosen.name, name, seed)] + made
-            _write(folder, rows)
+            write_results(folder / "detection.json", rows, table=markdown(rows))
     return rows
 
 
@@ -279,34 +277,12 @@ def read_rows(folder: Path) -> list[DetectionRow]:
     Raises:
         StoreDamagedError: it is broken.
     """
-    path = folder / "detection.json"
-    if not path.exists():
-        return []
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return [
-            DetectionRow(
-                **{
-                    **row,
-                    "curve": tuple(row["curve"]),
-                    "expected_counts": tuple(ExpectedCount(**count) for count in row["expected_counts"]),
-                }
-            )
-            for row in rows
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreDamagedError(f"{path} is broken ({error}): move it away, and run the benchmark again") from error
+    return read_results(folder / "detection.json", _made)
 
 
-def _write(folder: Path, rows: Sequence[DetectionRow]) -> None:
-    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)  # a row a line, for people and for diffs
-    text = f'{{"machine": {json.dumps(machine())}, "rows": [\n{lines}\n]}}\n'
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "detection.json", lambda path: path.write_text(text, encoding="utf-8"))
-        write_atomically(folder / "detection.md", lambda path: path.write_text(markdown(rows), encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"cannot write {folder / 'detection.json'}: {error.strerror}; make room there") from error
+def _made(curve: Sequence[float], expected_counts: Sequence[dict[str, Any]], **facts: Any) -> DetectionRow:
+    counts = tuple(ExpectedCount(**count) for count in expected_counts)
+    return DetectionRow(curve=tuple(curve), expected_counts=counts, **facts)
 
 
 def as_frame(rows: Sequence[DetectionRow]) -> pd.DataFrame:
@@ -331,21 +307,13 @@ def markdown(rows: Sequence[DetectionRow]) -> str:
             lines.append(f"| {name} | {method} | {group['note'].iloc[0]} |" + " |" * 9)
             continue
         values = [
-            _spread(group["n_wrong"] / group["n"], "{:.1%}"),
-            _spread(group["n_suspects"].astype(float) / group["n"], "{:.1%}"),
-            *(_spread(group[column], "{:.3f}") for column in ("auroc", "average_precision", "best_f1", "f1")),
-            _spread(1 - group["precision_at_true_count"].astype(float), "{:.3f}"),
+            mean_and_spread(group["n_wrong"] / group["n"], "{:.1%}"),
+            mean_and_spread(group["n_suspects"].astype(float) / group["n"], "{:.1%}"),
+            *(mean_and_spread(group[column], "{:.3f}") for column in ("auroc", "average_precision", "best_f1", "f1")),
+            mean_and_spread(1 - group["precision_at_true_count"].astype(float), "{:.3f}"),
             f"{group['samples_trained'].mean():,.0f}",
             f"{group['training_flops'].mean() / 1e15:.3g}",
             f"{group['seconds'].mean() / 60:.1f}",
         ]
         lines.append(f"| {name} | {method} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: "pd.Series[Any]", form: str) -> str:
-    known = values.dropna().astype(float)
-    if known.empty:
-        return "–"
-    text = form.format(known.mean())
-    return text if len(known) == 1 else f"{text} ± {form.format((known.max() - known.min()) / 2)}"

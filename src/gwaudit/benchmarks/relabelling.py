@@ -7,7 +7,6 @@ compared is the order. Everything goes the way that people take: `decisions.csv`
 Rows are kept in `relabelling.json`, so that what was measured once stays; trainings go on where they were cut short.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.comparison import accuracy_on
 from gwaudit.corrections import correct
 from gwaudit.datasets import LabeledDataset
 from gwaudit.decisions import read_decisions, write_decisions
-from gwaudit.durable import write_atomically
-from gwaudit.errors import DataError, SettingsError, StoreDamagedError, storing
+from gwaudit.errors import DataError, SettingsError
 from gwaudit.evaluation import evaluate
 from gwaudit.progress import Progress
 from gwaudit.ranking import Audit
@@ -153,7 +152,7 @@ def relabelling(
             made = decisions if order != "none" else 0
             if (order, made, seed) not in done:
                 rows.append(RelabellingRow(order, made, seed, **arms.measure(order, made), **bench))
-                _write(folder, rows)
+                write_results(folder / "relabelling.json", rows, table=markdown(rows))
     return rows
 
 
@@ -209,13 +208,7 @@ def read_rows(folder: Path) -> list[RelabellingRow]:
     Raises:
         StoreDamagedError: it is broken.
     """
-    path = folder / "relabelling.json"
-    if not path.exists():
-        return []
-    try:
-        return [RelabellingRow(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreDamagedError(f"{path} is broken ({error}): move it away, and run the benchmark again") from error
+    return read_results(folder / "relabelling.json", RelabellingRow)
 
 
 def markdown(rows: Sequence[RelabellingRow]) -> str:
@@ -227,28 +220,11 @@ def markdown(rows: Sequence[RelabellingRow]) -> str:
     frame = pd.DataFrame([asdict(row) for row in rows])
     for (order, decisions), group in frame.groupby(["order", "decisions"], sort=False) if len(frame) else ():
         values = [
-            _spread(group["corrected"], "{:,.0f}"),
-            _spread(group["label_accuracy"], "{:.2%}"),
-            _spread(group["test_accuracy"], "{:.2%}"),
-            _spread(group["average_precision"], "{:.3f}"),
-            _spread(group["seconds"] / 60, "{:.1f}"),
+            mean_and_spread(group["corrected"], "{:,.0f}"),
+            mean_and_spread(group["label_accuracy"], "{:.2%}"),
+            mean_and_spread(group["test_accuracy"], "{:.2%}"),
+            mean_and_spread(group["average_precision"], "{:.3f}"),
+            mean_and_spread(group["seconds"] / 60, "{:.1f}"),
         ]
         lines.append(f"| {order} | {decisions:,} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: "pd.Series[Any]", form: str) -> str:
-    known = values.dropna().astype(float)
-    if known.empty:
-        return "–"
-    text = form.format(known.mean())
-    return text if len(known) == 1 else f"{text} ± {form.format((known.max() - known.min()) / 2)}"
-
-
-def _write(folder: Path, rows: Sequence[RelabellingRow]) -> None:
-    lines = ",\n".join(json.dumps(asdict(row)) for row in rows)  # a row a line, for people and for diffs
-    text = f'{{"rows": [\n{lines}\n]}}\n'
-    with storing(folder / "relabelling.json"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "relabelling.json", lambda path: path.write_text(text, encoding="utf-8"))
-        write_atomically(folder / "relabelling.md", lambda path: path.write_text(markdown(rows), encoding="utf-8"))

@@ -10,10 +10,8 @@ This module measures: `measure` gives what a label set's runs recorded, `stoppin
 labels and true labels are for scoring only: no rule sees them.
 """
 
-import json
 import math
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -26,19 +24,17 @@ from numpy.typing import NDArray
 
 from gwaudit.benchmarks.corrupted import CorruptedImages, corrupted_by_library, corrupted_from_files
 from gwaudit.benchmarks.label_sets import label_set
-from gwaudit.benchmarks.machine import machine
 from gwaudit.benchmarks.memorisation import memorisation_scores
 from gwaudit.benchmarks.overhead import commit_seconds, recording_seconds
+from gwaudit.benchmarks.results import read_results, write_results
 from gwaudit.benchmarks.stopping_probe import StoppingProbe, TestSet
 from gwaudit.benchmarks.stopping_settings import StoppingSettings
 from gwaudit.benchmarks.trajectory_groups import Curve, band, quantiles, rank_correlation, turning, turning_epochs
 from gwaudit.datasets import LabeledDataset, load_dataset
-from gwaudit.durable import write_atomically
-from gwaudit.errors import DataError, SettingsError, StoreDamagedError, storing
+from gwaudit.errors import DataError, SettingsError
 from gwaudit.models import build_model, find_head
 from gwaudit.monitor import group_readings, moving_agreement, readings
 from gwaudit.progress import Progress
-from gwaudit.proper_json import to_json
 from gwaudit.settings import TrainingSettings, listed
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import train
@@ -140,7 +136,7 @@ def stopping(
             bench = _Bench(name, given, test, corrupted, folder, settings, settings.training(model), progress)
             measured = bench.measure()
             done[measured.key] = measured
-            _write(folder, [*done.values()])
+            write_results(folder / "stopping.json", [*done.values()], key="measurements")
     return [*done.values()]
 
 
@@ -150,14 +146,7 @@ def read_measurements(folder: Path) -> list[StoppingMeasurement]:
     Raises:
         StoreDamagedError: it is broken.
     """
-    path = folder / "stopping.json"
-    if not path.exists():
-        return []
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["measurements"]
-        return [StoppingMeasurement(**row) for row in rows]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreDamagedError(f"{path} is broken ({error}): move it away, and run the benchmark again") from error
+    return read_results(folder / "stopping.json", StoppingMeasurement, key="measurements")
 
 
 def images_of(source: str, settings: StoppingSettings) -> tuple[LabeledDataset, LabeledDataset, NDArray[np.int64]]:
@@ -378,11 +367,3 @@ def _comparison_seconds(store: TrajectoryStore) -> float:
     began = perf_counter()
     (one != other).sum()
     return perf_counter() - began
-
-
-def _write(folder: Path, measurements: Sequence[StoppingMeasurement]) -> None:
-    lines = ",\n".join(to_json(asdict(measured), indent=None) for measured in measurements)
-    text = f'{{"machine": {json.dumps(machine())}, "measurements": [\n{lines}\n]}}\n'
-    with storing(folder / "stopping.json"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "stopping.json", lambda path: path.write_text(text, encoding="utf-8"))
