@@ -1,15 +1,18 @@
 """The detection benchmark as figures: precision against recall, and quality against cost. Needs matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from gwaudit.benchmarks.detection import DetectionRow, as_frame
 from gwaudit.errors import MissingExtraError
+from gwaudit.settings import PRESETS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHOWN = (
@@ -37,26 +40,39 @@ def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str]
 
 
 def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
-    """A panel a label set: average precision against training operations, in units of the cheapest method's.
+    """Average precision, and below it F1 at the own cut, against training operations in units of the cheapest method's.
 
-    What stays far below the best is left out of the picture; the table has it.
+    A column for each label set whose methods differ in cost (or for all, where none do). A preset's rounds are joined
+    by a line. Of gwaudit's scores only the default is drawn; what stays far below the best is left out of the picture.
+    The table has all.
     """
     frame = as_frame(rows).dropna(subset=["average_precision"])
-    sets = list(dict.fromkeys(frame["label_set"]))
-    figure, colours = _figure(len(sets)), _colours(sorted(set(frame["method"])))
-    for axes, name in zip(figure.axes, sets, strict=True):
-        points = frame[frame["label_set"] == name].groupby("method")[["training_flops", "average_precision"]].mean()
-        least = points["training_flops"].min()
-        for method, point in points.iterrows():
-            marker = "o" if str(method).startswith("gwaudit") else "x"
-            place = point["training_flops"] / least, point["average_precision"]
-            axes.plot(*place, marker, color=colours[str(method)], label=str(method).replace("_", " "))
-        best = points["average_precision"].max()
-        axes.set(title=name, xlabel="training operations, least = 1", ylabel="average precision")
-        axes.set_ylim(_SHOWN_DOWN_TO * best, best + 0.05 * (1 - _SHOWN_DOWN_TO))
+    own = frame["method"].str.startswith("gwaudit") & (frame["training"] == "plain")
+    frame = frame[~own | (frame["method"] == "gwaudit_combined")].astype({"f1": float})
+    frame["cost"] = frame["training_flops"] / frame.groupby("label_set")["training_flops"].transform("min")
+    dearest = frame.groupby("label_set", sort=False)["cost"].max()
+    sets = list(dearest.index[dearest > 1]) or list(dearest.index)
+    panels = [(name, column) for column in ("average_precision", "f1") for name in sets]
+    figure, colours = _figure(len(panels), columns=len(sets)), _colours(sorted(set(frame["method"])))
+    for axes, (name, column) in zip(figure.axes, panels, strict=True):
+        _cost_panel(axes, frame[frame["label_set"] == name].dropna(subset=[column]), column, colours)
+        called = "average precision" if column == "average_precision" else "F1 at the own cut"
+        axes.set(title=name, xlabel="training operations, least = 1", ylabel=called)
         axes.grid(alpha=0.3)
     _legend(figure)
     return figure
+
+
+def _cost_panel(axes: "Axes", frame: pd.DataFrame, column: str, colours: Mapping[str, tuple[float, ...]]) -> None:
+    for _, rounds in frame[frame["training"].isin(PRESETS)].groupby("training"):
+        course = rounds.groupby("method")[["cost", column]].mean().sort_values("cost")
+        axes.plot(course["cost"], course[column], color="grey", linewidth=1, zorder=1)
+    for method, (cost, value) in frame.groupby("method")[["cost", column]].mean().iterrows():
+        marker = "o" if str(method).startswith("gwaudit") else "x"
+        axes.plot(cost, value, marker, color=colours[str(method)], label=str(method).replace("_", " "))
+    if len(frame):
+        best = frame[column].max()
+        axes.set_ylim(_SHOWN_DOWN_TO * best, best + 0.05 * (1 - _SHOWN_DOWN_TO))
 
 
 def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
@@ -87,12 +103,12 @@ def _legend(figure: "Figure") -> None:
         figure.legend([*shown.values()], [*shown], fontsize="x-small", loc="outside right upper")
 
 
-def _figure(panels: int) -> "Figure":
+def _figure(panels: int, columns: int = 4) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("drawing figures", "notebook") from error
-    columns = min(4, max(1, panels))
+    columns = min(columns, max(1, panels))
     lines = -(-max(1, panels) // columns)
     figure = Figure(figsize=(3.4 * columns + 1, 3.0 * lines), layout="constrained")
     for panel in range(panels):
