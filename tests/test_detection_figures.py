@@ -56,5 +56,12 @@ def test_of_plain_trainings_alone_all_label_sets_are_drawn():
     assert [axes.get_title() for axes in cost_quality_figure(plain).axes] == names * 2
 
 
+def test_of_clean_labels_alone_there_is_nothing_to_draw():
+    clean = [row for row in ROWS if row.label_set == "clean"]
+    assert clean
+    for draw in (precision_recall_figure, cost_quality_figure):
+        assert not draw(clean).axes
+
+
 def test_nothing_measured_is_an_empty_figure():
     assert not precision_recall_figure([]).legends

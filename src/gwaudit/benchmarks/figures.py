@@ -108,7 +108,7 @@ def _figure(panels: int, columns: int = 4) -> "Figure":
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("drawing figures", "notebook") from error
-    columns = min(columns, max(1, panels))
+    columns = max(1, min(columns, panels))
     lines = -(-max(1, panels) // columns)
     figure = Figure(figsize=(3.4 * columns + 1, 3.0 * lines), layout="constrained")
     for panel in range(panels):
