@@ -29,7 +29,7 @@ def thumbnail(image: Image.Image, most_bytes: int) -> str:
         small = image.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         for quality in _QUALITIES:
-            content = _encoded(small, "WEBP", quality=quality)
+            content = _encoded(small, "WEBP", quality=quality, method=2)  # half the time of the usual 4 for 3 % more
             if len(content) <= most_bytes or side <= 32:
                 return _uri(content, "webp")
         side = side * 2 // 3
