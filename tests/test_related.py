@@ -6,11 +6,16 @@ import pytest
 import torch
 
 from command import gwaudit
-from gwaudit.benchmarks.related import MEASURES, read_related
+from gwaudit.benchmarks.related import MEASURES, RelatedEpoch
+from gwaudit.benchmarks.results import read_results
 from gwaudit.benchmarks.validation_cost import validation_cost
 from gwaudit.errors import SettingsError
 
 SMALL = ["--epochs", "4", "--samples", "200", "--test-samples", "100", "--batch-size", "50", "--watched", "12"]
+
+
+def rows_of(folder):
+    return read_results(folder / "related.json", RelatedEpoch)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +28,7 @@ def folder(tmp_path_factory):
 
 
 def test_every_epoch_has_every_measure_in_its_range(folder):
-    rows = read_related(folder)
+    rows = rows_of(folder)
     assert [row.epoch for row in rows] == [1, 2, 3, 4]
     for row in rows:
         known = [value for name in MEASURES if name != "gwa" and (value := getattr(row, name)) is not None]
@@ -35,14 +40,14 @@ def test_the_direction_is_that_of_the_weights_the_run_ends_with(folder):
     states = [torch.load(path, weights_only=True) for path in sorted((folder / "snapshots").glob("*.pt"))]
     way = states[-1]["weights"] - states[1]["weights"]
     expected = -(states[1]["gradient"] @ way) / states[1]["gradient"].norm() / way.norm()
-    assert read_related(folder)[1].direction_alignment == pytest.approx(expected.item(), abs=1e-5)
+    assert rows_of(folder)[1].direction_alignment == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_a_second_call_reads_what_there_is(folder):
-    before = read_related(folder)
+    before = rows_of(folder)
     done = gwaudit("benchmark", "related", "digits", *SMALL, "-o", folder, "--json")
     assert json.loads(done.stdout)[0]["test_accuracy"] == pytest.approx(before[0].test_accuracy)
-    assert read_related(folder) == before
+    assert rows_of(folder) == before
 
 
 def test_recording_stands_beside_a_validation_pass_on_any_network():

@@ -5,15 +5,15 @@ the batch of them: how far the descent direction points to the final weights, wh
 that the weights and gradients of every epoch are kept in `snapshots/`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gwaudit.benchmarks.results import write_results
 from gwaudit.benchmarks.stopping import as_test, given_labels, images_of
 from gwaudit.benchmarks.stopping_probe import StoppingProbe
 from gwaudit.benchmarks.stopping_settings import StoppingSettings
@@ -29,7 +29,6 @@ from gwaudit.gradients import (
 )
 from gwaudit.monitor import readings
 from gwaudit.progress import Progress
-from gwaudit.proper_json import to_json
 from gwaudit.store import TrajectoryStore
 from gwaudit.training import train
 
@@ -115,19 +114,8 @@ def related(
         )
         for epoch in range(len(signals))
     ]
-    _write(folder / "related.json", to_json([asdict(row) for row in rows]))
-    _write(folder / "related.md", markdown(rows))
+    write_results(folder / "related.json", rows, table=markdown(rows))
     return rows
-
-
-def _write(path: Path, text: str) -> None:
-    with storing(path):
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def read_related(folder: Path) -> list[RelatedEpoch]:
-    """The rows of `related.json`."""
-    return [RelatedEpoch(**row) for row in json.loads((folder / "related.json").read_text(encoding="utf-8"))]
 
 
 def markdown(rows: Sequence[RelatedEpoch]) -> str:
