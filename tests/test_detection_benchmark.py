@@ -84,6 +84,20 @@ def test_what_is_done_stays_done_also_without_its_runs(benchmark, tmp_path):
     assert "| worse_label | aum |" in more.stdout
 
 
+def test_an_epoch_during_which_the_machine_slept_is_no_cost(benchmark, tmp_path):
+    folder, arguments, _ = benchmark
+    shutil.copytree(folder, tmp_path / "out")
+    (commit,) = (tmp_path / "out" / "runs" / "symmetric-20").glob("seed-0/plain/commits/epoch-00001.json")
+    facts = json.loads(commit.read_text())
+    facts["metrics"]["seconds"] = 28_800.0
+    commit.write_text(json.dumps(facts))
+    arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
+    done = gwaudit(*arguments, "--sets", "symmetric-20")
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in read_rows(tmp_path / "out") if row.label_set == "symmetric-20"]
+    assert all(0 < row.seconds < 600 for row in rows)
+
+
 def test_seeds_are_averaged_with_their_spread(benchmark):
     _, arguments, _ = benchmark
     done = gwaudit(*arguments, "--sets", "symmetric-20", "--seeds", "0,1")
