@@ -50,6 +50,14 @@ def test_cost_is_drawn_where_methods_differ_in_it_and_rounds_are_joined():
         assert ("aum" in drawn(axes)) == (column == "average_precision"), "no cut of its own, no F1 there"
 
 
+def test_what_costs_more_than_one_training_is_within_its_panel():
+    dear = {row.label_set for row in ROWS if row.training == "folds"}
+    for axes in cost_quality_figure(ROWS).axes:
+        if axes.get_title() in dear:
+            ((value,),) = [drawn(axes)["cleanlab self confidence"].get_ydata()]
+            assert axes.get_ylim()[0] < value < axes.get_ylim()[1]
+
+
 def test_of_plain_trainings_alone_all_label_sets_are_drawn():
     plain = [row for row in ROWS if row.training == "plain" and row.label_set != "clean"]
     names = list(dict.fromkeys(row.label_set for row in plain))

@@ -20,7 +20,7 @@ SHOWN = (
 )  # fmt: skip
 """The methods whose curves are drawn; the table has all."""
 
-_SHOWN_DOWN_TO = 0.8  # of the best average precision
+_SHOWN_DOWN_TO = 0.8  # of the best in a panel
 
 
 def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str] = SHOWN) -> "Figure":
@@ -72,7 +72,11 @@ def _cost_panel(axes: "Axes", frame: pd.DataFrame, column: str, colours: Mapping
         axes.plot(cost, value, marker, color=colours[str(method)], label=str(method).replace("_", " "))
     if len(frame):
         best = frame[column].max()
-        axes.set_ylim(_SHOWN_DOWN_TO * best, best + 0.05 * (1 - _SHOWN_DOWN_TO))
+        dearer = frame.loc[
+            frame["cost"] > frame["cost"].min(), column
+        ]  # what costs more is shown, however little it finds
+        least = min([_SHOWN_DOWN_TO * best, *(dearer - 0.01)])
+        axes.set_ylim(least, best + 0.05 * (1 - _SHOWN_DOWN_TO))
 
 
 def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
