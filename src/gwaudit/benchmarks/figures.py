@@ -72,9 +72,8 @@ def _cost_panel(axes: "Axes", frame: pd.DataFrame, column: str, colours: Mapping
         axes.plot(cost, value, marker, color=colours[str(method)], label=str(method).replace("_", " "))
     if len(frame):
         best = frame[column].max()
-        dearer = frame.loc[
-            frame["cost"] > frame["cost"].min(), column
-        ]  # what costs more is shown, however little it finds
+        # What costs more is shown, however little it finds.
+        dearer = frame.loc[frame["cost"] > frame["cost"].min(), column]
         least = min([_SHOWN_DOWN_TO * best, *(dearer - 0.01)])
         axes.set_ylim(least, best + 0.05 * (1 - _SHOWN_DOWN_TO))
 
