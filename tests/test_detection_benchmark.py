@@ -9,7 +9,7 @@ import pytest
 
 from command import FAST, gwaudit
 from gwaudit.baselines import DETECTORS
-from gwaudit.benchmarks.detection import as_frame, read_rows
+from gwaudit.benchmarks.detection import as_frame, markdown, read_rows
 from gwaudit.benchmarks.label_sets import IMBALANCE, instance_errors, label_set
 from gwaudit.datasets import load_dataset
 from gwaudit.errors import DataError
@@ -96,6 +96,13 @@ def test_an_epoch_during_which_the_machine_slept_is_no_cost(benchmark, tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [row for row in read_rows(tmp_path / "out") if row.label_set == "symmetric-20"]
     assert all(0 < row.seconds < 600 for row in rows)
+
+
+def test_what_was_measured_of_a_label_set_stands_together_whenever_that_was(benchmark):
+    first, *rest = read_rows(benchmark[0])
+    sets = [line.split(" | ")[0] for line in markdown([*rest, first]).splitlines()[2:]]
+    assert sets == sorted(sets, key=sets.index)
+    assert len(sets) > 10
 
 
 def test_seeds_are_averaged_with_their_spread(benchmark):

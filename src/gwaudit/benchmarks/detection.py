@@ -303,7 +303,8 @@ def markdown(rows: Sequence[DetectionRow]) -> str:
         "samples trained | PFLOP | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    frame = as_frame(rows)
+    sets = list(dict.fromkeys(row.label_set for row in rows))
+    frame = as_frame(sorted(rows, key=lambda row: sets.index(row.label_set)))  # whenever a row was measured
     for (name, method), group in frame.groupby(["label_set", "method"], sort=False) if len(frame) else ():
         if group["n"].isna().all():
             lines.append(f"| {name} | {method} | {group['note'].iloc[0]} |" + " |" * 9)
