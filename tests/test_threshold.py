@@ -78,6 +78,30 @@ def test_blind_errors_are_told_from_samples_that_are_merely_hard(share):
     assert expected_share_wrong(np.append(scores, np.nan)) == pytest.approx(probability.mean(), rel=1e-3)
 
 
+def scores_with_errors_among_the_hard(share: float, *, n: int = 20_000, seed: int = 0):
+    """A third of the samples look like anything, and these alone are mislabelled, as what they look like."""
+    random = np.random.default_rng(seed)
+    hard = random.random(n) < 0.35
+    likeness = np.where(hard, np.abs(0.9 * random.standard_normal(n)), 1 + 0.15 * random.standard_normal(n))
+    wrong = hard & (random.random(n) < share / 0.35)
+    return np.where(wrong, 0.8 * likeness, -likeness) + 0.1 * random.standard_normal(n), wrong
+
+
+@pytest.mark.parametrize("share", [0.2, 0.25, 0.3])
+def test_errors_among_the_hard_are_not_taken_for_merely_hard(share):
+    scores, wrong = scores_with_errors_among_the_hard(share)
+    assert f1_of(flagged(scores), wrong) >= 0.95 * best_f1(scores, wrong)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15])
+def test_errors_learned_half_by_heart_are_not_taken_for_merely_hard(share):
+    random = np.random.default_rng(0)
+    wrong = random.random(20_000) < share
+    likeness = np.where(random.random(20_000) < 0.3, 0.6, 1.0)
+    scores = np.where(wrong, 0.1, -likeness) + np.where(wrong, 0.15, 0.2) * random.standard_normal(20_000)
+    assert f1_of(flagged(scores), wrong) >= 0.98 * best_f1(scores, wrong)
+
+
 def test_scores_beyond_those_of_wrong_labels_stay_suspicious():
     scores, _ = scores_with_blind_errors(0.2)
     beyond = np.concatenate([scores, [5.0, 50.0, 500.0]])

@@ -154,6 +154,15 @@ class BlindMixture:
     hard_spread: float
     log_likelihood: float
 
+    @property
+    def highest_log_odds(self) -> float:
+        """Of a label within the hump of wrong ones: where these are most numerous beside hard ones, past its middle."""
+        precision, hard = 1 / max(self.spread**2, 1e-12), 1 / max(self.hard_spread**2, 1e-12)
+        place = self.confidence
+        if precision > hard:
+            place = (precision * self.confidence + hard * self.hard_confidence) / (precision - hard)
+        return float(self.log_odds_wrong(np.array([place]))[0])
+
     def log_odds_wrong(self, scores: Floats) -> NDArray[np.float64]:
         """Of each score [n]. They fall again beyond the hump of wrong labels, where hard samples are likelier, but not
         below even: the normal distributions know little of so rare scores, which all speak against the label."""

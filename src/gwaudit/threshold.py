@@ -12,7 +12,10 @@ off about the other:
 
 The scores say which kind it is: the hump of blind errors is so far from what the first can take its shape for that the
 second fits them much better. It is believed where its log-likelihood is higher by `BLIND_GAIN` nats or more for each
-label that the first finds right: it is these that the two read differently.
+label that the first finds right (it is these that the two read differently), and where it finds such a hump
+(`FEWEST_BLIND`) and is sure of it: somewhere in it a label must be `HUMP_ODDS` times as likely wrong as right. If none
+is, what passes for hard is a broad component in the midst of all, which the errors between look-alikes are in, and the
+fit is better for its freedom alone.
 
 Evidence from probabilities is read **pair by pair** of given and suggested label: share and m of the mirrored mixture
 are fitted again, drawn to those of all samples with the weight of `GROUP_WEIGHT` samples. Where a cat is easily taken
@@ -45,6 +48,12 @@ GROUP_WEIGHT = 200.0
 
 BLIND_GAIN = 0.037
 """Between the largest gain on errors between look-alikes (0.031) and the smallest on a tenth or more blind (0.043)."""
+
+FEWEST_BLIND = 0.01
+"""The share of blind errors from which there is something blind to read."""
+
+HUMP_ODDS = 3.0
+"""Between the highest where errors between look-alikes were taken for hard (2.5) and the lowest of blind ones (3.8)."""
 
 _GROUP_ITERATIONS = 50
 _FEWEST = 1e-9  # with a smaller share of wrong labels, or none, samples are ranked all the same
@@ -92,7 +101,9 @@ def _of_its_kind(x: NDArray[np.float64]) -> MirroredMixture | BlindMixture:
     """The mixture that suits the kind of noise."""
     mirrored, blind = fit_mirrored_mixture(x), fit_blind_mixture(x)
     gain = blind.log_likelihood - mirrored.log_likelihood
-    return blind if gain > BLIND_GAIN * (1 - mirrored.share_wrong) else mirrored
+    fits_better = gain > BLIND_GAIN * (1 - mirrored.share_wrong)
+    has_hump = blind.share_wrong > FEWEST_BLIND and blind.highest_log_odds > np.log(HUMP_ODDS)
+    return blind if fits_better and has_hump else mirrored
 
 
 def _fit_groups(x: NDArray[np.float64], group: NDArray[np.integer], whole: MirroredMixture) -> NDArray[np.float64]:
