@@ -22,7 +22,7 @@ are fitted again, drawn to those of all samples with the weight of `GROUP_WEIGHT
 for a dog, right labels lie nearer to zero than where it is taken for a ship, and annotators err more often. Margins of
 logits do not lend themselves to that: read pair by pair, they found less where errors are between look-alikes.
 
-Bounds, spread and gain were chosen on synthetic errors, not on the labels that the benchmarks score with;
+Bounds, gain and odds were chosen on synthetic errors, not on the labels that the benchmarks score with;
 docs/benchmarks.md says how, and how the cut fares.
 
 Its limit: right labels whose scores have a heavy tail above zero look like errors. That is so where a model is too weak
