@@ -289,6 +289,17 @@ def test_nothing_is_wider_than_a_phone(browser, report):
     assert min(heights) >= 44
 
 
+def test_cards_are_as_wide_as_each_other_without_the_data(browser, dataset, tmp_path):
+    with make_run(tmp_path / "run", dataset) as store:
+        ranked = rank(store)
+        ranked.save(store.path)
+        browser.get(write_report(gather(ranked, store, None), tmp_path / "report.html").as_uri())
+    rects = "return [...document.querySelectorAll('.card')].slice(0, 4).map((c) => c.getBoundingClientRect().width)"
+    widths = browser.execute_script(rects)
+    assert len(widths) == 4
+    assert max(widths) - min(widths) < 1
+
+
 def test_the_page_and_its_dialogs_are_accessible(browser, report):
     browser.get(report.as_uri())
     browser.execute_script("document.querySelector('.figure').scrollIntoView()")
