@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from command import COMMAND, FAST, gwaudit
+from gwaudit import load_dataset
+from recorded import make_run, with_a_fifth_wrong
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,25 @@ def test_ranking_again_changes_the_cut_and_needs_no_training(audited):
     assert facts["window"] == [1, 3]
     assert len(pd.read_csv(run / "suspects.csv")) == 25
     assert gwaudit("rank", run).returncode == 0
+
+
+def test_a_run_of_ones_own_loop_is_ranked_without_its_data(tmp_path):
+    run, digits = tmp_path / "run", load_dataset("digits")
+    make_run(run, digits)
+    ranked = gwaudit("rank", run, "--top", 100)
+    assert ranked.returncode == 0, ranked.stderr
+    assert "100 of 1,797 labels are suspect" in ranked.stdout
+    suspects = pd.read_csv(run / "suspects.csv", dtype={"key": str})
+    assert set(suspects["key"]) <= set(digits.keys[: 1797 // 5])
+    assert len(pd.read_csv(run / "cleaned" / "drop" / "split.csv")) == 1697
+    assert (run / "report.html").exists()
+    facts = json.loads(gwaudit("rank", run, "--top", 50, "--json").stdout)
+    assert (facts["suspects"], facts["evaluation"], facts["skipped"]) == (50, None, [])
+    unknown = gwaudit("evaluate", run)
+    assert unknown.returncode == 2
+    assert "--truth" in unknown.stderr
+    np.save(tmp_path / "truth.npy", with_a_fifth_wrong(digits).true_labels)
+    assert "precision" in gwaudit("evaluate", run, "--truth", tmp_path / "truth.npy", "--json").stdout
 
 
 def test_evaluation_takes_the_truth_from_the_data_or_from_a_file(audited, tmp_path):

@@ -80,17 +80,23 @@ def data_of_run(store: TrajectoryStore) -> DataSettings:
     """
     values = store.settings.get("data")
     if not values:
-        raise SettingsError(f"{store.path} does not say where its data are: gwaudit's own training did not make it")
+        raise SettingsError(
+            f"{store.path} does not say where its data are, as your own loop or a benchmark recorded it: "
+            "this takes a run of gwaudit audit or gwaudit train"
+        )
     return DataSettings.from_dict(values)
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """A finished audit: the ranking, its score where the truth is known, what was skipped, and the files."""
+    """A finished audit: the ranking, its score where the truth is known, the files, and the data.
+
+    Data are missing where a run of one's own loop is ranked again; `audit` always has them.
+    """
 
     audit: Audit
     evaluation: Evaluation | None
-    dataset: LabeledDataset
+    dataset: LabeledDataset | None
     files: tuple[Path, ...]
 
 
@@ -154,8 +160,23 @@ def load_and_train(
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
 
-def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
+def rank_again(run: Path, ranking: RankingSettings | None = None) -> AuditResult:
+    """Rank a recorded run, with its data loaded again; a run of one's own loop without them.
+
+    Raises:
+        GwauditError: the run cannot be ranked so, or its data are not there any more.
+    """
+    with TrajectoryStore.open(run) as store:
+        dataset = _data_if_known(store)
+    return finish(rank_run(rounds_of(run), ranking), dataset)
+
+
+def finish(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     """Write what an audit yields into its run's folder, in place of what an earlier ranking wrote there.
+
+    Args:
+        ranked: the ranking.
+        dataset: what was trained on; without it the files have keys for samples, and nothing is scored.
 
     Raises:
         StoreError: it cannot be written.
@@ -163,17 +184,17 @@ def finish(ranked: Audit, dataset: LabeledDataset) -> AuditResult:
     run = ranked.run
     ranked.save(run)
     files = [
-        write_suspects(ranked, run / "suspects.csv", texts=dataset.texts),
+        write_suspects(ranked, run / "suspects.csv", texts=None if dataset is None else dataset.texts),
         run / "audit.parquet",
         run / "audit.json",
     ]
     files += write_noise(ranked, run)
-    if dataset.skipped:
+    if dataset is not None and dataset.skipped:
         files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
     actions: tuple[Action, ...] = get_args(Action)
     files += [write_split(clean_split(ranked, action), run / "cleaned" / action, replace=True) for action in actions]
     evaluation = None
-    if dataset.true_labels is not None:
+    if dataset is not None and dataset.true_labels is not None:
         evaluation = evaluate(ranked, dataset.true_labels)
         files.append(write_evaluation(evaluation, run))
     with TrajectoryStore.open(run) as store:
@@ -197,8 +218,11 @@ def report_contents(
     """
     labels = None if truth is None else read_label_file(truth, truth_key)[0]
     with TrajectoryStore.open(run) as store:
-        dataset = load_data(data_of_run(store)) if store.settings.get("data") else None
-        return gather(Audit.load(run), store, dataset, top=top, true_labels=labels)
+        return gather(Audit.load(run), store, _data_if_known(store), top=top, true_labels=labels)
+
+
+def _data_if_known(store: TrajectoryStore) -> LabeledDataset | None:
+    return load_data(data_of_run(store)) if store.settings.get("data") else None
 
 
 def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
@@ -225,10 +249,10 @@ def true_labels(run: Path, truth: Path | None, key: str | None) -> NDArray[np.in
     if truth is not None:
         return read_label_file(truth, key)[0]
     with TrajectoryStore.open(run) as store:
-        labels = load_data(data_of_run(store)).true_labels
-    if labels is None:
+        dataset = _data_if_known(store)
+    if dataset is None or dataset.true_labels is None:
         raise DataError(f"the data of {run} have no true labels: give them with --truth")
-    return labels
+    return dataset.true_labels
 
 
 def export(ranked: Audit, format: str, output: Path, options: Options) -> Path:

@@ -146,14 +146,15 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
             style="yellow",
             soft_wrap=True,
         )
-    if result.dataset.skipped:
-        out.print(f"Left out, as they could not be used: {len(result.dataset.skipped)}", highlight=False)
-        print_rows(result.dataset.skipped, out)
+    dataset = result.dataset
+    if dataset is not None and dataset.skipped:
+        out.print(f"Left out, as they could not be used: {len(dataset.skipped)}", highlight=False)
+        print_rows(dataset.skipped, out)
     if result.evaluation is not None:
         _print_evaluation(result.evaluation)
     out.print()
     title = f"The {min(worst, n)} most suspicious"
-    out.print(_suspects_table(audit.frame.head(worst), title, result.dataset.texts))
+    out.print(_suspects_table(audit.frame.head(worst), title, None if dataset is None else dataset.texts))
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)

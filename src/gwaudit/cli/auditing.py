@@ -121,16 +121,10 @@ def rank_command(
     per_class: PerClass = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rank a recorded run (again), and write its suspects and cleaned splits."""
-    from gwaudit.pipeline import data_of_run, finish, load_data
-    from gwaudit.refinement import rank_run, rounds_of
-    from gwaudit.store import TrajectoryStore
+    """Rank a recorded run (again), also one of your own loop, and write its suspects and cleaned splits."""
+    from gwaudit.pipeline import rank_again
 
-    ranking = ranking_settings(score, window, cut, top, precision, budget, per_class)
-    with TrajectoryStore.open(run) as store:
-        data = data_of_run(store)
-    result = finish(rank_run(rounds_of(run), ranking), load_data(data))
-    _report(result, as_json)
+    _report(rank_again(run, ranking_settings(score, window, cut, top, precision, budget, per_class)), as_json)
 
 
 @command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
@@ -220,7 +214,7 @@ def _report(result: Any, as_json: bool) -> None:
         "run": str(result.audit.run),
         **result.audit.summary(),
         "evaluation": None if result.evaluation is None else result.evaluation.to_dict(),
-        "skipped": [asdict(s) for s in result.dataset.skipped],
+        "skipped": [] if result.dataset is None else [asdict(s) for s in result.dataset.skipped],
         "files": [str(path) for path in result.files],
     }
     print(json.dumps(facts, indent=1))
