@@ -15,6 +15,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: one thread each, als
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's `&` has it, for the processes started here too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What tests start as processes of their own finds the helpers, and this very copy of gwaudit.
+_PATHS = [
+    str(Path(__file__).resolve().parent),
+    str(Path(__file__).resolve().parents[1]),
+    os.environ.get("PYTHONPATH", ""),
+]
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _PATHS if path)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

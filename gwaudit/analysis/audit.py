@@ -1,0 +1,174 @@
+"""Hold a ranked run: an `Audit`, its columns, and how it is saved and loaded."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
+from gwaudit.core.errors import StoreDamagedError, StoreError, StoreNotFoundError
+from gwaudit.core.files import write_atomically
+from gwaudit.core.settings import RankingSettings
+
+COLUMNS = {
+    "rank": "1 for the most suspicious",
+    "sample_id": "the index in the data set",
+    "key": "what a person knows the sample by",
+    "given_label": "the label that is audited",
+    "given_name": "its class name",
+    "suggested_label": "what the label should rather be",
+    "suggested_name": "its class name",
+    "score": "log of the odds that the given label is wrong; NaN where the window recorded nothing",
+    "probability_wrong": "the same as a probability",
+    "suspect": "whether the sample is flagged",
+    "category": "suspect, late-aligned, hard, fine or unrecorded",
+    **{name: text for name, text in STATISTICS.items() if name != "counterfactual_label"},
+}
+"""The columns of `Audit.frame`."""
+
+PAIR_COLUMNS = {"class_id": "the class of the pair", "class_name": "its name"}
+"""Further ones, behind `key`, where samples have any number of classes: a row is a pair of sample and class then, whose
+given and suggested label are 0 ("absent") or 1 ("present")."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Every sample of a run, ranked.
+
+    Attributes:
+        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a pair of sample and class,
+            with those of `PAIR_COLUMNS` too, where samples have any number of classes.
+        class_names: C names; "absent" and "present" where samples have any number of classes.
+        settings: how it was ranked.
+        window: (first, last) epoch that was used, from 0, both included.
+        threshold: suspects score above it (ties aside, where a number was asked for); infinite without suspects.
+        run: the run's folder.
+        fingerprint: of the data.
+        label_names: the C classes, where samples have any number of them.
+
+    Example:
+        >>> from gwaudit import TrajectoryStore, rank
+        >>> audit = rank(TrajectoryStore.open("runs/worse"))
+        >>> worst = audit.suspects[["key", "given_name", "suggested_name"]].head(10)
+    """
+
+    frame: pd.DataFrame
+    class_names: tuple[str, ...]
+    settings: RankingSettings
+    window: tuple[int, int]
+    threshold: float
+    run: Path
+    fingerprint: str
+    label_names: tuple[str, ...] | None = None
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The store's row of each row of the frame: the sample's id, or `sample * C + class`."""
+        ids = self.frame["sample_id"].to_numpy(np.int64)
+        if self.label_names is None:
+            return ids
+        return np.asarray(ids * len(self.label_names) + self.frame["class_id"].to_numpy(np.int64))
+
+    @property
+    def suspects(self) -> pd.DataFrame:
+        """The suspected mislabels, most suspicious first."""
+        return self.frame[self.frame["suspect"]]
+
+    def expected_wrong(self) -> NDArray[np.float64]:
+        """How many wrong labels to expect among the first k: [n + 1], for k from 0 to n."""
+        probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
+        return np.concatenate([[0.0], np.cumsum(probability)])
+
+    def by_id(self, column: str) -> NDArray[Any]:
+        """A column in the order of the sample ids: [n]; of the store's rows, [n C], where samples have several."""
+        values = self.frame[column].to_numpy()
+        ordered = np.empty_like(values)
+        ordered[self.rows] = values
+        return ordered
+
+    def summary(self) -> dict[str, Any]:
+        """The audit in a few numbers."""
+        counts = self.frame["category"].value_counts()
+        suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
+        pairs = {}
+        if self.label_names is not None:
+            flagged = self.suspects
+            pairs = {
+                "samples": len(self.frame) // len(self.label_names),
+                "pairs": len(self.frame),
+                "suspect_samples": int(flagged["sample_id"].nunique()),
+                "suspect_missing": int((flagged["given_label"] == 0).sum()),
+                "suspect_superfluous": int((flagged["given_label"] == 1).sum()),
+            }
+        return {
+            "samples": len(self.frame),
+            **pairs,
+            "suspects": suspects,
+            "expected_wrong": round(float(expected[-1]), 1),
+            "expected_wrong_suspects": round(float(expected[suspects]), 1),
+            "categories": {str(name): int(count) for name, count in counts.items()},
+            "score": self.settings.score,
+            "window": list(self.window),
+            "threshold": self.threshold if np.isfinite(self.threshold) else None,
+        }
+
+    def save(self, folder: Path | str) -> None:
+        """Write `audit.parquet` and `audit.json` into a folder.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        folder = Path(folder)
+        facts = {
+            "class_names": list(self.class_names),
+            "settings": asdict(self.settings),
+            "window": list(self.window),
+            "threshold": self.threshold if np.isfinite(self.threshold) else None,
+            "fingerprint": self.fingerprint,
+            "summary": self.summary(),
+        }
+        if self.label_names is not None:
+            facts["label_names"] = list(self.label_names)
+        table = pa.Table.from_pandas(self.frame, preserve_index=False)
+        try:
+            write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+            write_atomically(folder / "audit.json", lambda path: path.write_text(json.dumps(facts, indent=1)))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the audit to {folder}: {error.strerror or error}; make room there"
+            ) from error
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            StoreNotFoundError: there is no audit.
+            StoreDamagedError: it is broken.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "audit.json").read_text())
+            frame = pq.read_table(folder / "audit.parquet").to_pandas()
+            settings = facts["settings"]
+            window = settings["window"]
+            return cls(
+                frame=frame,
+                class_names=tuple(facts["class_names"]),
+                settings=RankingSettings(**{**settings, "window": window if window == "auto" else tuple(window)}),
+                window=tuple(facts["window"]),
+                threshold=float("inf") if facts["threshold"] is None else facts["threshold"],
+                run=folder,
+                fingerprint=facts["fingerprint"],
+                label_names=tuple(facts["label_names"]) if "label_names" in facts else None,
+            )
+        except FileNotFoundError:
+            raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None
+        except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
+            raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error

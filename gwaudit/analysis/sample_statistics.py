@@ -1,0 +1,272 @@
+"""The trajectories of a run, reduced to one row a sample.
+
+Works block by block: whatever is reduced over epochs stays inside one block of ids, so memory is O(block), and the
+blocks can go to any `concurrent.futures.Executor`.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gwaudit.core.errors import SettingsError
+from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int32]
+
+_VOTE_ROWS = 2**16
+
+COLUMNS = {
+    "epochs": "epochs of the window that recorded the sample",
+    "mean_alignment": "mean alignment γ over the window",
+    "mean_gap": "mean over the window of γ less the highest γ_c of another label",
+    "mean_margin": "mean margin over the window (AUM)",
+    "mean_probability_margin": "mean over the window of the given label's probability less the highest other one",
+    "mean_loss": "mean cross entropy over the window, in nats",
+    "mean_given_probability": "mean probability of the given label over the window",
+    "counterfactual_label": "the other label that most epochs of the window would rather have; ties by its summed γ_c",
+    "counterfactual_votes": "the share of those epochs",
+    "predicted_label": "the label that most epochs of the window predict",
+    "predicted_votes": "the share of those epochs",
+    "share_negative": "share of all recorded epochs with γ < 0",
+    "longest_negative_run": "longest run of recorded epochs with γ < 0",
+    "last_alignment": "γ in the last epoch that recorded the sample",
+    "trend": "slope of γ over all recorded epochs, a epoch",
+    "early_alignment": "mean γ over the first third of the run",
+    "late_alignment": "mean γ over the last third of the run",
+    "sweep_probability_margin": "the mean of the same over the final sweeps, NaN in a run without them",
+    "times_learned": "times the prediction turned to the given label",
+    "times_forgotten": "times the prediction turned away from it (forgetting events, Toneva et al., ICLR 2019)",
+}
+"""What `sample_statistics` gives of each sample. What was never recorded is NaN, labels -1."""
+
+_WINDOW_SIGNALS = (
+    "alignment", "predicted_label", "counterfactual_label", "counterfactual_alignment",
+    "margin", "loss", "given_probability",
+)  # fmt: skip
+
+
+def sample_statistics(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> pd.DataFrame:
+    """Reduce every sample's trajectory.
+
+    Args:
+        store: a run with at least one epoch.
+        window: the epochs that the means and votes are over.
+        executor: takes the blocks; by default they are done one after the other.
+
+    Returns:
+        A row a sample, index `sample_id`, the columns of `COLUMNS`.
+
+    Raises:
+        SettingsError: the window is empty or has epochs that the run has not.
+    """
+    n_epochs = len(store.training_epochs)
+    if not len(window) or window[0] < 0 or window[-1] >= n_epochs:
+        raise SettingsError(
+            f"the window {window.start} to {window.stop - 1} is not within the {n_epochs} training epochs of the run"
+        )
+    each_block: Callable[..., Any] = map if executor is None else executor.map
+    frames: list[pd.DataFrame] = list(each_block(partial(_block_statistics, store, window), range(store.n_blocks)))
+    return frames[0] if len(frames) == 1 else pd.concat(frames)
+
+
+def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.DataFrame:
+    given = store.given_labels(block=block)
+    n_epochs, rows = len(store.training_epochs), len(given)
+    third = max(1, round(n_epochs / 3))
+    means = _WindowMeans(rows)
+    course = _Course(rows)
+    early, late = _Mean(rows), _Mean(rows)
+    # One byte fewer a vote where the classes allow it: the votes are the only thing here that grows with the window.
+    vote_type = np.int16 if len(store.class_names) < 2**15 else np.int32
+    counterfactual = np.empty((len(window), rows), vote_type)
+    weight = np.empty((len(window), rows), np.float32)
+    predicted = np.empty((len(window), rows), vote_type)
+    for epoch in range(n_epochs):
+        inside = epoch in window
+        signals = store.read_block(epoch, block, _WINDOW_SIGNALS if inside else _WINDOW_SIGNALS[:2])
+        alignment, prediction = signals["alignment"], signals["predicted_label"]
+        course.add(epoch, alignment, prediction, given)
+        if epoch < third:
+            early.add(alignment)
+        if epoch >= n_epochs - third:
+            late.add(alignment)
+        if inside:
+            place = window.index(epoch)
+            means.add(signals)
+            predicted[place] = prediction
+            counterfactual[place] = signals["counterfactual_label"]
+            weight[place] = signals["counterfactual_alignment"]
+    counterfactual_label, counterfactual_votes = most_voted(counterfactual, weight)
+    del counterfactual, weight
+    swept = _Mean(rows)
+    for epoch in store.final_sweeps:
+        swept.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
+    predicted_label, predicted_votes = most_voted(predicted)
+    columns = {
+        **means.columns(),
+        "counterfactual_label": counterfactual_label,
+        "counterfactual_votes": counterfactual_votes,
+        "predicted_label": predicted_label,
+        "predicted_votes": predicted_votes,
+        **course.columns(),
+        "early_alignment": early.value(),
+        "late_alignment": late.value(),
+        "sweep_probability_margin": swept.value(),
+    }
+    reach = store.block_range(block)
+    index = pd.RangeIndex(reach.start, reach.stop, name="sample_id")
+    return pd.DataFrame({name: columns[name] for name in COLUMNS}, index=index)
+
+
+def _probability_margin(signals: dict[str, NDArray[Any]]) -> Floats:
+    """The given label's probability less the highest other one, which loss and margin tell: [rows]."""
+    other = np.exp(-(signals["loss"] + signals["margin"]))
+    return np.asarray(signals["given_probability"] - other, np.float32)
+
+
+class _Mean:
+    """A mean over epochs that leaves out what is missing."""
+
+    def __init__(self, rows: int) -> None:
+        self.total = np.zeros(rows, np.float64)
+        self.count = np.zeros(rows, np.int32)
+
+    def add(self, values: Floats) -> None:
+        recorded = ~np.isnan(values)
+        self.total += np.where(recorded, values, 0)
+        self.count += recorded
+
+    def value(self) -> Floats:
+        with np.errstate(invalid="ignore"):
+            return (self.total / np.where(self.count, self.count, np.nan)).astype(np.float32)
+
+
+class _WindowMeans:
+    """The means over the window."""
+
+    def __init__(self, rows: int) -> None:
+        names = (
+            "mean_alignment", "mean_gap", "mean_margin", "mean_probability_margin", "mean_loss",
+            "mean_given_probability",
+        )  # fmt: skip
+        self._means = {name: _Mean(rows) for name in names}
+
+    def add(self, signals: dict[str, NDArray[Any]]) -> None:
+        self._means["mean_alignment"].add(signals["alignment"])
+        self._means["mean_gap"].add(signals["alignment"] - signals["counterfactual_alignment"])
+        self._means["mean_margin"].add(signals["margin"])
+        self._means["mean_probability_margin"].add(_probability_margin(signals))
+        self._means["mean_loss"].add(signals["loss"])
+        self._means["mean_given_probability"].add(signals["given_probability"])
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        values: dict[str, NDArray[Any]] = {name: mean.value() for name, mean in self._means.items()}
+        return {"epochs": self._means["mean_alignment"].count, **values}
+
+
+class _Course:
+    """How a sample fares over the whole run: negative epochs, trend, learning and forgetting."""
+
+    def __init__(self, rows: int) -> None:
+        self._count = np.zeros(rows, np.int32)
+        self._negative = np.zeros(rows, np.int32)
+        self._run = np.zeros(rows, np.int32)
+        self._longest = np.zeros(rows, np.int32)
+        self._last = np.full(rows, np.nan, np.float32)
+        self._sums = np.zeros((4, rows), np.float64)  # of t, t², γ, tγ
+        self._was_right = np.zeros(rows, bool)
+        self._learned = np.zeros(rows, np.int32)
+        self._forgotten = np.zeros(rows, np.int32)
+
+    def add(self, epoch: int, alignment: Floats, predicted: Labels, given: Labels) -> None:
+        recorded = ~np.isnan(alignment)
+        negative = alignment < 0
+        self._count += recorded
+        self._negative += negative
+        self._run = np.where(recorded, np.where(negative, self._run + 1, 0), self._run).astype(np.int32)
+        np.maximum(self._longest, self._run, out=self._longest)
+        np.copyto(self._last, alignment, where=recorded)
+        value = np.where(recorded, alignment, 0)
+        self._sums[0] += epoch * recorded
+        self._sums[1] += epoch**2 * recorded
+        self._sums[2] += value
+        self._sums[3] += epoch * value
+        right = predicted == given
+        self._learned += recorded & right & ~self._was_right
+        self._forgotten += recorded & ~right & self._was_right
+        np.copyto(self._was_right, right, where=recorded)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        n, (t, tt, a, ta) = self._count.astype(np.float64), self._sums
+        n[n == 0] = np.nan
+        spread = n * tt - t * t
+        spread[spread == 0] = np.nan  # one epoch has no slope
+        return {
+            "share_negative": (self._negative / n).astype(np.float32),
+            "longest_negative_run": self._longest,
+            "last_alignment": self._last,
+            "trend": ((n * ta - t * a) / spread).astype(np.float32),
+            "times_learned": self._learned,
+            "times_forgotten": self._forgotten,
+        }
+
+
+def most_voted(votes: NDArray[np.integer], weights: Floats | None = None) -> tuple[Labels, Floats]:
+    """The label with the most votes in each column.
+
+    Args:
+        votes: [voters, n] labels, `MISSING_LABEL` for no vote.
+        weights: [voters, n] in [-1, 1]; of labels with equal votes the one with the larger sum wins, then the smaller
+            label.
+
+    Returns:
+        [n] labels, `MISSING_LABEL` where nobody voted, and [n] the winner's share of the votes cast (NaN there).
+    """
+    parts = []
+    for start in range(0, votes.shape[1], _VOTE_ROWS):
+        columns = slice(start, start + _VOTE_ROWS)
+        parts.append(_most_voted(votes[:, columns], None if weights is None else weights[:, columns]))
+    if not parts:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _most_voted(votes: NDArray[np.integer], weights: Floats | None) -> tuple[Labels, Floats]:
+    voters, rows = votes.shape
+    by_row = np.ascontiguousarray(votes.T)
+    # Equal labels side by side, so that each is one run of the flattened rows.
+    if weights is None:
+        labels = np.sort(by_row, axis=1).ravel()
+    else:
+        order = np.argsort(by_row, axis=1, kind="stable")
+        labels = np.take_along_axis(by_row, order, axis=1).ravel()
+    starts_run = np.empty(len(labels), bool)
+    starts_run[0] = True
+    np.not_equal(labels[1:], labels[:-1], out=starts_run[1:])
+    starts_run[::voters] = True
+    starts = np.flatnonzero(starts_run)
+    counts = np.diff(starts, append=len(labels))
+    strength = counts.astype(np.float64)
+    if weights is not None:
+        sorted_weights = np.take_along_axis(weights.T, order, axis=1).ravel()
+        # Less than half a vote, whatever it sums to: it decides ties only.
+        strength += np.add.reduceat(np.nan_to_num(sorted_weights), starts, dtype=np.float64) / (2 * voters + 1)
+    run_labels = labels[starts]
+    strength[run_labels == MISSING_LABEL] = -1
+    first_run = np.searchsorted(starts, np.arange(0, len(labels), voters))
+    best = np.maximum.reduceat(strength, first_run)
+    runs_a_row = np.diff(first_run, append=len(starts))
+    winner = np.flatnonzero(strength == np.repeat(best, runs_a_row))
+    row_of_winner = np.repeat(np.arange(rows), runs_a_row)[winner]
+    _, first = np.unique(row_of_winner, return_index=True)
+    chosen = winner[first]
+    cast = (by_row != MISSING_LABEL).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(cast > 0, counts[chosen] / cast, np.nan)
+    return run_labels[chosen].astype(np.int32), share.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Measure which detector finds the most label errors from one training run."""

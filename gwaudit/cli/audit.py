@@ -1,0 +1,220 @@
+"""The commands that make runs, rank them, and tell of them."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gwaudit.cli.arguments import (
+    AsJson,
+    Budget,
+    Cut,
+    Output,
+    PerClass,
+    Precision,
+    Resume,
+    Run,
+    Score,
+    Top,
+    Truth,
+    TruthKey,
+    Window,
+    ranking_settings,
+)
+from gwaudit.cli.command import app, command
+from gwaudit.cli.show.terminal import (
+    TrainingDisplay,
+    print_audit,
+    print_evaluations,
+    print_facts,
+    print_noise,
+    print_run,
+    print_trajectories,
+    print_trajectory,
+)
+from gwaudit.core.json import to_json
+from gwaudit.core.settings import DataSettings, RefinementSettings, TrainingSettings
+
+
+@command(app, "demo")
+def demo_command(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder. By default a new one here.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the planted errors and the training.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Audit scikit-learn's digits with planted errors: under a minute, nothing to download."""
+    from gwaudit.pipeline.audit import audit
+    from gwaudit.pipeline.demo import demo_data, demo_training
+
+    if output is None:
+        numbers = (f"-{i}" if i else "" for i in range(10_000))
+        output = next(path for path in (Path(f"gwaudit-demo{number}") for number in numbers) if not path.exists())
+    with TrainingDisplay(quiet=as_json) as display:
+        result = audit(demo_data(seed), output, demo_training(seed), progress=display)
+    _report(result, as_json)
+
+
+@command(
+    app,
+    "audit",
+    "For example: gwaudit audit photos/ -o runs/photos --epochs 50; with CIFAR-N: "
+    "gwaudit audit cifar10/ --labels CIFAR-10_human.pt --label-key worse_label -o runs/worse",
+)
+def audit_command(
+    data: DataSettings,
+    training: TrainingSettings,
+    refinement: RefinementSettings,
+    output: Output,
+    resume: Resume = False,
+    score: Score = "auto",
+    window: Window = None,
+    cut: Cut = None,
+    top: Top = None,
+    precision: Precision = None,
+    budget: Budget = None,
+    per_class: PerClass = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train once, rank the suspected mislabels, score them where the truth is known, and write the results."""
+    from gwaudit.pipeline.audit import audit
+
+    ranking = ranking_settings(score, window, cut, top, precision, budget, per_class)
+    with TrainingDisplay(quiet=as_json) as display:
+        result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
+    _report(result, as_json)
+
+
+@command(app, "train", "For example: gwaudit train photos/ -o runs/photos; then gwaudit rank runs/photos")
+def train_command(
+    data: DataSettings, training: TrainingSettings, output: Output, resume: Resume = False, as_json: AsJson = False
+) -> None:
+    """Train once and record, without ranking."""
+    from gwaudit.pipeline.audit import load_and_train
+
+    with TrainingDisplay(quiet=as_json) as display:
+        _, result = load_and_train(data, output, training, resume=resume, progress=display)
+    facts = {
+        "run": str(result.run),
+        "epochs": result.epochs,
+        "chosen_epoch": result.choice.epoch + 1,
+        "reason": result.choice.reason,
+        "seconds": round(result.seconds, 1),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+    else:
+        print_facts("recorded", ((name.replace("_", " "), str(value)) for name, value in facts.items()))
+
+
+@command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
+def rank_command(
+    run: Run,
+    score: Score = "auto",
+    window: Window = None,
+    cut: Cut = None,
+    top: Top = None,
+    precision: Precision = None,
+    budget: Budget = None,
+    per_class: PerClass = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rank a recorded run (again), also one of your own loop, and write its suspects and cleaned splits."""
+    from gwaudit.pipeline.audit import rank_again
+
+    _report(rank_again(run, ranking_settings(score, window, cut, top, precision, budget, per_class)), as_json)
+
+
+@command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
+def evaluate_command(
+    runs: Annotated[list[Path], typer.Argument(help="Ranked runs.", show_default=False)],
+    truth: Truth = None,
+    truth_key: TruthKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score ranked runs against the true labels, a row each."""
+    from gwaudit.analysis.audit import Audit
+    from gwaudit.analysis.evaluation import evaluate
+    from gwaudit.pipeline.audit import true_labels, write_evaluation
+
+    evaluations = {}
+    for run in runs:
+        evaluations[str(run)] = evaluate(Audit.load(run), true_labels(run, truth, truth_key))
+        write_evaluation(evaluations[str(run)], run)
+    if as_json:
+        print(json.dumps({run: evaluation.to_dict() for run, evaluation in evaluations.items()}, indent=1))
+    else:
+        print_evaluations(evaluations)
+
+
+@command(app, "show", "For example: gwaudit show runs/photos --sample cat/0012.jpg")
+def show_command(
+    run: Run,
+    sample: Annotated[str | None, typer.Option(help="A sample's id or key: show its trajectory.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", help="Of which class, where samples have any number of them.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its checksum.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the state of a run, or the trajectory of one of its samples."""
+    from gwaudit.store.store import TrajectoryStore
+
+    with TrajectoryStore.open(run) as store:
+        if verify:
+            store.verify()
+        if sample is None:
+            if as_json:
+                commits = [store.commit(epoch) for epoch in store.epochs]
+                epochs = [
+                    {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
+                ]
+                samples = store.n_samples // store.rows_per_sample
+                print(to_json({"run": str(run), "samples": samples, "settings": store.settings, "epochs": epochs}))
+            else:
+                print_run(store)
+            return
+        sample_id = store.find(sample)
+        of_all_classes = store.label_names is not None and label is None
+        if as_json:
+            read = store.trajectories(sample_id) if of_all_classes else store.trajectory(sample_id, label)
+            rows = read.reset_index().to_dict("records")
+            print(to_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
+        elif of_all_classes:
+            print_trajectories(store, sample_id, store.keys()[sample_id])
+        else:
+            given = int(store.given_labels()[store.row(sample_id, label)])
+            print_trajectory(store, sample_id, store.keys()[sample_id], given, label)
+
+
+@command(app, "noise", "For example: gwaudit noise runs/photos")
+def noise_command(run: Run, as_json: AsJson = False) -> None:
+    """Show which labels stand for which, and how each class fares, as a ranked run estimates it."""
+    from gwaudit.analysis.audit import Audit
+    from gwaudit.analysis.noise import class_health, confused_pairs, worst_first
+
+    audit = Audit.load(run)
+    health, pairs = worst_first(class_health(audit)), confused_pairs(audit)
+    if as_json:
+        classes = health.reset_index().to_dict("records")
+        print(to_json({"run": str(run), "classes": classes, "pairs": pairs.to_dict("records")}))
+    else:
+        print_noise(health, pairs)
+
+
+def _report(result: Any, as_json: bool) -> None:
+    if not as_json:
+        print_audit(result)
+        return
+    from dataclasses import asdict
+
+    facts = {
+        "run": str(result.audit.run),
+        **result.audit.summary(),
+        "evaluation": None if result.evaluation is None else result.evaluation.to_dict(),
+        "skipped": [] if result.dataset is None else [asdict(s) for s in result.dataset.skipped],
+        "files": [str(path) for path in result.files],
+    }
+    print(json.dumps(facts, indent=1))

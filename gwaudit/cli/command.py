@@ -1,0 +1,103 @@
+"""The application that commands register with, and what becomes of their errors."""
+
+import functools
+import io
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Annotated, Any
+
+import typer
+
+import gwaudit
+from gwaudit.cli.options import takes_settings
+from gwaudit.cli.show.review import print_problems
+from gwaudit.cli.show.terminal import err, print_error, print_rows
+from gwaudit.core.errors import BrokenRowsError, GwauditError, UnresolvedDecisionsError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+_GRACE = 15.0  # seconds
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find the wrong labels in a data set from one ordinary training run.",
+    epilog="Start with `gwaudit demo`; then `gwaudit audit FOLDER --output runs/mine`.",
+)
+benchmark = typer.Typer(no_args_is_help=True, help="Measure what gwaudit costs and finds.")
+app.add_typer(benchmark, name="benchmark")
+
+
+def main() -> None:
+    """The console script. Of the processes that torchrun starts, the first speaks for all."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        app()
+        return
+    told = io.StringIO()
+    try:
+        # A traceback is printed after this block, where standard error is itself again.
+        with redirect_stdout(io.StringIO()), redirect_stderr(told):
+            app()
+    except SystemExit as end:
+        if end.code:
+            # torchrun ends all processes when one fails. Let that be the first, once it has told why; if it lives on,
+            # the error is of this process alone.
+            time.sleep(_GRACE)
+            print(told.getvalue(), end="", file=sys.stderr)
+        raise
+
+
+def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command: settings become options, the user's mistakes one line and exit code 2."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        inner = takes_settings(function)
+
+        @functools.wraps(inner)
+        def guarded(**values: Any) -> None:
+            try:
+                inner(**values)
+            except GwauditError as error:
+                print_error(str(error))
+                if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
+                    print_rows(error.rows, err)
+                if isinstance(error, UnresolvedDecisionsError):
+                    print_problems(error.problems, err)
+                raise typer.Exit(BAD_INPUT) from error
+            except KeyboardInterrupt:
+                print_error("interrupted; whole epochs are kept" + _how_to_resume(values))
+                raise typer.Exit(INTERRUPTED) from None
+
+        guarded.__signature__ = inner.__signature__  # type: ignore[attr-defined]
+        guarded.__annotations__ = inner.__annotations__
+        group.command(name, epilog=epilog or None)(guarded)
+        return function
+
+    return register
+
+
+def _how_to_resume(values: dict[str, Any]) -> str:
+    if "resume" not in values:
+        return ""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    return f". Go on with: gwaudit {shlex.join([*arguments, '--resume'])}"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(gwaudit.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,342 @@
+"""How a run is trained: the one place of its defaults, free of torch so that the command line shows them at once."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from gwaudit.core.errors import SettingsError
+
+Rule = Literal["last", "gwa-scratch", "gwa-finetune", "dispersion"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+"""What chooses the epoch to keep; `gwaudit.analysis.early_stopping` says how."""
+
+Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+
+
+Head = Literal["linear", "mlp"]
+HEADS: tuple[Head, ...] = get_args(Head)
+"""What can be trained on features."""
+
+OnError = Literal["stop", "skip"]
+
+Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas: "a, b" is ["a", "b"]."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to audit: the arguments of `gwaudit.load_dataset`, and errors planted on top.
+
+    Attributes:
+        source: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet or Arrow files in
+            Hugging Face's layouts; CIFAR's original batches; WebDataset shards); a table (.csv, .tsv, .jsonl, .parquet,
+            .arrow) of image paths, texts or features; .npz or .npy arrays; or hf:NAME.
+        labels: a file with the given labels, row for row, in place of the source's own: CIFAR-N's .pt, .npy or .csv.
+        label_key: which labels of that file, as `worse_label`.
+        split: which split of the source.
+        image_size: side of the square that images are resized and cropped to; small ones of one size stay as they are.
+        on_error: what to do about rows that cannot be used (an unreadable image, an empty text, a NaN, a key twice):
+            `stop`, or `skip` and list them.
+        label_column: of a table; by default one of the usual names tells (label, category, class, ...). Several, with
+            commas between, hold 0 or 1 for a class each: a sample has any number of them.
+        label_separator: what stands between the classes of a row that has any number of them, as `|`.
+        image_column: of image paths, or of encoded images.
+        text_column: of texts, which are embedded first.
+        feature_columns: of lists of numbers; or columns of numbers, with commas between.
+        id_column: of what a sample is known by.
+        root: the folder that the paths in a table are below; by default the table's own.
+        classes: all classes there may be, in order: names with commas between, or a text file with a name a line.
+        encoder: what embeds texts: a folder with a sentence encoder or Hugging Face model, or its name on the hub.
+        plant: share of the labels to make wrong on purpose, between classes that look alike, to see what an audit of
+            such data finds; what was there before counts as the truth. Of samples with any number of classes, the share
+            of the given labels that go missing, and as many that are not true are given.
+        plant_seed: of the choice of these.
+    """
+
+    source: str
+    labels: str | None = None
+    label_key: str | None = None
+    split: str = "train"
+    image_size: int | None = None
+    on_error: OnError = "stop"
+    label_column: str | None = None
+    label_separator: str | None = None
+    image_column: str | None = None
+    text_column: str | None = None
+    feature_columns: str | None = None
+    id_column: str | None = None
+    root: str | None = None
+    classes: str | None = None
+    encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
+    plant: float = 0.0
+    plant_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(OnError):
+            raise SettingsError(f"on_error must be stop or skip, not {self.on_error!r}")
+        if self.label_separator == "":
+            raise SettingsError("the label separator is empty: give what stands between the classes of a row, as '|'")
+        if not 0 <= self.plant < 1:
+            raise SettingsError(f"the share of errors to plant must be in [0, 1), not {self.plant}")
+        if self.image_size is not None and self.image_size < 1:
+            raise SettingsError(f"image_size must be at least 1, not {self.image_size}")
+
+    @property
+    def files_root(self) -> Path | None:
+        """The folder that the samples' keys are paths below, where there is one."""
+        path = Path(self.root or self.source)
+        return path if path.is_dir() else path.parent if path.is_file() else None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names that `classes` holds or names the file of.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.classes is None:
+            return None
+        if not Path(self.classes).is_file():
+            return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+        try:
+            lines = Path(self.classes).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{self.classes} cannot be read as a list of classes: {error}") from error
+        return tuple(line.strip() for line in lines if line.strip())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it; paths are made absolute, so that a run finds its data from anywhere."""
+        values = asdict(self)
+        for name in ("source", "labels", "root", "classes", "encoder"):
+            # A folder here may be called digits too; it is not what the name stands for.
+            if values[name] not in (None, "digits") and Path(values[name]).exists():
+                values[name] = str(Path(values[name]).resolve())
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From what `to_dict` gave."""
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
+
+    Attributes:
+        model: a timm name, or a compact network (`resnet9_16`, `resnet18_small`, `resnet20_gn`, ...).
+        epochs: passes over the data.
+        batch_size: samples a batch, of which processes take a share each.
+        optimizer: a timm optimizer name (`sgd` and `nmuon` have Nesterov momentum, `adamw`, ...).
+        momentum: of optimizers that have one.
+        schedule: `onecycle` (Smith and Topin, 2018: linearly up over a quarter of the run, then down to zero) or
+            `cosine` (warm up over a twentieth, then a half cosine to zero).
+        learning_rate: at its peak.
+        weight_decay: on weights; not on biases and normalisation.
+        augment: `crop-flip`; `shift-flip`, a smaller shift, each image mirrored every other epoch; `randaugment`; or
+            `none`.
+        label_smoothing: in the loss, in [0, 1).
+        balance: for classes of unlike size: `loss` weighs each sample by the inverse of its class's size; `sampling`
+            draws as many samples of each class, so that an epoch sees some twice and some not.
+        accumulate: batches an optimizer step.
+        clip_norm: largest norm of a step's gradient.
+        ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
+        record: `online`, each sample at its own training step; or `sweep`, the whole set after each epoch under fixed
+            weights, without augmentation.
+        final_sweeps: after the training, score the whole set so often under its final weights, without augmentation: 1
+            as it is, 2 also mirrored. Each counts as an epoch of the run.
+        select: the rule that chooses the epoch kept as `checkpoints/best.pt`: `last`, `gwa-scratch`, `gwa-finetune` or
+            `dispersion`, without validation data.
+        patience: stop when that choice has stood for so many epochs.
+        dtype: of the forward and backward pass: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at
+            it).
+        device: `cpu`, `cuda`, ..., or `auto`.
+        seed: of everything random.
+        pretrained: start from timm's weights (downloaded by timm).
+        checkpoint: start from a local file of weights.
+        backbone: `trained`; or `frozen`, its latents computed once and kept, and a head trained on them.
+        head: what is trained on latents, features and texts: `linear`, or `mlp` with a hidden layer.
+    """
+
+    model: str = "resnet9_16"
+    epochs: int = 30
+    batch_size: int = 512
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    augment: Augmentation = "crop-flip"
+    label_smoothing: float = 0.0
+    balance: Literal["none", "loss", "sampling"] = "none"
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    record: Literal["online", "sweep"] = "online"
+    final_sweeps: int = 0
+    select: Rule = "last"
+    patience: int | None = None
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    device: str = "auto"
+    seed: int = 0
+    pretrained: bool = False
+    checkpoint: str | None = None
+    backbone: Literal["trained", "frozen"] = "trained"
+    head: Head = "linear"
+
+    def __post_init__(self) -> None:
+        choices: dict[str, tuple[str, ...]] = {
+            "schedule": ("onecycle", "cosine"),
+            "augment": AUGMENTATIONS,
+            "record": ("online", "sweep"),
+            "balance": ("none", "loss", "sampling"),
+            "backbone": ("trained", "frozen"),
+            "head": HEADS,
+            "select": RULES,
+            "dtype": ("auto", "bfloat16", "float32"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.final_sweeps not in (0, 1, 2):
+            raise SettingsError(f"final_sweeps must be 0, 1 or 2, not {self.final_sweeps}")
+        if not 0 <= self.momentum < 1:
+            raise SettingsError(f"momentum must be in [0, 1), not {self.momentum}")
+        if not self.learning_rate > 0:
+            raise SettingsError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 <= self.label_smoothing < 1:
+            raise SettingsError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+        if self.patience is not None and (self.patience < 1 or self.select == "last"):
+            raise SettingsError("patience needs at least 1 epoch and a selection rule (select) other than 'last'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From what `to_dict` gave."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
+        return cls(**values)
+
+
+RECIPES: Mapping[str, TrainingSettings] = {
+    "whitened": TrainingSettings(
+        model="whitened_32",
+        epochs=10,
+        optimizer="nmuon",
+        momentum=0.6,
+        learning_rate=0.02,
+        weight_decay=0.5,
+        augment="shift-flip",
+        label_smoothing=0.2,
+        final_sweeps=2,
+    ),
+    "resnet18": TrainingSettings(
+        model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_sweeps=2
+    ),
+}
+"""How rounds of refinement can be trained: `whitened`, few epochs of a small fast learner; `resnet18`, for a GPU."""
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """What to do beyond one training: rounds that learn from what was found so far (`gwaudit.training.refinement`).
+
+    Attributes:
+        refine: rounds after the first training, each a training of its own.
+        refine_as: how these are trained: `whitened`, `resnet18`, or as the first one unless told (on features always).
+        refine_model: their network, in place of that recipe's.
+        refine_epochs: their passes over the data, in place of that recipe's.
+    """
+
+    refine: int = 0
+    refine_as: str | None = None
+    refine_model: str | None = None
+    refine_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.refine < 0:
+            raise SettingsError(f"there cannot be {self.refine} rounds of refinement")
+        if self.refine_as is not None and self.refine_as not in RECIPES:
+            raise SettingsError(f"refine_as must be one of {', '.join(RECIPES)}, not {self.refine_as!r}")
+        if self.refine_epochs is not None and self.refine_epochs < 1:
+            raise SettingsError(f"refine_epochs must be at least 1, not {self.refine_epochs}")
+
+    def training(self, first: TrainingSettings, number: int) -> TrainingSettings:
+        """How round `number`, from 1, is trained after a `first` training."""
+        recipe = first
+        if self.refine_as is not None:
+            kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size")}
+            recipe = replace(RECIPES[self.refine_as], **kept)
+        return replace(
+            recipe,
+            model=self.refine_model or recipe.model,
+            epochs=self.refine_epochs or recipe.epochs,
+            seed=first.seed + number,
+        )
+
+
+@dataclass(frozen=True)
+class RankingSettings:
+    """How to rank.
+
+    Attributes:
+        score: the evidence: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin"
+            (AUM) or "probability" (the margin of probabilities, in the window and in final sweeps); "auto" is the last
+            for runs with final sweeps, the first for others.
+        window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
+        cut: "auto" (the highest F1 to expect), or a threshold: suspects score above it.
+        top: flag exactly so many instead, whatever their scores.
+        precision: flag as many as one can with this share of them expected to be wrong, in (0, 1].
+        budget: flag at most so many, the most suspicious ones.
+        per_class: fit what right and wrong look like for each given class, small ones towards the whole. For classes
+            that differ much in difficulty or share of errors; with balanced training, as a class that the network
+            neglects passes for wrong. The score "probability" always does so, for each pair of given and suggested
+            class; where samples have any number of classes each is always fitted by itself.
+    """
+
+    score: Score = "auto"
+    window: Literal["auto"] | tuple[int, int] = "auto"
+    cut: Literal["auto"] | float = "auto"
+    top: int | None = None
+    precision: float | None = None
+    budget: int | None = None
+    per_class: bool = False
+
+    def __post_init__(self) -> None:
+        if self.score not in get_args(Score):
+            raise SettingsError(f"unknown score {self.score!r}: choose from {', '.join(get_args(Score))}")
+        for count in (self.top, self.budget):
+            if count is not None and count < 0:
+                raise SettingsError(f"cannot flag {count} samples")
+        if self.precision is not None and not 0 < self.precision <= 1:
+            raise SettingsError(f"the precision to expect must be in (0, 1], not {self.precision}")
+        if sum([self.cut != "auto", self.top is not None, self.precision is not None]) > 1:
+            raise SettingsError("cut, top and precision each say how many to flag: choose one (budget goes with any)")
+        if isinstance(self.cut, str) and self.cut != "auto":
+            raise SettingsError(f"the cut must be 'auto' or a number, not {self.cut!r}")
+
+
+Preset = Literal["fast", "quality"]
+
+PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
+    "fast": (TrainingSettings(), RefinementSettings(refine=2, refine_as="whitened")),
+    "quality": (
+        TrainingSettings(model="resnet18_small", batch_size=256),
+        RefinementSettings(refine=2, refine_as="resnet18"),
+    ),
+}
+"""Settings that belong together, each option of which can still be chosen: `fast`, refined on a CPU within the hour for
+50,000 small images; `quality`, refined with a ResNet-18, for a GPU."""

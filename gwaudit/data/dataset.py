@@ -1,0 +1,201 @@
+"""The one interface that training, export and reports see of a data set."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
+
+from gwaudit.core.errors import DataError
+from gwaudit.data.images import UNREADABLE
+from gwaudit.data.inputs import Chosen, Inputs
+
+Modality = Literal["images", "features", "texts"]
+
+_STATISTICS_SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class SkippedSample:
+    """A row of the source that was left out: its number from 0, its key, and why."""
+
+    row: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]]):
+    """Labelled samples with dense ids, 0 to n-1, that do not change from load to load.
+
+    Attributes:
+        name: what the data set is called.
+        inputs: images, features or texts.
+        labels: the given labels, which are audited: [n] int64, an index into the class names each; or [n, C] int64 of 0
+            and 1, where each sample has any number of classes.
+        class_names: C names.
+        keys: [n] what a person knows each sample by (a path, a row).
+        split: the split it is.
+        true_labels: of the shape of `labels`, where the truth is known. For scoring only: nothing learns from it.
+        skipped: what was left out before ids were given.
+        texts: [n] what people read, where the samples are or were texts.
+    """
+
+    name: str
+    inputs: Inputs
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    keys: Sequence[str]
+    split: str = "train"
+    true_labels: NDArray[np.int64] | None = None
+    skipped: tuple[SkippedSample, ...] = field(default=())
+    texts: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.inputs)
+        for what, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
+            if values is not None and len(values) != n:
+                raise DataError(f"{self.name}: {len(values)} {what} for {n} samples")
+        if self.is_multi_label:
+            self._require_matrix()
+            return
+        outside = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.class_names)))
+        if len(outside):
+            row = int(outside[0])
+            raise DataError(
+                f"{self.name}: label {self.labels[row]} of sample {self.keys[row]} is outside the "
+                f"{len(self.class_names)} classes"
+            )
+        if len(np.unique(self.labels)) < 2:
+            raise DataError(f"{self.name}: all {n} samples have one class; an audit needs at least two")
+
+    def _require_matrix(self) -> None:
+        expected = (len(self.inputs), len(self.class_names))
+        if self.labels.shape != expected:
+            raise DataError(f"{self.name}: labels {self.labels.shape}, expected {expected}: a place for each class")
+        if len(self.class_names) < 2:
+            raise DataError(f"{self.name} asks for one class alone: give its 0 and 1 as one label a sample")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise DataError(f"{self.name}: the labels of several classes are 0 and 1 alone")
+        if len(np.unique(self.labels)) < 2:
+            raise DataError(
+                f"{self.name}: all {expected[0]} samples have {'all' if self.labels.any() else 'none'} of the "
+                "classes; an audit needs both given and not given ones"
+            )
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether each sample has any number of classes."""
+        return self.labels.ndim == 2
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, sample_id: int) -> tuple[Tensor, int | Tensor, int]:
+        """One sample: its image [C, H, W] or features [D], given label (or [C] int64 of 0 and 1) and id."""
+        given = self.labels[sample_id]
+        label = torch.from_numpy(given.copy()) if self.is_multi_label else int(given)
+        return self.read(torch.tensor([sample_id]))[0], label, int(sample_id)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of every image, (D,) of features, () of texts."""
+        return self.inputs.shape
+
+    @property
+    def modality(self) -> Modality:
+        """What the inputs are."""
+        kinds: dict[int, Modality] = {3: "images", 1: "features", 0: "texts"}
+        return kinds[len(self.inputs.shape)]
+
+    def read(self, sample_ids: Tensor) -> Tensor:
+        """The inputs of these ids, in this order: images [B, C, H, W], mostly uint8, or features [B, D] float32.
+
+        Raises:
+            DataError: an image can no longer be read.
+        """
+        try:
+            return self.inputs.read(sample_ids)
+        except UNREADABLE:
+            for sample_id in sample_ids.tolist():
+                self._require_readable(sample_id)
+            raise
+
+    def _require_readable(self, sample_id: int) -> None:
+        try:
+            self.inputs.read(torch.tensor([sample_id]))
+        except UNREADABLE as error:
+            raise DataError(
+                f"{self.name}: image {self.keys[sample_id]} can no longer be read ({error}); "
+                "restore it, or leave it out and start a new run"
+            ) from error
+
+    def image(self, sample_id: int) -> Image.Image:
+        """One sample as a picture for people.
+
+        Raises:
+            DataError: the samples are no images.
+        """
+        if self.modality != "images":
+            raise DataError(f"{self.name} holds {self.modality}, not images")
+        pixels = self.read(torch.tensor([sample_id]))[0]
+        if pixels.dtype != torch.uint8:  # whatever its units, from its darkest to its brightest
+            low, high = pixels.aminmax()
+            pixels = ((pixels - low) / (high - low).clamp_min(1e-12) * 255).to(torch.uint8)
+        array = pixels.permute(1, 2, 0).numpy()
+        return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+    def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
+        """The same samples under other given labels (and, where known, true ones)."""
+        truth = None if true_labels is None else np.asarray(true_labels, np.int64)
+        return replace(self, labels=np.asarray(labels, np.int64), true_labels=truth)
+
+    def subset(self, sample_ids: ArrayLike) -> Self:
+        """Some of the samples, under new ids in the order given: `sample_ids` [m], integers in [0, n)."""
+        ids = np.asarray(sample_ids, np.int64)
+        return replace(
+            self,
+            inputs=Chosen(self.inputs, torch.from_numpy(ids)),
+            labels=self.labels[ids],
+            keys=[self.keys[i] for i in ids],
+            true_labels=None if self.true_labels is None else self.true_labels[ids],
+            texts=None if self.texts is None else [self.texts[i] for i in ids],
+        )
+
+    def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of each channel [C] or feature [D], in the units of the inputs.
+
+        Of all samples, or of a fixed random 10,000 where there are more.
+        """
+        ids = torch.arange(len(self))
+        if len(self) > _STATISTICS_SAMPLES:
+            ids = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:_STATISTICS_SAMPLES]
+        total = squares = torch.zeros(self.input_shape[0], dtype=torch.float64)
+        pixels = 0
+        for chunk in torch.split(ids, 512):
+            inputs = self.read(chunk)
+            values = inputs.double()
+            places = tuple(d for d in range(values.ndim) if d != 1)
+            total = total + values.sum(places)
+            squares = squares + values.square().sum(places)
+            pixels += values[:, 0].numel()
+        mean = total / pixels
+        variance = squares / pixels - mean.square()
+        # What is constant stays so, rather than be blown up to noise.
+        least = 1.0 if inputs.dtype == torch.uint8 else 1e-6 * float(mean.abs().max().clamp_min(1e-6))
+        std = variance.clamp_min(0).sqrt().clamp_min(least)
+        return mean.float().numpy(), std.float().numpy()
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of inputs, keys, given labels and class names (not of the true labels): 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        self.inputs.add_to(digest)
+        digest.update(np.ascontiguousarray(self.labels).tobytes())
+        digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]

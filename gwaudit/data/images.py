@@ -1,0 +1,163 @@
+"""Images of one size, held in memory once where they fit and decoded as they are read where not."""
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from gwaudit.data.inputs import Digest, InMemory, Inputs
+
+IN_MEMORY_BYTES = 2 * 2**30
+LARGE_SIDE = 224
+_SMALL_SIDE = 96
+
+# What pillow raises for files that are not whole images: unknown or cut short, bad headers, decompression bombs.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file within another one: where it starts, and how many bytes it has."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """All of it."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+Encoded = Path | bytes | FilePart
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Images that are decoded each time they are read, by threads (the decoders let go of the interpreter)."""
+
+    items: Sequence[Encoded]
+    side: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return 3, self.side, self.side
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def read(self, sample_ids: Tensor) -> Tensor:
+        """[B, C, H, W] uint8."""
+        items = [self.items[i] for i in sample_ids.tolist()]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            images = list(threads.map(lambda item: decode(item, self.side), items))
+        return torch.from_numpy(np.stack(images))
+
+    def add_to(self, digest: Digest) -> None:
+        """By every item's length: reading all content would cost an epoch."""
+        for item in self.items:
+            digest.update(str(_length(item)).encode())
+
+
+def decode(item: Encoded, side: int | None) -> NDArray[np.uint8]:
+    """One image as [3, H, W] uint8, the right way up; with `side`, resized and cropped at the centre to that square.
+
+    Raises:
+        One of `UNREADABLE`: it is not a whole image.
+    """
+    with Image.open(_opened(item)) as file:
+        image = ImageOps.exif_transpose(file).convert("RGB")
+    if side is not None and image.size != (side, side):
+        image = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Inputs, dict[int, str]]:
+    """Decode every item once, to hold it or to know that it can be.
+
+    Args:
+        items: paths or file contents.
+        image_size: side of the square that all are brought to. By default their own size, where all have one of at
+            most 96 pixels a side, else 224.
+
+    Returns:
+        The images that can be decoded, in order, and the reason for the index of each that cannot.
+    """
+    broken: dict[int, str] = {}
+    sizes = dict(_each(_size, dict(enumerate(items)), broken))
+    if not sizes:
+        return InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken
+    common = set(sizes.values())
+    side = image_size
+    if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):
+        side = LARGE_SIDE
+    width, height = (side, side) if side is not None else next(iter(common))
+    holds_all = len(sizes) * 3 * height * width <= IN_MEMORY_BYTES
+    pixels = np.empty((len(sizes) if holds_all else 0, 3, height, width), np.uint8)
+    kept: list[int] = []
+    for index, image in _each(lambda item: decode(item, side), {i: items[i] for i in sizes}, broken):
+        if holds_all:
+            pixels[len(kept)] = image
+        kept.append(index)
+    if holds_all:
+        return InMemory(torch.from_numpy(pixels[: len(kept)])), broken
+    return EncodedImages([items[index] for index in kept], height), broken
+
+
+def _size(item: Encoded) -> tuple[int, int]:
+    with Image.open(_opened(item)) as file:
+        size: tuple[int, int] = file.size
+        return size
+
+
+def _opened(item: Encoded) -> io.BytesIO | Path:
+    if isinstance(item, Path):
+        return item
+    return io.BytesIO(item if isinstance(item, bytes) else item.read())
+
+
+def _length(item: Encoded) -> int:
+    if isinstance(item, bytes):
+        return len(item)
+    return item.size if isinstance(item, FilePart) else item.stat().st_size
+
+
+def _each(
+    work: Callable[[Encoded], T], items: Mapping[int, Encoded], broken: dict[int, str]
+) -> Iterator[tuple[int, T]]:
+    """The work done by threads, in order; the reason of each item where it fails goes into `broken`."""
+
+    def attempt(item: Encoded) -> T | Exception:
+        try:
+            return work(item)
+        except UNREADABLE as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        # A few thousand at a time: all results at once would be twice the memory.
+        for chunk in batched(items.items(), 4096):
+            for (index, _), result in zip(chunk, threads.map(attempt, [item for _, item in chunk]), strict=True):
+                if isinstance(result, Exception):
+                    broken[index] = str(result).splitlines()[0] if str(result) else type(result).__name__
+                else:
+                    yield index, result
+
+
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The values in lists of `size`, the last one shorter."""
+    values = iter(values)
+    while chunk := list(islice(values, size)):
+        yield chunk

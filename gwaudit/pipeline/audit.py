@@ -1,0 +1,277 @@
+"""The verb `audit` as a function: load, train once, rank, evaluate where the truth is known, write the results."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.evaluation import Evaluation, evaluate
+from gwaudit.core.errors import DataError, SettingsError, StoreError
+from gwaudit.core.files import write_atomically
+from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.inputs import InMemory
+from gwaudit.data.label_files import read_label_file
+from gwaudit.data.label_noise import centroid_similarity, plant_label_errors, plant_label_set_errors
+from gwaudit.data.loading import load_dataset
+from gwaudit.export.cleaned_data import Action, clean_split, write_split
+from gwaudit.export.formats import Options, export_format, write_export
+from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
+from gwaudit.recording.distributed import join_ranks, on_main, together
+from gwaudit.review.report.contents import TOP, ReportContents, gather
+from gwaudit.review.report.page import write_report
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.frozen_features import LatentProgress, embed_texts
+from gwaudit.training.progress import Progress
+from gwaudit.training.refinement import rank_run, refine, require_refinable, rounds_of
+from gwaudit.training.trainer import TrainingResult, train
+
+
+def load_data(data: DataSettings, progress: LatentProgress | None = None) -> LabeledDataset:
+    """Load a data set, texts embedded and planted errors in place.
+
+    Raises:
+        DataError: what is wrong with it.
+    """
+    dataset = _load(data)
+    if dataset.modality == "texts":
+        dataset = embed_texts(dataset, data.encoder, progress)
+    if data.plant == 0:
+        return dataset
+    if dataset.is_multi_label:
+        wrong = plant_label_set_errors(dataset.labels, missing=data.plant, superfluous=data.plant, seed=data.plant_seed)
+        return dataset.with_labels(wrong, true_labels=dataset.labels)
+    if not isinstance(dataset.inputs, InMemory):
+        raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
+    n_classes = len(dataset.class_names)
+    similarity = centroid_similarity(dataset.inputs.values.numpy(), dataset.labels, n_classes)
+    wrong = plant_label_errors(
+        dataset.labels, n_classes, rate=data.plant, kind="confusable", seed=data.plant_seed, similarity=similarity
+    )
+    return dataset.with_labels(wrong, true_labels=dataset.labels)
+
+
+def _load(data: DataSettings) -> LabeledDataset:
+    return load_dataset(
+        data.source,
+        labels=data.labels,
+        label_key=data.label_key,
+        split=data.split,
+        image_size=data.image_size,
+        on_error=data.on_error,
+        label_column=data.label_column,
+        label_separator=data.label_separator,
+        image_column=data.image_column,
+        text_column=data.text_column,
+        feature_columns=data.feature_columns,
+        id_column=data.id_column,
+        root=data.root,
+        class_names=data.class_names,
+    )
+
+
+def data_of_run(store: TrajectoryStore) -> DataSettings:
+    """Where the data of a run come from.
+
+    Raises:
+        SettingsError: the run does not say, as when the recording was done in one's own loop.
+    """
+    values = store.settings.get("data")
+    if not values:
+        raise SettingsError(
+            f"{store.path} does not say where its data are, as your own loop or a benchmark recorded it: "
+            "this takes a run of gwaudit audit or gwaudit train"
+        )
+    return DataSettings.from_dict(values)
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """A finished audit: the ranking, its score where the truth is known, the files, and the data.
+
+    Data are missing where a run of one's own loop is ranked again; `audit` always has them.
+    """
+
+    audit: Audit
+    evaluation: Evaluation | None
+    dataset: LabeledDataset | None
+    files: tuple[Path, ...]
+
+
+def audit(
+    data: DataSettings,
+    run: Path | str,
+    training: TrainingSettings,
+    ranking: RankingSettings | None = None,
+    refinement: RefinementSettings | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Audit a data set from one training run (and its refinement, if asked for), all of it.
+
+    Under torchrun all processes must call; rank 0 ranks and writes, and all get the result.
+
+    Args:
+        data: what to audit.
+        run: the folder of the run; it also gets `report.html`, `suspects.csv`, `audit.parquet`, `audit.json`, the
+            cleaned splits as ids under `cleaned/` and, where the truth is known, `evaluation.json`.
+        training: how to train.
+        ranking: how to rank.
+        refinement: rounds after the first training.
+        resume: go on with a run that was interrupted.
+        progress: told how the training goes.
+
+    Raises:
+        GwauditError: of the step that failed.
+    """
+    refinement = refinement or RefinementSettings()
+    dataset, _ = load_and_train(data, run, training, refinement, resume=resume, progress=progress)
+    refine(dataset, Path(run), training, refinement, progress=progress)
+
+    def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
+        result = finish(rank_run(rounds_of(Path(run)), ranking), dataset)
+        return result.audit, result.evaluation, result.files
+
+    ranked, evaluation, files = on_main(rank_and_write)
+    return AuditResult(ranked, evaluation, dataset, files)
+
+
+def load_and_train(
+    data: DataSettings,
+    run: Path | str,
+    training: TrainingSettings,
+    refinement: RefinementSettings | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[LabeledDataset, TrainingResult]:
+    """The first half of `audit`, with its arguments: a recorded run, not ranked or refined yet, and its data set.
+
+    Raises:
+        GwauditError: of the step that failed.
+    """
+    join_ranks(training.device)
+    with together():
+        dataset = load_data(data, progress)
+        require_refinable(dataset, refinement or RefinementSettings())  # before the first training, not after it
+    return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
+
+
+def rank_again(run: Path, ranking: RankingSettings | None = None) -> AuditResult:
+    """Rank a recorded run, with its data loaded again; a run of one's own loop without them.
+
+    Raises:
+        GwauditError: the run cannot be ranked so, or its data are not there any more.
+    """
+    with TrajectoryStore.open(run) as store:
+        dataset = _data_if_known(store)
+    return finish(rank_run(rounds_of(run), ranking), dataset)
+
+
+def finish(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
+    """Write what an audit yields into its run's folder, in place of what an earlier ranking wrote there.
+
+    Args:
+        ranked: the ranking.
+        dataset: what was trained on; without it the files have keys for samples, and nothing is scored.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    run = ranked.run
+    ranked.save(run)
+    files = [
+        write_suspects(ranked, run / "suspects.csv", texts=None if dataset is None else dataset.texts),
+        run / "audit.parquet",
+        run / "audit.json",
+    ]
+    files += write_noise(ranked, run)
+    if dataset is not None and dataset.skipped:
+        files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
+    actions: tuple[Action, ...] = get_args(Action)
+    files += [write_split(clean_split(ranked, action), run / "cleaned" / action, replace=True) for action in actions]
+    evaluation = None
+    if dataset is not None and dataset.true_labels is not None:
+        evaluation = evaluate(ranked, dataset.true_labels)
+        files.append(write_evaluation(evaluation, run))
+    with TrajectoryStore.open(run) as store:
+        files.insert(0, write_report(gather(ranked, store, dataset), run / "report.html"))
+    return AuditResult(ranked, evaluation, dataset, tuple(files))
+
+
+def report_contents(
+    run: Path, *, top: int = TOP, truth: Path | None = None, truth_key: str | None = None
+) -> ReportContents:
+    """What there is to say of a ranked run, with its data loaded again; of a run of one's own loop without them.
+
+    Args:
+        run: its folder.
+        top: show so many suspects.
+        truth: a file of true labels; by default those that the data bring along.
+        truth_key: which labels of that file.
+
+    Raises:
+        GwauditError: the run is not ranked, or its data or the true labels are not there any more or do not fit.
+    """
+    labels = None if truth is None else read_label_file(truth, truth_key)[0]
+    with TrajectoryStore.open(run) as store:
+        return gather(Audit.load(run), store, _data_if_known(store), top=top, true_labels=labels)
+
+
+def _data_if_known(store: TrajectoryStore) -> LabeledDataset | None:
+    return load_data(data_of_run(store)) if store.settings.get("data") else None
+
+
+def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
+    """Write `evaluation.json` into the run's folder.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = run / "evaluation.json"
+    text = json.dumps(evaluation.to_dict(), indent=1)
+    try:
+        write_atomically(path, lambda temporary: temporary.write_text(text))
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; make room there") from error
+    return path
+
+
+def true_labels(run: Path, truth: Path | None, key: str | None) -> NDArray[np.int64]:
+    """The true labels of a run's samples: of a file, or those that its data set brings along.
+
+    Raises:
+        DataError: there are none.
+    """
+    if truth is not None:
+        return read_label_file(truth, key)[0]
+    with TrajectoryStore.open(run) as store:
+        dataset = _data_if_known(store)
+    if dataset is None or dataset.true_labels is None:
+        raise DataError(f"the data of {run} have no true labels: give them with --truth")
+    return dataset.true_labels
+
+
+def export(ranked: Audit, format: str, output: Path, options: Options) -> Path:
+    """Write a ranked run in some format, with its data loaded again where the format needs them.
+
+    Raises:
+        SettingsError: an unknown format, or an option that it does not take.
+        DataError: the data are no longer those of the audit, or of a kind that the format cannot hold.
+        StoreError: it cannot be written.
+    """
+    needs = export_format(format, options).needs
+    data = dataset = None
+    with TrajectoryStore.open(ranked.run) as store:
+        if needs == "data":
+            data = data_of_run(store)
+            dataset = load_data(data)
+        elif needs == "texts" and store.settings.get("has_texts"):
+            dataset = _load(data_of_run(store))  # what they say: no need to embed them
+    root = None if data is None else data.files_root
+    return write_export(ranked, format, output, options, dataset=dataset, root=root)

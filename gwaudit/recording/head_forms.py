@@ -1,0 +1,152 @@
+"""Which linear layer a head amounts to: the weight and the latent whose product its logits are.
+
+The alignment is that of the weight which multiplies the latent. For an `nn.Linear`, also under `weight_norm`, that is
+its `weight`. A convolution whose logits are one number a class and sample is the linear layer of its flattened or
+averaged input. A cosine head, l = s cos(z, w_c), is the linear layer with the normalised weight s w_c / ‖w_c‖ and the
+normalised latent; with respect to its weight before normalisation every gradient is orthogonal to that weight
+(Euler: the loss does not change with the weight's scale), so that cosine would be 0 whatever the label.
+"""
+
+import copy
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from gwaudit.core.errors import ModelError, RecordingError
+from gwaudit.recording.head import LinearHead
+
+_PROBES, _AGREEMENT = 16, 1e-6
+
+
+class HeadForward(NamedTuple):
+    """One forward pass through a head, apart from the graph.
+
+    Attributes:
+        latent: [B, D] what went in, in the dtype it had; [B, D, H, W] for a convolution.
+        logits: [B, C] what came out, float32 or float64; a copy, the loss may change its own in place.
+            [B, C, H', W'] for a convolution.
+        weight: [C, D] the weight; itself, not a copy, for an `nn.Linear`. [C, D, h, w] for a convolution.
+        weight_norm: [] its Frobenius norm at that time.
+        bias: [C] a copy, or nothing.
+    """
+
+    latent: Tensor
+    logits: Tensor
+    weight: Tensor
+    weight_norm: Tensor
+    bias: Tensor | None
+
+
+class HeadForm(NamedTuple):
+    """What a head does before it multiplies: l = s W' z' + b with W' and z' normalised or not.
+
+    Attributes:
+        unit_latent: z' = z / ‖z‖.
+        unit_weight: w'_c = w_c / ‖w_c‖.
+        scaled: there may be a scale s other than 1.
+    """
+
+    unit_latent: bool
+    unit_weight: bool
+    scaled: bool
+
+    def as_linear(self, forward: HeadForward) -> HeadForward:
+        """The same forward pass as that of a linear layer with the weight s W' and the latent z'."""
+        if not self.scaled:
+            return forward
+        latent, weight = self.factors(forward.latent.to(forward.logits), forward.weight.to(forward.logits))
+        with torch.autocast(latent.device.type, enabled=False):
+            product = latent @ weight.T
+        unbiased = forward.logits if forward.bias is None else forward.logits - forward.bias
+        scale = _scale(product, unbiased)
+        norm = torch.linalg.vector_norm(weight) * scale.abs()
+        return forward._replace(latent=latent, weight=weight, weight_norm=norm)
+
+    def factors(self, latent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """z' [B, D] and W' [C, D]."""
+        return (
+            normalize(latent, dim=1) if self.unit_latent else latent,
+            normalize(weight, dim=1) if self.unit_weight else weight,
+        )
+
+
+PLAIN = HeadForm(unit_latent=False, unit_weight=False, scaled=False)
+_SCALED = [HeadForm(latent, weight, scaled=True) for latent in (False, True) for weight in (False, True)]
+
+
+def is_plain(head: nn.Module) -> bool:
+    """Whether a head is torch's own linear or convolutional layer, which multiplies by its `weight` as it is."""
+    return type(head).forward in (nn.Linear.forward, nn.Conv2d.forward)
+
+
+def find_form(head: LinearHead) -> HeadForm:
+    """Find out what a head computes, by trying a copy of it on random latents, weights and biases in float64.
+
+    Raises:
+        ModelError: Its logits are no linear function of a latent and a weight, each normalised or not.
+    """
+    if is_plain(head.module):
+        return PLAIN
+    what = f"{head.name!r} ({type(head.module).__name__})"
+    probe = copy.deepcopy(head.module).eval().cpu().double()
+    random = torch.Generator().manual_seed(0)
+    for parameter in ("weight", "bias"):
+        if isinstance(values := getattr(probe, parameter, None), nn.Parameter):
+            # A magnitude a row, so that a normalised weight and one that is not cannot look alike.
+            values.data = torch.randn(values.shape, generator=random, dtype=torch.float64)
+    weight = cast(Tensor, probe.weight).detach()
+    latent = torch.randn(_PROBES, *weight.shape[1:], generator=random, dtype=torch.float64)
+    try:
+        with torch.no_grad():
+            logits = probe(latent)
+    except Exception as error:  # whatever a stranger's layer raises
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"the head {what} cannot be run on a latent alone ({reason}), so what it computes is not known: let it "
+            "return the logits of its one input, or name another layer with head="
+        ) from error
+    bias = getattr(probe, "bias", None)
+    if isinstance(logits, Tensor) and logits.shape == (_PROBES, len(weight)):
+        unbiased = logits if bias is None else logits - bias.detach()
+        for form in _SCALED:
+            z, w = form.factors(latent, weight)
+            product = z @ w.T
+            if (_scale(product, unbiased) * product - unbiased).norm() <= _AGREEMENT * unbiased.norm():
+                return form
+    raise ModelError(
+        f"the logits of the head {what} are neither linear in its input nor a scaled cosine of its input and the rows "
+        "of its weight (a margin, a distance?): make a linear or cosine layer the head, and name it with head="
+    )
+
+
+def as_matrix(forward: HeadForward, head: LinearHead) -> HeadForward:
+    """A convolution's forward pass as that of a linear layer; any other is returned as it is.
+
+    A kernel that covers the whole input multiplies the flattened input. Logits of a 1x1 kernel averaged over the
+    positions are those of the averaged input.
+
+    Raises:
+        RecordingError: A convolution that is neither.
+    """
+    layer = head.module
+    if not isinstance(layer, nn.Conv2d) or forward.logits.ndim != 4:
+        return forward
+    flat = forward._replace(weight=forward.weight.flatten(1))
+    unpadded = layer.groups == 1 and layer.padding in ("valid", (0, 0), 0)
+    if unpadded and forward.latent.shape[1:] == forward.weight.shape[1:]:
+        return flat._replace(latent=forward.latent.flatten(1), logits=forward.logits.flatten(1))
+    if unpadded and layer.kernel_size == layer.stride == (1, 1):
+        latent = forward.latent.to(torch.promote_types(forward.latent.dtype, torch.float32))
+        return flat._replace(latent=latent.mean((2, 3)), logits=forward.logits.mean((2, 3)))
+    raise RecordingError(
+        f"the head {head.name!r} is a convolution with a kernel of {layer.kernel_size} on a map of "
+        f"{tuple(forward.latent.shape[2:])}: its logits are linear in one latent a sample only if the kernel is 1x1 "
+        "(groups 1, no padding) or covers the map; pool before it, or use such a head"
+    )
+
+
+def _scale(product: Tensor, unbiased: Tensor) -> Tensor:
+    """s of least squares, unbiased = s product: []."""
+    return (product * unbiased).sum() / product.square().sum().clamp_min(torch.finfo(product.dtype).tiny)

@@ -1,0 +1,175 @@
+"""Models to train: any timm model by name, the compact networks among them, and their linear head."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from timm.models import PretrainedCfg, load_state_dict
+from torch import Tensor, nn
+
+from gwaudit.core.errors import ModelError
+from gwaudit.core.settings import Head
+from gwaudit.training import patch_networks  # noqa: F401  # registers them with timm
+from gwaudit.training.small_networks import ResNet9, SmallResNet  # and registers them with timm
+
+__all__ = ["ResNet9", "SmallResNet", "build_model"]
+
+
+_FEATURE_LENGTH = 4.0
+_HIDDEN = 256
+
+
+def build_model(
+    name: str,
+    *,
+    n_classes: int,
+    in_chans: int = 3,
+    image_size: int | None = None,
+    pretrained: bool = False,
+    checkpoint: Path | None = None,
+) -> nn.Module:
+    """Build a classifier by its timm name, with a new head when the weights at hand have another number of classes.
+
+    Args:
+        name: A name timm knows, with its tag if it has one (`resnet9_16`, `vit_small_patch16_224.augreg_in21k`).
+        n_classes: Number of classes C, at least 2.
+        in_chans: Channels of the images.
+        image_size: Side of the square images in pixels. Models of a fixed input size (ViT, Swin) need it; with it,
+            one image is tried, so that a size that cannot work is refused here.
+        pretrained: Download the weights that timm has for this name.
+        checkpoint: A file with weights for this name (`.safetensors`, `.pt`), used instead of a download.
+            Every weight but the head's must be in it.
+
+    Returns:
+        The model, on the CPU, in training mode, float32.
+
+    Raises:
+        ModelError: Unknown name, no weights for it, or a checkpoint that does not fit.
+
+    Example:
+        >>> build_model("resnet9_16", n_classes=10, in_chans=1).num_features
+        128
+    """
+    if n_classes < 2:
+        raise ModelError(f"a classifier needs at least 2 classes, got n_classes={n_classes}")
+    config = _config(name)
+    arguments: dict[str, Any] = {"in_chans": in_chans}
+    if image_size is not None and config is not None and config.fixed_input_size:
+        arguments["img_size"] = image_size
+    if checkpoint is not None:
+        model = _build_from_checkpoint(name, n_classes, Path(checkpoint), config, arguments)
+    elif pretrained and config is not None and not config.has_weights:
+        raise ModelError(f"timm has no pretrained weights for {name!r}; leave pretrained off or give a checkpoint")
+    else:
+        model = _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
+    if image_size is not None:
+        _require_fit(name, model, (in_chans, image_size, image_size))
+    return model
+
+
+def build_feature_head(kind: Head, *, n_features: int, n_classes: int) -> nn.Module:
+    """Build a classifier of features [B, n_features], standardised each: a linear layer, or one with a hidden layer.
+
+    Features are scaled to a length that does not grow with their number, so that one learning rate serves all.
+    """
+    scale = Scaled(_FEATURE_LENGTH / n_features**0.5)
+    if kind == "linear":
+        return nn.Sequential(scale, nn.Linear(n_features, n_classes))
+    return nn.Sequential(
+        scale, nn.Linear(n_features, _HIDDEN), nn.ReLU(), nn.Dropout(0.2), nn.Linear(_HIDDEN, n_classes)
+    )
+
+
+class Scaled(nn.Module):
+    """Its input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return x * self.factor
+
+
+def pretrained_statistics(name: str, channels: int) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation [C] of the pixels (0 to 255) that timm's weights of a model expect.
+
+    None for models that timm has no weights for, or images of another number of channels.
+    """
+    config = _config(name)
+    if config is None or not config.has_weights or len(config.mean) != channels:
+        return None
+    return [255 * value for value in config.mean], [255 * value for value in config.std]
+
+
+def _config(name: str) -> PretrainedCfg | None:
+    """What timm knows of a model's input size, head and weights."""
+    if ":" in name:  # a model hub's
+        return None
+    if timm.models.is_model(name.partition(".")[0]):
+        try:
+            config: PretrainedCfg | None = timm.models.get_pretrained_cfg(name)
+        except RuntimeError as error:  # the tag
+            raise ModelError(f"unknown model {name!r}: {error}") from error
+        return config
+    near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists all names"
+    raise ModelError(f"unknown model {name!r}; {hint}")
+
+
+def _create(name: str, **arguments: Any) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(name, **arguments)
+    except (RuntimeError, ValueError, TypeError, AssertionError, OSError) as error:
+        # timm reports a wrong size, tag or download by any of these.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"cannot build {name!r}: {reason}") from error
+    return model
+
+
+def _require_fit(name: str, model: nn.Module, shape: tuple[int, int, int]) -> None:
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{name!r} cannot take images of {shape[0]}x{shape[1]}x{shape[2]}: {reason}") from error
+    model.train()
+
+
+def _build_from_checkpoint(
+    name: str, n_classes: int, path: Path, config: PretrainedCfg | None, arguments: dict[str, Any]
+) -> nn.Module:
+    """Build with as many classes as the file's head has, load all weights strictly, then change the head."""
+    if not path.is_file():
+        raise ModelError(f"no checkpoint at {path}")
+    try:
+        weights = load_state_dict(str(path), device="cpu", weights_only=True)
+    except Exception as error:
+        # Whatever a stranger's file raises while it is read, it is the file that is wrong.
+        raise ModelError(f"cannot read {path} as a file of weights: {str(error).splitlines()[0]}") from error
+    classifier = _first(None if config is None else config.classifier) or "fc"
+    head = weights.get(f"{classifier}.weight")
+    n_stored = int(head.shape[0]) if isinstance(head, Tensor) else 0
+    overlay = {"file": str(path), "num_classes": n_stored, "custom_load": False}
+    first_conv = _first(None if config is None else config.first_conv)
+    stem = weights.get(f"{first_conv}.weight")
+    if config is not None and isinstance(stem, Tensor):
+        # timm converts between channels, but takes the file's to be those of its own weights.
+        overlay["input_size"] = (stem.shape[1], *config.input_size[1:])
+    model: Any = _create(name, pretrained=True, num_classes=n_stored, pretrained_cfg_overlay=overlay, **arguments)
+    if n_stored != n_classes:
+        model.reset_classifier(n_classes)
+    return cast(nn.Module, model)
+
+
+def _first(names: str | Sequence[str] | None) -> str | None:
+    """timm gives one name or several."""
+    if isinstance(names, str) or names is None:
+        return names
+    return names[0] if names else None

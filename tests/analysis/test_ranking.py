@@ -1,0 +1,201 @@
+"""From trajectories to an audit: order, cut, suggestion, categories, and what is kept of it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gwaudit.analysis.audit import COLUMNS, Audit
+from gwaudit.analysis.error_probability import log_odds_wrong, sigmoid
+from gwaudit.analysis.ranking import rank
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError
+from gwaudit.core.settings import RankingSettings
+from gwaudit.store.store import TrajectoryStore
+
+N, EPOCHS, WRONG = 400, 12, 60
+LATE = range(100, 120)
+CLASSES = ("ant", "bee", "cat", "dog")
+
+
+def write_run(path, *, missing=()):
+    """Samples 0 to 59 oppose the weights all along; 100 to 119 at first only; `missing` are never recorded."""
+    random = np.random.default_rng(1)
+    labels = np.arange(N) % 4
+    rival = (labels + 1) % 4
+    ids = np.setdiff1d(np.arange(N), missing)
+    with TrajectoryStore.create(
+        path, given_labels=labels, class_names=CLASSES, block_rows=150, fingerprint="f"
+    ) as store:
+        for epoch in range(EPOCHS):
+            level = np.full(N, 0.1)
+            level[:WRONG] = -0.045
+            if epoch < 5:
+                level[LATE] = -0.02
+            alignment = level + random.normal(0, 0.01, N)
+            signals = {
+                "alignment": alignment,
+                "counterfactual_alignment": -alignment * 0.9,
+                "margin": 30 * alignment,
+                "loss": np.exp(-10 * alignment),
+                "given_probability": 1 / (1 + np.exp(-20 * alignment)),
+                "el2n": np.sqrt(2) / (1 + np.exp(20 * alignment)),
+                "counterfactual_label": rival,
+                "predicted_label": np.where(alignment > 0, labels, rival),
+            }
+            store.append_epoch(
+                epoch,
+                ids,
+                {k: v[ids].astype(np.int32 if v.dtype.kind == "i" else np.float32) for k, v in signals.items()},
+            )
+    return TrajectoryStore.open(path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("ranking") / "run")
+
+
+def test_samples_that_oppose_the_weights_come_first_with_a_suggestion(store):
+    audit = rank(store)
+    assert set(audit.suspects["sample_id"]) == set(range(WRONG))
+    assert audit.frame["rank"].tolist() == list(range(1, N + 1))
+    assert audit.frame["score"].is_monotonic_decreasing
+    worst = audit.frame.iloc[0]
+    assert worst["suggested_label"] == (worst["given_label"] + 1) % 4
+    assert worst["suggested_name"] == CLASSES[worst["suggested_label"]]
+    assert (audit.frame["suggested_label"] != audit.frame["given_label"]).all()
+
+
+def test_the_columns_are_the_documented_ones(store):
+    audit = rank(store)
+    assert list(audit.frame.columns) == list(COLUMNS)
+    assert all(COLUMNS.values())
+
+
+def test_categories_follow_their_stated_rules(store):
+    audit = rank(store)
+    category = audit.by_id("category")
+    assert set(np.flatnonzero(category == "late-aligned")) == set(LATE)
+    assert (category[:WRONG] == "suspect").all()
+    others = N - WRONG - len(LATE)
+    assert (category == "hard").sum() == round(others * 0.1)
+    assert audit.by_id("score")[category == "hard"].min() >= audit.by_id("score")[category == "fine"].max()
+
+
+def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):
+    assert rank(store).window == (6, 11)
+    early = rank(store, RankingSettings(window=(0, 4)))
+    assert early.window == (0, 4)
+    assert set(LATE) <= set(early.frame.head(WRONG + len(LATE))["sample_id"])
+    for window in ((0, 12), (5, 4), (-1, 3)):
+        with pytest.raises(SettingsError, match="not within epochs 0 to 11"):
+            rank(store, RankingSettings(window=window))
+
+
+@pytest.mark.parametrize(
+    ("score", "column"), [("alignment", "mean_alignment"), ("margin", "mean_margin"), ("alignment_gap", "mean_gap")]
+)
+def test_each_score_falls_with_its_statistic(store, score, column):
+    frame = rank(store, RankingSettings(score=score)).frame
+    assert frame.sort_values(column)["score"].is_monotonic_decreasing
+
+
+def test_the_default_evidence_weighs_gap_and_margin_equally_and_the_score_is_its_log_odds(store):
+    frame = rank(store).frame.sort_values("sample_id")
+    units = [
+        frame[column] / np.sqrt((frame[column].astype(float) ** 2).mean()) for column in ("mean_gap", "mean_margin")
+    ]
+    evidence = (-(units[0] + units[1]) / 2).to_numpy()
+    expected = log_odds_wrong(evidence)
+    np.testing.assert_allclose(frame["score"], expected, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(frame["probability_wrong"], sigmoid(expected), atol=1e-3)
+
+
+def test_cut_and_top_decide_how_many_are_flagged(store):
+    assert len(rank(store, RankingSettings(top=7)).suspects) == 7
+    assert rank(store, RankingSettings(top=0)).suspects.empty
+    assert len(rank(store, RankingSettings(top=10_000)).suspects) == N
+    fixed = rank(store, RankingSettings(cut=-0.1))
+    assert fixed.threshold == -0.1
+    assert (fixed.suspects["score"] > -0.1).all()
+    assert (fixed.frame["score"] > -0.1).sum() == len(fixed.suspects)
+
+
+def test_a_precision_asks_for_as_many_as_are_expected_to_have_it(store):
+    audit = rank(store, RankingSettings(precision=0.9))
+    expected, count = audit.expected_wrong(), len(audit.suspects)
+    assert expected[count] >= 0.9 * count
+    assert expected[count + 1] < 0.9 * (count + 1)
+    assert audit.summary()["expected_wrong_suspects"] == pytest.approx(expected[count], abs=0.05)
+    assert audit.summary()["expected_wrong"] == pytest.approx(audit.frame["probability_wrong"].sum(), abs=0.05)
+
+
+def test_a_budget_caps_whatever_else_decides(store):
+    everything = rank(store)
+    for settings in (RankingSettings(budget=5), RankingSettings(cut=-10.0, budget=5), RankingSettings(top=9, budget=5)):
+        capped = rank(store, settings)
+        assert capped.suspects["sample_id"].tolist() == everything.frame["sample_id"].head(5).tolist()
+        assert (capped.suspects["score"] > capped.threshold).all()
+    assert len(rank(store, RankingSettings(budget=N)).suspects) == len(everything.suspects)
+
+
+def test_samples_that_were_never_recorded_are_last_and_no_suspects(tmp_path):
+    audit = rank(write_run(tmp_path / "run", missing=[3, 200]))
+    assert audit.frame.tail(2)["sample_id"].tolist() == [3, 200]
+    assert (audit.frame.tail(2)["category"] == "unrecorded").all()
+    assert not audit.frame.tail(2)["suspect"].any()
+    assert (audit.frame.tail(2)["suggested_name"] == "").all()
+    everything = rank(write_run(tmp_path / "again", missing=[3, 200]), RankingSettings(top=N))
+    assert len(everything.suspects) == N - 2
+
+
+def test_an_audit_is_read_back_as_it_was_saved(store, tmp_path):
+    audit = rank(store, RankingSettings(window=(3, 8), cut=0.01))
+    audit.save(tmp_path)
+    again = Audit.load(tmp_path)
+    pd.testing.assert_frame_equal(again.frame, audit.frame)
+    assert again.settings == audit.settings
+    assert (again.window, again.threshold, again.class_names, again.fingerprint) == ((3, 8), 0.01, CLASSES, "f")
+    assert json.loads((tmp_path / "audit.json").read_text())["summary"]["samples"] == N
+
+
+def test_nothing_suspected_is_saved_too(store, tmp_path):
+    audit = rank(store, RankingSettings(top=0))
+    audit.save(tmp_path)
+    assert Audit.load(tmp_path).threshold == float("inf")
+
+
+def test_no_audit_and_a_broken_one_are_told_apart(store, tmp_path):
+    with pytest.raises(StoreNotFoundError, match="rank the run first"):
+        Audit.load(tmp_path)
+    rank(store).save(tmp_path)
+    (tmp_path / "audit.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreDamagedError, match="rank the run again"):
+        Audit.load(tmp_path)
+
+
+def test_a_run_without_epochs_is_refused(tmp_path):
+    with (
+        TrajectoryStore.create(tmp_path / "run", given_labels=[0, 1], class_names=("a", "b")) as store,
+        pytest.raises(SettingsError, match="no epoch yet"),
+    ):
+        rank(store)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"score": "x"},
+        {"top": -1},
+        {"cut": "x"},
+        {"budget": -1},
+        {"precision": 0.0},
+        {"precision": 1.1},
+        {"top": 3, "precision": 0.9},
+        {"cut": 0.0, "top": 3},
+    ],
+)
+def test_impossible_settings_are_refused(values):
+    with pytest.raises(SettingsError):
+        RankingSettings(**values)

@@ -1,0 +1,29 @@
+"""Recording costs next to nothing beside a training step, and the benchmark measures that."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from gwaudit.benchmarks.cost.overhead import overhead
+from gwaudit.core.errors import SettingsError
+
+
+@pytest.mark.slow
+def test_recording_and_committing_cost_less_than_two_percent_of_training() -> None:
+    state = torch.get_rng_state()
+
+    result = overhead(pairs=3, vit_batch=1)
+
+    # The difference of paired steps needs more pairs than a test has time for.
+    assert 0 < result.recording_share + result.commit_share < 0.02
+    assert 0 < result.vit_share < 0.02
+    assert result.step_share_low <= result.step_share <= result.step_share_high
+    assert all(math.isfinite(value) for value in json.loads(json.dumps(result.to_dict())).values())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_too_few_pairs_are_refused() -> None:
+    with pytest.raises(SettingsError, match="pairs >= 3"):
+        overhead(pairs=1)

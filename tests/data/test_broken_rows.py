@@ -1,0 +1,125 @@
+"""Rows that cannot be used are all reported with their numbers; the audit stops, or goes on without them."""
+
+import tarfile
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from gwaudit import load_dataset
+from gwaudit.core.errors import BrokenRowsError, DataError
+from helpers.command import FAST, gwaudit
+from helpers.making import picture
+
+
+def photos(root, rows):
+    """A manifest of those rows, (path, label, id), beside ten good ones."""
+    for i in range(10):
+        picture(i).save(root / f"{i}.png")
+    good = [(f"{i}.png", ("cat", "dog")[i % 2], f"id{i}") for i in range(10)]
+    pd.DataFrame([*good, *rows], columns=["path", "label", "id"]).to_csv(root / "mine.csv", index=False)
+    return root / "mine.csv"
+
+
+def test_each_kind_of_broken_image_row_is_said_with_its_number(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (tmp_path / "data" / "cut.png").write_bytes(b"\x89PNG")
+    source = photos(tmp_path / "data", [
+        ("cut.png", "cat", "a"), ("nowhere.png", "dog", "b"), ("../secret.png", "dog", "c"), ("1.png", "cta", "d"),
+        ("2.png", "dog", "id3"), ("", "dog", "e"), ("4.png", "", "f"), ("5.png", "dog", ""),
+    ])  # fmt: skip
+    with pytest.raises(BrokenRowsError, match=r"row 10 \(a\).*7 such") as stopped:
+        load_dataset(source, class_names=["cat", "dog"])
+    assert [sample.row for sample in stopped.value.rows] == [10, 11, 12, 13, 14, 15, 17]
+    dataset = load_dataset(source, class_names=["cat", "dog"], on_error="skip")
+    reasons = {sample.row: sample.reason for sample in dataset.skipped}
+    assert "cannot be read" in reasons[10]
+    assert "no file 'nowhere.png'" in reasons[11]
+    assert "leaves" in reasons[12]
+    assert "--root" in reasons[12]
+    assert "none of the 2 classes (did you mean 'cat'?)" in reasons[13]
+    assert "that of row 3 already" in reasons[14]
+    assert "has no image" in reasons[15]
+    assert reasons[16] == "has no label"
+    assert "has nothing in column 'id'" in reasons[17]
+    assert list(dataset.keys) == [f"id{i}" for i in range(10)]
+    assert len(load_dataset(source, class_names=["cat", "dog"], on_error="skip", root=tmp_path / "data")) == 10
+
+
+def test_a_wider_root_lets_paths_in(tmp_path):
+    (tmp_path / "data").mkdir()
+    picture(5).save(tmp_path / "beside.png")
+    for i in range(3):
+        picture(i).save(tmp_path / "data" / f"{i}.png")
+    rows = [(f"data/{i}.png", "cat") for i in range(3)] + [("beside.png", "dog")]
+    pd.DataFrame(rows, columns=["path", "label"]).to_csv(tmp_path / "data" / "mine.csv", index=False)
+    assert len(load_dataset(tmp_path / "data" / "mine.csv", root=tmp_path)) == 4
+
+
+def test_features_that_are_no_numbers(tmp_path):
+    frame = pd.DataFrame({"a": ["1", "2", "x", "4", "5"], "b": ["1", "nan", "3", "inf", "5"], "label": list("pqpqq")})
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    dataset = load_dataset(tmp_path / "mine.csv", on_error="skip")
+    assert {s.row: s.reason for s in dataset.skipped} == {
+        1: "'b' is 'nan', not a number", 2: "'a' is 'x', not a number", 3: "'b' is 'inf', not a number",
+    }  # fmt: skip
+    values = np.arange(20.0).reshape(5, 4)
+    values[3, 2] = np.nan
+    np.savez(tmp_path / "mine.npz", x=values, y=[0, 1, 0, 1, 0])
+    with pytest.raises(DataError, match=r"row 3 .*feature 2 is nan"):
+        load_dataset(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.int32(), 2), pa.large_list(pa.float32())])
+def test_lists_of_features_may_be_of_any_type_but_of_one_length(tmp_path, kind):
+    rows = [[1, 2], [3, 4], None, [5, 6]]
+    table = pa.table({"embedding": pa.array(rows, kind), "label": ["a", "b", "a", "a"]})
+    pq.write_table(table, tmp_path / "mine.parquet")
+    dataset = load_dataset(tmp_path / "mine.parquet", on_error="skip")
+    assert [s.row for s in dataset.skipped] == [2]
+    np.testing.assert_array_equal(dataset.read(torch.arange(3)), [[1, 2], [3, 4], [5, 6]])
+    texts = pa.table({"embedding": [["x", "y"], ["z", "z"]], "label": ["a", "b"]})
+    pq.write_table(texts, tmp_path / "texts.parquet")
+    with pytest.raises(DataError, match="must hold lists of numbers"):
+        load_dataset(tmp_path / "texts.parquet")
+
+
+def test_a_shard_of_texts_keeps_each_under_its_own_key_where_one_is_missing(tmp_path):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name, content in (("a.txt", "one"), ("a.cls", "x"), ("b.cls", "y"), ("c.txt", "three"), ("c.cls", "y")):
+            (tmp_path / "part").write_text(content)
+            tar.add(tmp_path / "part", name)
+    dataset = load_dataset(tmp_path / "0.tar", on_error="skip")
+    assert list(zip(dataset.keys, dataset.texts, strict=True)) == [("a", "one"), ("c", "three")]
+    assert [s.key for s in dataset.skipped] == ["b"]
+
+
+def test_texts_and_lines_that_are_empty_or_cut(tmp_path):
+    lines = ['{"text": "one", "label": "a"}', '{"text": "  ", "label": "b"}', '{"text": "two", "la', '["no object"]',
+             '{"text": "three", "label": "b"}', '{"text": "four", "label": null}']  # fmt: skip
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    dataset = load_dataset(tmp_path / "mine.jsonl", on_error="skip")
+    assert [(s.row, s.reason.partition(":")[0]) for s in dataset.skipped] == [
+        (1, "has an empty text"), (2, "is no JSON object"), (3, "is no JSON object"), (5, "has no label"),
+    ]  # fmt: skip
+    assert dataset.texts == ["one", "three"]
+
+
+def test_the_command_shows_them_in_one_table_and_keeps_them_in_a_file(tmp_path):
+    (tmp_path / "data").mkdir()
+    source = photos(tmp_path / "data", [("nowhere.png", "cat", "a"), ("2.png", "dog", "id3"), ("4.png", "", "f")])
+    stopped = gwaudit("audit", source, "-o", tmp_path / "run", *FAST)
+    assert stopped.returncode == 2
+    assert stopped.stderr.startswith("error: mine: row 10 (a) cannot be used")
+    assert "id3" in stopped.stderr
+    assert not (tmp_path / "run").exists()
+    done = gwaudit("audit", source, "-o", tmp_path / "run", *FAST, "--on-error", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "Left out, as they could not be used: 3" in done.stdout
+    skipped = pd.read_csv(tmp_path / "run" / "skipped.csv")
+    assert skipped["row"].tolist() == [10, 11, 12]
+    assert skipped["key"].tolist() == ["a", "id3", "f"]

@@ -1,0 +1,105 @@
+"""Labels in files of their own: CIFAR-N's, arrays and tables; of other data, broken or hostile, they are refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from gwaudit.core.errors import DataError
+from gwaudit.data.label_files import read_label_file
+from gwaudit.data.loading import load_dataset
+from gwaudit.data.readers.cifar import CIFAR10_CLASSES
+from helpers.making import Malicious, make_cifar_n
+
+TRUTH = load_dataset("digits").labels
+NOISY = np.where(np.arange(len(TRUTH)) % 5 == 0, (TRUTH + 1) % 10, TRUTH)
+
+
+def test_cifar_n_gives_labels_and_truth(tmp_path):
+    file = make_cifar_n(tmp_path / "human.pt", TRUTH, worse_label=NOISY, aggre_label=TRUTH)
+    dataset = load_dataset("digits", labels=file, label_key="worse_label")
+    np.testing.assert_array_equal(dataset.labels, NOISY)
+    np.testing.assert_array_equal(dataset.true_labels, TRUTH)
+
+
+def test_the_real_cifar_n_fits_the_real_cifar_10(shared_data):
+    """The shares of wrong labels that CIFAR-N states (Wei et al., ICLR 2022)."""
+    file = shared_data / "cifar-n" / "CIFAR-10_human.pt"
+    dataset = load_dataset(shared_data / "cifar10", labels=file, label_key="worse_label")
+    assert len(dataset) == 50_000
+    assert dataset.class_names == CIFAR10_CLASSES
+    for key, percent in (("worse_label", 40.21), ("aggre_label", 9.01), ("random_label1", 17.23)):
+        given, true = read_label_file(file, key)
+        assert key != "worse_label" or (given == dataset.labels).all()
+        assert (true == dataset.true_labels).all()
+        assert 100 * (given != true).mean() == pytest.approx(percent, abs=0.006)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "csv"])
+def test_arrays_and_tables(tmp_path, suffix):
+    file = tmp_path / f"labels.{suffix}"
+    if suffix == "npy":
+        np.save(file, NOISY)
+    else:
+        file.write_text("label,other\n" + "".join(f"{label},0\n" for label in NOISY))
+    dataset = load_dataset("digits", labels=file)
+    np.testing.assert_array_equal(dataset.labels, NOISY)
+    assert dataset.true_labels is None
+
+
+@pytest.mark.parametrize(("labels", "message"), [
+    (NOISY[:-1], "1796 labels for the 1797 samples"),
+    (NOISY.reshape(1, -1), "one integer a row"),
+    (np.where(np.arange(1797) == 7, np.nan, NOISY), "row 7 is NaN or infinite"),
+    (np.where(np.arange(1797) == 7, np.inf, NOISY), "row 7 is NaN or infinite"),
+    (np.where(np.arange(1797) == 7, 0.5, NOISY), "row 7 is not a whole number"),
+    (np.where(np.arange(1797) == 7, 10, NOISY), "label 10 of row 7 is outside the 10 classes"),
+    (np.where(np.arange(1797) == 7, -1, NOISY), "label -1 of row 7 is outside"),
+    (np.array(["a"] * 1797), "one integer a row"),
+    (np.zeros(1797, int), "one class"),
+])  # fmt: skip
+def test_labels_that_do_not_fit_are_refused_with_their_row(tmp_path, labels, message):
+    np.save(tmp_path / "labels.npy", labels)
+    with pytest.raises(DataError, match=message):
+        load_dataset("digits", labels=tmp_path / "labels.npy")
+
+
+def test_another_order_is_found_by_the_clean_labels(tmp_path):
+    order = np.random.default_rng(0).permutation(len(TRUTH))
+    file = make_cifar_n(tmp_path / "human.pt", TRUTH[order], worse_label=NOISY[order])
+    with pytest.raises(DataError, match="of other data or in another order: its clean label of row"):
+        load_dataset("digits", labels=file, label_key="worse_label")
+
+
+def test_the_key_must_be_there_and_the_choices_are_named(tmp_path):
+    file = make_cifar_n(tmp_path / "human.pt", TRUTH, worse_label=NOISY, aggre_label=NOISY)
+    with pytest.raises(DataError, match="no 'wurst': there are clean_label, worse_label, aggre_label"):
+        load_dataset("digits", labels=file, label_key="wurst")
+    with pytest.raises(DataError, match="choose one by its key"):
+        load_dataset("digits", labels=file)
+    with pytest.raises(DataError, match="needs the label file"):
+        load_dataset("digits", label_key="worse_label")
+
+
+@pytest.mark.parametrize("protocol", ["archive", "legacy", "npy"])
+def test_a_malicious_pickle_is_not_executed(tmp_path, protocol):
+    file = tmp_path / ("labels.npy" if protocol == "npy" else "labels.pt")
+    content = {"clean_label": TRUTH, "worse_label": Malicious(tmp_path / "pwned")}
+    if protocol == "npy":
+        np.save(file, np.array([Malicious(tmp_path / "pwned")], object), allow_pickle=True)
+    else:
+        torch.save(content, file, _use_new_zipfile_serialization=protocol == "archive")
+    with pytest.raises(DataError, match=r"labels\.(pt|npy)"):
+        load_dataset("digits", labels=file, label_key="worse_label" if protocol != "npy" else None)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["labels.pt", "labels.npy", "labels.csv"])
+def test_rubbish_missing_and_unknown_files(tmp_path, name):
+    with pytest.raises(DataError, match="no label file at"):
+        load_dataset("digits", labels=tmp_path / name)
+    (tmp_path / name).write_bytes(b"\x80\x02rubbish\xff\n")
+    with pytest.raises(DataError, match=name):
+        load_dataset("digits", labels=tmp_path / name)
+    (tmp_path / "labels.xlsx").write_bytes(b"")
+    with pytest.raises(DataError, match=r"label files are \.pt"):
+        load_dataset("digits", labels=tmp_path / "labels.xlsx")

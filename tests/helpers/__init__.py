@@ -1,0 +1,1 @@
+"""Build data sets, runs and audits, and run commands and ranks, for the tests."""

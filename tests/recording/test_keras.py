@@ -1,0 +1,169 @@
+"""Under Keras's `Model.fit` on torch the callback records, sample by sample, what the plain loop does."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from gwaudit.core.errors import ModelError, RecordingError
+from gwaudit.recording.keras import AlignmentCallback
+from gwaudit.store.store import TrajectoryStore
+from helpers.loops import (
+    BATCH,
+    CLASSES,
+    EPOCHS,
+    IMAGES,
+    LABELS,
+    N,
+    assert_planted_is_found,
+    column,
+    dataset,
+    loader,
+    network,
+    new_store,
+    plain_run,
+)
+
+
+def model_of(activation: Any = None, **options: Any) -> Any:
+    """The network of the plain loop, in Keras."""
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((1, 8, 8)),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(CLASSES, activation=activation, name="head"),
+        ]
+    )
+    with torch.no_grad():
+        for layer, linear in zip([model.layers[1], model.layers[2]], [network()[1], network()[3]], strict=True):
+            layer.set_weights([linear.weight.T.numpy(), linear.bias.numpy()])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=activation is None)
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss, jit_compile=False, **options)
+    return model
+
+
+def fit(
+    path: Path, model: Any = None, batches: Any = None, *, callback: dict[str, Any] | None = None, **options: Any
+) -> TrajectoryStore:
+    with new_store(path) as store:
+        recording = AlignmentCallback(store, **(callback or {}))
+        (model or model_of()).fit(
+            batches or loader(), epochs=EPOCHS, callbacks=[recording], verbose=0, shuffle=False, **options
+        )
+    return store
+
+
+def in_one_order() -> DataLoader[Any]:
+    """Shuffled, but in each epoch alike: Keras looks at a batch beforehand, and a generator would have moved on."""
+    return DataLoader(dataset(), BATCH, sampler=torch.randperm(N, generator=torch.Generator().manual_seed(1)).tolist())
+
+
+def assert_close(store: TrajectoryStore, plain: TrajectoryStore) -> None:
+    assert store.epochs == plain.epochs
+    for epoch in plain.epochs:
+        assert (store.commit(epoch).missing, store.commit(epoch).repeated) == (0, 0)
+        for signal in ("alignment", "counterfactual_alignment", "loss", "margin"):
+            np.testing.assert_allclose(column(store, epoch, signal), column(plain, epoch, signal), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_recorded_is_what_the_plain_loop_records(tmp_path: Path) -> None:
+    assert_close(fit(tmp_path / "run", batches=in_one_order()), plain_run(tmp_path / "plain", in_one_order()))
+
+
+def test_a_planted_sample_is_found_under_its_own_id_after_shuffling_and_workers(tmp_path: Path) -> None:
+    assert_planted_is_found(fit(tmp_path / "run", batches=loader(workers=2)))
+
+
+def test_validation_is_not_recorded(tmp_path: Path) -> None:
+    validation = DataLoader(TensorDataset(IMAGES[:20], LABELS[:20]), BATCH)
+    store = fit(tmp_path / "run", batches=in_one_order(), validation_data=validation)
+    assert_close(store, plain_run(tmp_path / "plain", in_one_order()))
+
+
+def test_recording_changes_nothing_of_what_is_trained_and_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    plain, recorded = model_of(), model_of()
+    before = set(vars(recorded)) | set(vars(recorded.layers[-1]))
+    fit(tmp_path / "run", recorded)
+    bare = loader(collate_fn=lambda samples: tuple(torch.utils.data.default_collate(samples)[:2]))
+    plain.fit(bare, epochs=EPOCHS, verbose=0, shuffle=False)
+    assert all(np.array_equal(a, b) for a, b in zip(plain.get_weights(), recorded.get_weights(), strict=True))
+    assert not {"call", "train_step"} & (set(vars(recorded)) | set(vars(recorded.layers[-1]))) - before
+
+
+def test_a_training_that_goes_on_records_the_later_epochs_and_a_new_one_is_refused(tmp_path: Path) -> None:
+    model = model_of()
+    fit(tmp_path / "run", model)
+    with TrajectoryStore.open(tmp_path / "run", writable=True) as store:
+        with pytest.raises(RecordingError, match="starts at epoch 0"):
+            model_of().fit(loader(), epochs=1, callbacks=[AlignmentCallback(store)], verbose=0)
+        model.fit(loader(), initial_epoch=2, epochs=3, callbacks=[AlignmentCallback(store)], verbose=0)
+        assert store.epochs == (0, 1, 2)
+
+
+def test_mixed_targets_are_recorded_by_sweeps_over_a_loader_that_is_given_or_refused(tmp_path: Path) -> None:
+    def mixed(samples: list[Any]) -> Any:
+        images, labels, ids = torch.utils.data.default_collate(samples)
+        targets = torch.nn.functional.one_hot(labels, CLASSES).float()
+        return 0.7 * images + 0.3 * images.flip(0), 0.7 * targets + 0.3 * targets.flip(0), ids
+
+    def soft() -> Any:
+        model = model_of()
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+        return model
+
+    with pytest.raises(RecordingError, match="sweep_loader="), pytest.warns(UserWarning, match="soft targets"):
+        fit(tmp_path / "refused", soft(), loader(collate_fn=mixed))
+    model = soft()
+    sweep_loader = DataLoader(dataset(), 50)
+    store = fit(tmp_path / "run", model, loader(collate_fn=mixed), callback={"sweep_loader": sweep_loader})
+    with torch.no_grad():
+        expected = torch.nn.functional.cross_entropy(model(IMAGES), LABELS, reduction="none")
+    np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4, atol=1e-5)
+    assert store.commit(1).missing == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "batches", "error", "message"),
+    [
+        (lambda: model_of("softmax"), loader, ModelError, "activation 'softmax'.*from_logits=True"),
+        (
+            lambda: keras.Sequential([model_of(), keras.layers.Softmax()]),
+            loader,
+            ModelError,
+            "Softmax, not Dense.*head=",
+        ),
+        (model_of, lambda: DataLoader(TensorDataset(IMAGES, LABELS), BATCH), RecordingError, "WithSampleIds"),
+        (
+            lambda: keras.Sequential([keras.Input((1, 8, 8)), keras.layers.Flatten(), keras.layers.Dense(7)]),
+            loader,
+            RecordingError,
+            "has 7 outputs.*10 classes",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_with_the_remedy(
+    tmp_path: Path, model: Any, batches: Any, error: type[Exception], message: str
+) -> None:
+    built = model()
+    built.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False)
+    with pytest.raises(error, match=message):
+        fit(tmp_path / "run", built, batches())
+    assert "train_step" not in vars(built)  # Keras trains it as ever
+    assert not any("call" in vars(layer) for layer in built.layers)
+
+
+def test_a_functional_model_with_a_named_head_records(tmp_path: Path) -> None:
+    inputs = keras.Input((1, 8, 8))
+    logits = keras.layers.Dense(CLASSES, name="scores")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, keras.layers.Rescaling(1.0)(logits))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+    store = fit(tmp_path / "run", model, callback={"head": "scores"})
+    assert (column(store, 1, "loss").shape, store.commit(1).missing) == ((N,), 0)

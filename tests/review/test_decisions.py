@@ -1,0 +1,355 @@
+"""Decisions come back exactly, whatever a spreadsheet or Label Studio made of them; what is unclear is told."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gwaudit.core.errors import DataError
+from gwaudit.core.spreadsheets import from_cell, without_formula
+from gwaudit.export.suspects import write_suspects
+from gwaudit.review.decisions import DECISION_COLUMNS, read_decisions, write_decisions
+from gwaudit.review.server import Choice, DecisionLog
+from helpers.deciding import audit_of, decide
+
+HOSTILE = [
+    "=cmd|' /C calc'!A0", "'=cmd", "''+x", "+1", "-", "@SUM(A1)", "\t\ttab", "\r\nx", 'a "b", c;d', "line\nline",
+    "nul\0", "a\rb", "../../etc/passwd", "\u202egnp.exe", "\u200fعربي", "x" * 10_000, " padded ", "NA", "None", "007",
+    "7.0", "é", "e\u0301", "TRUE", "'quoted'", "🦊", "C:\\x|y",
+]  # fmt: skip
+NAMES = ("cat", "dog", "=ant", "Ünder")
+
+
+@pytest.fixture
+def audit():
+    return audit_of([f"a/{i}.png" for i in range(6)], [0, 1, 2, 3, 0, 1], NAMES, suspects=[0, 2, 3])
+
+
+def read(audit, *files):
+    found = read_decisions(files, audit)
+    names = audit.class_names
+    return [
+        (row["sample_id"], row["decision"], names[row["label"]]) for row in found.frame.to_dict("records")
+    ], found.problems
+
+
+def text_of(rows, columns=DECISION_COLUMNS, separator=","):
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator)
+    writer.writerows([columns, *rows])
+    return out.getvalue()
+
+
+def reasons(problems):
+    return [(problem.file, problem.row, problem.reason) for problem in problems]
+
+
+class TestRoundTrips:
+    def test_hostile_keys_and_classes_come_back(self, tmp_path):
+        n = len(HOSTILE)
+        audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE)
+        wanted = [(i, "relabel", HOSTILE[(i + 1) % n]) for i in range(n)]
+        assert read(audit, write_decisions(decide(audit, *wanted), tmp_path / "d.csv")) == (wanted, ())
+
+    @given(
+        texts=st.lists(
+            st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=2, unique=True
+        ),
+        data=st.data(),
+    )
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_any_texts_come_back(self, tmp_path, texts, data):
+        audit = audit_of(texts, range(len(texts)), texts)
+        wanted = []
+        for i in range(len(texts)):
+            decision = data.draw(st.sampled_from(["keep", "drop", "unsure", "relabel"]))
+            label = data.draw(st.sampled_from([t for t in texts if t != texts[i]])) if decision == "relabel" else ""
+            wanted.append((i, decision, label))
+        done, problems = read(audit, write_decisions(decide(audit, *wanted), tmp_path / "d.csv"))
+        assert problems == ()
+        assert done == [(i, decision, label or texts[i]) for i, decision, label in wanted]
+
+    @given(st.text(st.sampled_from("'=+-@\t\r\n a")))
+    def test_an_escaped_cell_is_no_formula_and_gives_its_text_back(self, text):
+        cell = without_formula(text)
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+        assert from_cell(cell) == text
+
+    def test_what_the_review_page_saves_comes_back(self, tmp_path):
+        n = len(HOSTILE)
+        audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE, run=tmp_path)
+        with DecisionLog(audit) as log:
+            log.change({i: Choice("relabel", (i + 1) % n) for i in range(1, n)} | {0: Choice("unsure")})
+        wanted = [(0, "unsure", HOSTILE[0]), *((i, "relabel", HOSTILE[(i + 1) % n]) for i in range(1, n))]
+        assert read(audit, tmp_path / "decisions.csv") == (wanted, ())
+
+    def test_cells_of_a_writer_that_escapes_less_are_found_too(self, tmp_path):
+        audit = audit_of(["a", "b"], [0, 1], ["'=x", "y"])
+        (tmp_path / "d.csv").write_text("sample_id,label\n1,'=x\n")
+        assert read(audit, tmp_path / "d.csv") == ([(1, "relabel", "'=x")], ())
+
+
+class TestSpreadsheets:
+    WANTED = ((0, "relabel", "Ünder"), (2, "keep", "=ant"), (3, "drop", "Ünder"), (4, "unsure", "cat"))
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+    @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_encodings_separators_and_ends_of_lines(self, audit, tmp_path, encoding, separator, end):
+        rows = decide(audit, *[(i, d, n if d == "relabel" else "") for i, d, n in self.WANTED]).map(without_formula)
+        text = text_of(rows.to_numpy().tolist(), separator=separator)
+        (tmp_path / "d.csv").write_bytes(text.replace("\r\n", end).encode(encoding))
+        assert read(audit, tmp_path / "d.csv") == ([*self.WANTED], ())
+
+    def test_order_case_and_number_of_columns_and_numbers_with_points(self, audit, tmp_path):
+        text = "Notes;LABEL;Sample ID;Decision;who\n;Ünder;0.0;RELABEL;x\n;;2,0; Keep ;y\n;;3;drop;\n;;4;unsure\n"
+        text += ";;;;\n;;;;\n"
+        (tmp_path / "d.csv").write_text(text)
+        assert read(audit, tmp_path / "d.csv") == ([*self.WANTED], ())
+
+    def test_the_hint_that_excel_itself_writes(self, audit, tmp_path):
+        (tmp_path / "d.csv").write_text("sep=;\r\nkey;decision\r\na/3.png;drop\r\n", newline="")
+        assert read(audit, tmp_path / "d.csv")[0] == [(3, "drop", "Ünder")]
+
+    def test_classes_that_a_spreadsheet_took_for_numbers(self, tmp_path):
+        audit = audit_of(["0001", "0002"], [0, 1], ["007", "1.50"])
+        (tmp_path / "d.csv").write_text("key,given_name,decision,label\n1,7,relabel,1.50\n2.0,1.50,relabel,7.0\n")
+        assert read(audit, tmp_path / "d.csv") == ([(0, "relabel", "1.50"), (1, "relabel", "007")], ())
+
+    def test_what_may_be_two_classes_is_refused(self, tmp_path):
+        audit = audit_of(["a", "b"], [0, 1], ["7", "007", "x"])
+        (tmp_path / "d.csv").write_text("key,label\na,007\nb,07\n")
+        done, problems = read(audit, tmp_path / "d.csv")
+        assert done == [(0, "relabel", "007")]
+        assert reasons(problems) == [("d.csv", 3, "column label: '07' may be 2 classes that differ in case or space")]
+
+    @pytest.mark.parametrize(("content", "message"), [
+        (b"", "names none of the columns"),
+        (b"a,b\n1,2\n", "names none of the columns"),
+        (b"sample_id,score\n1,2\n", "there is no column decision or label"),
+        (b"decision,label\ndrop,\n", "there is no column sample_id or key"),
+        (b"key,label,Label\na,b,c\n", "column 'label' is there 2 times"),
+        (b'sample_id,decision\n0,"drop\n1,keep\n', "line 3, cannot be read as CSV"),
+        (b"sample_id,decision\n0,\x81\n", "neither UTF-8 nor UTF-16"),
+        (b"\x00\x01\x02", "names none of the columns"),
+    ])  # fmt: skip
+    def test_files_that_are_no_tables_of_decisions(self, audit, tmp_path, content, message):
+        (tmp_path / "d.csv").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_decisions([tmp_path / "d.csv"], audit)
+
+
+class TestProblems:
+    @pytest.mark.parametrize(("row", "reason"), [
+        ("9,,,drop,", "column sample_id: the run has no sample 9; its ids are 0 to 5"),
+        ("-1,,,drop,", "column sample_id: '-1' is no whole number"),
+        ("1.5,,,drop,", "column sample_id: '1.5' is no whole number"),
+        ("1E+05,,,drop,", "column sample_id: '1E+05' is no whole number"),
+        (",nowhere,,drop,", "column key: the run has no sample with the key 'nowhere'"),
+        (",,cat,drop,", "says neither by sample_id nor by key"),
+        ("1,a/0.png,,drop,", "column key: sample 1 is 'a/1.png' in the run, not 'a/0.png', which is sample 0"),
+        ("0,,dog,drop,", "column given_name: sample 0 has the label 'cat' in the run, not 'dog': it changed since"),
+        ("0,,,dorp,", "column decision: 'dorp' is none of keep, relabel, drop, unsure (did you mean 'drop'?)"),
+        ("0,,,dog,", "column decision: 'dog' is none of keep, relabel, drop, unsure; a class belongs into"),
+        ("0,,,relabel,dgo", "column label: 'dgo' is none of the 4 classes (did you mean 'dog'?)"),
+        ("0,,,relabel,", "column decision: says relabel, but no column says to which class"),
+        ("0,,,keep,dog", "column decision: says keep, but the column label 'dog'"),
+        ("0,,,drop,dog", "column decision: says drop, but the column label 'dog'"),
+        ("0,,,drop,,x", "has 6 cells where the header has 5"),
+    ])  # fmt: skip
+    def test_each_names_its_row_and_column(self, audit, tmp_path, row, reason):
+        (tmp_path / "d.csv").write_text(f"{','.join(DECISION_COLUMNS)}\n5,,,drop,\n{row}\n")
+        done, problems = read(audit, tmp_path / "d.csv")
+        assert done == [(5, "drop", "dog")], "what is sound is read"
+        assert [(problem.file, problem.row) for problem in problems] == [("d.csv", 3)]
+        assert reason in problems[0].reason
+
+    def test_people_who_disagree_are_a_conflict_and_who_is_unsure_gives_way(self, audit, tmp_path):
+        files = []
+        for name, rows in {
+            "ann.csv": [(0, "relabel", "dog"), (1, "drop"), (2, "unsure"), (3, "keep"), (4, "unsure")],
+            "bob.csv": [(0, "relabel", "=ant"), (1, "drop"), (2, "relabel", "cat"), (3, "unsure"), (4, "unsure")],
+        }.items():
+            files.append(write_decisions(decide(audit, *rows), tmp_path / name))
+        done, problems = read(audit, *files)
+        assert done == [(1, "drop", "dog"), (2, "relabel", "cat"), (3, "keep", "Ünder"), (4, "unsure", "cat")]
+        told = (
+            "sample 0 ('a/0.png') is decided twice: relabel to 'dog' (ann.csv, row 2) but "
+            "relabel to '=ant' (bob.csv, row 2)"
+        )
+        assert reasons(problems) == [("bob.csv", 2, told)]
+
+    def test_a_sample_with_a_row_that_is_unclear_is_left_alone(self, audit, tmp_path):
+        (tmp_path / "d.csv").write_text("sample_id,label\n0,dog\n0,dgo\n1,cat\n")
+        assert read(audit, tmp_path / "d.csv")[0] == [(1, "relabel", "cat")]
+
+    def test_relabelling_to_the_given_class_keeps_it(self, audit, tmp_path):
+        (tmp_path / "d.csv").write_text("sample_id,decision,label\n0,relabel,cat\n1,,dog\n3,keep,Ünder\n")
+        assert [d for _, d, _ in read(audit, tmp_path / "d.csv")[0]] == ["keep", "keep", "keep"]
+
+
+class TestSuspects:
+    @pytest.fixture
+    def table(self, audit, tmp_path):
+        return pd.read_csv(write_suspects(audit, tmp_path / "suspects.csv"), dtype=str, keep_default_na=False)
+
+    def saved(self, table, tmp_path):
+        table.to_csv(tmp_path / "edited.csv", index=False)
+        return tmp_path / "edited.csv"
+
+    def test_an_untouched_file_decides_nothing(self, audit, table, tmp_path):
+        assert table["sample_id"].tolist() == ["0", "2", "3"]
+        assert read(audit, self.saved(table, tmp_path)) == ([], ())
+        table["decision"] = table["label"] = ""
+        assert read(audit, self.saved(table, tmp_path)) == ([], ())
+
+    def test_an_edited_suggestion_relabels_that_row_alone(self, audit, table, tmp_path):
+        table.loc[1, "suggested_name"] = "cat"
+        table.loc[2, "suggested_name"] = "Ünder"  # the given one
+        done = read(audit, self.saved(table, tmp_path))
+        assert done == ([(2, "relabel", "cat"), (3, "keep", "Ünder")], ())
+
+    def test_a_column_decision_accepts_keeps_and_drops(self, audit, table, tmp_path):
+        table["Decision"] = ["relabel", "keep", "drop"]
+        done = read(audit, self.saved(table, tmp_path))
+        assert done == ([(0, "relabel", "dog"), (2, "keep", "=ant"), (3, "drop", "Ünder")], ())
+
+    @pytest.mark.parametrize("column", ["label", "new_label", "New Label"])
+    def test_a_column_of_new_classes_relabels_where_it_is_filled(self, audit, table, tmp_path, column):
+        table[column] = ["Ünder", "", ""]
+        assert read(audit, self.saved(table, tmp_path)) == ([(0, "relabel", "Ünder")], ())
+
+    def test_two_columns_of_new_classes_must_agree(self, audit, table, tmp_path):
+        table["label"], table["new_label"] = ["dog", "cat", ""], ["dog", "dog", ""]
+        done, problems = read(audit, self.saved(table, tmp_path))
+        assert done == [(0, "relabel", "dog")]
+        assert reasons(problems) == [
+            ("edited.csv", 3, "columns label and new_label say different things: empty one of them")
+        ]
+
+    def test_suggestions_of_another_ranking_are_not_taken_for_edits(self, audit, table, tmp_path):
+        again = audit_of(audit.by_id("key"), audit.by_id("given_label"), NAMES, suggested=[2, 0, 1, 2, 1, 2])
+        done, problems = read(again, self.saved(table, tmp_path))
+        assert done == []
+        assert len(problems) == 3
+        assert "does not show whether that was edited" in problems[0].reason
+
+    def test_an_edit_without_the_suggestions_number_is_not_guessed(self, audit, table, tmp_path):
+        table.loc[0, "suggested_name"] = "Ünder"
+        done, problems = read(audit, self.saved(table.drop(columns="suggested_label"), tmp_path))
+        assert done == []
+        assert [problem.row for problem in problems] == [2]
+
+    def test_an_emptied_suggestion_or_an_edited_number_is_asked_about(self, audit, table, tmp_path):
+        table.loc[0, "suggested_name"], table.loc[1, "suggested_label"] = "", "0"
+        done, problems = read(audit, self.saved(table, tmp_path))
+        assert done == []
+        assert "was emptied; write keep, drop or unsure" in problems[0].reason
+        assert "write the new class into a column label" in problems[1].reason
+
+    def test_an_edited_given_name_is_no_new_label(self, audit, table, tmp_path):
+        table.loc[0, "given_name"] = "dog"
+        assert "a new label belongs into label" in read(audit, self.saved(table, tmp_path))[1][0].reason
+
+
+def choice(value, control="label"):
+    return {"from_name": control, "to_name": "x", "type": "choices", "value": {"choices": [value]}}
+
+
+def annotation(*results, cancelled=False):
+    return {"id": 1, "completed_by": 1, "was_cancelled": cancelled, "result": list(results), "lead_time": 3.2}
+
+
+class TestLabelStudio:
+    def write(self, tmp_path, content):
+        (tmp_path / "project.json").write_text(json.dumps(content))
+        return tmp_path / "project.json"
+
+    def task(self, audit, sample, *annotations):
+        given = audit.class_names[audit.by_id("given_label")[sample]]
+        data = {"sample_id": sample, "key": audit.by_id("key")[sample], "given_name": given, "suggested_name": "dog"}
+        predictions = [{"result": [choice("dog")]}]
+        return {"id": 100 + sample, "data": data, "annotations": [*annotations], "predictions": predictions}
+
+    def test_json_with_cancelled_and_agreeing_annotations(self, audit, tmp_path):
+        tasks = [
+            self.task(audit, 0, annotation(choice("=ant")), annotation(choice("=ant"))),
+            self.task(audit, 1, annotation(choice("cat"), cancelled=True), annotation(choice("dog"))),
+            self.task(audit, 2, annotation(choice("drop", "decision"))),
+            self.task(audit, 3, annotation(choice("relabel", "decision"))),
+            self.task(audit, 4),
+            self.task(audit, 5, annotation(), annotation(choice("cat"), cancelled=True)),
+        ]
+        wanted = [(0, "relabel", "=ant"), (1, "keep", "dog"), (2, "drop", "=ant"), (3, "relabel", "dog")]
+        assert read(audit, self.write(tmp_path, tasks)) == (wanted, ())
+
+    def test_json_with_annotators_that_disagree_and_answers_that_fit_nothing(self, audit, tmp_path):
+        tasks = [
+            self.task(audit, 0, annotation(choice("dog")), annotation(choice("Ünder"))),
+            self.task(audit, 1, annotation(choice("cat"), choice("dog"))),
+            self.task(audit, 2, annotation(choice("blurry", "quality"))),
+            self.task(audit, 3, annotation(choice("fox"))),
+            {"id": 1, "annotations": [annotation(choice("cat"))]},
+        ]
+        done, problems = read(audit, self.write(tmp_path, tasks))
+        assert done == []
+        found = {problem.row: problem.reason for problem in problems}
+        assert "is decided twice: relabel to 'dog' (project.json, row 1)" in found[1]
+        assert "several choices of label: cat, dog" in found[2]
+        assert "controls are to be named label or decision" in found[3]
+        assert "'fox' is none of the 4 classes" in found[4]
+        assert "is not as Label Studio writes it" in found[5]
+
+    def test_json_min(self, audit, tmp_path):
+        rows = [
+            {"sample_id": 0, "key": "a/0.png", "label": "=ant", "annotator": 1, "id": 7},
+            {"sample_id": 1, "key": "a/1.png", "decision": {"choices": ["drop"]}, "annotator": 1, "id": 8},
+            {"sample_id": 2, "key": "a/2.png", "annotator": 1, "id": 9},
+        ]
+        assert read(audit, self.write(tmp_path, rows)) == ([(0, "relabel", "=ant"), (1, "drop", "dog")], ())
+
+    def test_names_that_its_configuration_cannot_hold_are_found_by_their_pictures(self, tmp_path):
+        audit = audit_of(["a\0b", "b"], [0, 1], ["nul\0bell\a", "$price"])
+        rows = [
+            {"sample_id": 0, "key": "a␀b", "given_name": "nul␀bell␇", "label": "＄price"},
+            {"sample_id": 1, "key": "b", "given_name": "$price", "label": "nul␀bell␇"},
+        ]
+        wanted = [(0, "relabel", "$price"), (1, "relabel", "nul\0bell\a")]
+        assert read(audit, self.write(tmp_path, rows)) == (wanted, ())
+
+    def test_csv_whose_cells_are_not_escaped(self, tmp_path):
+        audit = audit_of(["'=a", "b"], [0, 1], ["=x", "'=x"])
+        text = text_of(
+            [
+                (1, "0", "'=a", "=x", "'=x", "", 1, 2.5),
+                (2, "1", "b", "'=x", '{"choices": ["=x"]}', "", 1, 2.5),
+            ],
+            ("id", "sample_id", "key", "given_name", "label", "decision", "annotation_id", "lead_time"),
+        )
+        (tmp_path / "p.csv").write_text(text, newline="")
+        assert read(audit, tmp_path / "p.csv") == ([(0, "relabel", "'=x"), (1, "relabel", "=x")], ())
+
+    def test_csv_with_several_or_broken_choices(self, audit, tmp_path):
+        rows = [(0, '{"choices": ["cat", "dog"]}', 1), (1, '{"choices": [', 1), (2, "", 1), (3, "cat", 1)]
+        (tmp_path / "p.csv").write_text(text_of(rows, ("sample_id", "label", "annotation_id")), newline="")
+        done, problems = read(audit, tmp_path / "p.csv")
+        assert done == [(3, "relabel", "cat")]
+        assert [problem.row for problem in problems] == [2, 3]
+
+    @pytest.mark.parametrize("content", ["{", "{}", "[1]", '"x"', "[" * 100_000])
+    def test_other_json_is_refused(self, audit, tmp_path, content):
+        (tmp_path / "p.json").write_text(content)
+        with pytest.raises(DataError, match=r"p\.json"):
+            read_decisions([tmp_path / "p.json"], audit)
+
+
+def test_reading_and_applying_decisions_wait_for_no_torch():
+    modules = "import sys, gwaudit.review.corrections; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", modules], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr

@@ -1,0 +1,187 @@
+"""A review is served to its user alone, and what was decided is on the disk whatever happens next."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import pandas as pd
+import pytest
+
+from gwaudit import rank
+from gwaudit.core.errors import StoreBusyError, StoreDamagedError
+from gwaudit.data.loading import load_dataset
+from gwaudit.review.server import Choice, DecisionLog, ReviewServer
+from helpers.command import COMMAND
+from helpers.recorded import hostile, make_run
+
+
+@pytest.fixture
+def audit(tmp_path):
+    with make_run(tmp_path / "run", hostile(load_dataset("digits"))) as store:
+        ranked = rank(store)
+        ranked.save(tmp_path / "run")
+        return ranked
+
+
+@pytest.fixture
+def server(audit):
+    with DecisionLog(audit) as log, ReviewServer(log, b"the page") as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(url, request=None, **headers):
+    """The status and what came back."""
+    data = None if request is None else json.dumps(request).encode()
+    headers = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def send(server, changes, since=0):
+    status, body = ask(server.url + "decisions", {"since": since, "changes": changes})
+    assert status == 200, body
+    return json.loads(body)
+
+
+KEEP = {"decision": "keep", "label": None}
+
+
+class TestWhoMayAsk:
+    def test_the_token_opens_the_page(self, server):
+        assert ask(server.url) == (200, b"the page")
+
+    @pytest.mark.parametrize("path", ["/", "/decisions", "/x/", "/../decisions.csv"])
+    def test_without_the_token_there_is_nothing(self, server, path):
+        root = f"http://127.0.0.1:{server.server_port}"
+        assert ask(root + path)[0] == 404
+        assert ask(root + path, {"since": 0, "changes": [[1, KEEP]]})[0] == 404
+        assert server.log.made == {}
+
+    def test_another_name_for_this_address_is_refused(self, server):
+        assert ask(server.url, Host="evil.example")[0] == 404
+
+    def test_what_a_form_of_another_site_can_send_is_refused(self, server):
+        status, _ = ask(server.url + "decisions", {"since": 0, "changes": [[1, KEEP]]}, Content_Type="text/plain")
+        assert status == 415
+        assert server.log.made == {}
+
+    def test_it_listens_on_this_machine_alone(self, server):
+        assert server.server_address[0] == "127.0.0.1"
+
+
+class TestDecisions:
+    def test_they_are_on_the_disk_when_the_answer_comes(self, server, audit):
+        send(server, [[3, {"decision": "relabel", "label": 1}], [5, KEEP]])
+        table = pd.read_csv(server.log.path, encoding="utf-8-sig", keep_default_na=False)
+        assert list(table.columns) == ["sample_id", "key", "given_name", "decision", "label"]
+        assert table["sample_id"].tolist() == [3, 5]
+        assert table["decision"].tolist() == ["relabel", "keep"]
+        assert table["label"].tolist() == ["'" + audit.class_names[1], ""]  # a formula, which no spreadsheet may run
+
+    def test_two_tabs_do_not_lose_each_others_work(self, server):
+        first, second = send(server, []), send(server, [])
+        first = send(server, [[1, KEEP]], since=first["revision"])
+        second = send(server, [[2, {"decision": "drop", "label": None}]], since=second["revision"])
+        assert dict(second["changes"])[1] == KEEP
+        first = send(server, [[2, None]], since=first["revision"])
+        assert send(server, [], since=second["revision"])["changes"] == [[2, None]]
+        assert set(server.log.made) == {1}
+
+    def test_a_tab_of_an_earlier_server_is_told_everything(self, server):
+        send(server, [[1, KEEP]])
+        assert dict(send(server, [], since=99)["changes"]) == {1: KEEP}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            [10**9, KEEP],
+            [-1, KEEP],
+            ["1", KEEP],
+            [1, {"decision": "maybe", "label": None}],
+            [1, {"decision": "relabel", "label": 99}],
+            [1, {"decision": "relabel", "label": None}],
+            [1, {}],
+            7,
+        ],
+    )
+    def test_what_is_no_decision_changes_nothing(self, server, change):
+        status, _ = ask(server.url + "decisions", {"since": 0, "changes": [[2, KEEP], change]})
+        assert status == 400
+        assert server.log.made == {}
+        assert not server.log.path.exists()
+
+    def test_many_tabs_at_once_all_count(self, server):
+        threads = [threading.Thread(target=send, args=(server, [[i, KEEP]])) for i in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(server.log.made) == set(range(40))
+        assert len(pd.read_csv(server.log.path)) == 40
+
+
+def reviewing(run):
+    """A process that serves a review, and the address that it prints."""
+    process = subprocess.Popen(
+        [*COMMAND, "review", str(run), "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
+    )
+    return process, process.stdout.readline().split()[-1]
+
+
+class TestResuming:
+    def test_a_review_goes_on_where_it_was(self, audit):
+        with DecisionLog(audit) as log:
+            log.change({4: Choice("relabel", 2), 9: Choice("unsure")})
+        with DecisionLog(audit) as log:
+            assert log.made == {4: Choice("relabel", 2), 9: Choice("unsure")}
+
+    def test_a_run_is_reviewed_once_at_a_time(self, audit):
+        with DecisionLog(audit), pytest.raises(StoreBusyError, match="reviewed already"):
+            DecisionLog(audit)
+        DecisionLog(audit).__exit__()
+
+    def test_a_file_that_is_no_decisions_is_not_overwritten(self, audit):
+        path = audit.run / "decisions.csv"
+        path.write_text("sample_id,key,given_name,decision,label\n1,a,b,burn,c\n")
+        with pytest.raises(StoreDamagedError, match="no decisions on this run"):
+            DecisionLog(audit)
+        assert "burn" in path.read_text()
+
+    def test_a_killed_server_loses_nothing(self, tmp_path):
+        with make_run(tmp_path / "run", load_dataset("digits")) as store:
+            rank(store).save(tmp_path / "run")
+        for number in range(2):
+            process, url = reviewing(tmp_path / "run")
+            status, body = ask(url + "decisions", {"since": 0, "changes": [[number, KEEP]]})
+            assert status == 200
+            assert set(dict(json.loads(body)["changes"])) == set(range(number + 1))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert len(pd.read_csv(tmp_path / "run" / "decisions.csv")) == 2
+
+    def test_ctrl_c_ends_it_and_says_what_is_next(self, tmp_path):
+        with make_run(tmp_path / "a run", load_dataset("digits")) as store:
+            rank(store).save(store.path)
+        process, url = reviewing(tmp_path / "a run")
+        assert ask(url + "decisions", {"since": 0, "changes": [[1, KEEP]]})[0] == 200
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert "1 keep" in told
+        command = shlex.split(told[told.index("gwaudit apply") :])
+        assert command[2] == str(tmp_path / "a run"), "quoted, to be pasted into a shell"

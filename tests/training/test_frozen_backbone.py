@@ -1,0 +1,192 @@
+"""A frozen backbone's latents are computed once and kept; a head is trained on them and audited as always."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from gwaudit import DataSettings, RefinementSettings, TrainingSettings, load_dataset, rank, train
+from gwaudit.core.errors import SettingsError
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.inputs import features
+from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.pipeline.audit import load_data
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.frozen_features import frozen_latents
+from gwaudit.training.models import build_model
+from gwaudit.training.refinement import refine
+from gwaudit.training.trainer import predict
+from helpers.command import FAST, gwaudit
+
+FROZEN = TrainingSettings(epochs=8, batch_size=128, backbone="frozen", model="resnet9_16")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GWAUDIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A backbone that has learned half of the digits."""
+    folder = tmp_path_factory.mktemp("backbone")
+    half = load_dataset("digits").subset(np.arange(900))
+    train(half, folder / "run", TrainingSettings(epochs=4, batch_size=128, augment="none", learning_rate=0.05))
+    state = torch.load(folder / "run" / "checkpoints" / "best.pt", weights_only=True)["model"]
+    torch.save(state, folder / "weights.pt")
+    return str(folder / "weights.pt")
+
+
+class Counted:
+    def __init__(self):
+        self.batches = 0
+
+    def on_latents(self, done, samples):
+        self.batches += 1
+
+
+def test_latents_are_what_the_model_has_before_its_head(weights):
+    digits = load_dataset("digits")
+    settings = TrainingSettings(backbone="frozen", checkpoint=weights, dtype="float32")
+    latents = frozen_latents(digits, settings)
+    model = build_model("resnet9_16", n_classes=10, in_chans=1, checkpoint=weights).eval()
+    mean, std = digits.channel_statistics()
+    ids = torch.tensor([3, 1700, 12])
+    with torch.no_grad():
+        logits = model((digits.read(ids).float() - mean[0]) / std[0])
+        torch.testing.assert_close(model.get_classifier()(latents.read(ids)), logits, rtol=1e-4, atol=1e-4)
+    assert latents.keys == digits.keys
+    assert latents.input_shape == (128,)
+
+
+def test_they_are_computed_once_for_the_same_inputs_and_weights(weights, cache):
+    digits, told = load_dataset("digits"), Counted()
+    settings = TrainingSettings(backbone="frozen", checkpoint=weights)
+    first = frozen_latents(digits, settings, told)
+    batches = told.batches
+    again = frozen_latents(digits.with_labels((digits.labels + 1) % 10), settings, told)
+    assert told.batches == batches > 0
+    torch.testing.assert_close(again.read(torch.arange(5)), first.read(torch.arange(5)), rtol=0, atol=0)
+    frozen_latents(digits.subset(np.arange(1796)), settings, told)
+    assert told.batches > batches
+    kept = next(cache.rglob("*.npy"))
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert len(frozen_latents(digits, settings, told)) == len(digits), "a broken file is made anew"
+
+
+def test_planted_errors_are_found_from_the_head_alone(weights, tmp_path):
+    digits = load_dataset("digits")
+    noisy = digits.with_labels(plant_label_errors(digits.labels, 10, rate=0.1), true_labels=digits.labels)
+    settings = TrainingSettings(epochs=20, batch_size=128, backbone="frozen", checkpoint=weights)
+    train(noisy, tmp_path / "run", settings)
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert store.fingerprint == noisy.fingerprint
+        wrong = noisy.labels != noisy.true_labels
+        found = rank(store).by_id("score")
+        top = np.argsort(-found)[: wrong.sum()]
+    assert wrong[top].mean() > 0.9
+
+
+def test_a_frozen_backbone_is_refined_and_predicts_from_its_latents(weights, tmp_path):
+    digits = load_dataset("digits")
+    settings = TrainingSettings(epochs=3, batch_size=128, backbone="frozen", checkpoint=weights)
+    train(digits, tmp_path / "run", settings)
+    refine(digits, tmp_path / "run", settings, RefinementSettings(refine=1))
+    probabilities = predict(tmp_path / "run" / "rounds" / "1", digits, digits.subset([5, 9, 1700]))
+    assert probabilities.argmax(1).tolist() == digits.labels[[5, 9, 1700]].tolist()
+
+
+def test_inputs_that_only_look_the_same_get_latents_of_their_own(weights):
+    class Noise(torch.utils.data.Dataset):
+        def __init__(self, seed):
+            self.seed = seed
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, i):
+            generator = torch.Generator().manual_seed(self.seed + i)
+            return torch.randint(256, (1, 8, 8), dtype=torch.uint8, generator=generator), i % 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gwaudit.data.readers.objects.IN_MEMORY_BYTES", 0)
+        one, other = load_dataset(Noise(10)), load_dataset(Noise(200))
+    assert one.fingerprint == other.fingerprint, "what is not held in memory is known by its shape alone"
+    settings = TrainingSettings(backbone="frozen", checkpoint=weights)
+    ids = torch.arange(6)
+    assert not torch.allclose(frozen_latents(one, settings).read(ids), frozen_latents(other, settings).read(ids))
+
+
+def test_random_weights_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match="needs weights"):
+        train(load_dataset("digits"), tmp_path / "run", FROZEN)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_features_of_any_kind_take_the_same_way(tmp_path, head):
+    digits = load_dataset("digits")
+    values = digits.read(torch.arange(len(digits))).flatten(1).numpy().astype(np.float64)
+    wrong = plant_label_errors(digits.labels, 10, rate=0.1)
+    np.savez(tmp_path / "mine.npz", embeddings=values * 1e4 + 3, labels=wrong)
+    done = gwaudit("audit", tmp_path / "mine.npz", "-o", tmp_path / "run", "--epochs", 15, "--head", head)
+    assert done.returncode == 0, done.stderr
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        score = rank(store).by_id("score")
+    planted = wrong != digits.labels
+    assert planted[np.argsort(-score)[: planted.sum()]].mean() > 0.8
+    assert f"a {head} head on features" in gwaudit("show", tmp_path / "run").stdout
+    exported = gwaudit("export", tmp_path / "run", "--to", "hf", "--output", tmp_path / "clean")
+    assert exported.returncode == 0, exported.stderr
+    clean = load_dataset(tmp_path / "clean")
+    assert clean.modality == "features"
+    assert 1500 < len(clean) < 1797
+
+
+def test_refinement_and_final_sweeps_work_on_features(tmp_path):
+    digits = load_dataset("digits")
+    np.savez(tmp_path / "mine.npz", x=digits.read(torch.arange(len(digits))).flatten(1).numpy(), y=digits.labels)
+    done = gwaudit(
+        "audit", tmp_path / "mine.npz", "-o", tmp_path / "run", *FAST[:4], "--refine", 1, "--final-sweeps", 2
+    )
+    assert done.returncode == 0, done.stderr
+    with TrajectoryStore.open(tmp_path / "run" / "rounds" / "1") as store:
+        assert len(store.final_sweeps) == 1, "a feature has no mirror image"
+
+
+def test_a_preset_for_images_refines_features_as_they_were_trained_first(tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).standard_normal((60, 5)), y=np.arange(60) % 3)
+    done = gwaudit(
+        "audit", tmp_path / "mine.npz", "-o", tmp_path / "run", "--preset", "fast", "--epochs", 2, "--head", "mlp"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the mlp head learns" in done.stderr
+    with TrajectoryStore.open(tmp_path / "run" / "rounds" / "2") as store:
+        assert store.settings["training"]["head"] == "mlp"
+        assert store.settings["training"]["optimizer"] == "sgd"
+        assert len(store.training_epochs) == 2
+
+
+@pytest.mark.slow
+def test_fifty_epochs_on_fifty_thousand_latents_take_less_than_a_minute(tmp_path):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, 50_000)
+    latents = random.standard_normal((10, 768)).astype(np.float32)[labels] + 2 * random.standard_normal(
+        (50_000, 768), dtype=np.float32
+    )
+    keys = [str(i) for i in range(50_000)]
+    dataset = LabeledDataset("latents", features(torch.from_numpy(latents)), labels, tuple("0123456789"), keys)
+    began = time.monotonic()
+    train(dataset, tmp_path / "run", TrainingSettings(epochs=50))
+    seconds = time.monotonic() - began
+    assert seconds < 60, f"{seconds:.0f} s"
+
+
+def test_a_run_of_features_finds_its_data_again(tmp_path):
+    np.savez(tmp_path / "mine.npz", x=np.eye(20), y=np.arange(20) % 2)
+    settings = DataSettings(str(tmp_path / "mine.npz"))
+    train(load_data(settings), tmp_path / "run", TrainingSettings(epochs=1), data=settings)
+    done = gwaudit("rank", tmp_path / "run", "--top", 3)
+    assert done.returncode == 0, done.stderr

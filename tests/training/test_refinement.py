@@ -1,0 +1,218 @@
+"""Rounds of refinement: what they learn, how they are ranked, that they resume, and what a preset sets."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
+from gwaudit.analysis.evaluation import evaluate
+from gwaudit.analysis.ranking import believed_wrong, rank
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import PRESETS, RECIPES, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.loading import load_dataset
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.refinement import rank_run, refine, refined_targets, rounds_of
+from gwaudit.training.trainer import predict, train
+from helpers.command import FAST, gwaudit
+
+SETTINGS = TrainingSettings(epochs=4, batch_size=128, learning_rate=0.05, augment="none", dtype="float32")
+ROUNDS = RefinementSettings(refine=2, refine_epochs=3)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    dataset = load_dataset("digits")
+    return dataset.with_labels(plant_label_errors(dataset.labels, 10, rate=0.2), true_labels=dataset.labels)
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    path = tmp_path_factory.mktemp("refinement") / "run"
+    train(digits, path, SETTINGS)
+    refine(digits, path, SETTINGS, ROUNDS)
+    return path
+
+
+def test_targets_are_the_given_label_where_it_is_believed_and_the_networks_opinion_where_not(digits, run):
+    targets = refined_targets(digits, [run]).numpy()
+    np.testing.assert_allclose(targets.sum(1), 1, atol=1e-5)
+    probability = rank_run([run]).by_id("probability_wrong")
+    opinion = predict(run, digits, digits).numpy()
+    believed, doubted = probability < 1e-4, probability > 1 - 1e-4
+    assert believed.sum() > 500
+    assert doubted.sum() > 100
+    np.testing.assert_allclose(targets[believed], np.eye(10)[digits.labels[believed]], atol=1e-3)
+    assert (targets[doubted].argmax(1) == opinion[doubted].argmax(1)).all()
+    assert (targets[doubted].max(1) >= opinion[doubted].max(1) - 1e-3).all(), "sharper than the opinion"
+
+
+def test_rounds_audit_the_given_labels_with_other_weights_and_data_order(digits, run):
+    assert rounds_of(run) == [run, run / "rounds" / "1", run / "rounds" / "2"]
+    for number, path in enumerate(rounds_of(run)):
+        with TrajectoryStore.open(path) as store:
+            assert (store.given_labels() == digits.labels).all()
+            assert len(store.epochs) == (4 if number == 0 else 3)
+            assert store.settings["training"]["seed"] == number
+
+
+def combined(audit):
+    """The evidence of a round, from the columns of its audit."""
+    values = [audit.by_id(name).astype(float) for name in ("mean_gap", "mean_margin")]
+    return -np.mean([value / np.sqrt((value**2).mean()) for value in values], axis=0)
+
+
+def test_rounds_give_the_order_and_the_first_training_the_odds(run):
+    stores = [TrajectoryStore.open(path) for path in rounds_of(run)]
+    alone = [rank(store) for store in stores]
+    together = rank(stores[0], rounds=stores[1:])
+    evidence = np.mean([combined(audit) for audit in alone[1:]], axis=0)
+    share = expected_share_wrong(combined(alone[0]))
+    expected = log_odds_wrong(evidence, share_wrong=share)
+    np.testing.assert_allclose(believed_wrong(stores[0], stores[1:]), sigmoid(expected), atol=1e-3)
+    order = np.argsort(expected.astype(np.float32), kind="stable")
+    assert (np.diff(together.by_id("score")[order]) >= 0).all()
+    np.testing.assert_array_equal(np.sort(together.by_id("score")), np.sort(alone[0].by_id("score")))
+    assert (together.by_id("suggested_label") == alone[-1].by_id("suggested_label")).all()
+    assert (together.by_id("mean_alignment") == alone[0].by_id("mean_alignment")).all()
+    assert together.expected_wrong()[-1] == pytest.approx(share * len(together.frame), rel=0.1)
+
+
+def test_refinement_finds_no_less_and_suggests_no_worse(digits, run):
+    first, refined = (evaluate(rank_run(runs), digits.true_labels) for runs in ([run], rounds_of(run)))
+    assert refined.average_precision > first.average_precision - 0.01
+    assert refined.suggested_accuracy > first.suggested_accuracy - 0.01
+    assert refined.f1 > 0.85
+
+
+def test_rounds_that_are_done_stay_and_an_interrupted_one_ends_the_same(digits, run, tmp_path):
+    class StopError(Exception):
+        pass
+
+    class StopInRound:
+        def __init__(self):
+            self.epochs = 0
+
+        def on_step(self, report):
+            pass
+
+        def on_round(self, number, rounds, model):
+            assert (rounds, model) == (2, "resnet9_16")
+
+        def on_sweep(self, seconds):
+            pass
+
+        def on_epoch(self, report):
+            self.epochs += 1
+            if self.epochs == 2:
+                raise StopError
+
+    train(digits, tmp_path / "run", SETTINGS)
+    with pytest.raises(StopError):
+        refine(digits, tmp_path / "run", SETTINGS, ROUNDS, progress=StopInRound())
+    assert rounds_of(tmp_path / "run") == [tmp_path / "run"], "an unfinished round does not count"
+    refine(digits, tmp_path / "run", SETTINGS, ROUNDS)
+    frames = [rank_run(rounds_of(path)).frame for path in (run, tmp_path / "run")]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_a_round_refuses_other_targets(digits, run):
+    settings = dataclasses.replace(SETTINGS, seed=1, epochs=3)
+    with pytest.raises(SettingsError, match="learned other targets"):
+        train(digits, run / "rounds" / "1", settings, resume=True, targets=torch.full((len(digits), 10), 0.1))
+
+
+def test_refining_once_more_adds_a_round(digits, run):
+    refine(digits, run, SETTINGS, dataclasses.replace(ROUNDS, refine=3))
+    assert len(rounds_of(run)) == 4
+
+
+def test_final_sweeps_come_after_the_training_and_stay_out_of_its_statistics(digits, tmp_path):
+    train(digits, tmp_path / "run", dataclasses.replace(SETTINGS, final_sweeps=2))
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert (store.training_epochs, store.final_sweeps) == (range(4), range(4, 6))
+        frame = rank(store).frame.set_index("sample_id").sort_index()
+        rows = pd.concat([store.read_epoch(epoch).to_pandas().assign(epoch=epoch) for epoch in store.epochs])
+    assert rank(TrajectoryStore.open(tmp_path / "run")).settings.score == "probability"
+    rows["other"] = np.exp(-(rows["loss"] + rows["margin"]))
+    rows["difference"] = rows["given_probability"] - rows["other"]
+    means = rows.groupby(["sample_id", pd.cut(rows["epoch"], [-1, 1, 3, 5], labels=["early", "window", "sweep"])])
+    difference = means["difference"].mean().unstack()
+    np.testing.assert_allclose(frame["mean_probability_margin"], difference["window"], atol=1e-5)
+    np.testing.assert_allclose(frame["sweep_probability_margin"], difference["sweep"], atol=1e-5)
+    negative = (rows[rows["epoch"] < 4].set_index("sample_id")["alignment"] < 0).groupby("sample_id").mean()
+    np.testing.assert_allclose(frame["share_negative"], negative, atol=1e-6)
+
+
+def test_an_interrupted_sweep_is_made_up_for(digits, tmp_path):
+    class StopError(Exception):
+        pass
+
+    class StopAtSweep:
+        def on_step(self, report):
+            pass
+
+        def on_epoch(self, report):
+            pass
+
+        def on_sweep(self, seconds):
+            raise StopError
+
+    settings = dataclasses.replace(SETTINGS, epochs=2, final_sweeps=2)
+    train(digits, tmp_path / "whole", settings)
+    with pytest.raises(StopError):
+        train(digits, tmp_path / "stopped", settings, progress=StopAtSweep())
+    train(digits, tmp_path / "stopped", settings, resume=True)
+    frames = [rank(TrajectoryStore.open(tmp_path / name)).frame for name in ("whole", "stopped")]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_the_probability_score_needs_final_sweeps(run):
+    with pytest.raises(SettingsError, match="no final sweeps"):
+        rank_run([run], RankingSettings(score="probability"))
+
+
+@pytest.mark.parametrize("preset", ["fast", "quality"])
+def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
+    done = gwaudit(
+        "audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--preset", preset, "--model", "resnet9_16",
+        "--epochs", "2", "--batch-size", "128", "--refine", "1", "--refine-epochs", "2",
+        "--refine-model", "whitened_32", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        settings = TrainingSettings.from_dict(store.settings["training"])
+    assert settings == dataclasses.replace(PRESETS[preset][0], model="resnet9_16", epochs=2, batch_size=128)
+    second = rounds_of(tmp_path / "run")[1]
+    with TrajectoryStore.open(second) as store:
+        settings = TrainingSettings.from_dict(store.settings["training"])
+    recipe = RECIPES[PRESETS[preset][1].refine_as]
+    assert settings == dataclasses.replace(recipe, model="whitened_32", epochs=2, batch_size=128, seed=1)
+    again = gwaudit("rank", tmp_path / "run", "--json")
+    assert json.loads(again.stdout)["score"] == "probability"
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+
+
+def test_rounds_are_announced(tmp_path):
+    done = gwaudit("audit", "digits", "-o", tmp_path / "run", *FAST, "--refine", "1", "--refine-epochs", "1")
+    assert "refinement 1 of 1: resnet9_16" in done.stderr
+    assert "Expected wrong:" in done.stdout
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--preset", "best"], "unknown preset 'best': choose from fast, quality"),
+    (["--refine", "-1"], "cannot be -1 rounds"),
+    (["--refine-epochs", "0"], "at least 1"),
+    (["--refine-as", "x"], "must be one of whitened, resnet18"),
+    (["--final-sweeps", "3"], "must be 0, 1 or 2"),
+    (["--momentum", "1"], r"must be in [0, 1)"),
+])  # fmt: skip
+def test_impossible_refinement_is_refused(tmp_path, options, message):
+    done = gwaudit("audit", "digits", "-o", tmp_path / "run", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()

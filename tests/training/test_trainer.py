@@ -1,0 +1,196 @@
+"""The reference trainer: what its settings do, what it keeps, and that a resumed run is the same run."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gwaudit.analysis.ranking import rank
+from gwaudit.core.errors import SettingsError, StoreExistsError
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.loading import load_dataset
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.models import build_model
+from gwaudit.training.trainer import train
+
+SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    dataset = load_dataset("digits")
+    return dataset.with_labels(plant_label_errors(dataset.labels, 10, rate=0.1), true_labels=dataset.labels)
+
+
+class Reports:
+    def __init__(self):
+        self.steps, self.epochs = [], []
+
+    def on_step(self, report):
+        self.steps.append(report)
+
+    def on_epoch(self, report):
+        self.epochs.append(report)
+
+    def on_sweep(self, seconds):
+        pass
+
+
+def weights(run, name="best.pt", part="model"):
+    return torch.load(run / "checkpoints" / name, weights_only=True)[part]
+
+
+def logits_of(run, digits):
+    """What the model that a run kept says of all images, as it would in use."""
+    model = build_model("resnet9_16", n_classes=10, in_chans=1, image_size=8)
+    model.load_state_dict(weights(run))
+    mean, std = digits.channel_statistics()
+    images = (digits.read(torch.arange(len(digits))).float() - mean.item()) / std.item()
+    with torch.no_grad():
+        return model.eval()(images)
+
+
+def with_settings(**changes):
+    return dataclasses.replace(SETTINGS, **changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"augment": "randaugment"},
+    {"augment": "none", "label_smoothing": 0.1},
+    {"accumulate": 3, "clip_norm": 0.5},
+    {"optimizer": "adamw", "schedule": "cosine", "learning_rate": 1e-3},
+    {"ema_decay": 0.9},
+    {"record": "sweep"},
+    {"model": "resnet20_gn"},
+    {"model": "whitened_32", "optimizer": "nmuon", "momentum": 0.6, "weight_decay": 0.5, "augment": "shift-flip"},
+    {"dtype": "bfloat16"},
+], ids=lambda changes: next(iter(changes)))  # fmt: skip
+def test_every_option_trains_and_records_each_sample_each_epoch(digits, tmp_path, changes):
+    reports = Reports()
+    result = train(digits, tmp_path / "run", with_settings(**changes), progress=reports)
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert store.epochs == (0, 1, 2)
+        assert all(store.commit(epoch).missing == store.commit(epoch).repeated == 0 for epoch in store.epochs)
+        assert TrainingSettings.from_dict(store.settings["training"]) == with_settings(**changes)
+    losses = [report.summary.mean_loss for report in reports.epochs]
+    assert losses[-1] < losses[0]
+    assert result.epochs == 3
+    assert reports.steps[-1].step + 1 == reports.steps[-1].steps == 8  # 1797 / 256, rounded up
+
+
+def test_the_last_checkpoint_holds_the_trained_model(digits, tmp_path):
+    train(digits, tmp_path / "run", with_settings(epochs=12, batch_size=128))
+    right = logits_of(tmp_path / "run", digits).argmax(1).numpy() == digits.true_labels
+    assert right.mean() > 0.9
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.pt", "epoch-00011.pt"]
+
+
+def test_a_checkpoint_is_a_starting_point_for_another_run(digits, tmp_path):
+    train(digits, tmp_path / "first", SETTINGS)
+    torch.save(weights(tmp_path / "first"), tmp_path / "weights.pt")
+    reports = Reports()
+    train(
+        digits, tmp_path / "second", with_settings(epochs=1, checkpoint=str(tmp_path / "weights.pt")), progress=reports
+    )
+    with TrajectoryStore.open(tmp_path / "first") as store:
+        from_scratch = store.commit(0).metrics["mean_loss"]
+    assert reports.epochs[0].summary.mean_loss < 0.8 * from_scratch
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(digits, tmp_path):
+    """With group norm, no augmentation and equal batches, four of 64 are one of 256."""
+    part = digits.with_labels(digits.labels)
+    small = dataclasses.replace(
+        part, inputs=type(part.inputs)(part.inputs.values[:1024]), labels=part.labels[:1024], keys=part.keys[:1024],
+        true_labels=None,
+    )  # fmt: skip
+    common = {"model": "resnet20_gn", "augment": "none", "epochs": 1, "learning_rate": 0.01}
+    train(small, tmp_path / "large", with_settings(batch_size=256, **common))
+    train(small, tmp_path / "four", with_settings(batch_size=64, accumulate=4, **common))
+    for name, value in weights(tmp_path / "large").items():
+        torch.testing.assert_close(value, weights(tmp_path / "four")[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_seed_repeats_a_run_and_another_changes_it(digits, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.manual_seed(len(name))  # what the caller did before does not matter
+        torch.rand(seed)
+        train(digits, tmp_path / name, with_settings(epochs=1, seed=seed))
+    first, second, other = (TrajectoryStore.open(tmp_path / name).read_epoch(0) for name in "abc")
+    assert first.equals(second)
+    assert not first.equals(other)
+
+
+def test_training_leaves_the_callers_random_numbers_alone(digits, tmp_path):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    train(digits, tmp_path / "run", with_settings(epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("changes", [{}, {"record": "sweep", "ema_decay": 0.9, "accumulate": 2}])
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(digits, tmp_path, changes):
+    class StopError(Exception):
+        pass
+
+    class StopAfter(Reports):
+        def on_epoch(self, report):
+            super().on_epoch(report)
+            if len(self.epochs) == 2:
+                raise StopError
+
+    settings = with_settings(epochs=4, **changes)
+    train(digits, tmp_path / "whole", settings)
+    with pytest.raises(StopError):
+        train(digits, tmp_path / "stopped", settings, progress=StopAfter())
+    train(digits, tmp_path / "stopped", settings, resume=True)
+    frames = [rank(TrajectoryStore.open(tmp_path / name)).frame for name in ("whole", "stopped")]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_a_finished_run_resumed_is_finished(digits, tmp_path):
+    train(digits, tmp_path / "run", SETTINGS)
+    reports = Reports()
+    assert train(digits, tmp_path / "run", SETTINGS, resume=True, progress=reports).epochs == 3
+    assert not reports.epochs
+
+
+def test_resume_refuses_other_settings_or_data_and_new_runs_an_old_folder(digits, tmp_path):
+    train(digits, tmp_path / "run", SETTINGS)
+    with pytest.raises(StoreExistsError):
+        train(digits, tmp_path / "run", SETTINGS)
+    with pytest.raises(SettingsError, match=r"made with learning_rate=0\.05, not 0\.1"):
+        train(digits, tmp_path / "run", with_settings(learning_rate=0.1), resume=True)
+    with pytest.raises(SettingsError, match="other data or labels"):
+        train(digits.with_labels(digits.true_labels), tmp_path / "run", SETTINGS, resume=True)
+
+
+def test_stopping_early_keeps_the_chosen_epoch(digits, tmp_path):
+    result = train(
+        digits, tmp_path / "run", with_settings(epochs=40, learning_rate=0.2, select="gwa-scratch", patience=2)
+    )
+    assert result.epochs < 40
+    assert result.epochs - 1 - result.choice.epoch >= 2
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.pt", weights_only=True)
+    assert best["epoch"] == result.choice.epoch
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        gwa = [store.commit(epoch).metrics["gwa"] for epoch in store.epochs]
+    assert np.nanargmax(gwa[4:]) + 4 == result.choice.epoch
+
+
+def test_a_single_leftover_sample_is_trained_and_recorded(digits, tmp_path):
+    assert 1797 % 449 == 1
+    train(digits, tmp_path / "run", with_settings(epochs=1, batch_size=449))
+    assert TrajectoryStore.open(tmp_path / "run").commit(0).missing == 0
+
+
+def test_the_sweep_records_what_the_kept_model_says_without_augmentation(digits, tmp_path):
+    train(digits, tmp_path / "run", with_settings(epochs=2, record="sweep"))
+    logits = logits_of(tmp_path / "run", digits)
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(digits.labels), reduction="none")
+    recorded = TrajectoryStore.open(tmp_path / "run").read_epoch(1).to_pandas()["loss"]
+    np.testing.assert_allclose(recorded, loss.numpy(), rtol=1e-3, atol=1e-4)

@@ -1,0 +1,127 @@
+"""Under torchrun the reference trainer makes the run that one process makes, and one set of files."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.recording.distributed import rank
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.trainer import predict, train
+from helpers.making import few_digits
+from helpers.ranks import run_as_rank, torchrun
+
+# Of 600 samples: twice a batch of 299 in shares of 149 and 150, then two samples, both for the first rank.
+COMMON = TrainingSettings(
+    model="resnet20_gn", epochs=2, batch_size=299, learning_rate=0.005, dtype="float32", device="cpu", final_sweeps=1
+)
+SETTINGS = {
+    "online": COMMON,
+    "sweep": dataclasses.replace(COMMON, record="sweep", accumulate=2, ema_decay=0.9, clip_norm=1.0),
+    "shift": dataclasses.replace(COMMON, epochs=1, augment="shift-flip", optimizer="adamw", learning_rate=1e-3),
+}
+CLI = "from gwaudit.cli.app import main; main()"
+
+
+def train_all(folder):
+    for name, settings in SETTINGS.items():
+        train(few_digits(), f"{folder}/{name}", settings)
+    predicted = predict(f"{folder}/online", few_digits(), few_digits())
+    torch.save(predicted, f"{folder}/predicted-{rank()}.pt")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folders = {ranks: tmp_path_factory.mktemp(f"ranks-{ranks}") for ranks in (1, 2)}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train_all(folders[1])
+    torch.set_num_threads(threads)
+    torchrun(2, __file__, "train_all", folders[2])
+    return folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_ranks_record_the_trajectories_of_one_process(trained, name):
+    one, two = (TrajectoryStore.open(folder / name) for folder in trained.values())
+    two.verify()
+    assert one.epochs == two.epochs == tuple(range(SETTINGS[name].epochs + 1))
+    for epoch in one.epochs:
+        assert two.commit(epoch).missing == two.commit(epoch).repeated == 0
+        expected, found = (store.read_epoch(epoch) for store in (one, two))
+        assert found["sample_id"].equals(expected["sample_id"])
+        np.testing.assert_allclose(found["alignment"], expected["alignment"], atol=2e-5)
+        np.testing.assert_allclose(found["margin"], expected["margin"], atol=1e-3)
+        metrics = [store.commit(epoch).metrics for store in (one, two)]
+        assert metrics[1]["directional_alignment"] == pytest.approx(metrics[0]["directional_alignment"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_checkpoint_of_two_ranks_is_that_of_one_process(trained):
+    states = [torch.load(folder / "sweep/checkpoints/best.pt", weights_only=True) for folder in trained.values()]
+    for part in ("model", "ema"):
+        assert states[0][part].keys() == states[1][part].keys()
+        for name, value in states[0][part].items():
+            torch.testing.assert_close(states[1][part][name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_each_rank_gets_all_predictions_in_their_order(trained):
+    one, first, second = (
+        torch.load(trained[ranks] / f"predicted-{rank}.pt") for ranks, rank in ((1, 0), (2, 0), (2, 1))
+    )
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, one, rtol=0, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_an_audit_with_refinement_under_torchrun_prints_and_writes_once(tmp_path):
+    arguments = ["audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--epochs", "6", "--batch-size", "128"]
+    options = [
+        "--learning-rate",
+        "0.05",
+        "--augment",
+        "none",
+        "--refine",
+        "1",
+        "--refine-as",
+        "whitened",
+        "--refine-epochs",
+        "2",
+        "--json",
+    ]
+    done = torchrun(2, "--no-python", sys.executable, "-c", CLI, *arguments, *options)
+    facts = json.loads(done.stdout)  # one object: one process has spoken
+    assert facts["evaluation"]["auroc"] > 0.8
+    assert all(Path(file).exists() for file in facts["files"])
+    for run, epochs in ((tmp_path / "run", 6), (tmp_path / "run" / "rounds" / "1", 2 + 2)):
+        store = TrajectoryStore.open(run)
+        assert len(store.epochs) == epochs
+        assert all(store.commit(epoch).missing == 0 for epoch in store.epochs)
+
+
+@pytest.mark.slow
+def test_bad_input_under_torchrun_is_told_once(tmp_path):
+    command = ["--no-python", sys.executable, "-c", CLI, "train", tmp_path / "nowhere", "-o", tmp_path / "run"]
+    done = torchrun(2, *command, check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("error: no data set at") == 1
+    assert "exitcode  : 2" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_cannot_find_each_other_are_told_how_to_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="start them with torchrun, or unset WORLD_SIZE"):
+        train(few_digits(), tmp_path / "run", COMMON)
+
+
+if __name__ == "__main__":
+    run_as_rank(globals())
