@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
-from gwaudit.core.errors import StoreDamagedError, StoreError, StoreNotFoundError
-from gwaudit.core.files import write_atomically
+from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError
+from gwaudit.core.files import write_atomically, write_text
 from gwaudit.core.settings import RankingSettings
 
 COLUMNS = {
@@ -136,13 +136,8 @@ class Audit:
         if self.label_names is not None:
             facts["label_names"] = list(self.label_names)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        try:
-            write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
-            write_atomically(folder / "audit.json", lambda path: path.write_text(json.dumps(facts, indent=1)))
-        except OSError as error:
-            raise StoreError(
-                f"cannot write the audit to {folder}: {error.strerror or error}; make room there"
-            ) from error
+        write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+        write_text(folder / "audit.json", json.dumps(facts, indent=1))
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:

@@ -21,7 +21,7 @@ SKIPPED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class EpochChoice:
+class SelectedEpoch:
     """An epoch, counted from 0, why it is the one, and whether no later epoch can change that."""
 
     epoch: int
@@ -44,7 +44,7 @@ def recorded_moments(store: TrajectoryStore) -> list[EpochMoments]:
     ]
 
 
-def choose_epoch(rule: Rule, moments: Sequence[EpochMoments], *, total_epochs: int) -> EpochChoice:
+def select_epoch(rule: Rule, moments: Sequence[EpochMoments], *, total_epochs: int) -> SelectedEpoch:
     """The epoch that a rule keeps, of those seen so far.
 
     Args:
@@ -57,19 +57,19 @@ def choose_epoch(rule: Rule, moments: Sequence[EpochMoments], *, total_epochs: i
     """
     last = len(moments) - 1
     if rule == "last":
-        return EpochChoice(last, "the last epoch")
+        return SelectedEpoch(last, "the last epoch")
     if rule == "gwa-scratch":
         skipped = min(math.ceil(SKIPPED_SHARE * total_epochs), last)
         return _largest_gwa(moments, skipped, f"after the first {skipped} epochs")
     if rule == "gwa-finetune":
         minimum = _first_minimum([m.gwa for m in moments])
         if minimum is None:
-            return EpochChoice(last, "the last epoch: GWA has no minimum yet")
+            return SelectedEpoch(last, "the last epoch: GWA has no minimum yet")
         return _largest_gwa(moments, minimum, f"after its first minimum (epoch {minimum + 1})")
     if rule == "dispersion":
         peak = max(range(len(moments)), key=lambda epoch: _or_low(moments[epoch].directional_alignment))
         least = min(range(peak, len(moments)), key=lambda epoch: -_or_low(-moments[epoch].dispersion))
-        return EpochChoice(least, f"the smallest K after the peak of E (epoch {peak + 1})")
+        return SelectedEpoch(least, f"the smallest K after the peak of E (epoch {peak + 1})")
     raise SettingsError(f"unknown selection rule {rule!r}: choose from {', '.join(RULES)}")
 
 
@@ -77,14 +77,14 @@ def should_stop(rule: Rule, moments: Sequence[EpochMoments], *, patience: int, t
     """Whether the rule's choice has stood for `patience` epochs, as seen while the training runs."""
     if rule == "last" or len(moments) <= math.ceil(SKIPPED_SHARE * total_epochs):
         return False
-    return len(moments) - 1 - choose_epoch(rule, moments, total_epochs=total_epochs).epoch >= patience
+    return len(moments) - 1 - select_epoch(rule, moments, total_epochs=total_epochs).epoch >= patience
 
 
-def _largest_gwa(moments: Sequence[EpochMoments], start: int, where: str) -> EpochChoice:
+def _largest_gwa(moments: Sequence[EpochMoments], start: int, where: str) -> SelectedEpoch:
     best = max(range(start, len(moments)), key=lambda epoch: _or_low(moments[epoch].gwa))
     if math.isnan(moments[best].gwa):
-        return EpochChoice(len(moments) - 1, f"the last epoch: K makes every GWA {where} meaningless")
-    return EpochChoice(best, f"the largest GWA {where}")
+        return SelectedEpoch(len(moments) - 1, f"the last epoch: K makes every GWA {where} meaningless")
+    return SelectedEpoch(best, f"the largest GWA {where}")
 
 
 def _first_minimum(values: Sequence[float]) -> int | None:

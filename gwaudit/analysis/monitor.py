@@ -25,8 +25,8 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.analysis.early_stopping import EpochChoice
-from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, Decision, OnlineStopping, rule
+from gwaudit.analysis.early_stopping import SelectedEpoch
+from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, OnlineStopping, StoppingDecision, stopping_rule
 from gwaudit.core.errors import SettingsError
 from gwaudit.recording.alignment import epoch_moments
 from gwaudit.recording.moments import bounded_gwa, floored_gwa, quantile_gwa
@@ -57,7 +57,7 @@ class EpochReading:
     epoch: int
     signals: Mapping[str, float]
     groups: pd.DataFrame | None = None
-    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    decisions: Mapping[str, StoppingDecision] = field(default_factory=dict)
 
 
 class AlignmentMonitor:
@@ -90,7 +90,7 @@ class AlignmentMonitor:
         self._store = store
         self._groups = _checked_groups(store, groups)
         self._stopping = {
-            name: OnlineStopping(rule(name, patience=patience), total_epochs=total_epochs) for name in rules
+            name: OnlineStopping(stopping_rule(name, patience=patience), total_epochs=total_epochs) for name in rules
         }
         self._on_epoch = on_epoch
         self._needs = {signal for stopping in self._stopping.values() for signal in stopping.rule.signals}
@@ -164,8 +164,8 @@ class Verdict:
     """
 
     rule: str
-    hindsight: EpochChoice
-    online: EpochChoice
+    hindsight: SelectedEpoch
+    online: SelectedEpoch
     trained: int
 
 
@@ -179,7 +179,7 @@ def verdicts(signals: pd.DataFrame, *, total_epochs: int, patience: int = PATIEN
     """
     found = []
     for name in RULE_NAMES:
-        judge = rule(name, patience=patience)
+        judge = stopping_rule(name, patience=patience)
         if name == "last" or not {*judge.signals} <= {*signals.columns}:
             continue
         online, trained = OnlineStopping(judge, total_epochs=total_epochs), 0

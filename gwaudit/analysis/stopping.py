@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gwaudit.analysis.early_stopping import SKIPPED_SHARE, EpochChoice, choose_epoch
+from gwaudit.analysis.early_stopping import SKIPPED_SHARE, SelectedEpoch, select_epoch
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import Rule
 from gwaudit.recording.alignment import EpochMoments
@@ -49,7 +49,7 @@ class StoppingRule:
 
     name: str
     signals: tuple[str, ...]
-    choose: Callable[[Curves, int], EpochChoice]
+    choose: Callable[[Curves, int], SelectedEpoch]
     patience: int | None = PATIENCE
 
     def stops(self, curves: Curves, total_epochs: int) -> bool:
@@ -64,10 +64,10 @@ class StoppingRule:
 
 
 @dataclass(frozen=True)
-class Decision:
+class StoppingDecision:
     """What a rule says after an epoch: its choice so far, whether these weights are it, and whether to stop."""
 
-    choice: EpochChoice
+    choice: SelectedEpoch
     keep: bool
     stop: bool
 
@@ -94,10 +94,10 @@ class OnlineStopping:
         self._total = total_epochs
         self._curves: dict[str, list[float]] = {name: [] for name in rule.signals}
         self._seen = 0
-        self._decision: Decision | None = None
+        self._decision: StoppingDecision | None = None
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> StoppingDecision:
         """The last one.
 
         Raises:
@@ -107,7 +107,7 @@ class OnlineStopping:
             raise SettingsError(f"{self.rule.name} has seen no epoch yet: call update() after each")
         return self._decision
 
-    def update(self, reading: Mapping[str, float]) -> Decision:
+    def update(self, reading: Mapping[str, float]) -> StoppingDecision:
         """Take in an epoch. After a decision to stop nothing changes any more.
 
         Args:
@@ -125,11 +125,11 @@ class OnlineStopping:
         self._seen += 1
         curves: Curves = self._curves or {"": [math.nan] * self._seen}
         choice = self.rule.choose(curves, self._total)
-        self._decision = Decision(choice, choice.epoch == self._seen - 1, self.rule.stops(curves, self._total))
+        self._decision = StoppingDecision(choice, choice.epoch == self._seen - 1, self.rule.stops(curves, self._total))
         return self._decision
 
 
-def rule(name: str, *, patience: int = PATIENCE) -> StoppingRule:
+def stopping_rule(name: str, *, patience: int = PATIENCE) -> StoppingRule:
     """A rule by its name.
 
     Args:
@@ -161,30 +161,30 @@ def _length(curves: Curves, signals: Sequence[str]) -> int:
 
 
 def _by_moments(name: Rule) -> StoppingRule:
-    def choose(curves: Curves, total_epochs: int) -> EpochChoice:
+    def choose(curves: Curves, total_epochs: int) -> SelectedEpoch:
         rows = zip(*(curves[signal] for signal in _MOMENTS), strict=True)
         moments = [EpochMoments(0, e, k, gwa, math.isnan(gwa)) for e, k, gwa in rows]
-        return choose_epoch(name, moments, total_epochs=total_epochs)
+        return select_epoch(name, moments, total_epochs=total_epochs)
 
     return StoppingRule(name, _MOMENTS, choose)
 
 
 def _by_largest(name: str, signal: str, *, skip: bool) -> StoppingRule:
-    def choose(curves: Curves, total_epochs: int) -> EpochChoice:
+    def choose(curves: Curves, total_epochs: int) -> SelectedEpoch:
         curve = curves[signal]
         last = len(curve) - 1
         start = min(math.ceil(SKIPPED_SHARE * total_epochs), last) if skip else 0
         best = max(range(start, last + 1), key=lambda epoch: -math.inf if math.isnan(curve[epoch]) else curve[epoch])
         what = signal.replace("_", " ")
         if math.isnan(curve[best]):
-            return EpochChoice(last, f"the last epoch: there is no {what} yet")
-        return EpochChoice(best, f"the largest {what}" + (f" after the first {start} epochs" if skip else ""))
+            return SelectedEpoch(last, f"the last epoch: there is no {what} yet")
+        return SelectedEpoch(best, f"the largest {what}" + (f" after the first {start} epochs" if skip else ""))
 
     return StoppingRule(name, (signal,), choose)
 
 
 def _labelwave() -> StoppingRule:
-    def choose(curves: Curves, total_epochs: int) -> EpochChoice:
+    def choose(curves: Curves, total_epochs: int) -> SelectedEpoch:
         waves = moving_average(curves["prediction_changes"], WAVE_WINDOW)
         least = 0
         for epoch, wave in enumerate(waves):
@@ -192,27 +192,27 @@ def _labelwave() -> StoppingRule:
                 least = epoch
             if epoch - least >= WAVE_PATIENCE:
                 reason = f"the first minimum of prediction changes, {WAVE_WINDOW} epochs averaged"
-                return EpochChoice(least, reason, settled=True)
-        return EpochChoice(least, "the fewest prediction changes so far")
+                return SelectedEpoch(least, reason, settled=True)
+        return SelectedEpoch(least, "the fewest prediction changes so far")
 
     return StoppingRule("labelwave", ("prediction_changes",), choose, patience=None)
 
 
 def _gradient_disparity() -> StoppingRule:
-    def choose(curves: Curves, total_epochs: int) -> EpochChoice:
+    def choose(curves: Curves, total_epochs: int) -> SelectedEpoch:
         curve, rises = curves["gradient_disparity"], 0
         for epoch in range(1, len(curve)):
             rises += curve[epoch] > curve[epoch - 1]
             if rises == DISPARITY_RISES:
-                return EpochChoice(epoch, f"gradient disparity has risen {rises} times", settled=True)
-        return EpochChoice(len(curve) - 1, f"gradient disparity has risen {rises} times so far")
+                return SelectedEpoch(epoch, f"gradient disparity has risen {rises} times", settled=True)
+        return SelectedEpoch(len(curve) - 1, f"gradient disparity has risen {rises} times so far")
 
     return StoppingRule("gradient-disparity", ("gradient_disparity",), choose, patience=None)
 
 
 def _last() -> StoppingRule:
-    def choose(curves: Curves, total_epochs: int) -> EpochChoice:
-        return EpochChoice(_length(curves, ()) - 1, "the last epoch")
+    def choose(curves: Curves, total_epochs: int) -> SelectedEpoch:
+        return SelectedEpoch(_length(curves, ()) - 1, "the last epoch")
 
     return StoppingRule("last", (), choose, patience=None)
 

@@ -21,7 +21,7 @@ from gwaudit.analysis.sample_statistics import sample_statistics
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
-from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.label_noise import add_label_noise
 from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
 
 IMBALANCE = 50
@@ -76,9 +76,7 @@ def label_set(name: str, dataset: LabeledDataset, file: Path | None, *, seed: in
         if kind == "long-tail":
             dataset = dataset.subset(long_tail(truth, n_classes, seed=seed))
             truth = dataset.labels
-        noisy = plant_label_errors(
-            truth, n_classes, rate=rate, kind="pair" if kind == "pair" else "symmetric", seed=seed
-        )
+        noisy = add_label_noise(truth, n_classes, rate=rate, kind="pair" if kind == "pair" else "symmetric", seed=seed)
         return LabelSet(name, dataset.with_labels(noisy, true_labels=truth), rate)
     if file is None:
         raise SettingsError(

@@ -21,7 +21,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import Texts, features
-from gwaudit.data.label_noise import plant_label_set_errors
+from gwaudit.data.label_noise import add_multilabel_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import embed_texts
@@ -120,7 +120,7 @@ def pairs(
     """
     rows = []
     for missing, superfluous in rates:
-        given = plant_label_set_errors(dataset.labels, missing=missing, superfluous=superfluous, seed=training.seed)
+        given = add_multilabel_noise(dataset.labels, missing=missing, superfluous=superfluous, seed=training.seed)
         run = folder / f"{dataset.name.replace(' ', '-')}-{missing:g}-{superfluous:g}-{training.seed}"
         train(dataset.with_labels(given, true_labels=dataset.labels), run, training)
         with TrajectoryStore.open(run) as store:

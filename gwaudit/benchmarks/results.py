@@ -3,13 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gwaudit.benchmarks.machine import machine
-from gwaudit.core.errors import StoreDamagedError, storing
-from gwaudit.core.files import write_atomically
+from gwaudit.core.errors import StoreDamagedError
+from gwaudit.core.files import write_text
 from gwaudit.core.json import to_json
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ def write_results(path: Path, rows: "Sequence[DataclassInstance]", *, key: str =
     if table:
         files[path.with_suffix(".md")] = table
     for file, text in files.items():
-        with storing(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(file, text)
 
 
 def mean_and_spread(values: "pd.Series[Any]", form: str) -> str:

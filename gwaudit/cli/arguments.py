@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import listed
+from gwaudit.core.settings import split_commas
 
 Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder, new unless --resume.")]
@@ -91,6 +91,6 @@ def seeds_of(text: str) -> list[int]:
     Raises:
         SettingsError: they are no whole numbers.
     """
-    if not all(seed.isdecimal() for seed in listed(text)):
+    if not all(seed.isdecimal() for seed in split_commas(text)):
         raise SettingsError(f"--seeds takes whole numbers with commas between, not {text!r}")
-    return [int(seed) for seed in listed(text)]
+    return [int(seed) for seed in split_commas(text)]

@@ -13,7 +13,7 @@ from gwaudit.cli.command import benchmark, command
 from gwaudit.cli.show.terminal import TrainingDisplay, print_facts
 from gwaudit.core.errors import MissingExtraError, SettingsError
 from gwaudit.core.json import to_json
-from gwaudit.core.settings import DataSettings, TrainingSettings, listed
+from gwaudit.core.settings import DataSettings, TrainingSettings, split_commas
 
 Kept = Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and results; what is done there stays done.")]
 
@@ -81,9 +81,9 @@ def detection_command(
         rows = detection(
             load_data(DataSettings(source), display),
             output,
-            listed(sets),
+            split_commas(sets),
             training,
-            trainings=listed(trainings),
+            trainings=split_commas(trainings),
             seeds=seeds_of(seeds),
             labels=labels,
             progress=display,

@@ -3,10 +3,7 @@
 The command line prints the message on one line and exits with 2; everything else is a bug and keeps its traceback.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -79,13 +76,3 @@ class StoreVersionError(StoreError):
 
 class InvalidEpochError(StoreError):
     """Rows that cannot become an epoch: ids out of range or twice, wrong shapes, wrong epoch number."""
-
-
-@contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Whatever the system refuses inside is a StoreError that names what could not be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"cannot write {path}: {reason}; make room or choose another folder") from error

@@ -4,29 +4,64 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gwaudit.core.errors import StoreExistsError, storing
+from gwaudit.core.errors import StoreError, StoreExistsError
 
 TEMPORARY = ".partial"
 """How the name of a file that is still being written ends."""
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise an OSError of the block as a StoreError that names the path.
+
+    An OSError that says that a file exists is left as it is: the caller has asked for that.
+    """
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise StoreError(
+            f"cannot write {path}: {reason}. Make room or choose a folder that can be written; "
+            "what was written before is intact"
+        ) from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in `path`'s place in one step.
 
+    Args:
+        path: the file; its folder is made where it is missing.
+        write: takes the path of the temporary file.
+
     Raises:
-        OSError: from writing; `path` is then what it was before.
+        StoreError: the file cannot be written; `path` is then what it was before.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
-    try:
-        write(temporary)
-        sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def write_text(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
+    """Write a text file atomically, with the line ends of the text, and return its path.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding=encoding, newline=""))
+    return path
 
 
 def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool = False) -> Path:
@@ -40,7 +75,7 @@ def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool
         raise StoreExistsError(f"{folder} exists: choose another folder, or delete it")
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
-        with storing(folder):
+        with writing(folder):
             temporary.mkdir(parents=True)
             write(temporary)
             if replace:

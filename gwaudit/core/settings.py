@@ -24,7 +24,7 @@ OnError = Literal["stop", "skip"]
 Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
 
 
-def listed(text: str) -> list[str]:
+def split_commas(text: str) -> list[str]:
     """What stands between commas: "a, b" is ["a", "b"]."""
     return [item.strip() for item in text.split(",") if item.strip()]
 

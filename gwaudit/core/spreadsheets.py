@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gwaudit.core.errors import DataError, storing
-from gwaudit.core.files import write_atomically
+from gwaudit.core.errors import DataError
+from gwaudit.core.files import write_text
 
 # How a formula begins. A text that has apostrophes in front of one already gets one more, so that both come back.
 _RUNS = re.compile(r"'*[=+\-@\t\r\n]")
@@ -37,10 +37,7 @@ def write_csv(frame: pd.DataFrame, path: Path | str, *, index: bool = False) -> 
     for column in frame.select_dtypes(exclude=["number", "bool"]).columns:
         frame[column] = frame[column].astype(object).map(without_formula)
     text = frame.round(6).to_csv(index=index, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8-sig", newline=""))
-    return path
+    return write_text(path, text, encoding="utf-8-sig")
 
 
 def without_formula(text: object) -> str:

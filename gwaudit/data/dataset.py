@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gwaudit.core.errors import DataError
 from gwaudit.data.images import UNREADABLE
-from gwaudit.data.inputs import Chosen, Inputs
+from gwaudit.data.inputs import Inputs, SubsetInputs
 
 Modality = Literal["images", "features", "texts"]
 
@@ -160,7 +160,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         ids = np.asarray(sample_ids, np.int64)
         return replace(
             self,
-            inputs=Chosen(self.inputs, torch.from_numpy(ids)),
+            inputs=SubsetInputs(self.inputs, torch.from_numpy(ids)),
             labels=self.labels[ids],
             keys=[self.keys[i] for i in ids],
             true_labels=None if self.true_labels is None else self.true_labels[ids],

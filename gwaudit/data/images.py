@@ -40,7 +40,7 @@ class FilePart:
             return file.read(self.size)
 
 
-Encoded = Path | bytes | FilePart
+EncodedImage = Path | bytes | FilePart
 T = TypeVar("T")
 
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 class EncodedImages:
     """Images that are decoded each time they are read, by threads (the decoders let go of the interpreter)."""
 
-    items: Sequence[Encoded]
+    items: Sequence[EncodedImage]
     side: int
 
     @property
@@ -72,7 +72,7 @@ class EncodedImages:
             digest.update(str(_length(item)).encode())
 
 
-def decode(item: Encoded, side: int | None) -> NDArray[np.uint8]:
+def decode(item: EncodedImage, side: int | None) -> NDArray[np.uint8]:
     """One image as [3, H, W] uint8, the right way up; with `side`, resized and cropped at the centre to that square.
 
     Raises:
@@ -85,7 +85,7 @@ def decode(item: Encoded, side: int | None) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Inputs, dict[int, str]]:
+def decode_all(items: Sequence[EncodedImage], image_size: int | None) -> tuple[Inputs, dict[int, str]]:
     """Decode every item once, to hold it or to know that it can be.
 
     Args:
@@ -117,30 +117,30 @@ def decode_all(items: Sequence[Encoded], image_size: int | None) -> tuple[Inputs
     return EncodedImages([items[index] for index in kept], height), broken
 
 
-def _size(item: Encoded) -> tuple[int, int]:
+def _size(item: EncodedImage) -> tuple[int, int]:
     with Image.open(_opened(item)) as file:
         size: tuple[int, int] = file.size
         return size
 
 
-def _opened(item: Encoded) -> io.BytesIO | Path:
+def _opened(item: EncodedImage) -> io.BytesIO | Path:
     if isinstance(item, Path):
         return item
     return io.BytesIO(item if isinstance(item, bytes) else item.read())
 
 
-def _length(item: Encoded) -> int:
+def _length(item: EncodedImage) -> int:
     if isinstance(item, bytes):
         return len(item)
     return item.size if isinstance(item, FilePart) else item.stat().st_size
 
 
 def _each(
-    work: Callable[[Encoded], T], items: Mapping[int, Encoded], broken: dict[int, str]
+    work: Callable[[EncodedImage], T], items: Mapping[int, EncodedImage], broken: dict[int, str]
 ) -> Iterator[tuple[int, T]]:
     """The work done by threads, in order; the reason of each item where it fails goes into `broken`."""
 
-    def attempt(item: Encoded) -> T | Exception:
+    def attempt(item: EncodedImage) -> T | Exception:
         try:
             return work(item)
         except UNREADABLE as error:

@@ -89,7 +89,7 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class SubsetInputs:
     """Some of other inputs, in an order of their own: the ids [n] of `inputs`."""
 
     inputs: Inputs

@@ -10,7 +10,7 @@ from gwaudit.core.errors import SettingsError
 NoiseKind = Literal["symmetric", "pair", "confusable"]
 
 
-def plant_label_errors(
+def add_label_noise(
     labels: ArrayLike,
     n_classes: int,
     *,
@@ -77,9 +77,7 @@ def centroid_similarity(inputs: ArrayLike, labels: ArrayLike, n_classes: int) ->
     return np.asarray(np.exp(-3 * ((distance / nearest) ** 2 - 1)).clip(max=1.0))
 
 
-def plant_label_set_errors(
-    labels: ArrayLike, *, missing: float, superfluous: float, seed: int = 0
-) -> NDArray[np.int64]:
+def add_multilabel_noise(labels: ArrayLike, *, missing: float, superfluous: float, seed: int = 0) -> NDArray[np.int64]:
     """Label sets of which some lack classes that are there, and some have classes that are not.
 
     Args:

@@ -14,7 +14,7 @@ from gwaudit.core.settings import OnError
 from gwaudit.data.classes import UNLABELLED
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.images import decode_all
-from gwaudit.data.inputs import Chosen, InMemory, Inputs, Texts
+from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.label_files import read_keyed_labels, read_label_file
 from gwaudit.data.readers.arrays import read_arrays
 from gwaudit.data.readers.cifar import is_cifar_batches, read_cifar_batches
@@ -22,7 +22,7 @@ from gwaudit.data.readers.columns import Columns, samples_of_table
 from gwaudit.data.readers.digits import read_digits
 from gwaudit.data.readers.image_folder import read_image_folder
 from gwaudit.data.readers.objects import is_hugging_face, load_hugging_face, read_hugging_face, read_torch_dataset
-from gwaudit.data.readers.raw_samples import RawSamples, named
+from gwaudit.data.readers.raw_samples import RawSamples, source_name
 from gwaudit.data.readers.tables import TABLES, read_tables, table_files
 from gwaudit.data.readers.webdataset import read_shards, shard_files
 
@@ -123,7 +123,7 @@ def _read(
         table, broken = read_tables(files, path)
         below = root or (path if path.is_dir() else path.parent)
         return samples_of_table(
-            table, name=named(path), split=split, columns=columns, root=below, class_names=names, broken=broken
+            table, name=source_name(path), split=split, columns=columns, root=below, class_names=names, broken=broken
         )
     if shards := shard_files(path, split):
         return read_shards(shards, path, split, names, columns.separator)
@@ -226,4 +226,4 @@ def _decoded(
         return Texts([raw.inputs.texts[row] for row in rows]), rows
     if isinstance(raw.inputs, InMemory):
         return InMemory(raw.inputs.values[torch.from_numpy(rows)]), rows
-    return Chosen(raw.inputs, torch.from_numpy(rows)), rows
+    return SubsetInputs(raw.inputs, torch.from_numpy(rows)), rows

@@ -22,13 +22,13 @@ if TYPE_CHECKING:  # for its type alone: ids can be written without torch
     from gwaudit.data.dataset import LabeledDataset
 
 Action = Literal["drop", "relabel"]
-SplitFormat = Literal["ids", "hf", "imagefolder"]
+CleanedFormat = Literal["ids", "hf", "imagefolder"]
 
 _PARQUET_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class CleanedData:
     """The samples of a data set that stay, and their labels.
 
     Attributes:
@@ -46,7 +46,7 @@ class Split:
     fingerprint: str
 
 
-def clean_split(audit: Audit, action: Action) -> Split:
+def clean_data(audit: Audit, action: Action) -> CleanedData:
     """The audited data without their suspects ("drop"), or with the labels that the audit suggests ("relabel").
 
     Where samples have any number of classes, dropped is each sample with a suspect label, and relabelled is each label.
@@ -60,10 +60,10 @@ def clean_split(audit: Audit, action: Action) -> Split:
         ids = np.flatnonzero(~suspect)
     else:
         labels[suspect] = audit.by_id("suggested_label")[suspect]
-    return Split(ids, labels[ids], audit.by_id("key")[ids], audit.class_names, audit.fingerprint)
+    return CleanedData(ids, labels[ids], audit.by_id("key")[ids], audit.class_names, audit.fingerprint)
 
 
-def _clean_label_sets(audit: Audit, names: tuple[str, ...], action: Action) -> Split:
+def _clean_label_sets(audit: Audit, names: tuple[str, ...], action: Action) -> CleanedData:
     labels = audit.by_id("given_label").astype(np.int64).reshape(-1, len(names))
     suspect = audit.by_id("suspect").astype(bool).reshape(labels.shape)
     ids = np.arange(len(labels))
@@ -72,14 +72,14 @@ def _clean_label_sets(audit: Audit, names: tuple[str, ...], action: Action) -> S
     else:
         labels = np.where(suspect, 1 - labels, labels)
     keys = audit.by_id("key")[:: len(names)]
-    return Split(ids, labels[ids], keys[ids], names, audit.fingerprint)
+    return CleanedData(ids, labels[ids], keys[ids], names, audit.fingerprint)
 
 
-def write_split(
-    split: Split,
+def write_cleaned_data(
+    split: CleanedData,
     folder: Path | str,
     *,
-    format: SplitFormat = "ids",
+    format: CleanedFormat = "ids",
     dataset: "LabeledDataset | None" = None,
     source_root: Path | None = None,
     copy: bool = False,
@@ -122,7 +122,7 @@ def write_split(
     return write_folder(folder, lambda target: _write_tree(target, split, dataset, source_root, copy), replace=replace)
 
 
-def _write_ids(target: Path, split: Split) -> None:
+def _write_ids(target: Path, split: CleanedData) -> None:
     np.save(target / "ids.npy", split.ids)
     np.save(target / "labels.npy", split.labels)
     if split.labels.ndim == 2:
@@ -135,7 +135,7 @@ def _write_ids(target: Path, split: Split) -> None:
     write_csv(frame, target / "split.csv")
 
 
-def _write_parquet(target: Path, split: Split, dataset: "LabeledDataset", source_root: Path | None) -> None:
+def _write_parquet(target: Path, split: CleanedData, dataset: "LabeledDataset", source_root: Path | None) -> None:
     name, feature, kind = _input_column(dataset)
     several = split.labels.ndim == 2
     of_label: dict[str, Any] = {"_type": "ClassLabel", "names": list(split.class_names)}
@@ -186,7 +186,9 @@ def _input(dataset: "LabeledDataset", sample_id: int, source_root: Path | None) 
         return {"bytes": file.read(), "path": None}
 
 
-def _write_tree(target: Path, split: Split, dataset: "LabeledDataset", source_root: Path | None, copy: bool) -> None:
+def _write_tree(
+    target: Path, split: CleanedData, dataset: "LabeledDataset", source_root: Path | None, copy: bool
+) -> None:
     names = distinct_names(split.class_names, folder_name, alike=str.casefold)
     for name in names:
         (target / name).mkdir()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import SettingsError, storing
+from gwaudit.core.errors import SettingsError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.export.findings import Handover
@@ -56,7 +56,5 @@ def write(handover: Handover, path: Path) -> Path:
     if path.suffix == ".csv":
         return write_csv(frame, path, index=True)
     table = pa.Table.from_pandas(frame)
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
     return path

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, Any
 from xml.etree import ElementTree
 
-from gwaudit.core.errors import storing
 from gwaudit.core.files import write_atomically
 from gwaudit.core.safe_names import distinct_names, xml_text
 from gwaudit.export.findings import Finding, Handover
@@ -39,9 +38,7 @@ def write(handover: Handover, path: Path) -> Path:
         DataError: the data are not those that were audited, an image can no longer be read, or there is no sample.
         StoreError: it cannot be written.
     """
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: _write(handover, temporary))
+    write_atomically(path, lambda temporary: _write(handover, temporary))
     return path
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.export import cleanlab, cvat, fiftyone, label_studio
-from gwaudit.export.cleaned_data import Action, SplitFormat, clean_split, write_split
+from gwaudit.export.cleaned_data import Action, CleanedFormat, clean_data, write_cleaned_data
 from gwaudit.export.findings import Handover
 from gwaudit.export.suspects import write_suspects
 
@@ -147,9 +147,9 @@ def _write_csv(handover: Handover, output: Path, options: Options) -> Path:
     return write_suspects(audit, output, top=len(handover.samples), texts=texts)
 
 
-def _write_split(format: SplitFormat, handover: Handover, output: Path, options: Options) -> Path:
-    split = clean_split(handover.audit, options.action or "drop")
-    return write_split(
+def _write_split(format: CleanedFormat, handover: Handover, output: Path, options: Options) -> Path:
+    split = clean_data(handover.audit, options.action or "drop")
+    return write_cleaned_data(
         split, output, format=format, dataset=handover.data, source_root=handover.root, copy=handover.copy
     )
 

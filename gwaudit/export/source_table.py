@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gwaudit.core.errors import storing
+from gwaudit.core.files import writing
 from gwaudit.data.classes import classes_of
 from gwaudit.data.readers.tables import read_tables
 
@@ -59,7 +59,7 @@ def corrected_table(
     except (pa.ArrowException, TypeError):
         return False
     expected = before.set_column(place, before.schema.field(place), column).take(pa.array(kept))
-    with storing(target):
+    with writing(target):
         if source.suffix == ".parquet":
             pq.write_table(expected, target, compression="zstd")
             return True

@@ -15,9 +15,9 @@ from gwaudit.core.files import write_folder
 from gwaudit.core.settings import RECIPES, DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.loading import tables_of
-from gwaudit.data.readers.columns import USUAL
+from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES
 from gwaudit.data.readers.tables import read_tables
-from gwaudit.export.cleaned_data import SplitFormat, write_split
+from gwaudit.export.cleaned_data import CleanedFormat, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.audit import data_of_run, load_data
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
@@ -75,7 +75,7 @@ def apply_decisions(
             - `split/`: the corrected data in the `format`;
             - the source's own table, corrected, where the source is one (CSV, TSV, JSON Lines, Parquet);
             - `left.csv`: what was not applied, with `force`.
-        format: of the split, one of `gwaudit.export.cleaned_data.SplitFormat`.
+        format: of the split, one of `gwaudit.export.cleaned_data.CleanedFormat`.
         undecided: what becomes of suspects that nobody decided about: "keep", "drop" or "relabel".
         force: apply what is sound, and list the rest.
         copy: with "imagefolder", copy files rather than link them.
@@ -89,8 +89,8 @@ def apply_decisions(
     run, output = Path(run), Path(output)
     if output.exists():
         raise StoreExistsError(f"{output} exists: choose another folder, or delete it")
-    if format not in get_args(SplitFormat):
-        raise SettingsError(f"the formats of a split are {', '.join(get_args(SplitFormat))}, not {format!r}")
+    if format not in get_args(CleanedFormat):
+        raise SettingsError(f"the formats of a split are {', '.join(get_args(CleanedFormat))}, not {format!r}")
     audit = Audit.load(run)
     decisions = read_decisions(files, audit)
     if decisions.frame.empty and not decisions.problems and undecided == "keep":
@@ -120,8 +120,8 @@ def apply_decisions(
             left = [(problem.file, problem.row, problem.reason) for problem in problems]
             write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
         root = None if data is None else data.files_root
-        kind = cast(SplitFormat, format)
-        write_split(corrections.split, folder / SPLIT, format=kind, dataset=dataset, source_root=root, copy=copy)
+        kind = cast(CleanedFormat, format)
+        write_cleaned_data(corrections.split, folder / SPLIT, format=kind, dataset=dataset, source_root=root, copy=copy)
 
     write_folder(output, write)
     written = sorted(output.iterdir(), key=lambda path: (path.is_dir(), path.name))
@@ -151,7 +151,7 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
     if data.labels is not None or data.plant or len(files) != 1 or files[0].suffix not in SUFFIXES:
         return
     table, _ = read_tables(files, source)
-    column = data.label_column or next(name for name in USUAL["label"] if name in table.column_names)
+    column = data.label_column or next(name for name in DEFAULT_COLUMN_NAMES["label"] if name in table.column_names)
     skipped = [sample.row for sample in dataset.skipped]
     rows = np.setdiff1d(np.arange(len(dataset) + len(skipped)), skipped)
     labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))

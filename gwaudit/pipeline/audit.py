@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
-from gwaudit.core.errors import DataError, SettingsError, StoreError
-from gwaudit.core.files import write_atomically
+from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.core.files import write_text
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import InMemory
 from gwaudit.data.label_files import read_label_file
-from gwaudit.data.label_noise import centroid_similarity, plant_label_errors, plant_label_set_errors
+from gwaudit.data.label_noise import add_label_noise, add_multilabel_noise, centroid_similarity
 from gwaudit.data.loading import load_dataset
-from gwaudit.export.cleaned_data import Action, clean_split, write_split
+from gwaudit.export.cleaned_data import Action, clean_data, write_cleaned_data
 from gwaudit.export.formats import Options, export_format, write_export
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
-from gwaudit.recording.distributed import join_ranks, on_main, together
+from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
 from gwaudit.review.report.contents import TOP, ReportContents, gather
 from gwaudit.review.report.page import write_report
 from gwaudit.store.store import TrajectoryStore
@@ -43,13 +43,13 @@ def load_data(data: DataSettings, progress: LatentProgress | None = None) -> Lab
     if data.plant == 0:
         return dataset
     if dataset.is_multi_label:
-        wrong = plant_label_set_errors(dataset.labels, missing=data.plant, superfluous=data.plant, seed=data.plant_seed)
+        wrong = add_multilabel_noise(dataset.labels, missing=data.plant, superfluous=data.plant, seed=data.plant_seed)
         return dataset.with_labels(wrong, true_labels=dataset.labels)
     if not isinstance(dataset.inputs, InMemory):
         raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
     n_classes = len(dataset.class_names)
     similarity = centroid_similarity(dataset.inputs.values.numpy(), dataset.labels, n_classes)
-    wrong = plant_label_errors(
+    wrong = add_label_noise(
         dataset.labels, n_classes, rate=data.plant, kind="confusable", seed=data.plant_seed, similarity=similarity
     )
     return dataset.with_labels(wrong, true_labels=dataset.labels)
@@ -137,7 +137,7 @@ def audit(
         result = finish(rank_run(rounds_of(Path(run)), ranking), dataset)
         return result.audit, result.evaluation, result.files
 
-    ranked, evaluation, files = on_main(rank_and_write)
+    ranked, evaluation, files = run_on_rank0(rank_and_write)
     return AuditResult(ranked, evaluation, dataset, files)
 
 
@@ -155,8 +155,8 @@ def load_and_train(
     Raises:
         GwauditError: of the step that failed.
     """
-    join_ranks(training.device)
-    with together():
+    init_process_group(training.device)
+    with raise_on_all_ranks():
         dataset = load_data(data, progress)
         require_refinable(dataset, refinement or RefinementSettings())  # before the first training, not after it
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
@@ -194,7 +194,9 @@ def finish(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     if dataset is not None and dataset.skipped:
         files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
     actions: tuple[Action, ...] = get_args(Action)
-    files += [write_split(clean_split(ranked, action), run / "cleaned" / action, replace=True) for action in actions]
+    files += [
+        write_cleaned_data(clean_data(ranked, action), run / "cleaned" / action, replace=True) for action in actions
+    ]
     evaluation = None
     if dataset is not None and dataset.true_labels is not None:
         evaluation = evaluate(ranked, dataset.true_labels)
@@ -233,13 +235,7 @@ def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
     Raises:
         StoreError: it cannot be written.
     """
-    path = run / "evaluation.json"
-    text = json.dumps(evaluation.to_dict(), indent=1)
-    try:
-        write_atomically(path, lambda temporary: temporary.write_text(text))
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; make room there") from error
-    return path
+    return write_text(run / "evaluation.json", json.dumps(evaluation.to_dict(), indent=1))
 
 
 def true_labels(run: Path, truth: Path | None, key: str | None) -> NDArray[np.int64]:

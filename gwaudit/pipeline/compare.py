@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.early_stopping import choose_epoch, recorded_moments
-from gwaudit.core.errors import DataError, StoreDamagedError, storing
-from gwaudit.core.files import write_atomically
+from gwaudit.analysis.early_stopping import recorded_moments, select_epoch
+from gwaudit.core.errors import DataError, StoreDamagedError
+from gwaudit.core.files import write_text
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.pipeline.audit import data_of_run, load_data
@@ -171,8 +171,7 @@ def measure_test_accuracy(run: Path | str, split: str = "test", source: str | No
     test = held_out_split(data, split, source)
     accuracy = accuracy_on(run, trained_on, test)
     facts = {"source": source or data.source, "split": split, "samples": len(test), "accuracy": accuracy}
-    with storing(run / TEST_FILE):
-        write_atomically(run / TEST_FILE, lambda path: path.write_text(json.dumps(facts, indent=1)))
+    write_text(run / TEST_FILE, json.dumps(facts, indent=1))
     return accuracy
 
 
@@ -240,7 +239,7 @@ def _facts(audit: Audit) -> RunFacts:
         moments = recorded_moments(store)
         last = store.commit(store.training_epochs[-1]).metrics
         settings = TrainingSettings.from_dict(store.settings.get("training") or {})
-    chosen = choose_epoch(settings.select, moments, total_epochs=settings.epochs).epoch
+    chosen = select_epoch(settings.select, moments, total_epochs=settings.epochs).epoch
     evaluation, test = _json(audit.run / "evaluation.json"), _json(audit.run / TEST_FILE)
     return RunFacts(
         run=str(audit.run),

@@ -34,17 +34,17 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def rank() -> int:
+def process_rank() -> int:
     """This process's number among them, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
-def is_main() -> bool:
+def is_rank0() -> bool:
     """Whether this is rank 0, which commits and speaks for all."""
-    return rank() == 0
+    return process_rank() == 0
 
 
-def join_ranks(device: str = "auto") -> None:
+def init_process_group(device: str = "auto") -> None:
     """Have the processes that torchrun started train together from now on, on a GPU each (NCCL) or the CPU (gloo).
 
     Does nothing in a single process, and where they do so already.
@@ -83,7 +83,7 @@ def _part() -> None:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def raise_on_all_ranks() -> Iterator[None]:
     """Let a `GwauditError` that is raised inside on one rank be raised on all of them. Every rank must come by.
 
     What is inside must not wait for other ranks.
@@ -96,13 +96,13 @@ def together() -> Iterator[None]:
         yield
     except GwauditError as raised:
         error = raised
-    first = next((found for found in gathered(error) if found is not None), None)
+    first = next((found for found in all_gather(error) if found is not None), None)
     if first is not None:
         # Its own error keeps its traceback; where several failed, all raise the first rank's.
         raise first if error is None or str(first) != str(error) else error
 
 
-def gathered(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """What each rank has here, by rank; anything that can be pickled."""
     if world_size() == 1:
         return [value]
@@ -111,11 +111,11 @@ def gathered(value: T) -> list[T]:
     return values
 
 
-def on_main(make: Callable[[], T]) -> T:
+def run_on_rank0(make: Callable[[], T]) -> T:
     """Do it on rank 0 alone: all ranks get what came of it, or its `GwauditError`."""
     made: list[Any] = [None]
-    with together():
-        if is_main():
+    with raise_on_all_ranks():
+        if is_rank0():
             made = [make()]
     if world_size() > 1:
         dist.broadcast_object_list(made, src=0, group=_host_group(), device=torch.device("cpu"))
@@ -123,7 +123,7 @@ def on_main(make: Callable[[], T]) -> T:
     return result
 
 
-def summed(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """The sum of all ranks' tensors [k], on the CPU."""
     if world_size() > 1:
         dist.all_reduce(values, group=_host_group())
@@ -155,14 +155,14 @@ def average_statistics(model: nn.Module) -> None:
                     statistic /= world_size()
 
 
-def share(n: int) -> slice:
+def rank_slice(n: int) -> slice:
     """Which of a batch's n samples are this rank's: at least two, as batch norm needs, or none."""
     ranks = max(1, min(world_size(), n // 2))
     bounds = [n * i // ranks for i in range(ranks + 1)]
-    return slice(bounds[rank()], bounds[rank() + 1]) if rank() < ranks else slice(n, n)
+    return slice(bounds[process_rank()], bounds[process_rank() + 1]) if process_rank() < ranks else slice(n, n)
 
 
-def to_owners(
+def send_to_owner(
     ids: NDArray[np.int64], values: Mapping[str, NDArray[Any]], owners: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
     """Send rows to the ranks that own them.
@@ -226,10 +226,10 @@ def shared_store(make: Callable[[], TrajectoryStore]) -> TrajectoryStore:
         made.append(make())
         return made[0].path.absolute(), [made[0].commit(epoch) for epoch in made[0].epochs]
 
-    path, commits = on_main(make_and_tell)
+    path, commits = run_on_rank0(make_and_tell)
     try:
-        with together():
-            if not is_main():
+        with raise_on_all_ranks():
+            if not is_rank0():
                 made.append(_opened(path))
     except BaseException:
         for store in made:
@@ -245,7 +245,8 @@ def _opened(path: Path) -> TrajectoryStore:
         return TrajectoryStore.open(path)
     except StoreNotFoundError as error:
         raise StoreError(
-            f"rank {rank()} does not see {path}, which rank 0 writes: put the run on a file system that all ranks share"
+            f"rank {process_rank()} does not see {path}, which rank 0 writes: "
+            "put the run on a file system that all ranks share"
         ) from error
 
 

@@ -34,7 +34,16 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.alignment import EpochMoments, MovingMoments, SampleSignals, epoch_moments, sample_signals
-from gwaudit.recording.distributed import gathered, is_main, on_main, rank, summed, to_owners, together, world_size
+from gwaudit.recording.distributed import (
+    all_gather,
+    all_reduce_sum,
+    is_rank0,
+    process_rank,
+    raise_on_all_ranks,
+    run_on_rank0,
+    send_to_owner,
+    world_size,
+)
 from gwaudit.recording.head import LinearHead, find_head, unwrap
 from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form
 from gwaudit.recording.hooks import HeadWatch, is_returned, require_whole, whole_batch
@@ -96,11 +105,12 @@ class AlignmentRecorder:
                 f"the head {self._head.name!r} has {self._head.n_outputs} outputs, but the run {store.path} "
                 f"has {n_classes} classes: build the model with {n_classes}, or name the right layer with head="
             )
-        if is_main() and not store.writable:
+        if is_rank0() and not store.writable:
             raise RecordingError(f"the run {store.path} is open for reading: open it with writable=True to record")
-        if not is_main() and store.writable:
+        if not is_rank0() and store.writable:
             raise RecordingError(
-                f"rank {rank()} has a run of its own, {store.path}: all ranks record to one, as shared_store(lambda: "
+                f"rank {process_rank()} has a run of its own, {store.path}: "
+                "all ranks record to one, as shared_store(lambda: "
                 "TrajectoryStore.create(...)) opens it"
             )
         self._form = find_form(self._head)
@@ -205,18 +215,18 @@ class AlignmentRecorder:
             StoreError: The store cannot be written.
         """
         epoch = self._store.next_epoch
-        with together():
+        with raise_on_all_ranks():
             ids, labels, signals = self._fetch()
             self._check_labels(epoch, ids, labels)
-        observed = int(summed(torch.tensor([len(ids)])))
+        observed = int(all_reduce_sum(torch.tensor([len(ids)])))
         if not observed:
             raise RecordingError(
                 f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
             )
-        ids, signals = to_owners(ids, signals, ids // self._store.block_rows % world_size())
+        ids, signals = send_to_owner(ids, signals, ids // self._store.block_rows % world_size())
         first = _first_occurrences(ids, self._store.n_samples)
         ids, kept = ids[first], {name: values[first] for name, values in signals.items()}
-        with together():
+        with raise_on_all_ranks():
             _check_finite(epoch, ids, kept)
         summary = self._summary(epoch, observed, ids, kept)
         self._commit(ids, kept, summary, {**(metrics or {}), **_metrics(summary)})
@@ -257,7 +267,7 @@ class AlignmentRecorder:
         model: nn.Module = self._model.module if distributed else self._model  # type: ignore[assignment]  # a Tensor to mypy
         model.eval()
         try:
-            with together(), torch.no_grad():
+            with raise_on_all_ranks(), torch.no_grad():
                 for inputs, labels, sample_ids in batches:
                     if isinstance(inputs, Mapping):
                         model(**{name: _moved(value, device) for name, value in inputs.items()})
@@ -337,15 +347,15 @@ class AlignmentRecorder:
     ) -> EpochSummary:
         right = kept["predicted_label"] == self._given_labels[ids]
         sums = torch.tensor([len(ids), kept["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
-        recorded, loss, n_right = summed(sums).tolist()
+        recorded, loss, n_right = all_reduce_sum(sums).tolist()
         moving = MovingMoments(1) if self._moving is None else self._moving
         return EpochSummary(
             epoch=epoch,
             recorded=int(recorded),
             missing=self._store.n_samples - int(recorded),
             repeated=observed - int(recorded),
-            moments=epoch_moments(torch.from_numpy(kept["alignment"]), summed=summed),
-            moving=moving.moments(summed),
+            moments=epoch_moments(torch.from_numpy(kept["alignment"]), summed=all_reduce_sum),
+            moving=moving.moments(all_reduce_sum),
             mean_loss=loss / recorded,
             accuracy_on_given=n_right / recorded,
         )
@@ -357,13 +367,13 @@ class AlignmentRecorder:
         summary: EpochSummary,
         metrics: Mapping[str, float],
     ) -> None:
-        attempt = on_main(lambda: uuid.uuid4().hex[:12])
-        with together():
+        attempt = run_on_rank0(lambda: uuid.uuid4().hex[:12])
+        with raise_on_all_ranks():
             writer = self._store.begin_epoch(summary.epoch, attempt)
-            writer.write_rows(ids, kept, range(rank(), self._store.n_blocks, world_size()))
-        for written in gathered(writer.written):
+            writer.write_rows(ids, kept, range(process_rank(), self._store.n_blocks, world_size()))
+        for written in all_gather(writer.written):
             writer.written |= written
-        self._store.remember(on_main(lambda: writer.commit(repeated=summary.repeated, metrics=metrics)))
+        self._store.remember(run_on_rank0(lambda: writer.commit(repeated=summary.repeated, metrics=metrics)))
 
     def _check_labels(self, epoch: int, ids: NDArray[np.int64], labels: NDArray[np.int32]) -> None:
         # Here rather than at each step, where ids on a device would have to be waited for.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.export.cleaned_data import Split
+from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions
 
@@ -61,10 +61,10 @@ class Corrections:
     notes: tuple[str, ...] = ()
 
     @property
-    def split(self) -> Split:
+    def split(self) -> CleanedData:
         """The samples that stay, under their new labels."""
         ids = np.flatnonzero(self.new != DROPPED)
-        return Split(ids, self.new[ids], self.keys[ids], self.class_names, self.fingerprint)
+        return CleanedData(ids, self.new[ids], self.keys[ids], self.class_names, self.fingerprint)
 
 
 def correct(

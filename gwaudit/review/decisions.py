@@ -29,8 +29,8 @@ from gwaudit.core.safe_names import choice_names
 from gwaudit.core.spreadsheets import from_cell, write_csv
 from gwaudit.review.decision_files import Problem, Statement, read_statements
 
-Decision = Literal["keep", "relabel", "drop", "unsure"]
-DECISIONS: tuple[Decision, ...] = get_args(Decision)
+ReviewDecision = Literal["keep", "relabel", "drop", "unsure"]
+DECISIONS: tuple[ReviewDecision, ...] = get_args(ReviewDecision)
 
 DECISION_COLUMNS = ("sample_id", "key", "given_name", "decision", "label")
 """The columns of `decisions.csv`; `label` is the new class's name, empty unless relabelled."""
@@ -107,7 +107,7 @@ def write_decisions(frame: pd.DataFrame, path: Path | str) -> Path:
 
 def _decided(statements: Iterable[Statement], problems: list[Problem], audit: Audit) -> Decisions:
     reader = _Reader(audit)
-    said: dict[int, list[tuple[Statement, Decision, int]]] = defaultdict(list)
+    said: dict[int, list[tuple[Statement, ReviewDecision, int]]] = defaultdict(list)
     for statement in statements:
         sample: int | None = None
         try:
@@ -212,7 +212,7 @@ class _Reader:
                 f"not {_shown(statement.given_name)}: it changed since, or was edited (a new label belongs into label)"
             )
 
-    def decision(self, statement: Statement, sample: int) -> tuple[Decision, int] | None:
+    def decision(self, statement: Statement, sample: int) -> tuple[ReviewDecision, int] | None:
         """What is decided, and the label that the sample then has; None where nothing is."""
         decision, given = self._word(statement.decision), int(self.given[sample])
         label = self._class(statement.label, statement, "label") if statement.label.strip() else None
@@ -231,7 +231,7 @@ class _Reader:
         return decision, given
 
     def conflict(
-        self, sample: int, one: tuple[Statement, Decision, int], other: tuple[Statement, Decision, int]
+        self, sample: int, one: tuple[Statement, ReviewDecision, int], other: tuple[Statement, ReviewDecision, int]
     ) -> Problem:
         told = " but ".join(
             f"{decision}{f' to {_shown(self.names[label])}' if decision == 'relabel' else ''} "
@@ -241,7 +241,7 @@ class _Reader:
         reason = f"sample {sample} ({_shown(self.keys[sample])}) is decided twice: {told}"
         return Problem(other[0].file, other[0].row, reason, sample)
 
-    def _word(self, cell: str) -> Decision | None:
+    def _word(self, cell: str) -> ReviewDecision | None:
         text = cell.strip().casefold()
         if not text:
             return None

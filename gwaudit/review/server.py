@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, GwauditError, StoreBusyError, StoreDamagedError
-from gwaudit.review.decisions import DECISIONS, Decision, read_decisions, require_one_label, write_decisions
+from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_one_label, write_decisions
 
 _LARGEST_REQUEST = 50_000_000
 
@@ -27,7 +27,7 @@ _LARGEST_REQUEST = 50_000_000
 class Choice(NamedTuple):
     """What a person decided on a sample; `label` is the new one where it is relabelled, else None."""
 
-    decision: Decision
+    decision: ReviewDecision
     label: int | None = None
 
 

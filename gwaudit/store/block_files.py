@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.core.errors import InvalidEpochError, StoreDamagedError, StoreError
+from gwaudit.core.errors import InvalidEpochError, StoreDamagedError
 from gwaudit.core.files import sha256, sync
 
 MISSING_LABEL = -1
@@ -175,21 +175,6 @@ def reading(path: Path) -> Iterator[None]:
         raise damaged(path, "is missing") from None
     except (pa.ArrowException, OSError, IndexError) as error:
         raise damaged(path, f"cannot be read ({str(error).splitlines()[0]})") from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What the system refuses inside becomes a `StoreError` about this path; that a file exists stays as it is."""
-    try:
-        yield
-    except FileExistsError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise StoreError(
-            f"cannot write {path}: {reason}. Make room or choose a folder that can be written; "
-            "what was committed is intact"
-        ) from error
 
 
 def _record(root: Path, path: Path, block: int) -> FileRecord:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError
-from gwaudit.core.files import create_exclusively, sync
-from gwaudit.store.block_files import MISSING_LABEL, SIGNALS, Array, FileRecord, checked_signals, write_signals, writing
+from gwaudit.core.files import create_exclusively, sync, writing
+from gwaudit.store.block_files import MISSING_LABEL, SIGNALS, Array, FileRecord, checked_signals, write_signals
 
 if TYPE_CHECKING:  # for its type alone: the store makes the writer
     from gwaudit.store.store import TrajectoryStore

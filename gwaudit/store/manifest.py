@@ -20,8 +20,8 @@ from gwaudit.core.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
-from gwaudit.core.files import sync, write_atomically
-from gwaudit.store.block_files import SIGNALS, damaged, write_samples, writing
+from gwaudit.core.files import sync, write_text, writing
+from gwaudit.store.block_files import SIGNALS, damaged, write_samples
 
 FORMAT_VERSION = 1
 DEFAULT_BLOCK_ROWS = 2**22
@@ -102,7 +102,7 @@ def make_run(
             }
             if several:
                 manifest["label_names"] = list(class_names)
-            write_atomically(path / "run.json", lambda p: _write_text(p, json.dumps(manifest, indent=1)))
+            write_text(path / "run.json", json.dumps(manifest, indent=1))
     except BaseException:
         lock.release()
         raise
@@ -177,7 +177,3 @@ def acquire(path: Path) -> FileLock:
         except Timeout:
             raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
     return lock
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -38,6 +38,7 @@ from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError
+from gwaudit.core.files import writing
 from gwaudit.store.block_files import (
     MISSING_LABEL,
     SIGNAL_SCHEMA,
@@ -50,7 +51,6 @@ from gwaudit.store.block_files import (
     read_signals_of_rows,
     to_numpy,
     verify_file,
-    writing,
 )
 from gwaudit.store.epoch_writer import EpochCommit, EpochWriter, WrittenBlock, commit_path
 from gwaudit.store.manifest import DEFAULT_BLOCK_ROWS, PAIR_NAMES, acquire, make_run, read_manifest

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gwaudit.core.errors import DataError, MissingExtraError, ModelError, SettingsError
+from gwaudit.core.errors import DataError, MissingExtraError, ModelError, SettingsError, StoreError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
@@ -183,7 +183,6 @@ def _keep(path: Path, values: Tensor) -> None:
             np.save(file, values.numpy())
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, write)
-    except OSError:
+    except StoreError:
         return  # a cache that cannot be written costs time only

@@ -28,7 +28,7 @@ from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.recording.distributed import is_main, on_main
+from gwaudit.recording.distributed import is_rank0, run_on_rank0
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.progress import Progress
 from gwaudit.training.trainer import predict, train
@@ -64,7 +64,7 @@ def refine(
     for number in range(1, refinement.refine + 1):
         settings = refinement.training(training, number)
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
-        if progress is not None and is_main():
+        if progress is not None and is_rank0():
             progress.on_round(number, refinement.refine, settings.model if on_images else f"the {settings.head} head")
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
@@ -85,7 +85,7 @@ def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
         dataset: what the runs were trained on.
         runs: finished rounds, the first of them on the given labels alone.
     """
-    wrong = torch.from_numpy(on_main(lambda: _believed(runs))).nan_to_num()[:, None]
+    wrong = torch.from_numpy(run_on_rank0(lambda: _believed(runs))).nan_to_num()[:, None]
     given = functional.one_hot(torch.from_numpy(dataset.labels), len(dataset.class_names)).float()
     opinion = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
     sharp = (opinion.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)

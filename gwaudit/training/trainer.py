@@ -25,22 +25,22 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from gwaudit.analysis.early_stopping import EpochChoice, choose_epoch, recorded_moments, should_stop
+from gwaudit.analysis.early_stopping import SelectedEpoch, recorded_moments, select_epoch, should_stop
 from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import (
+    all_gather,
     average_statistics,
-    gathered,
     in_parallel,
-    is_main,
-    join_ranks,
-    on_main,
-    rank,
-    share,
+    init_process_group,
+    is_rank0,
+    process_rank,
+    raise_on_all_ranks,
+    rank_slice,
+    run_on_rank0,
     shared_store,
-    together,
     world_size,
 )
 from gwaudit.recording.head import find_head
@@ -77,7 +77,7 @@ class TrainingResult:
 
     run: Path
     epochs: int
-    choice: EpochChoice
+    choice: SelectedEpoch
     seconds: float
 
 
@@ -113,8 +113,8 @@ def train(
         RecordingError: the training diverged.
     """
     settings = settings or TrainingSettings()
-    join_ranks(settings.device)
-    with together():
+    init_process_group(settings.device)
+    with raise_on_all_ranks():
         training = _Training(
             dataset, settings, progress, targets, probe
         )  # first, as what cannot be built needs no folder
@@ -139,7 +139,7 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
     Raises:
         StoreDamagedError: the checkpoint is missing or broken.
     """
-    with together(), TrajectoryStore.open(run) as store:
+    with raise_on_all_ranks(), TrajectoryStore.open(run) as store:
         training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]))
         training.restore(store.checkpoints / "best.pt")
     return training.predict(dataset)
@@ -159,7 +159,7 @@ class _Training:
         probe: EpochProbe | None = None,
     ) -> None:
         self.probe = probe
-        self.progress = progress if is_main() else None
+        self.progress = progress if is_rank0() else None
         self.fingerprint = dataset.fingerprint
         self.settings, self.targets = settings, targets
         self.dataset = dataset = self._as_trained(dataset)
@@ -211,20 +211,22 @@ class _Training:
     def run(self, store: TrajectoryStore) -> TrainingResult:
         began = time.monotonic()
         self.store, settings = store, self.settings
-        with together():
+        with raise_on_all_ranks():
             if store.fingerprint != self.fingerprint:
-                raise SettingsError(f"rank {rank()} has other data or labels than rank 0: give all ranks the same")
+                raise SettingsError(
+                    f"rank {process_rank()} has other data or labels than rank 0: give all ranks the same"
+                )
             if store.next_epoch > 0:
                 self.restore(self._checkpoint(len(self.store.training_epochs) - 1))
         if store.next_epoch > 0:
-            on_main(self._keep_best)
+            run_on_rank0(self._keep_best)
         self.parallel = in_parallel(self.model, self.device)
         with AlignmentRecorder(self.model, store) as recorder:
             while len(self.store.training_epochs) < settings.epochs and not self._stops():
                 self._run_epoch(store.next_epoch, recorder)
             while store.next_epoch < len(self.store.training_epochs) + min(settings.final_sweeps, self.views):
                 self._final_sweep(store.next_epoch, recorder)
-        choice = choose_epoch(settings.select, recorded_moments(self.store), total_epochs=settings.epochs)
+        choice = select_epoch(settings.select, recorded_moments(self.store), total_epochs=settings.epochs)
         return TrainingResult(store.path, len(self.store.training_epochs), choice, time.monotonic() - began)
 
     def _final_sweep(self, epoch: int, recorder: AlignmentRecorder) -> None:
@@ -240,18 +242,18 @@ class _Training:
         # Dropout and RandAugment draw from the global generator: seeded for the epoch, and given back after it.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             # Ranks draw differently, lest they drop out the same units of different samples.
-            torch.manual_seed(self.settings.seed * 1_000_003 + epoch + (rank() << 40))
+            torch.manual_seed(self.settings.seed * 1_000_003 + epoch + (process_rank() << 40))
             self._train_epoch(epoch, recorder)
         for model in (self.model,) if self.ema is None else (self.model, self.ema.module):
             average_statistics(model)
-        on_main(lambda: self._save(epoch))
-        spent = {"seconds": time.monotonic() - began, **on_main(lambda: self._measured(epoch))}
+        run_on_rank0(lambda: self._save(epoch))
+        spent = {"seconds": time.monotonic() - began, **run_on_rank0(lambda: self._measured(epoch))}
         if self.settings.record == "online":
             summary = recorder.end_epoch(spent)
         else:
             with self._autocast():
                 summary = recorder.sweep(self._sweep_batches(), metrics=spent)
-        on_main(lambda: self._tidy(epoch))
+        run_on_rank0(lambda: self._tidy(epoch))
         if self.progress is not None:
             seconds = time.monotonic() - began
             rate = self.optimizer.param_groups[0]["lr"]
@@ -293,7 +295,7 @@ class _Training:
         self, ids: Tensor, flipped: Tensor, generator: torch.Generator, recorder: AlignmentRecorder
     ) -> tuple[Tensor, int]:
         """The mean loss of this rank's share of a batch, which is observed, and how many samples that is."""
-        mine = share(len(ids))
+        mine = rank_slice(len(ids))
         counted = mine.stop - mine.start
         # All ranks must take part in a step: one without a share computes what others have, and it counts nothing.
         places = mine if counted else slice(0, 2)
@@ -348,7 +350,7 @@ class _Training:
 
     def _shared_out(self, dataset: LabeledDataset) -> tuple[Tensor, ...]:
         """This rank's batches of a pass without training."""
-        return torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)[rank() :: world_size()]
+        return torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)[process_rank() :: world_size()]
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.settings.dtype, self.device)
@@ -373,7 +375,7 @@ class _Training:
         path = self._checkpoint(epoch)
         try:
             write_atomically(path, lambda temporary: torch.save(state, temporary))
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        except RuntimeError as error:  # torch reports a full disk as a RuntimeError
             raise StoreError(
                 f"cannot write {path}: {str(error).splitlines()[0]}. Make room and go on with --resume; "
                 "what was committed is intact"
@@ -384,7 +386,7 @@ class _Training:
         self.model.eval()
         with torch.no_grad(), self._autocast():
             parts = [self._probabilities(dataset.read(ids)) for ids in self._shared_out(dataset)]
-        batches = zip_longest(*gathered(parts))
+        batches = zip_longest(*all_gather(parts))
         return torch.cat([part for turn in batches for part in turn if part is not None])
 
     def _probabilities(self, inputs: Tensor) -> Tensor:
@@ -413,7 +415,7 @@ class _Training:
                 old.unlink()
 
     def _keep_best(self) -> None:
-        choice = choose_epoch(self.settings.select, recorded_moments(self.store), total_epochs=self.settings.epochs)
+        choice = select_epoch(self.settings.select, recorded_moments(self.store), total_epochs=self.settings.epochs)
         if choice.epoch == len(self.store.training_epochs) - 1:
             source = self._checkpoint(choice.epoch)
             write_atomically(self.store.checkpoints / "best.pt", lambda temporary: shutil.copyfile(source, temporary))

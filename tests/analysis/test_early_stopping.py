@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gwaudit.analysis.early_stopping import choose_epoch, should_stop
+from gwaudit.analysis.early_stopping import select_epoch, should_stop
 from gwaudit.core.errors import SettingsError
 from gwaudit.recording.alignment import EpochMoments
 
@@ -16,7 +16,7 @@ def curve(gwa, e=None, k=None):
 
 
 def chosen(rule, gwa, total=None, **others):
-    return choose_epoch(rule, curve(gwa, **others), total_epochs=total or len(gwa)).epoch
+    return select_epoch(rule, curve(gwa, **others), total_epochs=total or len(gwa)).epoch
 
 
 def test_from_scratch_the_first_tenth_is_skipped():
@@ -57,4 +57,4 @@ def test_training_stops_when_the_choice_has_stood_for_so_long():
 
 def test_an_unknown_rule_is_refused():
     with pytest.raises(SettingsError, match="unknown selection rule"):
-        choose_epoch("luck", curve([0.1]), total_epochs=1)
+        select_epoch("luck", curve([0.1]), total_epochs=1)

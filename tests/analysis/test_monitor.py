@@ -11,7 +11,7 @@ from scipy import stats
 
 from gwaudit import AlignmentRecorder, TrainingSettings, TrajectoryStore, train
 from gwaudit.analysis.monitor import AlignmentMonitor, group_readings, moving_agreement, readings
-from gwaudit.analysis.stopping import RULE_NAMES, rule
+from gwaudit.analysis.stopping import RULE_NAMES, stopping_rule
 from gwaudit.core.errors import SettingsError
 from gwaudit.recording.moments import bounded_gwa, floored_gwa, quantile_gwa
 from helpers.making import few_digits
@@ -95,8 +95,8 @@ def test_live_readings_are_those_of_the_finished_run_and_rules_decide_along(tmp_
         assert told == monitor.readings
         assert reading.decisions["validation"].choice.epoch == 1
         table = readings(store)
-        curves = {name: table[name].tolist() for name in rule("gwa-scratch").signals}
-        assert reading.decisions["gwa-scratch"].choice == rule("gwa-scratch").choose(curves, 5)
+        curves = {name: table[name].tolist() for name in stopping_rule("gwa-scratch").signals}
+        assert reading.decisions["gwa-scratch"].choice == stopping_rule("gwa-scratch").choose(curves, 5)
         assert [live.signals["gwa"] for live in told] == curves["gwa"]
         assert told[-1].groups.equals(group_readings(store).loc[4])
         with pytest.raises(SettingsError, match="no epoch after the 5 read"):
@@ -104,13 +104,17 @@ def test_live_readings_are_those_of_the_finished_run_and_rules_decide_along(tmp_
 
 
 def test_a_monitor_of_a_resumed_run_decides_as_one_that_saw_it_all(run):
-    own = [name for name in RULE_NAMES if not {"gradient_disparity", "validation_accuracy"} & {*rule(name).signals}]
+    own = [
+        name
+        for name in RULE_NAMES
+        if not {"gradient_disparity", "validation_accuracy"} & {*stopping_rule(name).signals}
+    ]
     with TrajectoryStore.open(run) as store:
         decisions = AlignmentMonitor(store, rules=own, total_epochs=EPOCHS).readings[-1].decisions
         table = readings(store)
     curves = {name: table[name].tolist() for name in table}
     for name in own:
-        assert decisions[name].choice == rule(name).choose(curves, EPOCHS)
+        assert decisions[name].choice == stopping_rule(name).choose(curves, EPOCHS)
 
 
 def test_groups_that_do_not_fit_are_refused(run):

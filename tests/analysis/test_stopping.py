@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gwaudit.analysis.stopping import RULE_NAMES, OnlineStopping, StoppingRule, moving_average, rule
+from gwaudit.analysis.stopping import RULE_NAMES, OnlineStopping, StoppingRule, moving_average, stopping_rule
 from gwaudit.core.errors import SettingsError
 
-SIGNALS = sorted({signal for name in RULE_NAMES for signal in rule(name).signals})
+SIGNALS = sorted({signal for name in RULE_NAMES for signal in stopping_rule(name).signals})
 number = st.one_of(st.floats(-1, 1).map(lambda value: round(value, 1)), st.just(math.nan))
 
 
@@ -32,7 +32,7 @@ def until(curves, epochs):
     return {name: curve[:epochs] for name, curve in curves.items()}
 
 
-RULES = [rule(name) for name in RULE_NAMES]
+RULES = [stopping_rule(name) for name in RULE_NAMES]
 
 
 @given(run=runs())
@@ -72,11 +72,11 @@ def test_what_has_stopped_or_settled_does_not_depend_on_what_comes_later(run, la
 @given(values=st.lists(st.integers(0, 9), min_size=1, max_size=25))
 def test_validation_chooses_the_first_of_the_largest_and_stops_when_that_has_stood(values):
     curves = {"validation_accuracy": [value / 10 for value in values]}
-    chosen = rule("validation").choose(curves, len(values)).epoch
+    chosen = stopping_rule("validation").choose(curves, len(values)).epoch
     assert values[chosen] == max(values)
     assert max(values) not in values[:chosen]
     total = 10 * len(values)  # nothing but patience keeps it from stopping later than this
-    stops = [decision.stop for decision in fed(rule("validation", patience=3), curves, total)]
+    stops = [decision.stop for decision in fed(stopping_rule("validation", patience=3), curves, total)]
     for epoch, stopped in enumerate(stops):
         recent = [max(values[:k]) for k in range(1, epoch + 2)]
         stood = recent[-4:].count(recent[-1]) == 4 and len(recent) >= 4
@@ -85,7 +85,7 @@ def test_validation_chooses_the_first_of_the_largest_and_stops_when_that_has_sto
 
 def test_patience_does_not_count_in_the_first_tenth():
     falling = {"validation_accuracy": [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]}
-    assert [d.stop for d in fed(rule("validation", patience=1), falling, 40)] == [False] * 4 + [True, True]
+    assert [d.stop for d in fed(stopping_rule("validation", patience=1), falling, 40)] == [False] * 4 + [True, True]
 
 
 @given(values=st.lists(st.integers(0, 5), min_size=1, max_size=30))
@@ -97,26 +97,26 @@ def test_labelwave_takes_the_first_minimum_of_the_moving_average_that_stands(val
         for i in range(len(waves) - 3)
         if waves[i] <= min(waves[i + 1 : i + 4]) and all(waves[i] < wave for wave in waves[:i])
     ]
-    choice = rule("labelwave").choose(curves, 100)
+    choice = stopping_rule("labelwave").choose(curves, 100)
     assert choice.settled == bool(minima)
     assert choice.epoch - 1 == (minima[0] if minima else waves.index(min(waves)))
 
 
 def test_gradient_disparity_stops_where_it_has_risen_five_times():
     curve = [1.0, 2, 1, 2, 3, 2, 3, 4, 5, 6]
-    choice = rule("gradient-disparity").choose({"gradient_disparity": curve}, 10)
+    choice = stopping_rule("gradient-disparity").choose({"gradient_disparity": curve}, 10)
     assert (choice.epoch, choice.settled) == (7, True)
-    assert not rule("gradient-disparity").choose({"gradient_disparity": curve[:7]}, 10).settled
+    assert not stopping_rule("gradient-disparity").choose({"gradient_disparity": curve[:7]}, 10).settled
 
 
 def test_aggregates_without_a_pole_skip_the_first_tenth_as_gwa_does():
     curve = [0.9, 0.8, 0.1, 0.3, 0.2] + [0.1] * 15
-    assert rule("bounded-gwa").choose({"bounded_gwa": curve}, 20).epoch == 3
-    assert rule("quantile-gwa").choose({"quantile_gwa": [math.nan] * 4}, 4).epoch == 3
+    assert stopping_rule("bounded-gwa").choose({"bounded_gwa": curve}, 20).epoch == 3
+    assert stopping_rule("quantile-gwa").choose({"quantile_gwa": [math.nan] * 4}, 4).epoch == 3
 
 
 def test_the_last_epoch_needs_no_signal_and_never_stops():
-    decisions = fed(rule("last"), {"anything": [1.0] * 9}, 9)
+    decisions = fed(stopping_rule("last"), {"anything": [1.0] * 9}, 9)
     assert [(d.choice.epoch, d.keep, d.stop) for d in decisions] == [(epoch, True, False) for epoch in range(9)]
 
 
@@ -126,11 +126,14 @@ def test_a_moving_average_leaves_out_what_is_missing():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: rule("luck"), "unknown stopping rule 'luck'"),
-    (lambda: rule("validation", patience=0), "patience: expected at least 1"),
-    (lambda: OnlineStopping(rule("last"), total_epochs=0), "total_epochs: expected at least 1"),
-    (lambda: OnlineStopping(rule("labelwave"), total_epochs=9).update({"gwa": 1.0}), "needs 'prediction_changes'"),
-    (lambda: OnlineStopping(rule("last"), total_epochs=9).decision, "has seen no epoch"),
+    (lambda: stopping_rule("luck"), "unknown stopping rule 'luck'"),
+    (lambda: stopping_rule("validation", patience=0), "patience: expected at least 1"),
+    (lambda: OnlineStopping(stopping_rule("last"), total_epochs=0), "total_epochs: expected at least 1"),
+    (
+        lambda: OnlineStopping(stopping_rule("labelwave"), total_epochs=9).update({"gwa": 1.0}),
+        "needs 'prediction_changes'",
+    ),
+    (lambda: OnlineStopping(stopping_rule("last"), total_epochs=9).decision, "has seen no epoch"),
 ])  # fmt: skip
 def test_what_cannot_work_is_refused(make, message):
     with pytest.raises(SettingsError, match=message):

@@ -11,7 +11,7 @@ import pytest
 from gwaudit.benchmarks.relabelling import ORDERS, oracle_decisions, read_rows, relabelling, split_off
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import TrainingSettings
-from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.label_noise import add_label_noise
 from helpers.command import FAST, gwaudit
 from helpers.deciding import audit_of
 from helpers.making import few_digits
@@ -69,7 +69,7 @@ def test_an_oracle_keeps_what_is_right_and_corrects_what_is_wrong():
 def test_planted_errors_are_held_out_in_their_share():
     """The errors and the held out samples are drawn with one seed, and still apart from each other."""
     digits = few_digits()
-    noisy = digits.with_labels(plant_label_errors(digits.labels, 10, rate=0.2, seed=0), true_labels=digits.labels)
+    noisy = digits.with_labels(add_label_noise(digits.labels, 10, rate=0.2, seed=0), true_labels=digits.labels)
     rest, test = split_off(noisy, 0.25)
     assert (len(rest), len(test)) == (450, 150)
     assert not set(rest.keys) & set(test.keys)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gwaudit import TrainingSettings, TrajectoryStore, train
 from gwaudit.analysis.groups import NO_GROUP, read_subgroups
 from gwaudit.analysis.monitor import group_readings, readings, verdicts
-from gwaudit.analysis.stopping import rule
+from gwaudit.analysis.stopping import stopping_rule
 from gwaudit.cli.app import app
 from gwaudit.cli.show.monitor import sparkline
 from gwaudit.core.errors import DataError
@@ -56,7 +56,7 @@ def test_the_json_holds_what_python_reads_with_epochs_from_one(run):
     assert [epoch["gwa"] for epoch in told["epochs"]] == pytest.approx(signals["gwa"].tolist())
     by_rule = {said["rule"]: said for said in told["rules"]}
     curves = {name: signals[name].tolist() for name in signals}
-    assert by_rule["gwa-scratch"]["epoch"] == rule("gwa-scratch").choose(curves, EPOCHS).epoch + 1
+    assert by_rule["gwa-scratch"]["epoch"] == stopping_rule("gwa-scratch").choose(curves, EPOCHS).epoch + 1
     assert "groups" not in told
 
 

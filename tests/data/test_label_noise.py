@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.data.label_noise import centroid_similarity, plant_label_errors
+from gwaudit.data.label_noise import add_label_noise, centroid_similarity
 from gwaudit.data.loading import load_dataset
 
 
@@ -22,20 +22,20 @@ def test_exactly_the_share_is_wrong_and_every_label_is_a_class(n, n_classes, rat
     random = np.random.default_rng(seed)
     truth = random.integers(n_classes, size=n)
     similarity = random.random((n, n_classes)) + 1e-6
-    wrong = plant_label_errors(truth, n_classes, rate=rate, kind=kind, seed=seed, similarity=similarity)
+    wrong = add_label_noise(truth, n_classes, rate=rate, kind=kind, seed=seed, similarity=similarity)
     assert (wrong != truth).sum() == round(rate * n)
     assert wrong.min() >= 0
     assert wrong.max() < n_classes
-    again = plant_label_errors(truth, n_classes, rate=rate, kind=kind, seed=seed, similarity=similarity)
+    again = add_label_noise(truth, n_classes, rate=rate, kind=kind, seed=seed, similarity=similarity)
     np.testing.assert_array_equal(wrong, again)
 
 
 def test_pairs_go_to_the_next_class_and_symmetric_errors_everywhere():
     truth = np.repeat(np.arange(10), 500)
-    pairs = plant_label_errors(truth, 10, rate=0.3, kind="pair")
+    pairs = add_label_noise(truth, 10, rate=0.3, kind="pair")
     moved = pairs != truth
     np.testing.assert_array_equal(pairs[moved], (truth[moved] + 1) % 10)
-    counts = confusion_matrix(truth, plant_label_errors(truth, 10, rate=0.9))
+    counts = confusion_matrix(truth, add_label_noise(truth, 10, rate=0.9))
     off_diagonal = counts[~np.eye(10, dtype=bool)]
     assert off_diagonal.min() > 25
     assert off_diagonal.max() < 85
@@ -44,7 +44,7 @@ def test_pairs_go_to_the_next_class_and_symmetric_errors_everywhere():
 def test_confusable_errors_of_digits_are_between_digits_that_look_alike():
     digits = load_dataset("digits")
     similarity = centroid_similarity(digits.inputs.values.numpy(), digits.labels, 10)
-    wrong = plant_label_errors(digits.labels, 10, rate=0.3, kind="confusable", similarity=similarity)
+    wrong = add_label_noise(digits.labels, 10, rate=0.3, kind="confusable", similarity=similarity)
     moved = np.flatnonzero(wrong != digits.labels)
     others = similarity.copy()
     others[np.arange(len(digits)), digits.labels] = -1
@@ -58,4 +58,4 @@ def test_confusable_errors_of_digits_are_between_digits_that_look_alike():
 )
 def test_impossible_wishes_are_refused(options):
     with pytest.raises(SettingsError):
-        plant_label_errors([0, 1], 2, **options)
+        add_label_noise([0, 1], 2, **options)

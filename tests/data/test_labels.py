@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gwaudit import load_dataset
 from gwaudit.core.errors import BrokenRowsError, DataError
-from gwaudit.data.label_noise import plant_label_set_errors
+from gwaudit.data.label_noise import add_multilabel_noise
 from gwaudit.data.labels import label_sets, label_vectors, labels_of
 from helpers.making import png
 
@@ -176,7 +176,7 @@ def test_lists_separated_texts_and_vectors_say_the_same(sets):
 @given(st.floats(0, 0.5), st.floats(0, 0.5), st.integers(0, 5))
 def test_planted_errors_are_as_many_as_asked_for(missing, superfluous, seed):
     truth = (np.random.default_rng(seed).random((200, 5)) < 0.2).astype(int)
-    wrong = plant_label_set_errors(truth, missing=missing, superfluous=superfluous, seed=seed)
+    wrong = add_multilabel_noise(truth, missing=missing, superfluous=superfluous, seed=seed)
     assert ((truth == 1) & (wrong == 0)).sum() == round(missing * truth.sum())
     assert ((truth == 0) & (wrong == 1)).sum() == round(superfluous * truth.sum())
 

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 
 from gwaudit.core.errors import DataError, StoreError, StoreExistsError
 from gwaudit.data.loading import load_dataset
-from gwaudit.export.cleaned_data import clean_split, write_split
+from gwaudit.export.cleaned_data import clean_data, write_cleaned_data
 from gwaudit.export.suspects import SUSPECT_COLUMNS, write_suspects
 from helpers.findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
 from helpers.making import Unreadable, make_tree, picture
@@ -70,7 +70,7 @@ class TestSuspects:
 class TestIds:
     @pytest.mark.parametrize("action", ["drop", "relabel"])
     def test_ids_and_labels_in_numpy_and_pandas(self, audit, dataset, tmp_path, action):
-        folder = write_split(clean_split(audit, action), tmp_path / "clean")
+        folder = write_cleaned_data(clean_data(audit, action), tmp_path / "clean")
         ids, labels = np.load(folder / "ids.npy"), np.load(folder / "labels.npy")
         table = pd.read_csv(folder / "split.csv")
         assert table["sample_id"].tolist() == ids.tolist()
@@ -86,14 +86,14 @@ class TestIds:
         (tmp_path / "clean").mkdir()
         (tmp_path / "clean" / "mine").write_text("x")
         with pytest.raises(StoreExistsError):
-            write_split(clean_split(audit, "drop"), tmp_path / "clean")
+            write_cleaned_data(clean_data(audit, "drop"), tmp_path / "clean")
         assert [p.name for p in (tmp_path / "clean").iterdir()] == ["mine"]
 
 
 class TestHuggingFace:
     def test_the_datasets_library_loads_images_names_and_ids(self, audit, dataset, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
+        folder = write_cleaned_data(clean_data(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
         loaded = datasets.load_dataset(
             "parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache")
         )
@@ -108,10 +108,10 @@ class TestHuggingFace:
     def test_files_go_in_as_they_are_whatever_the_network_saw(self, tmp_path):
         paths = make_tree(tmp_path / "data", size=(20, 30))
         small = load_dataset(tmp_path / "data", image_size=8)
-        split = clean_split(make_audit(small, suspects=[]), "drop")
+        split = clean_data(make_audit(small, suspects=[]), "drop")
         for root in (tmp_path / "data", None):
             name = f"clean {root is None}"
-            folder = write_split(split, tmp_path / name, format="hf", dataset=small, source_root=root)
+            folder = write_cleaned_data(split, tmp_path / name, format="hf", dataset=small, source_root=root)
             rows = pd.read_parquet(folder / "train-00000-of-00001.parquet")["image"]
             originals = [path.read_bytes() == row["bytes"] for path, row in zip(paths, rows, strict=True)]
             assert originals == [root is not None] * 6
@@ -120,7 +120,7 @@ class TestHuggingFace:
     def test_whatever_names_keys_and_texts_hold_comes_back(self, tmp_path, modality):
         dataset = hostile(modality)
         audit = make_audit(dataset)
-        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
+        folder = write_cleaned_data(clean_data(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
         loaded = datasets.load_dataset(
             "parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache")
         )
@@ -132,7 +132,7 @@ class TestHuggingFace:
             assert list(loaded["text"]) == list(HOSTILE)
 
     def test_gwaudit_itself_audits_the_cleaned_split(self, audit, dataset, tmp_path):
-        folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=dataset)
+        folder = write_cleaned_data(clean_data(audit, "drop"), tmp_path / "clean", format="hf", dataset=dataset)
         again = load_dataset(folder)
         assert len(again) == 7
         assert again.class_names == dataset.class_names
@@ -141,8 +141,8 @@ class TestHuggingFace:
 class TestImageFolder:
     @pytest.mark.parametrize("copy", [False, True])
     def test_torchvision_loads_links_or_copies_of_the_files(self, audit, dataset, tmp_path, copy):
-        folder = write_split(clean_split(audit, "relabel"), tmp_path / "clean", format="imagefolder", dataset=dataset,
-            source_root=tmp_path / "data", copy=copy,
+        folder = write_cleaned_data(clean_data(audit, "relabel"), tmp_path / "clean", format="imagefolder",
+            dataset=dataset, source_root=tmp_path / "data", copy=copy,
         )  # fmt: skip
         loaded = ImageFolder(folder)
         assert len(loaded) == 9
@@ -156,8 +156,8 @@ class TestImageFolder:
 
     def test_without_files_the_images_are_written(self, tmp_path):
         digits = load_dataset("digits")
-        folder = write_split(
-            clean_split(make_audit(digits), "drop"), tmp_path / "clean", format="imagefolder", dataset=digits
+        folder = write_cleaned_data(
+            clean_data(make_audit(digits), "drop"), tmp_path / "clean", format="imagefolder", dataset=digits
         )
         loaded = ImageFolder(folder)
         assert len(loaded) == len(digits) - len(SUSPECTS)
@@ -167,8 +167,8 @@ class TestImageFolder:
     def test_class_names_that_are_no_folder_names_get_safe_and_distinct_ones(self, dataset, tmp_path):
         names = ("../up", "a/b", "A_B")
         odd = type(dataset)(**{**vars(dataset), "class_names": names})
-        folder = write_split(
-            clean_split(make_audit(odd), "drop"), tmp_path / "clean", format="imagefolder", dataset=odd
+        folder = write_cleaned_data(
+            clean_data(make_audit(odd), "drop"), tmp_path / "clean", format="imagefolder", dataset=odd
         )
         made = sorted(path.name for path in folder.iterdir())
         assert len(made) == 3
@@ -177,8 +177,8 @@ class TestImageFolder:
 
     def test_any_names_become_a_folder_each(self, tmp_path):
         dataset = hostile()
-        split = clean_split(make_audit(dataset, suspects=[]), "drop")
-        loaded = ImageFolder(write_split(split, tmp_path / "clean", format="imagefolder", dataset=dataset))
+        split = clean_data(make_audit(dataset, suspects=[]), "drop")
+        loaded = ImageFolder(write_cleaned_data(split, tmp_path / "clean", format="imagefolder", dataset=dataset))
         assert len(loaded.classes) == len(HOSTILE)
         assert sorted(int(Path(path).stem) for path, _ in loaded.samples) == list(range(len(HOSTILE)))
 
@@ -188,7 +188,7 @@ class TestImageFolder:
         dataset = hostile()
         keys = ["../secret.png", str(tmp_path / "secret.png"), *dataset.keys[2:]]
         odd = type(dataset)(**{**vars(dataset), "keys": keys})
-        folder = write_split(clean_split(make_audit(odd, suspects=[]), "drop"), tmp_path / "clean",
+        folder = write_cleaned_data(clean_data(make_audit(odd, suspects=[]), "drop"), tmp_path / "clean",
             format="imagefolder", dataset=odd, source_root=tmp_path / "data",
         )  # fmt: skip
         assert not [path for path in folder.rglob("*") if path.is_symlink()]
@@ -198,21 +198,21 @@ def test_other_data_than_the_audited_are_refused(audit, dataset, tmp_path):
     other = dataset.with_labels(np.roll(dataset.labels, 1))
     for format in ("hf", "imagefolder"):
         with pytest.raises(DataError, match="not those that were audited"):
-            write_split(clean_split(audit, "drop"), tmp_path / "clean", format=format, dataset=other)
+            write_cleaned_data(clean_data(audit, "drop"), tmp_path / "clean", format=format, dataset=other)
     assert not (tmp_path / "clean").exists()
 
 
 def test_a_split_is_there_whole_or_not_at_all(audit, dataset, tmp_path):
     broken = type(dataset)(**{**vars(dataset), "inputs": Unreadable(dataset.inputs)})
     with pytest.raises(DataError, match=r"can no longer be read \(gone\)"):
-        write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=broken)
+        write_cleaned_data(clean_data(audit, "drop"), tmp_path / "clean", format="hf", dataset=broken)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
 def test_metadata_is_the_hugging_face_layout(audit, dataset, tmp_path):
     import pyarrow.parquet as pq
 
-    folder = write_split(clean_split(audit, "drop"), tmp_path / "clean", format="hf", dataset=dataset)
+    folder = write_cleaned_data(clean_data(audit, "drop"), tmp_path / "clean", format="hf", dataset=dataset)
     schema = pq.read_schema(folder / "train-00000-of-00001.parquet")
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features["label"] == {"_type": "ClassLabel", "names": list(dataset.class_names)}

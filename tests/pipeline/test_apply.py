@@ -18,7 +18,7 @@ from gwaudit import apply_decisions
 from gwaudit.core.errors import DataError, StoreExistsError, UnresolvedDecisionsError
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
-from gwaudit.export.cleaned_data import SplitFormat
+from gwaudit.export.cleaned_data import CleanedFormat
 from gwaudit.export.source_table import corrected_table
 from gwaudit.review.decisions import write_decisions
 from helpers.command import FAST, gwaudit
@@ -80,7 +80,7 @@ class TestAFolder:
         assert owls == labels
         assert split.labels[split.ids == 3] == 1, "unsure is decided: it stays"
 
-    @pytest.mark.parametrize("format", get_args(SplitFormat))
+    @pytest.mark.parametrize("format", get_args(CleanedFormat))
     def test_the_split_comes_in_each_format(self, tree, tmp_path, format):
         audit, file = tree
         apply(audit, tmp_path, file, format=format)

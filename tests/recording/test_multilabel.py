@@ -20,8 +20,8 @@ from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import InvalidEpochError, RecordingError, SettingsError, StoreError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.inputs import features
-from gwaudit.data.label_noise import plant_label_set_errors
-from gwaudit.export.cleaned_data import clean_split, write_split
+from gwaudit.data.label_noise import add_multilabel_noise
+from gwaudit.export.cleaned_data import clean_data, write_cleaned_data
 from gwaudit.training.models import build_feature_head
 from helpers.command import gwaudit
 
@@ -35,7 +35,7 @@ def seen(n=600, seed=0):
     directions = random.normal(size=(len(NAMES), 24))
     truth = (random.random((n, len(NAMES))) < np.linspace(0.4, 0.1, len(NAMES))).astype(np.int64)
     x = torch.from_numpy(truth @ directions + 0.8 * random.normal(size=(n, 24))).float()
-    wrong = plant_label_set_errors(truth, missing=0.1, superfluous=0.1, seed=seed)
+    wrong = add_multilabel_noise(truth, missing=0.1, superfluous=0.1, seed=seed)
     return LabeledDataset("seen", features(x), wrong, NAMES, [f"s{i}" for i in range(n)], true_labels=truth)
 
 
@@ -333,9 +333,9 @@ def test_cleaned_label_sets_are_read_back_as_they_were_meant(audited):
     table = pd.read_csv(folder / "run" / "cleaned" / "relabel" / "split.csv", encoding="utf-8-sig", dtype=str)
     sets = [set(text.split("|")) - {""} for text in table["labels"].fillna("")]
     assert sets == [set(np.array(NAMES)[row == 1]) for row in relabelled]
-    split = clean_split(audit, "relabel")
+    split = clean_data(audit, "relabel")
     assert list(split.keys[:3]) == ["s0", "s1", "s2"]
-    assert write_split(split, folder / "ids").is_dir()
+    assert write_cleaned_data(split, folder / "ids").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gwaudit import DataSettings, RefinementSettings, TrainingSettings, load_dat
 from gwaudit.core.errors import SettingsError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
-from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.label_noise import add_label_noise
 from gwaudit.pipeline.audit import load_data
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import frozen_latents
@@ -78,7 +78,7 @@ def test_they_are_computed_once_for_the_same_inputs_and_weights(weights, cache):
 
 def test_planted_errors_are_found_from_the_head_alone(weights, tmp_path):
     digits = load_dataset("digits")
-    noisy = digits.with_labels(plant_label_errors(digits.labels, 10, rate=0.1), true_labels=digits.labels)
+    noisy = digits.with_labels(add_label_noise(digits.labels, 10, rate=0.1), true_labels=digits.labels)
     settings = TrainingSettings(epochs=20, batch_size=128, backbone="frozen", checkpoint=weights)
     train(noisy, tmp_path / "run", settings)
     with TrajectoryStore.open(tmp_path / "run") as store:
@@ -129,7 +129,7 @@ def test_random_weights_are_refused(tmp_path):
 def test_features_of_any_kind_take_the_same_way(tmp_path, head):
     digits = load_dataset("digits")
     values = digits.read(torch.arange(len(digits))).flatten(1).numpy().astype(np.float64)
-    wrong = plant_label_errors(digits.labels, 10, rate=0.1)
+    wrong = add_label_noise(digits.labels, 10, rate=0.1)
     np.savez(tmp_path / "mine.npz", embeddings=values * 1e4 + 3, labels=wrong)
     done = gwaudit("audit", tmp_path / "mine.npz", "-o", tmp_path / "run", "--epochs", 15, "--head", head)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.inputs import Inputs
-from gwaudit.recording.distributed import rank
+from gwaudit.recording.distributed import process_rank
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import train
 from helpers.making import few_digits
@@ -43,7 +43,7 @@ class DeadlyImages:
 
     def read(self, sample_ids: Tensor) -> Tensor:
         self.reads[0] -= len(sample_ids) <= SHARE
-        if self.reads[0] == 0 and rank() == self.victim:
+        if self.reads[0] == 0 and process_rank() == self.victim:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.inputs.read(sample_ids)
 

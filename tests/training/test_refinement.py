@@ -13,7 +13,7 @@ from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import PRESETS, RECIPES, RankingSettings, RefinementSettings, TrainingSettings
-from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.refinement import rank_run, refine, refined_targets, rounds_of
@@ -27,7 +27,7 @@ ROUNDS = RefinementSettings(refine=2, refine_epochs=3)
 @pytest.fixture(scope="module")
 def digits():
     dataset = load_dataset("digits")
-    return dataset.with_labels(plant_label_errors(dataset.labels, 10, rate=0.2), true_labels=dataset.labels)
+    return dataset.with_labels(add_label_noise(dataset.labels, 10, rate=0.2), true_labels=dataset.labels)
 
 
 @pytest.fixture(scope="module")

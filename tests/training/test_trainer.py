@@ -10,7 +10,7 @@ import torch
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import SettingsError, StoreExistsError
 from gwaudit.core.settings import TrainingSettings
-from gwaudit.data.label_noise import plant_label_errors
+from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
@@ -22,7 +22,7 @@ SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, dtype=
 @pytest.fixture(scope="module")
 def digits():
     dataset = load_dataset("digits")
-    return dataset.with_labels(plant_label_errors(dataset.labels, 10, rate=0.1), true_labels=dataset.labels)
+    return dataset.with_labels(add_label_noise(dataset.labels, 10, rate=0.1), true_labels=dataset.labels)
 
 
 class Reports:

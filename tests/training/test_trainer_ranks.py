@@ -11,7 +11,7 @@ import torch
 
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
-from gwaudit.recording.distributed import rank
+from gwaudit.recording.distributed import process_rank
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import predict, train
 from helpers.making import few_digits
@@ -33,7 +33,7 @@ def train_all(folder):
     for name, settings in SETTINGS.items():
         train(few_digits(), f"{folder}/{name}", settings)
     predicted = predict(f"{folder}/online", few_digits(), few_digits())
-    torch.save(predicted, f"{folder}/predicted-{rank()}.pt")
+    torch.save(predicted, f"{folder}/predicted-{process_rank()}.pt")
 
 
 @pytest.fixture(scope="module")

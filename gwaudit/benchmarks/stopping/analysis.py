@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, OnlineStopping, StoppingRule, rule
+from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, OnlineStopping, StoppingRule, stopping_rule
 from gwaudit.benchmarks.stopping.benchmark import FULL, StoppingMeasurement
 from gwaudit.benchmarks.stopping.probe import DISPARITY_BATCHES
 from gwaudit.benchmarks.stopping.trajectory_groups import Curve
@@ -91,12 +91,18 @@ def stopping_rows(measured: StoppingMeasurement, *, patience: int = PATIENCE) ->
     for name in RULE_NAMES:
         if name == "validation":
             rows += [
-                _row(measured, f"validation-{run.removeprefix('held-out-')}", rule(name, patience=patience), run, best)
+                _row(
+                    measured,
+                    f"validation-{run.removeprefix('held-out-')}",
+                    stopping_rule(name, patience=patience),
+                    run,
+                    best,
+                )
                 for run in measured.runs
                 if run != FULL
             ]
-        elif set(rule(name).signals) <= set(measured.runs[FULL]):
-            rows.append(_row(measured, name, rule(name, patience=patience), FULL, best))
+        elif set(stopping_rule(name).signals) <= set(measured.runs[FULL]):
+            rows.append(_row(measured, name, stopping_rule(name, patience=patience), FULL, best))
     return rows
 
 

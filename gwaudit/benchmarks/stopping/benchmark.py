@@ -39,7 +39,7 @@ from gwaudit.benchmarks.stopping.trajectory_groups import (
     turning_epochs,
 )
 from gwaudit.core.errors import DataError, SettingsError
-from gwaudit.core.settings import TrainingSettings, listed
+from gwaudit.core.settings import TrainingSettings, split_commas
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.loading import load_dataset
 from gwaudit.recording.head import find_head
@@ -130,8 +130,8 @@ def stopping(
     """
     dataset, test, test_ids = images_of(source, settings)
     # What is wrong with a name is said before anything is trained.
-    chosen = [given_labels(name, dataset, labels, settings) for name in listed(settings.sets)]
-    for model in listed(settings.models):
+    chosen = [given_labels(name, dataset, labels, settings) for name in split_commas(settings.sets)]
+    for model in split_commas(settings.models):
         build_model(
             model,
             n_classes=len(dataset.class_names),
@@ -141,7 +141,7 @@ def stopping(
     corrupted = _corrupted(test, test_ids, settings)
     done = {measurement.key: measurement for measurement in read_measurements(folder)}
     for name, given in chosen:
-        for model in listed(settings.models):
+        for model in split_commas(settings.models):
             bench = _Bench(name, given, test, corrupted, folder, settings, settings.training(model), progress)
             measured = bench.measure()
             done[measured.key] = measured

@@ -18,8 +18,8 @@ from gwaudit.benchmarks.results import write_results
 from gwaudit.benchmarks.stopping.benchmark import as_test, given_labels, images_of
 from gwaudit.benchmarks.stopping.probe import StoppingProbe
 from gwaudit.benchmarks.stopping.settings import StoppingSettings
-from gwaudit.core.errors import SettingsError, storing
-from gwaudit.core.files import write_atomically
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.files import write_atomically, writing
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.network import (
     batch_gradient,
@@ -98,7 +98,7 @@ def related(
     accuracies = StoppingProbe({"test": as_test(test)}, training)
     ids = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(settings.seed))[:watched]
     snapshots = folder / "snapshots"
-    with storing(snapshots):
+    with writing(snapshots):
         snapshots.mkdir(parents=True, exist_ok=True)
     probe = _RelatedProbe(accuracies, dataset, ids, snapshots)
     train(dataset, folder / "run", training, resume=True, progress=progress, probe=probe)
@@ -151,8 +151,7 @@ class _RelatedProbe:
         both, stiff = head_and_network_alignment(model, inputs, labels), stiffness(model, inputs, labels)
         state = {"weights": flat_weights(model).cpu(), "gradient": batch_gradient(model, inputs, labels).cpu()}
         path = _snapshot(self._snapshots, epoch)
-        with storing(path):
-            write_atomically(path, lambda temporary: torch.save(state, temporary))
+        write_atomically(path, lambda temporary: torch.save(state, temporary))
         return {
             **self._accuracies.measure(epoch, model, prepared),
             "head_alignment": float(both.head.mean()),

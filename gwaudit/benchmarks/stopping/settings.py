@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import Augmentation, TrainingSettings, listed
+from gwaudit.core.settings import Augmentation, TrainingSettings, split_commas
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class StoppingSettings:
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative: {getattr(self, name)}")
         for name in ("sets", "models"):
-            if not listed(getattr(self, name)):
+            if not split_commas(getattr(self, name)):
                 raise SettingsError(f"{name} names nothing: give at least one")
-        if self.checkpoint is not None and len(listed(self.models)) > 1:
+        if self.checkpoint is not None and len(split_commas(self.models)) > 1:
             raise SettingsError("a checkpoint is of one network: give one of --models with it")
         if self.patience < 1:
             raise SettingsError(f"patience must be at least 1 epoch, not {self.patience}")
@@ -86,7 +86,7 @@ class StoppingSettings:
             SettingsError: no shares between 0 and a half.
         """
         try:
-            shares = tuple(float(share) for share in listed(self.held_out))
+            shares = tuple(float(share) for share in split_commas(self.held_out))
         except ValueError as error:
             raise SettingsError(f"held_out takes shares with commas between, not {self.held_out!r}") from error
         wrong = [share for share in shares if not 0 < share <= 0.5]

@@ -17,8 +17,7 @@ from gwaudit.benchmarks.stopping.analysis import (
     verdicts,
 )
 from gwaudit.benchmarks.stopping.benchmark import FULL, StoppingMeasurement
-from gwaudit.core.errors import storing
-from gwaudit.core.files import write_atomically
+from gwaudit.core.files import write_text
 
 
 def markdown(measurements: Sequence[StoppingMeasurement], *, patience: int = PATIENCE) -> str:
@@ -44,9 +43,7 @@ def write_tables(measurements: Sequence[StoppingMeasurement], folder: Path, *, p
         StoreError: it cannot be written.
     """
     path, text = folder / "stopping.md", markdown(measurements, patience=patience)
-    with storing(path):
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return path
+    return write_text(path, text)
 
 
 def _runs_table(measurements: Sequence[StoppingMeasurement]) -> str:

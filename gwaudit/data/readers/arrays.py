@@ -13,7 +13,7 @@ from gwaudit.data.classes import UNLABELLED
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.labels import label_vectors, labels_of
 from gwaudit.data.readers.columns import not_finite
-from gwaudit.data.readers.raw_samples import RawSamples, named, numbered
+from gwaudit.data.readers.raw_samples import RawSamples, default_keys, source_name
 
 _INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0", "x_train")
 _LABELS = ("y", "labels", "label", "targets", "arr_1", "y_train")
@@ -47,11 +47,11 @@ def read_arrays(path: Path, split: str, class_names: tuple[str, ...] | None) -> 
         labels, found, wrong = read
         broken |= wrong
     keys = _optional(entries, _KEYS)
-    shown = numbered(split, len(values)) if keys is None else [str(key) for key in keys]
+    shown = default_keys(split, len(values)) if keys is None else [str(key) for key in keys]
     for what, rows in (("labels", labels), ("keys", shown)):
         if len(rows) != len(values):
             raise DataError(f"{path} has {len(rows)} {what} for {len(values)} rows")
-    return RawSamples(named(path), split, inputs, labels, found, shown, broken)
+    return RawSamples(source_name(path), split, inputs, labels, found, shown, broken)
 
 
 def _inputs(values: NDArray[Any], path: Path) -> InMemory:

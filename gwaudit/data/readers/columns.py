@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.images import Encoded
+from gwaudit.data.images import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import Labels, label_columns, labels_of
 from gwaudit.data.readers.cifar import CIFAR10_CLASSES
-from gwaudit.data.readers.raw_samples import RawSamples, numbered
+from gwaudit.data.readers.raw_samples import RawSamples, default_keys
 
 Broken = dict[int, str]
 
@@ -44,7 +44,7 @@ class Columns:
     separator: str | None = None
 
 
-USUAL = {
+DEFAULT_COLUMN_NAMES = {
     "label": ("label", "fine_label", "labels", "category", "class", "target", "intent"),
     "image": ("img", "image", "path", "file_name", "filename", "file", "image_path"),
     "text": ("text", "sentence", "question", "content"),
@@ -109,10 +109,11 @@ def _find(table: pa.Table, what: str, chosen: str | None, name: str, *, required
         if chosen not in there:
             raise DataError(f"{name} has no column {chosen!r}: its columns are {', '.join(there)}")
         return chosen
-    usual = next((column for column in USUAL[what] if column in there), None)
+    usual = next((column for column in DEFAULT_COLUMN_NAMES[what] if column in there), None)
     if usual is None and required:
         raise DataError(
-            f"{name} has no {what} column ({', '.join(USUAL[what][:3])}, ...): its columns are {', '.join(there)}; "
+            f"{name} has no {what} column ({', '.join(DEFAULT_COLUMN_NAMES[what][:3])}, ...): "
+            f"its columns are {', '.join(there)}; "
             f"say which with --{what}-column"
         )
     return usual
@@ -121,7 +122,7 @@ def _find(table: pa.Table, what: str, chosen: str | None, name: str, *, required
 class _Column(NamedTuple):
     """What a column holds: the inputs, the paths where they are files, and what is wrong with rows."""
 
-    inputs: Inputs | Sequence[Encoded]
+    inputs: Inputs | Sequence[EncodedImage]
     paths: list[str | None] | None
     broken: Broken
 
@@ -171,7 +172,7 @@ def _images(values: pa.ChunkedArray, column: str, name: str, root: Path) -> _Col
             f"{name}: column {column!r} must hold paths, or the bytes of images (or a struct with these), "
             f"not {values.type}"
         )
-    items: list[Encoded] = []
+    items: list[EncodedImage] = []
     broken: Broken = {}
     for row, (content, path) in enumerate(zip(contents, paths, strict=True)):
         items.append(content or b"")
@@ -260,7 +261,7 @@ def _keys(table: pa.Table, column: str | None, paths: list[str | None] | None, s
     elif paths is not None:
         given = paths
     else:
-        return numbered(split, table.num_rows), {}
+        return default_keys(split, table.num_rows), {}
     first: dict[str, int] = {}
     keys: list[str] = []
     broken: Broken = {}

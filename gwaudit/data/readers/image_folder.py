@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.readers.raw_samples import RawSamples, named
+from gwaudit.data.readers.raw_samples import RawSamples, source_name
 
 EXTENSIONS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -39,4 +39,4 @@ def read_image_folder(root: Path, split: str) -> RawSamples:
         raise DataError(f"{base} has images of one class only ({names[0]!r}); an audit needs at least two")
     keys = [path.relative_to(root).as_posix() for path in paths]
     split = split if base != root else "all"
-    return RawSamples(named(root), split, paths, np.array(labels, np.int64), tuple(names), keys)
+    return RawSamples(source_name(root), split, paths, np.array(labels, np.int64), tuple(names), keys)

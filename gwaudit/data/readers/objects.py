@@ -21,7 +21,7 @@ from gwaudit.data.readers.columns import Columns, not_finite, samples_of_table
 from gwaudit.data.readers.raw_samples import RawSamples
 
 
-class ReadEachTime:
+class LazyInputs:
     """Inputs that stay in a torch data set, which is asked for them each time."""
 
     def __init__(self, dataset: Dataset[Any], n: int, shape: tuple[int, ...]) -> None:
@@ -76,7 +76,7 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[
     if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'it is empty')}")
     numbers, names, wrong = labels_of(labels, class_names or _class_names(dataset))
-    inputs: Inputs = ReadEachTime(dataset, n, tuple(first.shape))
+    inputs: Inputs = LazyInputs(dataset, n, tuple(first.shape))
     if held:
         blank = torch.zeros_like(first)
         inputs = InMemory(torch.stack([held.get(row, blank) for row in range(n)]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.data.images import Encoded
+from gwaudit.data.images import EncodedImage
 from gwaudit.data.inputs import Inputs
 
 
@@ -27,7 +27,7 @@ class RawSamples:
 
     name: str
     split: str
-    inputs: Inputs | Sequence[Encoded]
+    inputs: Inputs | Sequence[EncodedImage]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     keys: Sequence[str]
@@ -37,11 +37,11 @@ class RawSamples:
         return len(self.labels)
 
 
-def named(path: Path) -> str:
+def source_name(path: Path) -> str:
     """The name that a folder or file gives to the data in it."""
     return path.resolve().stem
 
 
-def numbered(split: str, n: int) -> list[str]:
+def default_keys(split: str, n: int) -> list[str]:
     """Keys of rows that have none of their own."""
     return [f"{split}/{row:06d}" for row in range(n)]

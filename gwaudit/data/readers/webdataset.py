@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.images import Encoded, FilePart
+from gwaudit.data.images import EncodedImage, FilePart
 from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import labels_of
 from gwaudit.data.readers.image_folder import EXTENSIONS
-from gwaudit.data.readers.raw_samples import RawSamples, named
+from gwaudit.data.readers.raw_samples import RawSamples, source_name
 
 _LABELS = (".cls", ".label")
 _METADATA = ".json"
@@ -46,7 +46,7 @@ def read_shards(
             parts[extension] = part
     if not samples:
         raise DataError(f"{source} holds no samples: expected KEY.jpg and KEY.cls in tar files")
-    items: list[Encoded] = []
+    items: list[EncodedImage] = []
     texts: list[str] = []
     labels: list[Any] = []
     for row, (key, parts) in enumerate(samples.items()):
@@ -58,9 +58,9 @@ def read_shards(
         labels.append(_label(parts))
     if any(texts) and any(items):
         raise DataError(f"{source} mixes images and texts: audit them apart")
-    inputs: Inputs | list[Encoded] = Texts(texts) if any(texts) else items
+    inputs: Inputs | list[EncodedImage] = Texts(texts) if any(texts) else items
     numbers, names, wrong = labels_of(labels, class_names, separator)
-    return RawSamples(named(source), split, inputs, numbers, names, list(samples), {**wrong, **broken})
+    return RawSamples(source_name(source), split, inputs, numbers, names, list(samples), {**wrong, **broken})
 
 
 def _members(file: Path) -> list[tuple[str, str, FilePart]]:

@@ -10,13 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.early_stopping import EpochChoice, choose_epoch, recorded_moments
+from gwaudit.analysis.early_stopping import SelectedEpoch, recorded_moments, select_epoch
 from gwaudit.analysis.evaluation import Evaluation, evaluate, pr_curve
 from gwaudit.analysis.noise import class_health, confused_pairs, transition_matrix, worst_first
 from gwaudit.core.errors import DataError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.review.report.thumbnails import thumbnail
-from gwaudit.review.report.trajectories import Courses, alignment_courses
+from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
 from gwaudit.store.store import TrajectoryStore
 
 TOP = 1000
@@ -64,8 +64,8 @@ class ReportContents:
 
     audit: Audit
     epochs: pd.DataFrame
-    chosen: EpochChoice | None
-    courses: Courses
+    chosen: SelectedEpoch | None
+    courses: Trajectories
     samples: tuple[dict[str, Any], ...]
     prototypes: Mapping[int, tuple[dict[str, Any], ...]]
     modality: str
@@ -105,7 +105,7 @@ def gather(
     frame = _shown(audit, top)
     rows = audit.rows[frame.index]
     by_row = None if truth is None else truth.reshape(-1)
-    courses = alignment_courses(store, rows, _groups(audit, by_row))
+    courses = alignment_trajectories(store, rows, _groups(audit, by_row))
     prototypes = _prototypes(audit)
     n_pictures = len(rows) + sum(map(len, prototypes.values()))
     look = _looks(dataset, min(_LARGEST_PICTURE, _PICTURES_BYTES // max(n_pictures, 1)))
@@ -236,11 +236,11 @@ def _epochs(store: TrajectoryStore) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(names), index=pd.RangeIndex(len(rows), name="epoch"))
 
 
-def _chosen(store: TrajectoryStore) -> EpochChoice | None:
+def _chosen(store: TrajectoryStore) -> SelectedEpoch | None:
     training = store.settings.get("training")
     if not training:
         return None
-    return choose_epoch(training["select"], recorded_moments(store), total_epochs=training["epochs"])
+    return select_epoch(training["select"], recorded_moments(store), total_epochs=training["epochs"])
 
 
 def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]:

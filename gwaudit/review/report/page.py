@@ -13,7 +13,6 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from gwaudit.core.errors import storing
 from gwaudit.core.files import write_atomically
 from gwaudit.review.report.contents import ReportContents
 from gwaudit.review.report.figures import draw_figures
@@ -30,9 +29,7 @@ def write_report(contents: ReportContents, path: Path | str) -> Path:
     """
     path = Path(path)
     page = render_page(contents)
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: temporary.write_bytes(page))
+    write_atomically(path, lambda temporary: temporary.write_bytes(page))
     return path
 
 

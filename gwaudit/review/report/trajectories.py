@@ -38,7 +38,7 @@ class Phase:
 
 
 @dataclass(frozen=True, eq=False)
-class Courses:
+class Trajectories:
     """What one pass over a run's epochs gives.
 
     Attributes:
@@ -55,9 +55,9 @@ class Courses:
     phases: tuple[Phase, ...]
 
 
-def alignment_courses(
+def alignment_trajectories(
     store: TrajectoryStore, sample_ids: NDArray[np.int64], groups: Mapping[str, NDArray[np.int64]]
-) -> Courses:
+) -> Trajectories:
     """Read each epoch's alignments once: memory O(samples), whatever the number of epochs.
 
     Args:
@@ -88,7 +88,7 @@ def alignment_courses(
         if epoch in shown and recorded.any():
             phases.append(_phase(shown[epoch], epoch, alignment[recorded]))
     by_group = pd.DataFrame(rows, columns=["group", "epoch", "samples", "mean", "lower", "upper"])
-    return Courses(paths, by_group, by_class, tuple(phases))
+    return Trajectories(paths, by_group, by_class, tuple(phases))
 
 
 def _classes(store: TrajectoryStore) -> tuple[NDArray[np.int64], int]:
