@@ -205,6 +205,12 @@ def test_labels_may_be_numbers_with_gaps_or_names_that_look_missing(tmp_path):
     assert (dataset.class_names, dataset.labels.tolist()) == (("77", "1001", "2002"), [1, 2, 1, 0])
 
 
+def test_numbers_name_themselves_also_in_tables_as_long_as_cifar_10(tmp_path):
+    table = pa.table({"features": [[float(i)] for i in range(10_000)], "label": [i % 10 for i in range(10_000)]})
+    pq.write_table(table, tmp_path / "numbers.parquet")
+    assert load_dataset(tmp_path / "numbers.parquet").class_names == tuple("0123456789")
+
+
 def test_columns_that_the_usual_names_do_not_tell_are_named(tmp_path):
     frame = pd.DataFrame({"u": [1, 2, 3], "v": [3.5, 2, 1], "w": [0, 0, 9], "truth": ["a", "b", "a"], "nr": [7, 8, 9]})
     frame.to_csv(tmp_path / "mine.tsv", index=False, sep="\t")

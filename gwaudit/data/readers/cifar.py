@@ -12,10 +12,6 @@ from gwaudit.core.errors import DataError
 from gwaudit.data.inputs import InMemory
 from gwaudit.data.readers.raw_samples import RawSamples
 
-CIFAR10_CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
-
 _ARRAYS = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),

@@ -17,7 +17,6 @@ from gwaudit.core.errors import DataError
 from gwaudit.data.images import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import Labels, label_columns, labels_of
-from gwaudit.data.readers.cifar import CIFAR10_CLASSES
 from gwaudit.data.readers.raw_samples import RawSamples, default_keys
 
 Broken = dict[int, str]
@@ -97,10 +96,7 @@ def _labels(
         return label_columns({column: table[column].to_pylist() for column in several}), tuple(several)
     label = str(_find(table, "label", chosen, name, required=True))
     names = class_names or _class_names(table, label)
-    labels, found, wrong = labels_of(table[label].to_pylist(), names, columns.separator)
-    if names is None and found == tuple("0123456789") and labels.shape in ((50_000,), (10_000,)):
-        found = CIFAR10_CLASSES
-    return (labels, found, wrong), (label,)
+    return labels_of(table[label].to_pylist(), names, columns.separator), (label,)
 
 
 def _find(table: pa.Table, what: str, chosen: str | None, name: str, *, required: bool) -> str | None:
