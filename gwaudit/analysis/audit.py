@@ -28,7 +28,7 @@ COLUMNS = {
     "probability_wrong": "the same as a probability",
     "suspect": "whether the sample is flagged",
     "category": "suspect, late-aligned, hard, fine or unrecorded",
-    **{name: text for name, text in STATISTICS.items() if name != "counterfactual_label"},
+    **{name: text for name, text in STATISTICS.items() if name != "alternative_label"},
 }
 """The columns of `Audit.frame`."""
 

@@ -94,11 +94,11 @@ def rank(
     elif rounds:
         alone = _evidence(statistics, "combined")
         share_wrong = expected_share_wrong(alone)
-        believed, statistics["counterfactual_label"] = _refined(store, rounds, settings, share_wrong, executor)
+        believed, statistics["alternative_label"] = _refined(store, rounds, settings, share_wrong, executor)
         log_odds = _in_the_order_of(believed, log_odds_wrong(alone))
     else:
         log_odds = _log_odds(store, statistics, settings)
-    suggested = statistics.pop("counterfactual_label").to_numpy()
+    suggested = statistics.pop("alternative_label").to_numpy()
     score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     # Stable: equal scores stay in the order of their ids. NaN goes last.
     order = np.argsort(-score, kind="stable")
@@ -159,7 +159,7 @@ def _refined(
         first, last = _window(run, replace(settings, window="auto"))
         refined = sample_statistics(run, range(first, last + 1), executor=executor)
         parts.append(_evidence(refined, score))
-    suggested = refined["counterfactual_label"].to_numpy()
+    suggested = refined["alternative_label"].to_numpy()
     groups = _groups(store, suggested, replace(settings, score=score))
     return log_odds_wrong(np.mean(parts, axis=0), groups, share_wrong=share_wrong), suggested
 
@@ -169,7 +169,7 @@ def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: Rankin
     share_wrong = None
     if settings.score == "probability":
         share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
-    groups = _groups(store, statistics["counterfactual_label"].to_numpy(), settings)
+    groups = _groups(store, statistics["alternative_label"].to_numpy(), settings)
     return log_odds_wrong(_evidence(statistics, settings.score), groups, share_wrong=share_wrong)
 
 

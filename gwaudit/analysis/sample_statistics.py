@@ -29,8 +29,8 @@ COLUMNS = {
     "mean_probability_margin": "mean over the window of the given label's probability less the highest other one",
     "mean_loss": "mean cross entropy over the window, in nats",
     "mean_given_probability": "mean probability of the given label over the window",
-    "counterfactual_label": "the other label that most epochs of the window would rather have; ties by its summed γ_c",
-    "counterfactual_votes": "the share of those epochs",
+    "alternative_label": "the other label that most epochs of the window would rather have; ties by its summed γ_c",
+    "alternative_votes": "the share of those epochs",
     "predicted_label": "the label that most epochs of the window predict",
     "predicted_votes": "the share of those epochs",
     "share_negative": "share of all recorded epochs with γ < 0",
@@ -46,7 +46,7 @@ COLUMNS = {
 """What `sample_statistics` gives of each sample. What was never recorded is NaN, labels -1."""
 
 _WINDOW_SIGNALS = (
-    "alignment", "predicted_label", "counterfactual_label", "counterfactual_alignment",
+    "alignment", "predicted_label", "alternative_label", "alternative_alignment",
     "margin", "loss", "given_probability",
 )  # fmt: skip
 
@@ -84,7 +84,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
     early, late = _Mean(rows), _Mean(rows)
     # One byte fewer a vote where the classes allow it: the votes are the only thing here that grows with the window.
     vote_type = np.int16 if len(store.class_names) < 2**15 else np.int32
-    counterfactual = np.empty((len(window), rows), vote_type)
+    alternative = np.empty((len(window), rows), vote_type)
     weight = np.empty((len(window), rows), np.float32)
     predicted = np.empty((len(window), rows), vote_type)
     for epoch in range(n_epochs):
@@ -100,18 +100,18 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
             place = window.index(epoch)
             means.add(signals)
             predicted[place] = prediction
-            counterfactual[place] = signals["counterfactual_label"]
-            weight[place] = signals["counterfactual_alignment"]
-    counterfactual_label, counterfactual_votes = most_voted(counterfactual, weight)
-    del counterfactual, weight
+            alternative[place] = signals["alternative_label"]
+            weight[place] = signals["alternative_alignment"]
+    alternative_label, alternative_votes = most_voted(alternative, weight)
+    del alternative, weight
     swept = _Mean(rows)
     for epoch in store.final_sweeps:
         swept.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
     predicted_label, predicted_votes = most_voted(predicted)
     columns = {
         **means.columns(),
-        "counterfactual_label": counterfactual_label,
-        "counterfactual_votes": counterfactual_votes,
+        "alternative_label": alternative_label,
+        "alternative_votes": alternative_votes,
         "predicted_label": predicted_label,
         "predicted_votes": predicted_votes,
         **course.columns(),
@@ -159,7 +159,7 @@ class _WindowMeans:
 
     def add(self, signals: dict[str, NDArray[Any]]) -> None:
         self._means["mean_alignment"].add(signals["alignment"])
-        self._means["mean_gap"].add(signals["alignment"] - signals["counterfactual_alignment"])
+        self._means["mean_gap"].add(signals["alignment"] - signals["alternative_alignment"])
         self._means["mean_margin"].add(signals["margin"])
         self._means["mean_probability_margin"].add(_probability_margin(signals))
         self._means["mean_loss"].add(signals["loss"])

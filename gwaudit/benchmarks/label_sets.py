@@ -132,6 +132,6 @@ def instance_errors(clean_run: TrajectoryStore, *, rate: float, seed: int) -> ND
         too_few = np.minimum(scale * unsure, _LARGEST_FLIP).mean() < rate
         low, high = (scale, high) if too_few else (low, scale)
     flipped = random.random(len(labels)) < np.minimum(high * unsure, _LARGEST_FLIP)
-    rivals = np.stack([clean_run.read_epoch(e, ["counterfactual_label"])["counterfactual_label"] for e in late])
+    rivals = np.stack([clean_run.read_epoch(e, ["alternative_label"])["alternative_label"] for e in late])
     chosen = rivals[random.integers(len(late), size=len(labels)), np.arange(len(labels))]
     return np.where(flipped & (chosen != MISSING_LABEL), chosen, labels)

@@ -37,8 +37,8 @@ class SampleSignals(NamedTuple):
 
     Attributes:
         alignment: γ of the given label, in [-1, 1].
-        counterfactual_label: the label other than the given one with the highest γ_c.
-        counterfactual_alignment: that highest γ_c, in [-1, 1].
+        alternative_label: the label other than the given one with the highest γ_c.
+        alternative_alignment: that highest γ_c, in [-1, 1].
         margin: logit of the given label less the largest other logit (Pleiss et al., AUM, NeurIPS 2020).
         loss: cross entropy of the given label, in nats.
         given_probability: softmax probability of the given label.
@@ -47,8 +47,8 @@ class SampleSignals(NamedTuple):
     """
 
     alignment: Tensor
-    counterfactual_label: Tensor
-    counterfactual_alignment: Tensor
+    alternative_label: Tensor
+    alternative_alignment: Tensor
     margin: Tensor
     loss: Tensor
     given_probability: Tensor
@@ -142,8 +142,8 @@ def sample_signals(
     loss = nn.functional.softplus(-split.gap) - shortfall
     return SampleSignals(
         alignment=_cosine(given_alignment, head.scale)[:, 0].float(),
-        counterfactual_label=best_label[:, 0].int(),
-        counterfactual_alignment=_cosine(best, head.scale)[:, 0].float(),
+        alternative_label=best_label[:, 0].int(),
+        alternative_alignment=_cosine(best, head.scale)[:, 0].float(),
         margin=torch.where(given == split.top, split.top_logit - split.runner_up, shortfall)[:, 0].float(),
         loss=loss[:, 0].float(),
         given_probability=(-loss).exp()[:, 0].float(),

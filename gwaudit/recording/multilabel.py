@@ -71,8 +71,8 @@ def sample_signals_of(pairs: PairSignals, given: Tensor) -> SampleSignals:
     loss = functional.softplus(-pairs.margin)
     return SampleSignals(
         alignment=pairs.alignment,
-        counterfactual_label=1 - answer,
-        counterfactual_alignment=-pairs.alignment,
+        alternative_label=1 - answer,
+        alternative_alignment=-pairs.alignment,
         margin=pairs.margin,
         loss=loss,
         given_probability=(-loss).exp(),

@@ -18,8 +18,8 @@ MISSING_LABEL = -1
 
 SIGNALS: dict[str, np.dtype[Any]] = {
     "alignment": np.dtype(np.float32),
-    "counterfactual_label": np.dtype(np.int32),
-    "counterfactual_alignment": np.dtype(np.float32),
+    "alternative_label": np.dtype(np.int32),
+    "alternative_alignment": np.dtype(np.float32),
     "margin": np.dtype(np.float32),
     "loss": np.dtype(np.float32),
     "given_probability": np.dtype(np.float32),

@@ -28,12 +28,12 @@ def store(tmp_path_factory):
             probability = 1 / (1 + np.exp(-margin))
             signals = {
                 "alignment": margin / 30,
-                "counterfactual_alignment": -margin / 30,
+                "alternative_alignment": -margin / 30,
                 "margin": margin,
                 "loss": -np.log(probability),
                 "given_probability": probability,
                 "el2n": np.sqrt(2) * (1 - probability),
-                "counterfactual_label": (given + 1) % CLASSES,
+                "alternative_label": (given + 1) % CLASSES,
                 "predicted_label": predicted,
             }
             store.append_epoch(

@@ -35,12 +35,12 @@ def write_run(path, *, missing=()):
             alignment = level + random.normal(0, 0.01, N)
             signals = {
                 "alignment": alignment,
-                "counterfactual_alignment": -alignment * 0.9,
+                "alternative_alignment": -alignment * 0.9,
                 "margin": 30 * alignment,
                 "loss": np.exp(-10 * alignment),
                 "given_probability": 1 / (1 + np.exp(-20 * alignment)),
                 "el2n": np.sqrt(2) / (1 + np.exp(20 * alignment)),
-                "counterfactual_label": rival,
+                "alternative_label": rival,
                 "predicted_label": np.where(alignment > 0, labels, rival),
             }
             store.append_epoch(

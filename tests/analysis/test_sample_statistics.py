@@ -33,12 +33,12 @@ def run(tmp_path_factory):
             rival = (labels[ids] + random.integers(1, CLASSES, len(ids))) % CLASSES
             signals = {
                 "alignment": random.normal(0, 0.1, len(ids)),
-                "counterfactual_alignment": random.normal(0, 0.1, len(ids)),
+                "alternative_alignment": random.normal(0, 0.1, len(ids)),
                 "margin": random.normal(0, 3, len(ids)),
                 "loss": random.exponential(1, len(ids)),
                 "given_probability": random.random(len(ids)),
                 "el2n": random.random(len(ids)),
-                "counterfactual_label": rival,
+                "alternative_label": rival,
                 "predicted_label": random.integers(0, CLASSES, len(ids)),
             }
             store.append_epoch(
@@ -70,7 +70,7 @@ def test_means_counts_and_slopes_are_duckdbs(run, rows):
         SELECT sample_id,
             count(*) FILTER (epoch >= {WINDOW.start}) AS epochs,
             avg(alignment) FILTER (epoch >= {WINDOW.start}) AS mean_alignment,
-            avg(alignment - counterfactual_alignment) FILTER (epoch >= {WINDOW.start}) AS mean_gap,
+            avg(alignment - alternative_alignment) FILTER (epoch >= {WINDOW.start}) AS mean_gap,
             avg(margin) FILTER (epoch >= {WINDOW.start}) AS mean_margin,
             avg(given_probability - exp(-(loss + margin)))
                 FILTER (epoch >= {WINDOW.start}) AS mean_probability_margin,
@@ -107,12 +107,12 @@ def test_runs_forgetting_and_votes_are_those_of_a_plain_loop(run, rows):
         )
         window = history[history["epoch"].isin(WINDOW)]
         if window.empty:
-            assert row["counterfactual_label"] == row["predicted_label"] == MISSING_LABEL
+            assert row["alternative_label"] == row["predicted_label"] == MISSING_LABEL
             continue
-        votes = window.groupby("counterfactual_label")["counterfactual_alignment"].agg(["size", "sum"])
+        votes = window.groupby("alternative_label")["alternative_alignment"].agg(["size", "sum"])
         winner = votes.sort_values(["size", "sum"], ascending=False).index[0]
-        assert row["counterfactual_label"] == winner
-        assert row["counterfactual_votes"] == pytest.approx(votes.loc[winner, "size"] / len(window))
+        assert row["alternative_label"] == winner
+        assert row["alternative_votes"] == pytest.approx(votes.loc[winner, "size"] / len(window))
         predicted = window["predicted_label"].mode()
         assert row["predicted_label"] == predicted.min()
 

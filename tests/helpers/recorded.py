@@ -24,8 +24,8 @@ def make_run(path, dataset, epochs=6, seed=0):
             alignment = (against + random.normal(0, 0.05, n)).astype(np.float32)
             signals = {
                 "alignment": alignment,
-                "counterfactual_label": ((dataset.labels + 1) % n_classes).astype(np.int32),
-                "counterfactual_alignment": -alignment,
+                "alternative_label": ((dataset.labels + 1) % n_classes).astype(np.int32),
+                "alternative_alignment": -alignment,
                 "margin": 10 * alignment,
                 "loss": np.exp(-alignment).astype(np.float32),
                 "given_probability": (0.5 + alignment).clip(0, 1).astype(np.float32),

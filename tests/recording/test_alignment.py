@@ -188,7 +188,7 @@ def test_the_other_signals_are_those_of_the_exact_softmax(classes: int, largest_
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 1000])
-def test_the_counterfactual_label_is_the_best_aligned_other_one(classes: int) -> None:
+def test_the_alternative_label_is_the_best_aligned_other_one(classes: int) -> None:
     latent, logits, weight, bias = make_head(classes, 20.0, biased=True, samples=64)
     labels = torch.arange(64) % classes
 
@@ -196,17 +196,17 @@ def test_the_counterfactual_label_is_the_best_aligned_other_one(classes: int) ->
 
     every = counterfactual_alignment(latent, logits, weight, bias)
     others = every.scatter(1, labels[:, None], -2.0)
-    best = others.gather(1, signals.counterfactual_label.long()[:, None])[:, 0]
-    assert (signals.counterfactual_label != labels).all()
+    best = others.gather(1, signals.alternative_label.long()[:, None])[:, 0]
+    assert (signals.alternative_label != labels).all()
     torch.testing.assert_close(best, others.amax(1), atol=1e-6, rtol=0)
-    torch.testing.assert_close(signals.counterfactual_alignment, best, atol=1e-6, rtol=0)
+    torch.testing.assert_close(signals.alternative_alignment, best, atol=1e-6, rtol=0)
 
 
 def test_signals_are_float32_and_int32_whatever_comes_in() -> None:
     head = [t.double() for t in make_head(10, 5.0, biased=True)]
     signals = sample_signals(head[0], head[1], torch.zeros(4, dtype=torch.int32), head[2], head[3])
     assert {name for name, t in signals._asdict().items() if t.dtype == torch.int32} == {
-        "counterfactual_label",
+        "alternative_label",
         "predicted_label",
     }
     assert {t.dtype for t in signals} == {torch.int32, torch.float32}
@@ -228,7 +228,7 @@ def test_zero_latents_align_with_nothing(biased: bool) -> None:
     assert (multilabel_alignment(latent, logits, one_hot, weight, bias) == 0).all()
     assert (multilabel_class_alignment(latent, logits, one_hot, weight, bias) == 0).all()
     assert (signals.alignment == 0).all()
-    assert (signals.counterfactual_alignment == 0).all()
+    assert (signals.alternative_alignment == 0).all()
     assert all(t.isfinite().all() for t in signals)
 
 

@@ -47,7 +47,7 @@ def test_every_alignment_lies_between_minus_one_and_one(head: Head) -> None:
         multilabel_alignment(latent, logits, targets, weight, bias),
         multilabel_class_alignment(latent, logits, targets, weight, bias),
         signals.alignment,
-        signals.counterfactual_alignment,
+        signals.alternative_alignment,
     ):
         assert alignment.isfinite().all()
         assert (alignment.abs() <= 1).all()
@@ -60,7 +60,7 @@ def test_a_larger_latent_under_the_same_logits_and_smaller_weights_changes_nothi
     expected = sample_signals(latent, logits, labels, weight, bias)
     got = sample_signals(latent * factor, logits, labels, weight / factor, bias)
     torch.testing.assert_close(got.alignment, expected.alignment, atol=1e-6, rtol=0)
-    torch.testing.assert_close(got.counterfactual_alignment, expected.counterfactual_alignment, atol=1e-6, rtol=0)
+    torch.testing.assert_close(got.alternative_alignment, expected.alternative_alignment, atol=1e-6, rtol=0)
 
 
 @given(heads(), st.floats(1e-3, 1e3))

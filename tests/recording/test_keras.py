@@ -68,7 +68,7 @@ def assert_close(store: TrajectoryStore, plain: TrajectoryStore) -> None:
     assert store.epochs == plain.epochs
     for epoch in plain.epochs:
         assert (store.commit(epoch).missing, store.commit(epoch).repeated) == (0, 0)
-        for signal in ("alignment", "counterfactual_alignment", "loss", "margin"):
+        for signal in ("alignment", "alternative_alignment", "loss", "margin"):
             np.testing.assert_allclose(column(store, epoch, signal), column(plain, epoch, signal), rtol=1e-3, atol=1e-4)
 
 

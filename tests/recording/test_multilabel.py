@@ -65,10 +65,10 @@ def test_one_step_of_the_trainer_records_what_autograd_finds(tmp_path):
             row = recorded.iloc[sample * len(NAMES) + c]
             expected = functional.cosine_similarity(-gradient[c], weight[c].detach(), dim=0)
             assert row["alignment"] == pytest.approx(float(expected), abs=1e-5)
-            assert row["counterfactual_alignment"] == -row["alignment"]
+            assert row["alternative_alignment"] == -row["alignment"]
             assert row["loss"] == pytest.approx(float(loss), abs=1e-5)
             assert row["given_probability"] == pytest.approx(float((-loss).exp()), abs=1e-5)
-            assert row["counterfactual_label"] == 1 - dataset.labels[sample, c]
+            assert row["alternative_label"] == 1 - dataset.labels[sample, c]
 
 
 @pytest.mark.parametrize(

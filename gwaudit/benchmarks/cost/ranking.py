@@ -94,8 +94,8 @@ def _write_run(run: Path, samples: int, epochs: int, classes: int, random: np.ra
             rivals = np.where(random.random(samples) < 0.6, rival, stray).astype(np.int32)
             signals = {
                 "alignment": alignment,
-                "counterfactual_label": rivals,
-                "counterfactual_alignment": other,
+                "alternative_label": rivals,
+                "alternative_alignment": other,
                 "margin": 20 * (alignment - other),
                 "loss": np.logaddexp(0, 20 * (other - alignment)),
                 "given_probability": 1 / (1 + np.exp(20 * (other - alignment))),

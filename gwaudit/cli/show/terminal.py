@@ -322,19 +322,19 @@ def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: 
     plotext.title(f"sample {sample_id} ({key}), given {of_class}{store.class_names[given]}")
     plotext.xlabel("epoch")
     plotext.xticks(epochs[:: max(1, len(epochs) // 8)])
-    for name, marker in (("alignment", "o"), ("counterfactual_alignment", "x")):
+    for name, marker in (("alignment", "o"), ("alternative_alignment", "x")):
         values = trajectory[name]
         shown = [(e, float(v)) for e, v in zip(epochs, values, strict=True) if not math.isnan(v)]
         plotext.plot([e for e, _ in shown], [v for _, v in shown], label=name.replace("_", " "), marker=marker)
     plotext.hline(0)
     print(plotext.uncolorize(plotext.build()))
-    table = Table("epoch", "alignment", "rival", "rival's alignment", "margin", "loss", "predicted")
+    table = Table("epoch", "alignment", "alternative label", "its alignment", "margin", "loss", "predicted")
     for epoch, row in zip(epochs, trajectory.to_dict("records"), strict=True):
         table.add_row(
             str(epoch),
             _number(row["alignment"]),
-            _class(store, row["counterfactual_label"]),
-            _number(row["counterfactual_alignment"]),
+            _class(store, row["alternative_label"]),
+            _number(row["alternative_alignment"]),
             _number(row["margin"]),
             _number(row["loss"]),
             _class(store, row["predicted_label"]),
