@@ -8,8 +8,13 @@ import typer
 
 from gwaudit.cli.arguments import AsJson, Run, Shown, Truth, TruthKey
 from gwaudit.cli.command import app, command
-from gwaudit.cli.show.review import print_applied, print_comparison
-from gwaudit.cli.show.terminal import TrainingDisplay, out, serve_review
+from gwaudit.cli.show.review import (
+    print_applied,
+    print_comparison,
+    print_logged_decisions,
+    print_review_address,
+)
+from gwaudit.cli.show.terminal import TrainingDisplay, out
 from gwaudit.core.json import to_json
 
 
@@ -40,12 +45,15 @@ def review_command(
 ) -> None:
     """Decide on the suspects in the browser; every decision is kept in the run's decisions.csv as it is made."""
     from gwaudit.pipeline.audit import report_contents
+    from gwaudit.review.decision_log import DecisionLog
     from gwaudit.review.report.page import render_page
-    from gwaudit.review.server import DecisionLog, ReviewServer
+    from gwaudit.review.server import ReviewServer, serve_review
 
     contents = report_contents(run, top=top)
     with DecisionLog(contents.audit) as log, ReviewServer(log, render_page(contents, served=True), port) as server:
+        print_review_address(server)
         serve_review(server, browser=browser)
+        print_logged_decisions(log)
 
 
 @command(app, "plot", "For example: gwaudit plot runs/photos --to figures --figure noise-matrix --format pdf")

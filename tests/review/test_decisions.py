@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheets import from_cell, without_formula
 from gwaudit.export.suspects import write_suspects
+from gwaudit.review.decision_log import DecisionLog, LoggedDecision
 from gwaudit.review.decisions import DECISION_COLUMNS, read_decisions, write_decisions
-from gwaudit.review.server import Choice, DecisionLog
 from helpers.deciding import audit_of, decide
 
 HOSTILE = [
@@ -85,7 +85,7 @@ class TestRoundTrips:
         n = len(HOSTILE)
         audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE, run=tmp_path)
         with DecisionLog(audit) as log:
-            log.change({i: Choice("relabel", (i + 1) % n) for i in range(1, n)} | {0: Choice("unsure")})
+            log.change({i: LoggedDecision("relabel", (i + 1) % n) for i in range(1, n)} | {0: LoggedDecision("unsure")})
         wanted = [(0, "unsure", HOSTILE[0]), *((i, "relabel", HOSTILE[(i + 1) % n]) for i in range(1, n))]
         assert read(audit, tmp_path / "decisions.csv") == (wanted, ())
 

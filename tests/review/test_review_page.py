@@ -15,9 +15,10 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from gwaudit import RankingSettings, rank
 from gwaudit.core.spreadsheets import from_cell
 from gwaudit.data.loading import load_dataset
+from gwaudit.review.decision_log import DecisionLog
 from gwaudit.review.report.contents import gather
 from gwaudit.review.report.page import render_page, write_report
-from gwaudit.review.server import DecisionLog, ReviewServer
+from gwaudit.review.server import ReviewServer
 from helpers.command import FAST, gwaudit
 from helpers.recorded import HOSTILE, hostile, make_run, with_a_fifth_wrong
 
@@ -332,14 +333,14 @@ class TestServed:
         browser.get(server.url)
         start(browser)
         press(browser, "d")
-        wait(browser, lambda b: said(b, "#saved") == "saved" and server.log.made)
+        wait(browser, lambda b: said(b, "#saved") == "saved" and server.log.decisions)
         worst = suspects(contents)[0]["id"]
-        assert server.log.made[worst].decision == "drop"
+        assert server.log.decisions[worst].decision == "drop"
         browser.switch_to.window(first)
         wait(browser, lambda b: cards(b)[0].get_attribute("data-decision") == "drop")
         start(browser)
         press(browser, Keys.ARROW_RIGHT, "k")
-        wait(browser, lambda b: len(server.log.made) == 2)
+        wait(browser, lambda b: len(server.log.decisions) == 2)
         assert {address.split("/")[2] for address in requests(browser) if address.startswith("http")} == {
             f"127.0.0.1:{server.server_port}"
         }

@@ -15,7 +15,8 @@ import pytest
 from gwaudit import rank
 from gwaudit.core.errors import StoreBusyError, StoreDamagedError
 from gwaudit.data.loading import load_dataset
-from gwaudit.review.server import Choice, DecisionLog, ReviewServer
+from gwaudit.review.decision_log import DecisionLog, LoggedDecision
+from gwaudit.review.server import ReviewServer
 from helpers.command import COMMAND
 from helpers.recorded import hostile, make_run
 
@@ -67,7 +68,7 @@ class TestWhoMayAsk:
         root = f"http://127.0.0.1:{server.server_port}"
         assert ask(root + path)[0] == 404
         assert ask(root + path, {"since": 0, "changes": [[1, KEEP]]})[0] == 404
-        assert server.log.made == {}
+        assert server.log.decisions == {}
 
     def test_another_name_for_this_address_is_refused(self, server):
         assert ask(server.url, Host="evil.example")[0] == 404
@@ -75,7 +76,7 @@ class TestWhoMayAsk:
     def test_what_a_form_of_another_site_can_send_is_refused(self, server):
         status, _ = ask(server.url + "decisions", {"since": 0, "changes": [[1, KEEP]]}, Content_Type="text/plain")
         assert status == 415
-        assert server.log.made == {}
+        assert server.log.decisions == {}
 
     def test_it_listens_on_this_machine_alone(self, server):
         assert server.server_address[0] == "127.0.0.1"
@@ -97,7 +98,7 @@ class TestDecisions:
         assert dict(second["changes"])[1] == KEEP
         first = send(server, [[2, None]], since=first["revision"])
         assert send(server, [], since=second["revision"])["changes"] == [[2, None]]
-        assert set(server.log.made) == {1}
+        assert set(server.log.decisions) == {1}
 
     def test_a_tab_of_an_earlier_server_is_told_everything(self, server):
         send(server, [[1, KEEP]])
@@ -119,7 +120,7 @@ class TestDecisions:
     def test_what_is_no_decision_changes_nothing(self, server, change):
         status, _ = ask(server.url + "decisions", {"since": 0, "changes": [[2, KEEP], change]})
         assert status == 400
-        assert server.log.made == {}
+        assert server.log.decisions == {}
         assert not server.log.path.exists()
 
     def test_many_tabs_at_once_all_count(self, server):
@@ -128,7 +129,7 @@ class TestDecisions:
             thread.start()
         for thread in threads:
             thread.join()
-        assert set(server.log.made) == set(range(40))
+        assert set(server.log.decisions) == set(range(40))
         assert len(pd.read_csv(server.log.path)) == 40
 
 
@@ -146,9 +147,9 @@ def reviewing(run):
 class TestResuming:
     def test_a_review_goes_on_where_it_was(self, audit):
         with DecisionLog(audit) as log:
-            log.change({4: Choice("relabel", 2), 9: Choice("unsure")})
+            log.change({4: LoggedDecision("relabel", 2), 9: LoggedDecision("unsure")})
         with DecisionLog(audit) as log:
-            assert log.made == {4: Choice("relabel", 2), 9: Choice("unsure")}
+            assert log.decisions == {4: LoggedDecision("relabel", 2), 9: LoggedDecision("unsure")}
 
     def test_a_run_is_reviewed_once_at_a_time(self, audit):
         with DecisionLog(audit), pytest.raises(StoreBusyError, match="reviewed already"):

@@ -1,5 +1,6 @@
 """What a terminal shows of decisions: what was applied, what does not add up, and what a round changed."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,25 @@ if TYPE_CHECKING:  # for their types alone
     from gwaudit.pipeline.apply import Applied
     from gwaudit.pipeline.compare import Comparison
     from gwaudit.review.decision_files import Problem
+    from gwaudit.review.decision_log import DecisionLog
+    from gwaudit.review.server import ReviewServer
+
+
+def print_review_address(server: "ReviewServer") -> None:
+    """Print where the review page is, and where its decisions are kept."""
+    out.print(f"Review at [link={server.url}]{server.url}[/link]", highlight=False, soft_wrap=True)
+    kept = escape(str(server.log.path))
+    out.print(f"Decisions are kept in {kept} as you make them. Stop with Ctrl-C.", highlight=False)
+
+
+def print_logged_decisions(log: "DecisionLog") -> None:
+    """Print how many decisions a log holds, and the command that applies them."""
+    counts = log.counts()
+    summary = ", ".join(f"{count:,} {decision}" for decision, count in counts.items()) or "none yet"
+    out.print(f"\nDecisions: {summary}.", highlight=False)
+    if counts:
+        command = ["gwaudit", "apply", str(log.path.parent), str(log.path), "--output", "corrected"]
+        out.print(f"Next: {escape(shlex.join(command))}", highlight=False, soft_wrap=True)
 
 
 def print_problems(problems: "Sequence[Problem]", console: Console, *, most: int = 50) -> None:

@@ -4,11 +4,8 @@ Progress goes to standard error, results to standard output.
 """
 
 import math
-import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,7 +23,6 @@ if TYPE_CHECKING:  # for their types alone: neither help nor showing a run waits
     from gwaudit.analysis.evaluation import Evaluation
     from gwaudit.data.dataset import SkippedSample
     from gwaudit.pipeline.audit import AuditResult
-    from gwaudit.review.server import ReviewServer
     from gwaudit.store.store import TrajectoryStore
     from gwaudit.training.progress import EpochReport, StepReport
 
@@ -352,25 +348,6 @@ def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         table.add_row(escape(name), escape(value))
     out.print(table)
-
-
-def serve_review(server: "ReviewServer", *, browser: bool) -> None:
-    """Serve the review page until it is interrupted, and say where and what then."""
-    import webbrowser
-
-    decisions = server.log.path
-    out.print(f"Review at [link={server.url}]{server.url}[/link]", highlight=False, soft_wrap=True)
-    out.print(f"Decisions are kept in {escape(str(decisions))} as you make them. Stop with Ctrl-C.", highlight=False)
-    if browser:
-        webbrowser.open(server.url)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
-    made = Counter(choice.decision for choice in server.log.made.values())
-    told = ", ".join(f"{count:,} {name}" for name, count in made.most_common()) or "none yet"
-    out.print(f"\nDecisions: {told}.", highlight=False)
-    if made:
-        command = ["gwaudit", "apply", str(decisions.parent), str(decisions), "--output", "corrected"]
-        out.print(f"Next: {escape(shlex.join(command))}", highlight=False, soft_wrap=True)
 
 
 def _shortened(text: str, most: int = 120) -> str:

@@ -1,0 +1,136 @@
+"""Keep the decisions of a review in `decisions.csv` of the run, under a lock that admits one review at a time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.core.errors import DataError, StoreBusyError, StoreDamagedError
+from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_one_label, write_decisions
+
+
+class LoggedDecision(NamedTuple):
+    """Hold the decision on one sample; `label` is the new class where it is relabelled, else None."""
+
+    decision: ReviewDecision
+    label: int | None = None
+
+
+class DecisionLog:
+    """Keep the decisions on a run's samples on the disk while people make them.
+
+    Attributes:
+        path: The file, `decisions.csv` of the run's folder.
+        decisions: The decisions so far, by sample id, ascending.
+
+    Example:
+        >>> import gwaudit
+        >>> audit = gwaudit.rank(gwaudit.TrajectoryStore.open("runs/worse"))
+        >>> with DecisionLog(audit) as log:
+        ...     log.change({17: LoggedDecision("drop")})
+    """
+
+    def __init__(self, audit: Audit) -> None:
+        """Open the log of a run, with the decisions that it holds already.
+
+        Raises:
+            DataError: the run is multi-label.
+            StoreBusyError: another review of the run is open.
+            StoreDamagedError: there is a `decisions.csv` that cannot be read.
+        """
+        require_one_label(audit)
+        self.path = audit.run / "decisions.csv"
+        self._audit = audit
+        self._keys, self._given = audit.by_id("key"), audit.by_id("given_label")
+        self._lock = FileLock(audit.run / "decisions.lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise StoreBusyError(
+                f"{audit.run} is being reviewed already: use the address that gwaudit review printed there, or stop it"
+            ) from None
+        try:
+            self.decisions = self._read()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def change(self, changes: Mapping[int, LoggedDecision | None]) -> None:
+        """Add decisions, None to take one back; they are on the disk on return.
+
+        Raises:
+            StoreError: they cannot be written; the log is then what it was before.
+        """
+        merged = {**self.decisions, **changes}
+        kept = {sample_id: decision for sample_id, decision in sorted(merged.items()) if decision is not None}
+        self._write(kept)
+        self.decisions = kept
+
+    def counts(self) -> dict[ReviewDecision, int]:
+        """Return how many samples each decision was made on, the most frequent first, without zeros."""
+        return dict(Counter(logged.decision for logged in self.decisions.values()).most_common())
+
+    def parse_changes(self, changes: Sequence[Any]) -> dict[int, LoggedDecision | None]:
+        """Return the changes that a page sent, checked against the run.
+
+        Args:
+            changes: Pairs of a sample's id and either None or {"decision": ..., "label": ...}.
+
+        Raises:
+            ValueError, KeyError, TypeError: they are something else.
+        """
+        parsed: dict[int, LoggedDecision | None] = {}
+        for sample_id, value in changes:
+            if not isinstance(sample_id, int) or not 0 <= sample_id < len(self._keys):
+                raise ValueError(f"there is no sample {sample_id!r}")
+            if value is None:
+                parsed[sample_id] = None
+                continue
+            decision, label = value["decision"], value["label"]
+            if decision not in DECISIONS:
+                raise ValueError(f"unknown decision {decision!r}")
+            if decision == "relabel" and not (isinstance(label, int) and 0 <= label < len(self._audit.class_names)):
+                raise ValueError(f"there is no class {label!r}")
+            parsed[sample_id] = LoggedDecision(decision, label if decision == "relabel" else None)
+        return parsed
+
+    def _read(self) -> dict[int, LoggedDecision]:
+        if not self.path.exists():
+            return {}
+        try:
+            decisions = read_decisions([self.path], self._audit)
+        except DataError as error:
+            raise StoreDamagedError(f"{error}: correct the file, or move it away") from error
+        if decisions.problems:
+            first = decisions.problems[0]
+            raise StoreDamagedError(
+                f"{self.path} holds {len(decisions.problems)} rows that are no decisions on this run (row {first.row}: "
+                f"{first.reason}): correct them, or move the file away"
+            )
+        frame = decisions.frame
+        return {
+            int(sample_id): LoggedDecision(decision, int(label) if decision == "relabel" else None)
+            for sample_id, decision, label in zip(frame["sample_id"], frame["decision"], frame["label"], strict=True)
+        }
+
+    def _write(self, decisions: Mapping[int, LoggedDecision]) -> None:
+        ids = np.fromiter(decisions, np.int64, len(decisions))
+        names = np.array(self._audit.class_names, object)
+        columns = {
+            "sample_id": ids,
+            "key": self._keys[ids],
+            "given_name": names[self._given[ids]],
+            "decision": [logged.decision for logged in decisions.values()],
+            "label": ["" if logged.label is None else names[logged.label] for logged in decisions.values()],
+        }
+        write_decisions(pd.DataFrame(columns), self.path)
