@@ -1,6 +1,8 @@
-"""What can go wrong by a user's doing, each with a message that says what, where, and what to do.
+"""Define the errors that a user can fix; each message says what is wrong, where, and what to do.
 
-The command line prints the message on one line and exits with 2; everything else is a bug and keeps its traceback.
+Messages name settings and arguments of Python in backticks: "give them with `truth`", "with `on_error='skip'`". The
+command line translates these to its options (`gwaudit.cli.errors`), prints the message on one line and exits with 2.
+Every other exception is a bug and keeps its traceback.
 """
 
 from collections.abc import Sequence
@@ -8,30 +10,35 @@ from typing import Any
 
 
 class GwauditError(Exception):
-    """Base of every error that the user can mend."""
+    """Signal an error that the user can fix; the base of all others."""
 
 
 class SettingsError(GwauditError):
-    """A setting, or a combination of settings, that cannot work."""
+    """Signal a setting, or a combination of settings, that cannot work."""
 
 
 class DataError(GwauditError):
-    """A data set, label file or image that is missing, broken, or does not fit the rest."""
+    """Signal a data set, label file or image that is missing, broken, or does not fit the rest."""
 
 
 class ModelError(GwauditError):
-    """A model that does not exist, or has no linear head to record at."""
+    """Signal a model that does not exist, or that has no linear head to record at."""
 
 
 class MissingExtraError(GwauditError):
-    """A library is not installed that this needs: `what` it is that does, and the `extra` that brings the library."""
+    """Signal that a library is not installed.
+
+    Args:
+        what: the feature that needs the library.
+        extra: the extra of gwaudit that installs it.
+    """
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs libraries that are not installed: pip install 'gwaudit[{extra}]'")
 
 
 class BrokenRowsError(DataError):
-    """Rows of a source that cannot be used, all of them in `rows`."""
+    """Signal rows of a source that cannot be used; `rows` holds all of them."""
 
     def __init__(self, message: str, rows: Sequence[Any]) -> None:
         super().__init__(message)
@@ -39,7 +46,7 @@ class BrokenRowsError(DataError):
 
 
 class UnresolvedDecisionsError(DataError):
-    """Decisions that cannot be applied as they stand, all of what is wrong in `problems`."""
+    """Signal decisions that cannot be applied; `problems` holds every reason."""
 
     def __init__(self, message: str, problems: Sequence[Any]) -> None:
         super().__init__(message)
@@ -47,32 +54,32 @@ class UnresolvedDecisionsError(DataError):
 
 
 class RecordingError(GwauditError):
-    """Recording used out of order, or fed values that cannot be recorded (shapes, ids, NaN)."""
+    """Signal a recorder that is used out of order, or values that cannot be recorded (shapes, ids, NaN)."""
 
 
 class StoreError(GwauditError):
-    """Base of everything about a run's folder."""
+    """Signal a problem with the folder of a run, or with a file that is written; the base of the next ones."""
 
 
 class StoreNotFoundError(StoreError):
-    """The folder holds no run."""
+    """Signal that the folder holds no run."""
 
 
 class StoreExistsError(StoreError):
-    """The folder already holds a run, or something that is not one."""
+    """Signal that the folder holds a run already, or files that are not a run."""
 
 
 class StoreBusyError(StoreError):
-    """Another process is writing to this run."""
+    """Signal that another process is writing to this run."""
 
 
 class StoreDamagedError(StoreError):
-    """A file of the run is missing, cut short or altered."""
+    """Signal that a file of the run is missing, cut short or altered."""
 
 
 class StoreVersionError(StoreError):
-    """The run was written by a later version of gwaudit."""
+    """Signal that the run was written by another version of gwaudit."""
 
 
 class InvalidEpochError(StoreError):
-    """Rows that cannot become an epoch: ids out of range or twice, wrong shapes, wrong epoch number."""
+    """Signal rows that cannot become an epoch: ids out of range or repeated, wrong shapes, wrong epoch number."""

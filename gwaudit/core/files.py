@@ -1,5 +1,6 @@
-"""Files that are there whole or not at all, also after a crash of the machine."""
+"""Write files and folders that exist whole or not at all, also after a crash of the machine."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,14 +12,20 @@ from pathlib import Path
 from gwaudit.core.errors import StoreError, StoreExistsError
 
 TEMPORARY = ".partial"
-"""How the name of a file that is still being written ends."""
+"""Suffix of a file or folder that is still being written."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise an OSError of the block as a StoreError that names the path.
+    """Turn an OSError inside the block into a StoreError that names the path and the reason.
 
-    An OSError that says that a file exists is left as it is: the caller has asked for that.
+    A FileExistsError passes unchanged: the caller asked for it, by exclusive creation.
+
+    Args:
+        path: the file or folder that the block writes.
+
+    Raises:
+        StoreError: the block could not write.
     """
     try:
         yield
@@ -27,24 +34,24 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         raise StoreError(
-            f"cannot write {path}: {reason}. Make room or choose a folder that can be written; "
-            "what was written before is intact"
+            f"cannot write {path}: {reason}. Free disk space or choose a folder that can be written; "
+            "files written before are intact"
         ) from error
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in `path`'s place in one step.
+    """Write a file by way of a temporary file beside it, which then replaces `path` in one step.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        write: takes the path of the temporary file.
+        path: the file; its folder is created if it is missing.
+        write: receives the path of the temporary file and fills it.
 
     Raises:
-        StoreError: the file cannot be written; `path` is then what it was before.
+        StoreError: the file cannot be written; `path` is then unchanged.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             write(temporary)
             sync(temporary)
@@ -57,6 +64,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
     """Write a text file atomically, with the line ends of the text, and return its path.
 
+    Args:
+        path: the file; its folder is created if it is missing.
+        text: the content.
+        encoding: the encoding of the file.
+
     Raises:
         StoreError: the file cannot be written.
     """
@@ -65,10 +77,18 @@ def write_text(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
 
 
 def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool = False) -> Path:
-    """Let `write` fill a temporary folder beside `folder`, then give it its name, in the place of an earlier one.
+    """Write a folder by way of a temporary folder beside it, which is renamed when it is complete.
+
+    Args:
+        folder: the folder; its parent is created if it is missing.
+        write: receives the path of the temporary folder and fills it.
+        replace: delete an earlier folder of that name first.
+
+    Returns:
+        `folder`.
 
     Raises:
-        StoreExistsError: the folder exists, and was not to be replaced.
+        StoreExistsError: the folder exists, and `replace` is False.
         StoreError: it cannot be written.
     """
     if folder.exists() and not replace:
@@ -76,7 +96,8 @@ def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         with writing(folder):
-            temporary.mkdir(parents=True)
+            _make_folder(folder.parent)
+            temporary.mkdir()
             write(temporary)
             if replace:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -87,25 +108,36 @@ def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool
 
 
 def create_exclusively(path: Path, data: bytes) -> None:
-    """Create `path` with this content, whole from the moment it has its name.
+    """Create a file with this content, complete from the moment it has its name.
+
+    Args:
+        path: the file, in an existing folder.
+        data: the content.
 
     Raises:
-        FileExistsError: it exists already; it is left as it is.
-        OSError: from writing; `path` then does not exist.
+        FileExistsError: the file exists already; it is unchanged.
+        OSError: it cannot be written; `path` then does not exist.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         temporary.write_bytes(data)
         sync(temporary)
-        # A hard link is the only way to give a finished file its name that fails where the name is taken.
+        # Only a hard link gives a finished file its name and fails if the name is taken.
         os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # which `writing` would pass on
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+
+
 def sync(path: Path) -> None:
-    """Have the file's content, or the folder's names, reach the disk."""
+    """Flush the content of a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -114,6 +146,6 @@ def sync(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file's content, in hexadecimal."""
+    """Return the SHA-256 checksum of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,19 +1,56 @@
-"""JSON that any reader takes: NaN and infinities, which JSON has not, become null."""
+"""Read and write JSON that every parser accepts: NaN and infinity, which JSON does not have, become null."""
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+from gwaudit.core.files import write_text
 
-def to_json(facts: Any, *, indent: int | None = 1) -> str:
-    """As text; `indent` None for one line."""
-    return json.dumps(without_nan(facts), indent=indent)
+
+def to_json(value: Any, *, indent: int | None = 1) -> str:
+    """Return a value as JSON text.
+
+    Args:
+        value: dicts, sequences, texts, numbers, None; numpy's scalars and arrays.
+        indent: spaces of indentation; None for a single line.
+
+    Example:
+        >>> to_json({"loss": float("nan"), "epoch": 3}, indent=None)
+        '{"loss": null, "epoch": 3}'
+    """
+    return json.dumps(without_nan(value), indent=indent, allow_nan=False)
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for what is no finite number."""
+    """Return a value with None in place of NaN and infinity, and Python's types in place of numpy's."""
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays; importing numpy here would slow down every `--help`
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write a value as a JSON file, atomically, and return its path.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    return write_text(path, to_json(value))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or no object.
+    """
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError(f"an object was expected, not {type(value).__name__}")
+    return value

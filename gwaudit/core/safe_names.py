@@ -1,4 +1,4 @@
-"""Class names as other systems can hold them (folders, XML, databases), each another one."""
+"""Write class names so that other systems can hold them (folders, XML, databases), and keep them distinct."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,29 +7,30 @@ _NOT_JSON = re.compile("[\x00\ud800-\udfff]")
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NOT_FOLDER = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 _VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
-_FOLDER_BYTES = 200  # of the 255 that file systems take
+_FOLDER_BYTES = 200  # file systems take 255
 
 
 def json_text(text: str) -> str:
-    """A text as databases hold it that keep JSON: NUL becomes its picture `␀`, half a surrogate pair `�`."""
-    return _NOT_JSON.sub(_picture, text)
+    """Return a text that databases accept in JSON: NUL becomes the symbol `␀`, an unpaired surrogate `�`."""
+    return _NOT_JSON.sub(_symbol, text)
 
 
 def xml_text(text: str) -> str:
-    """A text as XML 1.0 holds it: control characters become their pictures `␀` to `␟`, non-characters `�`."""
-    return _NOT_XML.sub(_picture, text)
+    """Return a text that XML 1.0 accepts: control characters become the symbols `␀` to `␟`, non-characters `�`."""
+    return _NOT_XML.sub(_symbol, text)
 
 
 def folder_name(class_name: str) -> str:
-    """A class name as a folder's name on any system: separators, control and reserved characters become `_`."""
+    """Return a class name as a folder name on any system: separators, control and reserved characters become `_`."""
     name = _NOT_FOLDER.sub("_", class_name).strip(" .")
     return name.encode()[:_FOLDER_BYTES].decode(errors="ignore").strip(" .") or "_"
 
 
 def choice_names(class_names: Sequence[str]) -> list[str]:
-    """The classes' names as choices in Label Studio, whose configuration is XML and reads `$name` as a variable.
+    """Return the class names as distinct choices of Label Studio.
 
-    Control characters become their pictures, `$` in front of a word `＄`, an empty name `_`.
+    Its configuration is XML and reads `$name` as a variable: control characters become symbols, `$` in front of a word
+    becomes `＄`, and an empty name becomes `_`.
     """
     return distinct_names(class_names, lambda name: _VARIABLE.sub("＄", xml_text(name)) or "_")
 
@@ -41,16 +42,15 @@ def distinct_names(
     alike: Callable[[str], str] = str,
     longest: int | None = None,
 ) -> list[str]:
-    """The classes' names as some system writes them, each another one.
+    """Return the class names as a system can hold them, all distinct.
 
-    Names that the system can hold stay as they are. Of the others, one that would be taken already gets its label
-    behind it.
+    Names that the system can hold stay unchanged. If a changed name is taken already, the class index is appended.
 
     Args:
-        names: C different names.
-        written: a name as the system can hold it.
-        alike: names for which this gives the same are one to the system.
-        longest: how many characters it can hold.
+        names: C distinct names.
+        written: returns a name as the system can hold it.
+        alike: returns the form by which the system compares names, such as lower case.
+        longest: the largest number of characters of a name; None for no limit.
 
     Example:
         >>> distinct_names(["a/b", "a_b", "cat"], folder_name)
@@ -77,6 +77,6 @@ def distinct_names(
     return shown
 
 
-def _picture(match: re.Match[str]) -> str:
+def _symbol(match: re.Match[str]) -> str:
     code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "�"

@@ -1,4 +1,4 @@
-"""CSV files for people: what Excel and its like open well, and give back."""
+"""Read and write CSV files that spreadsheet programs open, and save again, without loss."""
 
 import codecs
 import csv
@@ -12,23 +12,27 @@ import pandas as pd
 from gwaudit.core.errors import DataError
 from gwaudit.core.files import write_text
 
-# How a formula begins. A text that has apostrophes in front of one already gets one more, so that both come back.
-_RUNS = re.compile(r"'*[=+\-@\t\r\n]")
+# The beginning of a formula. A text with apostrophes in front of a formula gets one more, so that both can be restored.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 _SEPARATORS = (",", ";", "\t", "|")
-_LONGEST_CELL = 2**31 - 1  # csv's own limit is 131,072 characters, less than a long text
+_LONGEST_CELL = 2**31 - 1  # the default limit of csv, 131,072 characters, is less than a long text
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str, *, index: bool = False) -> Path:
-    """Write a frame as UTF-8 with a byte order mark, without which Excel takes it for another encoding.
+    """Write a data frame as a CSV file, atomically, and return its path.
+
+    The encoding is UTF-8 with a byte order mark, without which Excel assumes another encoding. Numbers are rounded to
+    six decimals.
 
     Args:
-        frame: text that a spreadsheet would run as a formula gets an apostrophe in front, in cells, index and header.
-        path: of the file; it is there whole or not at all.
-        index: write the frame's index too.
+        frame: the table. Texts in cells, index and header that a spreadsheet would run as a formula get an apostrophe
+            in front.
+        path: the file.
+        index: write the index of the frame too.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     path = Path(path)
     frame = frame.rename(columns=without_formula)
@@ -41,55 +45,58 @@ def write_csv(frame: pd.DataFrame, path: Path | str, *, index: bool = False) -> 
 
 
 def without_formula(text: object) -> str:
-    """A text as a cell that no spreadsheet runs: with an apostrophe in front where it begins like a formula."""
+    """Return a text as a cell that no spreadsheet runs: an apostrophe is put in front of a formula."""
     value = "" if text is None else str(text)
-    return f"'{value}" if _RUNS.match(value) else value
+    return f"'{value}" if _FORMULA.match(value) else value
 
 
 def from_cell(cell: str) -> str:
-    """The text that `without_formula` made this cell of."""
-    return cell[1:] if cell.startswith("'") and _RUNS.match(cell[1:]) else cell
+    """Return the text that `without_formula` made this cell from."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
-def read_cells(path: Path, known: Collection[str]) -> list[list[str]]:
-    """The rows of a CSV file as a spreadsheet may have saved it, the header first, without the empty rows at its end.
+def read_cells(path: Path, expected: Collection[str]) -> list[list[str]]:
+    """Read the rows of a CSV file that a spreadsheet may have saved.
 
-    It may be UTF-8, UTF-16 with its mark (Excel's "Unicode text") or else Windows' western encoding, with commas,
-    semicolons, tabs or bars between the cells: the header shows which, by the columns that it holds.
+    The encoding is UTF-8, UTF-16 with a byte order mark (Excel's "Unicode text") or else Windows-1252. Cells are
+    separated by commas, semicolons, tabs or vertical bars: the separator is the one with which the header holds most
+    of the expected columns.
 
     Args:
-        path: of the file.
-        known: names of columns, as `column_name` gives them, some of which the header must hold.
+        path: the file.
+        expected: column names, in the form of `column_name`; the header must hold at least one.
 
     Returns:
-        Lists of cells of the header's length or longer, as they stand there.
+        Lists of cells, the header first, without the empty rows at the end; each is at least as long as the header.
 
     Raises:
-        DataError: it cannot be read, or its header has none of these columns.
+        DataError: the file cannot be read, or its header holds none of these columns.
     """
     text = _decoded(path)
     first, _, rest = text.partition("\n")
-    if re.fullmatch(r"sep=.\r?", first):  # Excel's own hint
+    if re.fullmatch(r"sep=.\r?", first):  # the separator, as Excel declares it
         text = rest
     csv.field_size_limit(_LONGEST_CELL)
-    best: list[list[str]] = []
+    rows: list[list[str]] = []
     most = 0
     for separator in _SEPARATORS:
         header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
-        if (found := sum(column_name(cell) in known for cell in header)) > most:
-            most, best = found, _records(text, separator, path)
-    if not best:
+        n_expected = sum(column_name(cell) in expected for cell in header)
+        if n_expected > most:
+            most, rows = n_expected, _records(text, separator, path)
+    if not rows:
         raise DataError(
-            f"{path}: its first row names none of the columns {', '.join(sorted(known))}: is it a table of these?"
+            f"{path}: its first row names none of the columns {', '.join(sorted(expected))}: check that it is the "
+            "right file, with a header"
         )
-    while not any(cell.strip() for cell in best[-1]):
-        best.pop()
-    width = len(best[0])
-    return [row + [""] * (width - len(row)) for row in best]
+    while not any(cell.strip() for cell in rows[-1]):
+        rows.pop()
+    width = len(rows[0])
+    return [row + [""] * (width - len(row)) for row in rows]
 
 
 def column_name(cell: str) -> str:
-    """A column's name whatever its case, and with spaces or hyphens for underscores.
+    """Return the name of a column in lower case, with underscores for spaces and hyphens.
 
     Example:
         >>> column_name(" Sample-ID ")

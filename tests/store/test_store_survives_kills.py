@@ -125,7 +125,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
     command = [sys.executable, "-c", full + WRITER, str(run), str(N), "5"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "StoreError: cannot write" in done.stderr
-    assert "Make room" in done.stderr
+    assert "Free disk space" in done.stderr
     store = TrajectoryStore.open(run, writable=True)
     store.verify()
     assert store.append_epoch(1, np.arange(N), expected(1)).epoch == 1
