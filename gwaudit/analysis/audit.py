@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
-from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError
+from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError
 from gwaudit.core.files import write_atomically, write_text
 from gwaudit.core.settings import RankingSettings
 
@@ -24,7 +24,7 @@ COLUMNS = {
     "given_name": "its class name",
     "suggested_label": "what the label should rather be",
     "suggested_name": "its class name",
-    "score": "log of the odds that the given label is wrong; NaN where the window recorded nothing",
+    "log_odds_wrong": "log of the odds that the given label is wrong; NaN where the window recorded nothing",
     "probability_wrong": "the same as a probability",
     "suspect": "whether the sample is flagged",
     "category": "suspect, late-aligned, hard, fine or unrecorded",
@@ -113,7 +113,7 @@ class Audit:
             "expected_wrong": round(float(expected[-1]), 1),
             "expected_wrong_suspects": round(float(expected[suspects]), 1),
             "categories": {str(name): int(count) for name, count in counts.items()},
-            "score": self.settings.score,
+            "detector": self.settings.detector,
             "window": list(self.window),
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
         }
@@ -145,12 +145,18 @@ class Audit:
 
         Raises:
             StoreNotFoundError: there is no audit.
+            StoreVersionError: it was written by an earlier version, before the column `log_odds_wrong`.
             StoreDamagedError: it is broken.
         """
         folder = Path(folder)
         try:
             facts = json.loads((folder / "audit.json").read_text())
             frame = pq.read_table(folder / "audit.parquet").to_pandas()
+            if "log_odds_wrong" not in frame:
+                raise StoreVersionError(
+                    f"the audit in {folder} was written by an earlier version of gwaudit (its table has no column "
+                    f"log_odds_wrong): rank the run again (gwaudit rank {folder})"
+                )
             settings = facts["settings"]
             window = settings["window"]
             return cls(

@@ -140,7 +140,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     wrong = frame["given_label"].to_numpy() != truth
     suspect = frame["suspect"].to_numpy(bool)
     right_suggestion = frame["suggested_label"].to_numpy() == truth
-    plain = quality(frame["score"].to_numpy(), wrong, suspect)
+    plain = quality(frame["log_odds_wrong"].to_numpy(), wrong, suspect)
     expected, found = audit.expected_wrong(), np.concatenate([[0], np.cumsum(wrong)])
     counts = sorted({*(k for k in CHECKED_COUNTS if k <= plain.n), plain.n_suspects})
     loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
@@ -151,7 +151,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
         given = frame["given_label"].to_numpy()
         for kind, answer in (("missing", 0), ("superfluous", 1)):
             of = given == answer
-            kinds[kind] = quality(frame["score"].to_numpy()[of], wrong[of], suspect[of])
+            kinds[kind] = quality(frame["log_odds_wrong"].to_numpy()[of], wrong[of], suspect[of])
     return Evaluation(
         **asdict(plain),
         suggested_accuracy=_ratio(int((wrong & right_suggestion).sum()), plain.n_wrong),
@@ -174,7 +174,7 @@ def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
         DataError: another number of labels.
     """
     wrong = audit.frame["given_label"].to_numpy() != _truth_by_rank(audit, true_labels)
-    precision, recall, thresholds = precision_recall_curve(wrong, _filled(audit.frame["score"].to_numpy()))
+    precision, recall, thresholds = precision_recall_curve(wrong, _filled(audit.frame["log_odds_wrong"].to_numpy()))
     return pd.DataFrame({"threshold": thresholds, "precision": precision[:-1], "recall": recall[:-1]})
 
 

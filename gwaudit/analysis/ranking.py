@@ -46,7 +46,7 @@ from gwaudit.analysis.error_probability import (
 from gwaudit.analysis.error_probability_multilabel import pair_log_odds_wrong
 from gwaudit.analysis.sample_statistics import sample_statistics
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import RankingSettings, Score
+from gwaudit.core.settings import DetectorName, RankingSettings
 from gwaudit.store.store import TrajectoryStore
 
 SCORES: dict[str, dict[str, int]] = {
@@ -87,10 +87,10 @@ def rank(
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
     several = store.label_names is not None
-    settings = replace(settings, score=_chosen_score(settings.score, rounds[-1] if rounds else store, several))
+    settings = replace(settings, detector=_chosen_score(settings.detector, rounds[-1] if rounds else store, several))
     given = store.given_labels()
     if several:
-        log_odds = pair_log_odds_wrong(_evidence(statistics, settings.score), given, store.rows_per_sample)
+        log_odds = pair_log_odds_wrong(_evidence(statistics, settings.detector), given, store.rows_per_sample)
     elif rounds:
         alone = _evidence(statistics, "combined")
         share_wrong = expected_share_wrong(alone)
@@ -119,7 +119,7 @@ def rank(
             "given_name": names[given],
             "suggested_label": suggested,
             "suggested_name": np.where(suggested >= 0, names[suggested], ""),
-            "score": score,
+            "log_odds_wrong": score,
             "probability_wrong": probability.astype(np.float32),
             "suspect": suspect,
             "category": _categories(score, suspect, statistics),
@@ -154,23 +154,23 @@ def _refined(
     executor: Executor | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """[n] log odds by the mean evidence of the rounds, with so many wrong labels; [n] what the last suggests."""
-    score, parts = _chosen_score(settings.score, rounds[-1], several=False), []
+    score, parts = _chosen_score(settings.detector, rounds[-1], several=False), []
     for run in rounds:
         first, last = _window(run, replace(settings, window="auto"))
         refined = sample_statistics(run, range(first, last + 1), executor=executor)
         parts.append(_evidence(refined, score))
     suggested = refined["alternative_label"].to_numpy()
-    groups = _groups(store, suggested, replace(settings, score=score))
+    groups = _groups(store, suggested, replace(settings, detector=score))
     return log_odds_wrong(np.mean(parts, axis=0), groups, share_wrong=share_wrong), suggested
 
 
 def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float64]:
     """[n] log odds of a single training."""
     share_wrong = None
-    if settings.score == "probability":
+    if settings.detector == "probability":
         share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
     groups = _groups(store, statistics["alternative_label"].to_numpy(), settings)
-    return log_odds_wrong(_evidence(statistics, settings.score), groups, share_wrong=share_wrong)
+    return log_odds_wrong(_evidence(statistics, settings.detector), groups, share_wrong=share_wrong)
 
 
 def _groups(
@@ -178,7 +178,7 @@ def _groups(
 ) -> NDArray[np.int64] | None:
     """Who is fitted together, of labels that are read group by group."""
     given = store.given_labels().astype(np.int64)
-    if settings.score == "probability":
+    if settings.detector == "probability":
         return np.asarray(given * len(store.class_names) + suggested)
     return given if settings.per_class else None
 
@@ -204,7 +204,7 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
     return first, last
 
 
-def _chosen_score(score: Score, run: TrajectoryStore, several: bool) -> Score:
+def _chosen_score(score: DetectorName, run: TrajectoryStore, several: bool) -> DetectorName:
     """The score that "auto" stands for in a run."""
     swept = len(run.final_sweeps) > 0
     if score == "probability" and not swept:

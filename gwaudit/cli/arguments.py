@@ -12,9 +12,11 @@ Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=Fals
 Output = Annotated[Path, typer.Option("--output", "-o", help="The run's folder, new unless --resume.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on after the run's last whole epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
-Score = Annotated[
+Detector = Annotated[
     str,
     typer.Option(
+        "--detector",
+        "--score",
         help="combined, alignment_gap, alignment, margin (AUM), or probability (for runs with final sweeps, and the "
         "default there).",
         rich_help_panel="Ranking",
@@ -63,7 +65,7 @@ Shown = Annotated[int, typer.Option(help="Show so many suspects, the most suspic
 
 
 def ranking_settings(
-    score: str,
+    detector: str,
     window: tuple[int, int] | None,
     cut: float | None,
     top: int | None,
@@ -75,7 +77,7 @@ def ranking_settings(
     from gwaudit.core.settings import RankingSettings
 
     return RankingSettings(
-        score=score,  # type: ignore[arg-type]  # checked there
+        detector=detector,  # type: ignore[arg-type]  # checked there
         window="auto" if window is None else (window[0] - 1, window[1] - 1),
         cut="auto" if cut is None else cut,
         top=top,

@@ -10,12 +10,12 @@ from gwaudit.cli.arguments import (
     AsJson,
     Budget,
     Cut,
+    Detector,
     Output,
     PerClass,
     Precision,
     Resume,
     Run,
-    Score,
     Top,
     Truth,
     TruthKey,
@@ -69,7 +69,7 @@ def audit_command(
     refinement: RefinementSettings,
     output: Output,
     resume: Resume = False,
-    score: Score = "auto",
+    detector: Detector = "auto",
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
@@ -81,7 +81,7 @@ def audit_command(
     """Train once, rank the suspected mislabels, score them where the truth is known, and write the results."""
     from gwaudit.pipeline.audit import audit
 
-    ranking = ranking_settings(score, window, cut, top, precision, budget, per_class)
+    ranking = ranking_settings(detector, window, cut, top, precision, budget, per_class)
     with TrainingDisplay(quiet=as_json) as display:
         result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
     _report(result, as_json)
@@ -112,7 +112,7 @@ def train_command(
 @command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
 def rank_command(
     run: Run,
-    score: Score = "auto",
+    detector: Detector = "auto",
     window: Window = None,
     cut: Cut = None,
     top: Top = None,
@@ -124,7 +124,7 @@ def rank_command(
     """Rank a recorded run (again), also one of your own loop, and write its suspects and cleaned splits."""
     from gwaudit.pipeline.audit import rank_again
 
-    _report(rank_again(run, ranking_settings(score, window, cut, top, precision, budget, per_class)), as_json)
+    _report(rank_again(run, ranking_settings(detector, window, cut, top, precision, budget, per_class)), as_json)
 
 
 @command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")

@@ -21,7 +21,7 @@ HEADS: tuple[Head, ...] = get_args(Head)
 
 OnError = Literal["stop", "skip"]
 
-Score = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
+DetectorName = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
 
 
 def split_commas(text: str) -> list[str]:
@@ -293,7 +293,7 @@ class RankingSettings:
     """How to rank.
 
     Attributes:
-        score: the evidence: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin"
+        detector: the evidence: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin"
             (AUM) or "probability" (the margin of probabilities, in the window and in final sweeps); "auto" is the last
             for runs with final sweeps, the first for others.
         window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
@@ -303,11 +303,11 @@ class RankingSettings:
         budget: flag at most so many, the most suspicious ones.
         per_class: fit what right and wrong look like for each given class, small ones towards the whole. For classes
             that differ much in difficulty or share of errors; with balanced training, as a class that the network
-            neglects passes for wrong. The score "probability" always does so, for each pair of given and suggested
+            neglects passes for wrong. The detector "probability" always does so, for each pair of given and suggested
             class; where samples have any number of classes each is always fitted by itself.
     """
 
-    score: Score = "auto"
+    detector: DetectorName = "auto"
     window: Literal["auto"] | tuple[int, int] = "auto"
     cut: Literal["auto"] | float = "auto"
     top: int | None = None
@@ -316,8 +316,8 @@ class RankingSettings:
     per_class: bool = False
 
     def __post_init__(self) -> None:
-        if self.score not in get_args(Score):
-            raise SettingsError(f"unknown score {self.score!r}: choose from {', '.join(get_args(Score))}")
+        if self.detector not in get_args(DetectorName):
+            raise SettingsError(f"unknown detector {self.detector!r}: choose from {', '.join(get_args(DetectorName))}")
         for count in (self.top, self.budget):
             if count is not None and count < 0:
                 raise SettingsError(f"cannot flag {count} samples")

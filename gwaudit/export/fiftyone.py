@@ -29,7 +29,7 @@ import fiftyone as fo
 
 FIELDS = {
     "mislabel_probability": "probability",
-    "mislabel_score": "score",
+    "mislabel_score": "log_odds_wrong",
     "alignment": "alignment",
     "mislabel_rank": "rank",
     "category": "category",

@@ -27,7 +27,7 @@ class Finding:
         given, suggested: labels; suggested is None where the run recorded nothing of the sample.
         predicted: what to propose: the suggested label of a suspect, the given one of any other sample.
         probability: of the given label being wrong; None where nothing was recorded.
-        score: log of these odds, likewise.
+        log_odds_wrong: the log of these odds, likewise.
         alignment: mean γ over the window, likewise.
         category: suspect, late-aligned, hard, fine or unrecorded.
         suspect: whether it is flagged.
@@ -40,7 +40,7 @@ class Finding:
     suggested: int | None
     predicted: int
     probability: float | None
-    score: float | None
+    log_odds_wrong: float | None
     alignment: float | None
     category: str
     suspect: bool
@@ -91,8 +91,8 @@ class Handover:
                 "there is nothing to hand over: the audit flags no sample; take the first of its ranking (--top)"
             )
         columns = (
-            "rank", "sample_id", "key", "given_label", "suggested_label", "probability_wrong", "score",
-            "mean_alignment", "category", "suspect",
+            "rank", "sample_id", "key", "given_label", "suggested_label", "probability_wrong",
+            "log_odds_wrong", "mean_alignment", "category", "suspect",
         )  # fmt: skip
         for start in range(0, len(self.samples), 4096):  # python objects of a few rows at a time
             rows = self.samples.iloc[start : start + 4096]
@@ -109,8 +109,8 @@ class Handover:
 
 
 def _finding(
-    rank: int, sample_id: int, key: str, given: int, suggested: int, probability: float, score: float,
-    alignment: float, category: str, suspect: bool,
+    rank: int, sample_id: int, key: str, given: int, suggested: int, probability: float,
+    log_odds_wrong: float, alignment: float, category: str, suspect: bool,
 ) -> Finding:  # fmt: skip
     other = suggested if suggested >= 0 else None
     return Finding(
@@ -121,7 +121,7 @@ def _finding(
         suggested=other,
         predicted=other if suspect and other is not None else given,
         probability=_number(probability),
-        score=_number(score),
+        log_odds_wrong=_number(log_odds_wrong),
         alignment=_number(alignment),
         category=category,
         suspect=suspect,

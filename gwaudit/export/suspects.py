@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # for its type alone: suspects can be exported without torch
 
 SUSPECT_COLUMNS = (
     "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
-    "score", "probability_wrong", "mean_alignment", "share_negative", "category",
+    "log_odds_wrong", "probability_wrong", "mean_alignment", "share_negative", "category",
 )  # fmt: skip
 
 SUSPECT_PAIR_COLUMNS = (*SUSPECT_COLUMNS[:3], "class_name", *SUSPECT_COLUMNS[3:])

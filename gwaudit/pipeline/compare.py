@@ -76,7 +76,7 @@ class Comparison:
         suspects_added: suspects of the second run in samples that the first did not have.
         jaccard: of the common samples, suspects of both runs among those of either; NaN without any.
         rank_correlation: Spearman's, of the scores of the common samples.
-        frame: a row a common sample: `key`, `before` and `after` (given class), `score_before`, `score_after`,
+        frame: a row a common sample: `key`, `before` and `after` (given class), `log_odds_before`, `log_odds_after`,
             `suspect_before`, `suspect_after`.
     """
 
@@ -105,7 +105,7 @@ class Comparison:
     def new_suspects(self) -> list[str]:
         """Keys of the common samples that only the second run suspects, the most suspicious first."""
         new = self.frame[self.frame["suspect_after"] & ~self.frame["suspect_before"]]
-        keys: list[str] = new.sort_values("score_after", ascending=False, kind="stable")["key"].tolist()
+        keys: list[str] = new.sort_values("log_odds_after", ascending=False, kind="stable")["key"].tolist()
         return keys
 
 
@@ -129,7 +129,7 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
     was, is_ = both["suspect_before"], both["suspect_after"]
     n_before, n_after = (int(sample["suspect"].sum()) for sample in samples)
     either = int((was | is_).sum())
-    ranks = both[["score_before", "score_after"]].rank()
+    ranks = both[["log_odds_before", "log_odds_after"]].rank()
     varied = (ranks.nunique() > 1).all()
     return Comparison(
         before=_facts(audits[0]),
@@ -145,7 +145,7 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
         suspects_new=int((~was & is_).sum()),
         suspects_added=n_after - int(is_.sum()),
         jaccard=float((was & is_).sum() / either) if either else float("nan"),
-        rank_correlation=float(ranks["score_before"].corr(ranks["score_after"])) if varied else float("nan"),
+        rank_correlation=float(ranks["log_odds_before"].corr(ranks["log_odds_after"])) if varied else float("nan"),
         frame=both.rename(columns={"given_before": "before", "given_after": "after"}).drop(columns="copy"),
     )
 
@@ -205,7 +205,8 @@ def accuracy_on(run: Path, trained_on: LabeledDataset, test: LabeledDataset) -> 
 
 
 def _samples(audit: Audit) -> pd.DataFrame:
-    frame = audit.frame[["key", "given_name", "score", "suspect"]].rename(columns={"given_name": "given"})
+    frame = audit.frame[["key", "given_name", "log_odds_wrong", "suspect"]]
+    frame = frame.rename(columns={"given_name": "given", "log_odds_wrong": "log_odds"})
     frame = frame.assign(suspect=frame["suspect"].astype(bool))
     frame = frame.iloc[np.argsort(audit.rows)].reset_index(drop=True)
     # Keys of one's own loop may repeat; those of pairs do, in the order of the classes.

@@ -21,13 +21,13 @@ def make_audit(score, given_label, suggested, cut):
             "sample_id": np.arange(len(score)),
             "given_label": given_label,
             "suggested_label": suggested,
-            "score": np.asarray(score, np.float32),
+            "log_odds_wrong": np.asarray(score, np.float32),
             "suspect": np.asarray(score) > cut,
             "probability_wrong": np.linspace(0, 1, len(score))[np.argsort(np.argsort(np.asarray(score, float)))],
             "mean_loss": np.linspace(0, 2, len(score)),
         }
     )
-    frame = frame.iloc[np.argsort(-frame["score"].to_numpy(), kind="stable")].reset_index(drop=True)
+    frame = frame.iloc[np.argsort(-frame["log_odds_wrong"].to_numpy(), kind="stable")].reset_index(drop=True)
     return Audit(frame, ("a", "b", "c"), RankingSettings(), (0, 0), cut, Path("run"), "")
 
 

@@ -31,14 +31,14 @@ def audit():
             "sample_id": np.arange(20),
             "given_label": given,
             "suggested_label": suggested,
-            "score": probability,
+            "log_odds_wrong": probability,
             "probability_wrong": probability,
             "suspect": probability > 0.6,
             "mean_loss": probability,
             "category": "fine",
         }
     )
-    frame = frame.sort_values("score", ascending=False, ignore_index=True, kind="stable")
+    frame = frame.sort_values("log_odds_wrong", ascending=False, ignore_index=True, kind="stable")
     return Audit(frame, NAMES, RankingSettings(), (0, 0), 0.6, Path("run"), "")
 
 

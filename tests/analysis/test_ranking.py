@@ -1,15 +1,17 @@
 """From trajectories to an audit: order, cut, suggestion, categories, and what is kept of it."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from gwaudit.analysis.audit import COLUMNS, Audit
 from gwaudit.analysis.error_probability import log_odds_wrong, sigmoid
 from gwaudit.analysis.ranking import rank
-from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError, StoreVersionError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.store import TrajectoryStore
 
@@ -60,7 +62,7 @@ def test_samples_that_oppose_the_weights_come_first_with_a_suggestion(store):
     audit = rank(store)
     assert set(audit.suspects["sample_id"]) == set(range(WRONG))
     assert audit.frame["rank"].tolist() == list(range(1, N + 1))
-    assert audit.frame["score"].is_monotonic_decreasing
+    assert audit.frame["log_odds_wrong"].is_monotonic_decreasing
     worst = audit.frame.iloc[0]
     assert worst["suggested_label"] == (worst["given_label"] + 1) % 4
     assert worst["suggested_name"] == CLASSES[worst["suggested_label"]]
@@ -80,7 +82,10 @@ def test_categories_follow_their_stated_rules(store):
     assert (category[:WRONG] == "suspect").all()
     others = N - WRONG - len(LATE)
     assert (category == "hard").sum() == round(others * 0.1)
-    assert audit.by_id("score")[category == "hard"].min() >= audit.by_id("score")[category == "fine"].max()
+    assert (
+        audit.by_id("log_odds_wrong")[category == "hard"].min()
+        >= audit.by_id("log_odds_wrong")[category == "fine"].max()
+    )
 
 
 def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):
@@ -94,11 +99,11 @@ def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):
 
 
 @pytest.mark.parametrize(
-    ("score", "column"), [("alignment", "mean_alignment"), ("margin", "mean_margin"), ("alignment_gap", "mean_gap")]
+    ("detector", "column"), [("alignment", "mean_alignment"), ("margin", "mean_margin"), ("alignment_gap", "mean_gap")]
 )
-def test_each_score_falls_with_its_statistic(store, score, column):
-    frame = rank(store, RankingSettings(score=score)).frame
-    assert frame.sort_values(column)["score"].is_monotonic_decreasing
+def test_each_detector_falls_with_its_statistic(store, detector, column):
+    frame = rank(store, RankingSettings(detector=detector)).frame
+    assert frame.sort_values(column)["log_odds_wrong"].is_monotonic_decreasing
 
 
 def test_the_default_evidence_weighs_gap_and_margin_equally_and_the_score_is_its_log_odds(store):
@@ -108,7 +113,7 @@ def test_the_default_evidence_weighs_gap_and_margin_equally_and_the_score_is_its
     ]
     evidence = (-(units[0] + units[1]) / 2).to_numpy()
     expected = log_odds_wrong(evidence)
-    np.testing.assert_allclose(frame["score"], expected, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(frame["log_odds_wrong"], expected, rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(frame["probability_wrong"], sigmoid(expected), atol=1e-3)
 
 
@@ -118,8 +123,8 @@ def test_cut_and_top_decide_how_many_are_flagged(store):
     assert len(rank(store, RankingSettings(top=10_000)).suspects) == N
     fixed = rank(store, RankingSettings(cut=-0.1))
     assert fixed.threshold == -0.1
-    assert (fixed.suspects["score"] > -0.1).all()
-    assert (fixed.frame["score"] > -0.1).sum() == len(fixed.suspects)
+    assert (fixed.suspects["log_odds_wrong"] > -0.1).all()
+    assert (fixed.frame["log_odds_wrong"] > -0.1).sum() == len(fixed.suspects)
 
 
 def test_a_precision_asks_for_as_many_as_are_expected_to_have_it(store):
@@ -136,7 +141,7 @@ def test_a_budget_caps_whatever_else_decides(store):
     for settings in (RankingSettings(budget=5), RankingSettings(cut=-10.0, budget=5), RankingSettings(top=9, budget=5)):
         capped = rank(store, settings)
         assert capped.suspects["sample_id"].tolist() == everything.frame["sample_id"].head(5).tolist()
-        assert (capped.suspects["score"] > capped.threshold).all()
+        assert (capped.suspects["log_odds_wrong"] > capped.threshold).all()
     assert len(rank(store, RankingSettings(budget=N)).suspects) == len(everything.suspects)
 
 
@@ -175,6 +180,15 @@ def test_no_audit_and_a_broken_one_are_told_apart(store, tmp_path):
         Audit.load(tmp_path)
 
 
+def test_an_audit_of_an_earlier_version_is_refused_with_the_remedy(store, tmp_path):
+    rank(store).save(tmp_path)
+    table = pq.read_table(tmp_path / "audit.parquet")
+    earlier = ["score" if name == "log_odds_wrong" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(earlier), tmp_path / "audit.parquet")
+    with pytest.raises(StoreVersionError, match=f"rank the run again \\(gwaudit rank {re.escape(str(tmp_path))}\\)"):
+        Audit.load(tmp_path)
+
+
 def test_a_run_without_epochs_is_refused(tmp_path):
     with (
         TrajectoryStore.create(tmp_path / "run", given_labels=[0, 1], class_names=("a", "b")) as store,
@@ -186,7 +200,7 @@ def test_a_run_without_epochs_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "values",
     [
-        {"score": "x"},
+        {"detector": "x"},
         {"top": -1},
         {"cut": "x"},
         {"budget": -1},

@@ -184,7 +184,7 @@ def test_an_unknown_model_and_one_without_a_linear_head(tmp_path):
     (["--device", "abacus"], "device 'abacus' cannot be used"),
     (["--augment", "much"], "augment must be one of"),
     (["--patience", "3"], "patience needs"),
-    (["--score", "beauty"], "unknown score 'beauty'"),
+    (["--score", "beauty"], "unknown detector 'beauty'"),
     (["--plant", "2"], "share of errors to plant"),
     (["--image-size", "32"], "not resized"),
     (["--checkpoint", "nowhere.pt"], "nowhere.pt"),

@@ -183,7 +183,7 @@ class TestLabelStudio:
     def test_what_was_never_recorded_has_neither_score_nor_suggestion(self, photos, tmp_path):
         audit = make_audit(photos)
         last = audit.frame.index[-1]
-        audit.frame.loc[last, ["score", "probability_wrong", "mean_alignment"]] = np.nan
+        audit.frame.loc[last, ["log_odds_wrong", "probability_wrong", "mean_alignment"]] = np.nan
         audit.frame.loc[last, "suggested_label"] = -1
         task = tasks_of(write_export(audit, "label-studio", tmp_path / "review", ALL, dataset=photos))[-1]
         assert task["data"]["probability_wrong"] is None

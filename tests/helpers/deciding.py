@@ -25,7 +25,7 @@ def audit_of(keys, given, names, *, suggested=None, suspects=(), score=None, run
             "given_name": classes[given],
             "suggested_label": suggested,
             "suggested_name": classes[suggested],
-            "score": np.where(suspect, 1.0, -1.0) if score is None else np.asarray(score, float),
+            "log_odds_wrong": np.where(suspect, 1.0, -1.0) if score is None else np.asarray(score, float),
             "probability_wrong": np.where(suspect, 0.9, 0.1),
             "suspect": suspect,
             "category": np.where(suspect, "suspect", "fine"),
@@ -33,7 +33,7 @@ def audit_of(keys, given, names, *, suggested=None, suspects=(), score=None, run
             "share_negative": np.where(suspect, 1.0, 0.0),
         }
     )
-    frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    frame = frame.sort_values("log_odds_wrong", ascending=False, kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, n + 1))
     return Audit(frame, tuple(names), RankingSettings(), (0, 0), 0.0, Path(run), fingerprint)
 

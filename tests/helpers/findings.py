@@ -51,7 +51,7 @@ def make_audit(dataset, suspects=SUSPECTS, suggested=SUGGESTED):
             "given_name": names[dataset.labels],
             "suggested_label": others,
             "suggested_name": names[others],
-            "score": np.where(suspect, 0.2, -0.2).astype(np.float32),
+            "log_odds_wrong": np.where(suspect, 0.2, -0.2).astype(np.float32),
             "suspect": suspect,
             "category": np.where(suspect, "suspect", "fine"),
             "mean_alignment": np.where(suspect, -0.1, 0.1).astype(np.float32),
@@ -60,7 +60,7 @@ def make_audit(dataset, suspects=SUSPECTS, suggested=SUGGESTED):
             "predicted_label": dataset.labels,
         }
     )
-    frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    frame = frame.sort_values("log_odds_wrong", ascending=False, kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, n + 1))
     return Audit(frame, dataset.class_names, RankingSettings(), (0, 1), 0.0, Path("run"), dataset.fingerprint)
 

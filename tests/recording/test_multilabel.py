@@ -269,7 +269,7 @@ def audited(tmp_path_factory):
 def test_the_suspects_name_sample_and_class(audited):
     folder, dataset, _, done = audited
     suspects = pd.read_csv(folder / "run" / "suspects.csv", encoding="utf-8-sig")
-    assert {"key", "class_name", "given_name", "suggested_name", "probability_wrong", "score"} <= set(suspects)
+    assert {"key", "class_name", "given_name", "suggested_name", "probability_wrong", "log_odds_wrong"} <= set(suspects)
     assert (suspects["given_name"] != suspects["suggested_name"]).all()
     for row in suspects.head(20).to_dict("records"):
         given = dataset.labels[int(row["key"][1:]), NAMES.index(row["class_name"])]

@@ -84,7 +84,7 @@ def test_planted_errors_are_found_from_the_head_alone(weights, tmp_path):
     with TrajectoryStore.open(tmp_path / "run") as store:
         assert store.fingerprint == noisy.fingerprint
         wrong = noisy.labels != noisy.true_labels
-        found = rank(store).by_id("score")
+        found = rank(store).by_id("log_odds_wrong")
         top = np.argsort(-found)[: wrong.sum()]
     assert wrong[top].mean() > 0.9
 
@@ -134,7 +134,7 @@ def test_features_of_any_kind_take_the_same_way(tmp_path, head):
     done = gwaudit("audit", tmp_path / "mine.npz", "-o", tmp_path / "run", "--epochs", 15, "--head", head)
     assert done.returncode == 0, done.stderr
     with TrajectoryStore.open(tmp_path / "run") as store:
-        score = rank(store).by_id("score")
+        score = rank(store).by_id("log_odds_wrong")
     planted = wrong != digits.labels
     assert planted[np.argsort(-score)[: planted.sum()]].mean() > 0.8
     assert f"a {head} head on features" in gwaudit("show", tmp_path / "run").stdout

@@ -75,8 +75,8 @@ def test_rounds_give_the_order_and_the_first_training_the_odds(run):
     expected = log_odds_wrong(evidence, share_wrong=share)
     np.testing.assert_allclose(believed_wrong(stores[0], stores[1:]), sigmoid(expected), atol=1e-3)
     order = np.argsort(expected.astype(np.float32), kind="stable")
-    assert (np.diff(together.by_id("score")[order]) >= 0).all()
-    np.testing.assert_array_equal(np.sort(together.by_id("score")), np.sort(alone[0].by_id("score")))
+    assert (np.diff(together.by_id("log_odds_wrong")[order]) >= 0).all()
+    np.testing.assert_array_equal(np.sort(together.by_id("log_odds_wrong")), np.sort(alone[0].by_id("log_odds_wrong")))
     assert (together.by_id("suggested_label") == alone[-1].by_id("suggested_label")).all()
     assert (together.by_id("mean_alignment") == alone[0].by_id("mean_alignment")).all()
     assert together.expected_wrong()[-1] == pytest.approx(share * len(together.frame), rel=0.1)
@@ -137,7 +137,7 @@ def test_final_sweeps_come_after_the_training_and_stay_out_of_its_statistics(dig
         assert (store.training_epochs, store.final_sweeps) == (range(4), range(4, 6))
         frame = rank(store).frame.set_index("sample_id").sort_index()
         rows = pd.concat([store.read_epoch(epoch).to_pandas().assign(epoch=epoch) for epoch in store.epochs])
-    assert rank(TrajectoryStore.open(tmp_path / "run")).settings.score == "probability"
+    assert rank(TrajectoryStore.open(tmp_path / "run")).settings.detector == "probability"
     rows["other"] = np.exp(-(rows["loss"] + rows["margin"]))
     rows["difference"] = rows["given_probability"] - rows["other"]
     means = rows.groupby(["sample_id", pd.cut(rows["epoch"], [-1, 1, 3, 5], labels=["early", "window", "sweep"])])
@@ -173,7 +173,7 @@ def test_an_interrupted_sweep_is_made_up_for(digits, tmp_path):
 
 def test_the_probability_score_needs_final_sweeps(run):
     with pytest.raises(SettingsError, match="no final sweeps"):
-        rank_run([run], RankingSettings(score="probability"))
+        rank_run([run], RankingSettings(detector="probability"))
 
 
 @pytest.mark.parametrize("preset", ["fast", "quality"])
@@ -193,7 +193,7 @@ def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     recipe = RECIPES[PRESETS[preset][1].refine_as]
     assert settings == dataclasses.replace(recipe, model="whitened_32", epochs=2, batch_size=128, seed=1)
     again = gwaudit("rank", tmp_path / "run", "--json")
-    assert json.loads(again.stdout)["score"] == "probability"
+    assert json.loads(again.stdout)["detector"] == "probability"
     assert json.loads(again.stdout) == json.loads(done.stdout)
 
 

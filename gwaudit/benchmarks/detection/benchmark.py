@@ -30,7 +30,7 @@ from gwaudit.benchmarks.detection.threshold_samples import aum_with_threshold_sa
 from gwaudit.benchmarks.label_sets import LabelSet, instance_errors, label_set
 from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.core.errors import MissingExtraError, SettingsError
-from gwaudit.core.settings import PRESETS, Preset, RankingSettings, Score, TrainingSettings
+from gwaudit.core.settings import PRESETS, DetectorName, Preset, RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.progress import Progress
@@ -171,11 +171,11 @@ class _Bench:
         run = self.plain_run()
         cost = self._cost([run], len(self.dataset))
         with TrajectoryStore.open(run) as store:
-            for score in get_args(Score):
+            for score in get_args(DetectorName):
                 if score == "auto" or (score == "probability" and not store.final_sweeps):
                     continue
-                yield self._own_row(f"gwaudit_{score}", "plain", rank(store, RankingSettings(score=score)), cost)
-            everything = RankingSettings(score="alignment", window=(0, len(store.training_epochs) - 1))
+                yield self._own_row(f"gwaudit_{score}", "plain", rank(store, RankingSettings(detector=score)), cost)
+            everything = RankingSettings(detector="alignment", window=(0, len(store.training_epochs) - 1))
             yield self._own_row("gwaudit_alignment_all_epochs", "plain", rank(store, everything), cost)
             trajectories = Trajectories(store)
             for name, detector in DETECTORS.items():
@@ -216,7 +216,7 @@ class _Bench:
 
     def _own_row(self, method: str, training: str, audit: Audit, cost: tuple[int, float, float]) -> DetectionRow:
         found = evaluate(audit, self.truth)
-        detected = Detection(audit.by_id("score"), audit.by_id("suspect"))
+        detected = Detection(audit.by_id("log_odds_wrong"), audit.by_id("suspect"))
         return replace(
             self._row(method, training, detected, cost),
             suggested_accuracy_flagged=_or_none(found.suggested_accuracy_flagged),

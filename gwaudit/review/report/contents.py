@@ -216,7 +216,7 @@ def _samples(
             "key": str(row["key"]),
             "given": int(row["given_label"]),
             "suggested": int(row["suggested_label"]),
-            "probability": None if np.isnan(row["score"]) else round(float(row["probability_wrong"]), 4),
+            "probability": None if np.isnan(row["log_odds_wrong"]) else round(float(row["probability_wrong"]), 4),
             "category": str(row["category"]),
             "alignment": None if np.isnan(row["mean_alignment"]) else _short(row["mean_alignment"]),
             "path": [None if np.isnan(v) else _short(float(v)) for v in path[points]],
@@ -277,7 +277,7 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
 
 def _calibration(audit: Audit, truth: NDArray[np.int64]) -> pd.DataFrame:
     """Bins of like probability: a tenth of the range each, those without samples left out."""
-    scored = audit.frame["score"].notna().to_numpy()
+    scored = audit.frame["log_odds_wrong"].notna().to_numpy()
     frame = audit.frame[scored]
     wrong = frame["given_label"].to_numpy() != truth[audit.rows[scored]]
     probability = frame["probability_wrong"].to_numpy(np.float64)
