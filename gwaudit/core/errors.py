@@ -5,6 +5,7 @@ command line translates these to its options (`gwaudit.cli.errors`), prints the 
 Every other exception is a bug and keeps its traceback.
 """
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,3 +84,12 @@ class StoreVersionError(StoreError):
 
 class InvalidEpochError(StoreError):
     """Signal rows that cannot become an epoch: ids out of range or repeated, wrong shapes, wrong epoch number."""
+
+
+def did_you_mean(text: str, names: Sequence[str]) -> str:
+    """Return ` (did you mean 'NAME'?)` with the nearest of the names, or nothing where none is near.
+
+    Only the first 200 characters are compared: the time grows with the square of the length.
+    """
+    near = difflib.get_close_matches(text[:200], [name[:200] for name in names], n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.errors import StoreError, StoreExistsError
@@ -149,3 +149,21 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 checksum of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def path_below(root: Path, path: str) -> Path | None:
+    """Return the normalised path `root / path`, or None where it leads out of `root`."""
+    base = os.path.normpath(root.absolute())
+    whole = os.path.normpath(os.path.join(base, path))  # noqa: PTH118  # Path keeps ".." in a path
+    try:
+        return Path(whole) if os.path.commonpath([base, whole]) == base else None
+    except ValueError:  # on another drive
+        return None
+
+
+def file_below(root: Path, path: str) -> Path | None:
+    """Return the file at `root / path`, or None where there is none or the path leads out of `root`."""
+    with suppress(ValueError, OSError):  # a text that cannot be a path: too long, or with a NUL
+        if (file := path_below(root, path)) is not None and file.is_file():
+            return file
+    return None

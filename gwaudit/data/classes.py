@@ -1,13 +1,12 @@
 """Labels as people write them, names or numbers, as indices into class names."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.core.errors import DataError
+from gwaudit.core.errors import DataError, did_you_mean
 
 UNLABELLED = -1
 """Stands for the label of a row that has none."""
@@ -55,7 +54,9 @@ def classes_of(
         elif number is not None and 0 <= number < len(known):
             labels[row] = number
         else:
-            broken[row] = f"label {texts[row]!r} is none of the {len(known)} classes{_nearest(texts[row], list(known))}"
+            broken[row] = (
+                f"label {texts[row]!r} is none of the {len(known)} classes{did_you_mean(texts[row], list(known))}"
+            )
     return labels, tuple(known), broken
 
 
@@ -83,8 +84,3 @@ def _whole(text: str) -> int | None:
         return int(number) if number.is_integer() else None
     except (ValueError, OverflowError):
         return None
-
-
-def _nearest(text: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(text, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.images import UNREADABLE
+from gwaudit.data.image_files import UNREADABLE, EncodedImage
+from gwaudit.data.images import EncodedImages
 from gwaudit.data.inputs import Inputs, SubsetInputs
 
 Modality = Literal["images", "features", "texts"]
@@ -149,6 +150,10 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
             pixels = ((pixels - low) / (high - low).clamp_min(1e-12) * 255).to(torch.uint8)
         array = pixels.permute(1, 2, 0).numpy()
         return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+    def encoded_image(self, sample_id: int) -> EncodedImage | None:
+        """Return the image of a sample as it is stored, or None where only its pixels are kept in memory."""
+        return self.inputs.items[sample_id] if isinstance(self.inputs, EncodedImages) else None
 
     def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
         """The same samples under other given labels (and, where known, true ones)."""

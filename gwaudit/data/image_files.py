@@ -1,7 +1,6 @@
-"""The file of a sample's image: the original where it is still at hand, else a PNG of what the network saw."""
+"""Find the image file of a sample: the original where it still exists, else a PNG of the network's input."""
 
 import io
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,21 +9,44 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-if TYPE_CHECKING:  # for its type alone
+from gwaudit.core.files import file_below
+
+if TYPE_CHECKING:  # for its type alone: this module needs no torch
     from gwaudit.data.dataset import LabeledDataset
 
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+# Pillow raises these for files that are not whole images: unknown or cut short, bad headers, decompression bombs.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "MPO": ".jpg"}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image file, on the disk or as its content.
+class FilePart:
+    """Describe a file within another file by its offset and its length in bytes."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return the whole content of the part."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+EncodedImage = Path | bytes | FilePart
+"""An image that is not decoded yet: its path, its content, or its part of another file."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Describe an image file, on the disk or in memory.
 
     Attributes:
-        source: where it is, or what is in it.
-        format: as Pillow calls it: `PNG`, `JPEG`.
-        size: width and height in pixels.
+        source: Path of the file, or its content.
+        format: Name of the format in Pillow: `PNG`, `JPEG`.
+        size: Width and height in pixels.
     """
 
     source: Path | bytes
@@ -33,20 +55,20 @@ class Picture:
 
     @property
     def suffix(self) -> str:
-        """How its name ends: `.png`."""
+        """Return the usual suffix of a file of this format, such as `.png`."""
         return _SUFFIXES.get(self.format, f".{self.format.lower()}")
 
     @property
     def n_bytes(self) -> int:
-        """Its length."""
+        """Return the length of the content in bytes."""
         return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
     def open(self) -> BinaryIO:
-        """For reading its content."""
+        """Open the content for reading."""
         return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
 
     def place(self, target: Path, *, copy: bool) -> None:
-        """Put it at `target`: a link to the file, a copy of it, or its content."""
+        """Put the image at `target`: a file as a link, or as a copy if `copy`; content in memory is written."""
         if isinstance(self.source, bytes):
             target.write_bytes(self.source)
         elif copy:
@@ -55,52 +77,32 @@ class Picture:
             target.symlink_to(self.source.resolve())
 
 
-def picture_of(dataset: "LabeledDataset", sample_id: int, root: Path | None) -> Picture:
-    """The file of a sample's image.
+def image_file_of(dataset: "LabeledDataset", sample_id: int, root: Path | None) -> ImageFile:
+    """Return the image file of a sample.
 
     Args:
-        dataset: of images.
-        sample_id: which one.
-        root: the folder that the samples' keys are paths below, where they are paths.
+        dataset: A data set of images.
+        sample_id: Id of the sample.
+        root: Folder that the keys of the samples are relative to, where the keys are paths.
 
     Returns:
-        The original: where the data set keeps it, or at its key. Else a PNG of the image as the data set has it, which
-        may be smaller.
+        The original file, as the data set keeps it or as it lies at its key. Where there is none, a PNG of the image
+        in the data set, which may be smaller than the original.
 
     Raises:
-        DataError: it can no longer be read.
+        DataError: The image can no longer be read.
     """
-    for source in (_kept(dataset, sample_id), _below(root, dataset.keys[sample_id])):
+    original = None if root is None else file_below(root, dataset.keys[sample_id])
+    for source in (dataset.encoded_image(sample_id), original):
         if source is not None:
-            with suppress(*_UNREADABLE):
-                return _recognised(source)
+            with suppress(*UNREADABLE):
+                return _identify(source.read() if isinstance(source, FilePart) else source)
     content = io.BytesIO()
     image = dataset.image(sample_id)
     image.save(content, "PNG")
-    return Picture(content.getvalue(), "PNG", image.size)
+    return ImageFile(content.getvalue(), "PNG", image.size)
 
 
-def _kept(dataset: "LabeledDataset", sample_id: int) -> Path | bytes | None:
-    from gwaudit.data.images import EncodedImages, FilePart
-
-    if not isinstance(dataset.inputs, EncodedImages):
-        return None
-    item = dataset.inputs.items[sample_id]
-    return item.read() if isinstance(item, FilePart) else item
-
-
-def _below(root: Path | None, key: str) -> Path | None:
-    """The file at a key below the root. A key that is no path, or leads out of the root, has none."""
-    if root is None or "\0" in key:
-        return None
-    base = os.path.normpath(root.absolute())
-    whole = os.path.normpath(os.path.join(base, key))  # noqa: PTH118  # Path does not take out ..
-    with suppress(ValueError, OSError):  # another drive; a name too long
-        if os.path.commonpath([base, whole]) == base and Path(whole).is_file():
-            return Path(whole)
-    return None
-
-
-def _recognised(source: Path | bytes) -> Picture:
+def _identify(source: Path | bytes) -> ImageFile:
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        return Picture(source, image.format or "PNG", image.size)
+        return ImageFile(source, image.format or "PNG", image.size)

@@ -1,4 +1,4 @@
-"""Images of one size, held in memory once where they fit and decoded as they are read where not."""
+"""Decode images to one size: all at once where they fit in memory, else each time that they are read."""
 
 import io
 import os
@@ -15,70 +15,64 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from gwaudit.data.image_files import UNREADABLE, EncodedImage, FilePart
 from gwaudit.data.inputs import Digest, InMemory, Inputs
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
 _SMALL_SIDE = 96
 
-# What pillow raises for files that are not whole images: unknown or cut short, bad headers, decompression bombs.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-
-@dataclass(frozen=True)
-class FilePart:
-    """A file within another one: where it starts, and how many bytes it has."""
-
-    path: Path
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """All of it."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-EncodedImage = Path | bytes | FilePart
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Images that are decoded each time they are read, by threads (the decoders let go of the interpreter)."""
+    """Hold encoded images, and decode them each time that they are read.
+
+    Threads decode: Pillow's decoders release Python's global lock.
+
+    Attributes:
+        items: The encoded images.
+        side: Side in pixels of the square that each image is resized and cropped to.
+    """
 
     items: Sequence[EncodedImage]
     side: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """Return the shape (C, H, W) of one image."""
         return 3, self.side, self.side
 
     def __len__(self) -> int:
         return len(self.items)
 
     def read(self, sample_ids: Tensor) -> Tensor:
-        """[B, C, H, W] uint8."""
+        """Return the images of these ids, [B, C, H, W] uint8."""
         items = [self.items[i] for i in sample_ids.tolist()]
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             images = list(threads.map(lambda item: decode(item, self.side), items))
         return torch.from_numpy(np.stack(images))
 
     def add_to(self, digest: Digest) -> None:
-        """By every item's length: reading all content would cost an epoch."""
+        """Add the length of every item to a checksum: reading all content would cost an epoch."""
         for item in self.items:
-            digest.update(str(_length(item)).encode())
+            digest.update(str(_n_bytes(item)).encode())
 
 
 def decode(item: EncodedImage, side: int | None) -> NDArray[np.uint8]:
-    """One image as [3, H, W] uint8, the right way up; with `side`, resized and cropped at the centre to that square.
+    """Decode one image to [3, H, W] uint8, the right way up.
+
+    Args:
+        item: The encoded image.
+        side: Side in pixels of a square that the image is resized to and cropped to at its centre; None to keep its
+            size.
 
     Raises:
-        One of `UNREADABLE`: it is not a whole image.
+        OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError: It is not a whole image
+            (`UNREADABLE`).
     """
-    with Image.open(_opened(item)) as file:
+    with Image.open(_openable(item)) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     if side is not None and image.size != (side, side):
         image = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
@@ -86,18 +80,18 @@ def decode(item: EncodedImage, side: int | None) -> NDArray[np.uint8]:
 
 
 def decode_all(items: Sequence[EncodedImage], image_size: int | None) -> tuple[Inputs, dict[int, str]]:
-    """Decode every item once, to hold it or to know that it can be.
+    """Decode every item once, to hold it in memory or to check that it can be decoded.
 
     Args:
-        items: paths or file contents.
-        image_size: side of the square that all are brought to. By default their own size, where all have one of at
-            most 96 pixels a side, else 224.
+        items: Paths or contents of image files.
+        image_size: Side in pixels of the square that all images are brought to. By default their own size, where all
+            have one size of at most 96 pixels a side, else 224.
 
     Returns:
-        The images that can be decoded, in order, and the reason for the index of each that cannot.
+        The images that can be decoded, in order, and for each of the others its index and the reason.
     """
     broken: dict[int, str] = {}
-    sizes = dict(_each(_size, dict(enumerate(items)), broken))
+    sizes = dict(_map_readable(_size, dict(enumerate(items)), broken))
     if not sizes:
         return InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken
     common = set(sizes.values())
@@ -108,7 +102,7 @@ def decode_all(items: Sequence[EncodedImage], image_size: int | None) -> tuple[I
     holds_all = len(sizes) * 3 * height * width <= IN_MEMORY_BYTES
     pixels = np.empty((len(sizes) if holds_all else 0, 3, height, width), np.uint8)
     kept: list[int] = []
-    for index, image in _each(lambda item: decode(item, side), {i: items[i] for i in sizes}, broken):
+    for index, image in _map_readable(lambda item: decode(item, side), {i: items[i] for i in sizes}, broken):
         if holds_all:
             pixels[len(kept)] = image
         kept.append(index)
@@ -118,27 +112,27 @@ def decode_all(items: Sequence[EncodedImage], image_size: int | None) -> tuple[I
 
 
 def _size(item: EncodedImage) -> tuple[int, int]:
-    with Image.open(_opened(item)) as file:
+    with Image.open(_openable(item)) as file:
         size: tuple[int, int] = file.size
         return size
 
 
-def _opened(item: EncodedImage) -> io.BytesIO | Path:
+def _openable(item: EncodedImage) -> io.BytesIO | Path:
     if isinstance(item, Path):
         return item
     return io.BytesIO(item if isinstance(item, bytes) else item.read())
 
 
-def _length(item: EncodedImage) -> int:
+def _n_bytes(item: EncodedImage) -> int:
     if isinstance(item, bytes):
         return len(item)
     return item.size if isinstance(item, FilePart) else item.stat().st_size
 
 
-def _each(
+def _map_readable(
     work: Callable[[EncodedImage], T], items: Mapping[int, EncodedImage], broken: dict[int, str]
 ) -> Iterator[tuple[int, T]]:
-    """The work done by threads, in order; the reason of each item where it fails goes into `broken`."""
+    """Yield index and result of `work` in order, from threads; add the reason for each item that fails to `broken`."""
 
     def attempt(item: EncodedImage) -> T | Exception:
         try:
@@ -147,7 +141,7 @@ def _each(
             return error
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        # A few thousand at a time: all results at once would be twice the memory.
+        # A few thousand at a time: all results at once would need twice the memory.
         for chunk in batched(items.items(), 4096):
             for (index, _), result in zip(chunk, threads.map(attempt, [item for _, item in chunk]), strict=True):
                 if isinstance(result, Exception):
@@ -157,7 +151,7 @@ def _each(
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The values in lists of `size`, the last one shorter."""
+    """Yield the values in lists of `size`; the last one may be shorter."""
     values = iter(values)
     while chunk := list(islice(values, size)):
         yield chunk

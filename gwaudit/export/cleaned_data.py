@@ -16,7 +16,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.files import write_folder
 from gwaudit.core.safe_names import distinct_names, folder_name
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.data.image_files import picture_of
+from gwaudit.data.image_files import image_file_of
 
 if TYPE_CHECKING:  # for its type alone: ids can be written without torch
     from gwaudit.data.dataset import LabeledDataset
@@ -182,7 +182,7 @@ def _input(dataset: "LabeledDataset", sample_id: int, source_root: Path | None) 
         return dataset.texts[sample_id]
     if dataset.modality == "features":
         return dataset[sample_id][0].tolist()
-    with picture_of(dataset, sample_id, source_root).open() as file:
+    with image_file_of(dataset, sample_id, source_root).open() as file:
         return {"bytes": file.read(), "path": None}
 
 
@@ -193,7 +193,7 @@ def _write_tree(
     for name in names:
         (target / name).mkdir()
     for sample_id, label in zip(split.ids.tolist(), split.labels.tolist(), strict=True):
-        picture = picture_of(dataset, sample_id, source_root)
+        picture = image_file_of(dataset, sample_id, source_root)
         # The id in front keeps files of one name apart that came from different folders.
         name = f"_{picture.source.name}" if isinstance(picture.source, Path) else picture.suffix
         picture.place(target / names[label] / f"{sample_id:07d}{name}", copy=copy)

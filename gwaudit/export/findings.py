@@ -11,7 +11,7 @@ import pandas as pd
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
-from gwaudit.data.image_files import Picture, picture_of
+from gwaudit.data.image_files import ImageFile, image_file_of
 
 if TYPE_CHECKING:  # for its type alone: what needs no data set is handed over without torch
     from gwaudit.data.dataset import LabeledDataset
@@ -99,13 +99,13 @@ class Handover:
             for values in zip(*(rows[column].tolist() for column in columns), strict=True):
                 yield _finding(*values)
 
-    def picture(self, sample_id: int) -> Picture:
+    def picture(self, sample_id: int) -> ImageFile:
         """The image file of a sample.
 
         Raises:
             DataError: it can no longer be read.
         """
-        return picture_of(self.dataset, sample_id, self.root)
+        return image_file_of(self.dataset, sample_id, self.root)
 
 
 def _finding(

@@ -19,7 +19,7 @@ from gwaudit import __version__
 from gwaudit.core.errors import DataError
 from gwaudit.core.files import write_folder
 from gwaudit.core.safe_names import choice_names, json_text
-from gwaudit.data.image_files import Picture
+from gwaudit.data.image_files import ImageFile
 from gwaudit.export.findings import Finding, Handover
 
 LABEL = "label"
@@ -142,7 +142,7 @@ def _prediction(finding: Finding, shown: str, names: Sequence[str]) -> dict[str,
     return {"model_version": f"gwaudit {__version__}", **score, "result": [region]}
 
 
-def _embedded(picture: Picture) -> str:
+def _embedded(picture: ImageFile) -> str:
     """A picture as a data URI: as it is where browsers show it and it is small, else reduced."""
     kind = _SHOWN_BY_BROWSERS.get(picture.format)
     with picture.open() as file:
@@ -157,12 +157,12 @@ def _embedded(picture: Picture) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _copied(picture: Picture, sample_id: int, target: Path, folder: Path) -> str:
+def _copied(picture: ImageFile, sample_id: int, target: Path, folder: Path) -> str:
     """A picture as a file beside the tasks, and its address when Label Studio serves the folder above."""
     if picture.format not in _SHOWN_BY_BROWSERS:
         with picture.open() as file, Image.open(file) as image:
             whole = ImageOps.exif_transpose(image).convert("RGB")
-        picture = Picture(_encoded(whole, "PNG"), "PNG", whole.size)
+        picture = ImageFile(_encoded(whole, "PNG"), "PNG", whole.size)
     name = f"images/{sample_id:07d}{picture.suffix}"
     picture.place(target / name, copy=True)
     return f"/data/local-files/?d={quote(f'{folder.name}/{name}')}"

@@ -11,7 +11,6 @@ One decision a sample: `keep` its label, `relabel` it, `drop` it, or `unsure`, w
 Everything that does not add up is a `Problem`; samples that one is about have no decision.
 """
 
-import difflib
 import re
 import unicodedata
 from collections import defaultdict
@@ -24,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError
+from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.safe_names import choice_names
 from gwaudit.core.spreadsheets import from_cell, write_csv
 from gwaudit.review.decision_files import Problem, Statement, read_statements
@@ -135,7 +134,7 @@ def _decided(statements: Iterable[Statement], problems: list[Problem], audit: Au
     return Decisions(pd.DataFrame(rows, columns=columns), tuple(problems))
 
 
-class _Known:
+class _TextIndex:
     """Texts, and which of them a cell was made of."""
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -172,7 +171,7 @@ class _Reader:
         self.keys = [str(key) for key in audit.by_id("key")]
         self.given = audit.by_id("given_label").astype(np.int64)
         self.suggested = audit.by_id("suggested_label").astype(np.int64)
-        self._known_keys, self._classes = _Known(self.keys), _Known(self.names)
+        self._known_keys, self._classes = _TextIndex(self.keys), _TextIndex(self.names)
         self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
 
     def sample(self, statement: Statement) -> int:
@@ -248,7 +247,7 @@ class _Reader:
         for decision in DECISIONS:
             if text == decision:
                 return decision
-        hint = _nearest(text, DECISIONS)
+        hint = did_you_mean(text, DECISIONS)
         if self._classes.find(cell, escaped=True):
             hint = "; a class belongs into the column label"
         raise _RefusedError(f"column decision: {_shown(cell)} is none of {', '.join(DECISIONS)}{hint}")
@@ -262,7 +261,7 @@ class _Reader:
         if not found and cell in self._choices:
             return self._choices[cell]
         if not found:
-            hint = _nearest(from_cell(cell), self.names)
+            hint = did_you_mean(from_cell(cell), self.names)
             raise _RefusedError(f"column {column}: {_shown(cell)} is none of the {len(self.names)} classes{hint}")
         return found[0]
 
@@ -291,11 +290,6 @@ class _Reader:
             f"{_shown(name)}, and suggested_label does not show whether that was edited: write the new class into a "
             "column label"
         )
-
-
-def _nearest(text: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(text[:200], [name[:200] for name in names], n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _shown(text: str) -> str:

@@ -1,7 +1,6 @@
 """Which columns of a table are what: images, texts or features, labels, ids. Rows become samples here."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.images import EncodedImage
+from gwaudit.core.files import file_below, path_below
+from gwaudit.data.image_files import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import Labels, label_columns, labels_of
 from gwaudit.data.readers.raw_samples import RawSamples, default_keys
@@ -173,11 +173,12 @@ def _images(values: pa.ChunkedArray, column: str, name: str, root: Path) -> _Col
     for row, (content, path) in enumerate(zip(contents, paths, strict=True)):
         items.append(content or b"")
         if not content and path:
-            found = _below(root, path)
-            if isinstance(found, str):
-                broken[row] = found
+            if path_below(root, path) is None:
+                broken[row] = f"path {path!r} leaves {root}: say with --root below which folder the files are"
+            elif (file := file_below(root, path)) is None:
+                broken[row] = f"there is no file {path!r} below {root}"
             else:
-                items[row] = found
+                items[row] = file
         elif not content:
             broken[row] = "has no image"
     return _Column(items, paths if any(paths) else None, broken)
@@ -191,15 +192,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _below(root: Path, path: str) -> Path | str:
-    """The file at a path below the root, or what is wrong with it."""
-    base = os.path.normpath(root.absolute())
-    whole = os.path.normpath(os.path.join(base, path))  # noqa: PTH118  # Path does not take out ..
-    if os.path.commonpath([base, whole]) != base:
-        return f"path {path!r} leaves {root}: say with --root below which folder the files are"
-    return Path(whole) if Path(whole).is_file() else f"there is no file {path!r} below {root}"
 
 
 def _texts(values: pa.ChunkedArray) -> _Column:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.data.images import EncodedImage
+from gwaudit.data.image_files import EncodedImage
 from gwaudit.data.inputs import Inputs
 
 

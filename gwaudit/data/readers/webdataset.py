@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.images import EncodedImage, FilePart
+from gwaudit.data.image_files import EncodedImage, FilePart
 from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import labels_of
 from gwaudit.data.readers.image_folder import EXTENSIONS
