@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RULES, Rule
-from gwaudit.recording.alignment import EpochMoments
+from gwaudit.recording.moments import EpochMoments
 from gwaudit.store.store import TrajectoryStore
 
 SKIPPED_SHARE = 0.1

@@ -28,8 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from gwaudit.analysis.early_stopping import SelectedEpoch
 from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, OnlineStopping, StoppingDecision, stopping_rule
 from gwaudit.core.errors import SettingsError
-from gwaudit.recording.alignment import epoch_moments
-from gwaudit.recording.moments import bounded_gwa, floored_gwa, quantile_gwa
+from gwaudit.recording.moments import bounded_gwa, epoch_moments, floored_gwa, quantile_gwa
 from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
 
 GROUP_COLUMNS = (

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from gwaudit.analysis.early_stopping import SKIPPED_SHARE, SelectedEpoch, select_epoch
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import Rule
-from gwaudit.recording.alignment import EpochMoments
+from gwaudit.recording.moments import EpochMoments
 
 Curves = Mapping[str, Sequence[float]]
 """Signals by name, a number an epoch each, all of one length; NaN where an epoch has none."""

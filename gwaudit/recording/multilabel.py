@@ -1,13 +1,16 @@
-"""Samples of any number of classes: each (sample, class) is a pair, a question of its own with two answers.
+"""Compute the alignment of multi-label samples: one row per sample and class, with the answers "absent" and "present".
 
-A run over n samples and C classes has n C rows. The row of sample i and class c is `i * C + c`; its given label is 1
-("present") or 0 ("absent"). The two answers have the logits 0 and l_c, so that their softmax is the sigmoid of l_c,
-and everything that is recorded of a sample with one label has its meaning for a pair:
+A run of n samples and C classes has n C rows. The row of sample i and class c is `i * C + c`; its given label is 1
+("present") or 0 ("absent"). The two answers have the logits 0 and l_c, so their softmax is the sigmoid of l_c, and
+every signal of a sample with one label has its meaning for a row:
 
-    γ           sign(t - σ(l_c)) cos(z, W_c): the gradient of the class's binary cross entropy, with its own row of W
-    rival's γ   -γ: the one other answer asks for the opposite
-    margin      l_c where the class is given, -l_c where not
-    loss        softplus(-margin), the binary cross entropy
+    γ                       sign(t - σ(l_c)) cos(z, W_c): the descent direction of the class's binary cross entropy
+                            with the class's own row of W
+    γ of the other answer   -γ: its descent direction is the opposite one
+    margin                  l_c where the class is given, -l_c where it is not
+    loss                    softplus(-margin), the binary cross entropy
+
+Shapes: B samples, D latent features, C classes.
 """
 
 from typing import NamedTuple
@@ -16,66 +19,114 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gwaudit.recording.alignment import SampleSignals, multilabel_class_alignment
+from gwaudit.recording.alignment import SampleSignals
+from gwaudit.recording.cosine import cosine, cosine_with_weight, read_head, require_target_shape, row_norms, to_float64
 
 
-class PairSignals(NamedTuple):
-    """What of a pair is not implied by the rest: [B C] each, in the order of the rows.
+class RowSignals(NamedTuple):
+    """Hold the two signals from which all others of a row follow: [B C] each, in the order of the rows.
 
     Attributes:
         alignment: γ of the given answer, in [-1, 1], float32.
-        margin: logit of the given answer less that of the other one, float32.
+        margin: Logit of the given answer minus that of the other answer, float32.
     """
 
     alignment: Tensor
     margin: Tensor
 
 
-def pair_rows(sample_ids: Tensor, n_classes: int) -> Tensor:
-    """The rows of all pairs of some samples: [B C] int64, for sample ids [B].
+def multilabel_alignment(
+    latent: Tensor, logits: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Return the alignment of each sample under independent sigmoids and binary cross entropy.
+
+    Args:
+        latent: [B, D] input of the head, any float dtype.
+        logits: [B, C] output of the head for that latent, before the sigmoid, C >= 1.
+        targets: [B, C] in [0, 1].
+        weight: [C, D] weight of the head, of the same forward pass.
+        bias: [C] bias of the head, or None.
+
+    Returns:
+        [B] ((t - σ)·u) / (‖z‖ ‖t - σ‖ ‖W‖), in [-1, 1]; 0 where the latent is zero.
+
+    Raises:
+        RecordingError: The shapes do not belong to one linear layer, or the targets have another shape than the logits.
+    """
+    head = read_head(latent, logits, weight, bias, min_classes=1)
+    wide, wide_logits = to_float64(require_target_shape(targets, head.logits)), to_float64(head.logits)
+    # t - σ(l) = t σ(-l) - (1 - t) σ(l). Both terms are computed as logarithms, and each row is scaled by its largest
+    # term: the cosine does not depend on the scale, and a model that is certain of every class does not underflow.
+    towards = wide.log() + functional.logsigmoid(-wide_logits)
+    away = (1 - wide).log() + functional.logsigmoid(wide_logits)
+    largest = torch.maximum(towards, away).amax(1, keepdim=True)
+    return cosine_with_weight((towards - largest).exp() - (away - largest).exp(), head)
+
+
+def multilabel_class_alignment(
+    latent: Tensor, logits: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Return the alignment of each sample and class: of the class's own sigmoid with its own row of the weight.
+
+    Args:
+        latent, logits, targets, weight, bias: As for `multilabel_alignment`.
+
+    Returns:
+        [B, C] sign(t_c - σ_c) cos(z, W_c), in [-1, 1]; 0 where the latent or the class's row is zero.
+
+    Raises:
+        RecordingError: As for `multilabel_alignment`.
+    """
+    head = read_head(latent, logits, weight, bias, min_classes=1)
+    # σ rounds to 0 and 1 long before the sign of t - σ(l) is in doubt; logit(t) - l has the same sign.
+    sign = torch.sign(torch.logit(to_float64(require_target_shape(targets, head.logits))) - to_float64(head.logits))
+    norms = row_norms(latent) * row_norms(weight).T
+    return cosine(sign.to(head.logits) * head.unbiased, norms.to(head.logits.dtype))
+
+
+def rows_of_samples(sample_ids: Tensor, n_classes: int) -> Tensor:
+    """Return the row numbers of all classes of some samples: [B C] int64, for sample ids [B].
 
     Example:
-        >>> pair_rows(torch.tensor([2, 0]), 3)
+        >>> rows_of_samples(torch.tensor([2, 0]), 3)
         tensor([6, 7, 8, 0, 1, 2])
     """
     return (sample_ids[:, None] * n_classes + torch.arange(n_classes, device=sample_ids.device)).reshape(-1)
 
 
-def pair_signals(
+def row_signals(
     latent: Tensor, logits: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> PairSignals:
-    """What is recorded of a batch.
+) -> RowSignals:
+    """Return the signals of a batch, one row per sample and class.
 
     Args:
-        latent: [B, D] the head's input, any float dtype.
-        logits: [B, C] the head's output for that latent, before the sigmoid.
+        latent, logits, weight, bias: As for `multilabel_alignment`.
         targets: [B, C] given labels, 0 or 1.
-        weight, bias: [C, D] and [C] of the head, of the same forward pass.
     """
     given = targets.to(torch.promote_types(logits.dtype, torch.float32))
     alignment = multilabel_class_alignment(latent, logits, given, weight, bias)
     margin = torch.where(given > 0.5, logits, -logits)
-    return PairSignals(alignment.reshape(-1).float(), margin.detach().reshape(-1).float())
+    return RowSignals(alignment.reshape(-1).float(), margin.detach().reshape(-1).float())
 
 
-def sample_signals_of(pairs: PairSignals, given: Tensor) -> SampleSignals:
-    """All signals of pairs, each as of a sample with two classes: [N] each.
+def to_sample_signals(rows: RowSignals, given: Tensor) -> SampleSignals:
+    """Return all signals of the rows, each as of a sample with two classes: [N] each.
 
-    The error's norm (`el2n`) is that of the one sigmoid, |t - σ|, in [0, 1].
+    The norm of the error (`el2n`) is that of the one sigmoid, |t - σ|, in [0, 1].
 
     Args:
-        pairs: [N] each.
-        given: [N] 0 or 1.
+        rows: [N] each.
+        given: [N] given answers, 0 or 1.
     """
     answer = given.int()
-    loss = functional.softplus(-pairs.margin)
+    loss = functional.softplus(-rows.margin)
     return SampleSignals(
-        alignment=pairs.alignment,
+        alignment=rows.alignment,
         alternative_label=1 - answer,
-        alternative_alignment=-pairs.alignment,
-        margin=pairs.margin,
+        alternative_alignment=-rows.alignment,
+        margin=rows.margin,
         loss=loss,
         given_probability=(-loss).exp(),
-        el2n=torch.sigmoid(-pairs.margin),
-        predicted_label=torch.where(pairs.margin > 0, answer, 1 - answer),
+        el2n=torch.sigmoid(-rows.margin),
+        predicted_label=torch.where(rows.margin > 0, answer, 1 - answer),
     )

@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
-from gwaudit.recording.alignment import EpochMoments, MovingMoments, SampleSignals, epoch_moments, sample_signals
+from gwaudit.recording.alignment import SampleSignals, sample_signals
 from gwaudit.recording.distributed import (
     all_gather,
     all_reduce_sum,
@@ -47,7 +47,8 @@ from gwaudit.recording.distributed import (
 from gwaudit.recording.head import LinearHead, find_head, unwrap
 from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form
 from gwaudit.recording.hooks import HeadWatch, is_returned, require_whole, whole_batch
-from gwaudit.recording.multilabel import PairSignals, pair_rows, pair_signals, sample_signals_of
+from gwaudit.recording.moments import EpochMoments, MovingMoments, epoch_moments
+from gwaudit.recording.multilabel import RowSignals, row_signals, rows_of_samples, to_sample_signals
 from gwaudit.store.store import SIGNALS, TrajectoryStore
 
 
@@ -189,13 +190,13 @@ class AlignmentRecorder:
             return
         with torch.no_grad(), _one_thread():
             given = given.to(forward.logits.device, torch.int32, non_blocking=True)
-            pairs = pair_signals(forward.latent, forward.logits, given, forward.weight, forward.bias)
+            pairs = row_signals(forward.latent, forward.logits, given, forward.weight, forward.bias)
             if self._moving is None:
                 self._moving = MovingMoments(-(-self._store.n_samples // (given.numel() * world_size())))
             self._moving.update(pairs.alignment)
             # Two numbers a pair imply the rest, which is a quarter of the memory until the epoch ends.
             self._rows.append(torch.stack([given.reshape(-1), *(signal.view(torch.int32) for signal in pairs)]))
-        self._ids.append(pair_rows(sample_ids, n_classes))
+        self._ids.append(rows_of_samples(sample_ids, n_classes))
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> EpochSummary:
         """Commit what was observed since the last epoch as the store's next epoch.
@@ -338,8 +339,8 @@ class AlignmentRecorder:
         packed = torch.cat(self._rows, dim=1).cpu()
         rows = packed.numpy()
         if self._store.label_names is not None:
-            pairs = PairSignals(*(column.view(torch.float32) for column in packed[1:]))
-            return ids, rows[0], {n: s.numpy() for n, s in sample_signals_of(pairs, packed[0])._asdict().items()}
+            pairs = RowSignals(*(column.view(torch.float32) for column in packed[1:]))
+            return ids, rows[0], {n: s.numpy() for n, s in to_sample_signals(pairs, packed[0])._asdict().items()}
         return ids, rows[0], {name: rows[1 + i].view(SIGNALS[name]) for i, name in enumerate(names)}
 
     def _summary(
@@ -354,7 +355,7 @@ class AlignmentRecorder:
             recorded=int(recorded),
             missing=self._store.n_samples - int(recorded),
             repeated=observed - int(recorded),
-            moments=epoch_moments(torch.from_numpy(kept["alignment"]), summed=all_reduce_sum),
+            moments=epoch_moments(torch.from_numpy(kept["alignment"]), all_reduce_sum=all_reduce_sum),
             moving=moving.moments(all_reduce_sum),
             mean_loss=loss / recorded,
             accuracy_on_given=n_right / recorded,

@@ -6,7 +6,7 @@ import pytest
 
 from gwaudit.analysis.early_stopping import select_epoch, should_stop
 from gwaudit.core.errors import SettingsError
-from gwaudit.recording.alignment import EpochMoments
+from gwaudit.recording.moments import EpochMoments
 
 
 def curve(gwa, e=None, k=None):

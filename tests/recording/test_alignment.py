@@ -12,13 +12,12 @@ import gwaudit.recording.alignment
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.alignment import (
     counterfactual_alignment,
-    frobenius_norm,
     head_alignment,
-    multilabel_alignment,
-    multilabel_class_alignment,
     sample_signals,
     soft_target_alignment,
 )
+from gwaudit.recording.cosine import frobenius_norm
+from gwaudit.recording.multilabel import multilabel_alignment, multilabel_class_alignment
 
 TOLERANCE = 1e-5
 DIGITS = 900  # ‖e_y - p‖² reaches e^-2000 = 1e-869 where logits reach ±500

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.recording.alignment import BETA, MovingMoments, epoch_moments, gradient_weight_alignment
+from gwaudit.recording.moments import BETA, MovingMoments, epoch_moments, gradient_weight_alignment
 
 
 def normal(count: int, mean: float, spread: float, seed: int = 0) -> torch.Tensor:
@@ -26,7 +26,7 @@ def test_moments_are_those_of_scipy(seed: int, count: int, mean: float, spread: 
     assert moments.count == count
     assert moments.directional_alignment == pytest.approx(float(values.double().mean()), abs=1e-12)
     assert moments.dispersion == pytest.approx(expected, rel=1e-9, abs=1e-9)
-    if not moments.two_humped:
+    if not moments.bimodal:
         assert moments.gwa == pytest.approx(moments.directional_alignment / (expected + BETA), rel=1e-9)
 
 
@@ -45,10 +45,10 @@ def test_missing_samples_are_left_out() -> None:
 def test_two_humps_are_marked_instead_of_dividing_by_nearly_nothing() -> None:
     humps = torch.cat([normal(500, 0.5, 0.05, 1), normal(500, -0.5, 0.05, 2)])
     moments = epoch_moments(humps)
-    assert moments.two_humped
+    assert moments.bimodal
     assert math.isnan(moments.gwa)
     assert moments.dispersion == pytest.approx(-2, abs=0.1)
-    assert not epoch_moments(normal(1000, 0.2, 0.1)).two_humped
+    assert not epoch_moments(normal(1000, 0.2, 0.1)).bimodal
 
 
 @pytest.mark.parametrize("dispersion", [-2.0, -BETA - 1e-9, -BETA, -BETA + 1e-9, math.nan])
@@ -68,7 +68,7 @@ def test_an_epoch_without_samples_has_no_moments(values: torch.Tensor) -> None:
     assert moments.count == 0
     assert math.isnan(moments.directional_alignment)
     assert math.isnan(moments.gwa)
-    assert not moments.two_humped
+    assert not moments.bimodal
 
 
 def test_equal_alignments_have_a_mean_and_no_shape() -> None:
@@ -76,7 +76,7 @@ def test_equal_alignments_have_a_mean_and_no_shape() -> None:
     assert moments.directional_alignment == pytest.approx(0.3)
     assert math.isnan(moments.dispersion)
     assert math.isnan(moments.gwa)
-    assert not moments.two_humped
+    assert not moments.bimodal
 
 
 def test_the_first_mini_batch_is_taken_as_it_is() -> None:

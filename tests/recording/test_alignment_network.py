@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from gwaudit.core.errors import ModelError
-from gwaudit.recording.alignment import head_alignment, network_alignment
+from gwaudit.recording.alignment import head_alignment
+from gwaudit.recording.network import network_alignment
 
 
 def make_network(seed: int = 0) -> nn.Sequential:

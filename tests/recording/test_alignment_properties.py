@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from gwaudit.recording.alignment import (
     counterfactual_alignment,
     head_alignment,
-    multilabel_alignment,
-    multilabel_class_alignment,
     sample_signals,
     soft_target_alignment,
 )
+from gwaudit.recording.multilabel import multilabel_alignment, multilabel_class_alignment
 
 Head = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
 

@@ -79,7 +79,7 @@ class TrainingDisplay:
         left = (report.epochs - summary.epoch - 1) * report.seconds
         extras = f"  missing {summary.missing}" if summary.missing else ""
         extras += f"  repeated {summary.repeated}" if summary.repeated else ""
-        gwa = "two-humped" if moments.two_humped else f"{moments.gwa:+.4f}"
+        gwa = "two-humped" if moments.bimodal else f"{moments.gwa:+.4f}"
         self._progress.console.print(
             f"epoch {summary.epoch + 1:>3}/{report.epochs}  loss {summary.mean_loss:.3f}  "
             f"GWA {gwa}  E {moments.directional_alignment:+.3f}  K {moments.dispersion:+.2f}  "
