@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
 os.environ["COLUMNS"] = "120"  # of a terminal that is none
@@ -54,6 +53,8 @@ def chromium() -> tuple[str, str]:
 @pytest.fixture
 def browser(request, tmp_path, chromium):
     """Chromium, without a window; what it downloads lies in `tmp_path` (the parameter "phone" makes it a phone's)."""
+    from selenium import webdriver  # here, as the lowest versions are tested without it
+
     options = webdriver.ChromeOptions()
     options.binary_location, driver = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
