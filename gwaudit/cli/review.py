@@ -29,11 +29,10 @@ def report_command(
     truth_key: TruthKey = None,
 ) -> None:
     """Write the report on a ranked run: one HTML file to look at, to decide in and to send."""
-    from gwaudit.pipeline.audit import report_contents
-    from gwaudit.review.report.page import write_report
+    from gwaudit.pipeline.report import write_report
 
-    contents = report_contents(run, top=top, truth=truth, truth_key=truth_key)
-    out.print(str(write_report(contents, output or run / "report.html")), highlight=False, soft_wrap=True)
+    path = write_report(run, output, top=top, truth=truth, truth_key=truth_key)
+    out.print(str(path), highlight=False, soft_wrap=True)
 
 
 @command(app, "review", "For example: gwaudit review runs/photos; then gwaudit apply runs/photos ...")
@@ -44,12 +43,12 @@ def review_command(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Decide on the suspects in the browser; every decision is kept in the run's decisions.csv as it is made."""
-    from gwaudit.pipeline.audit import report_contents
+    from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.decision_log import DecisionLog
     from gwaudit.review.report.page import render_page
     from gwaudit.review.server import ReviewServer, serve_review
 
-    contents = report_contents(run, top=top)
+    contents = load_report_data(run, top=top)
     with DecisionLog(contents.audit) as log, ReviewServer(log, render_page(contents, served=True), port) as server:
         print_review_address(server)
         serve_review(server, browser=browser)
@@ -66,10 +65,10 @@ def plot_command(
     truth_key: TruthKey = None,
 ) -> None:
     """Write the report's figures as files, for papers and slides."""
-    from gwaudit.pipeline.audit import report_contents
+    from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.report.figure_files import write_figures
 
-    contents = report_contents(run, top=0, truth=truth, truth_key=truth_key)
+    contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key)
     for path in write_figures(contents, to, format=format, names=figure or ()):  # type: ignore[arg-type]  # checked there
         out.print(str(path), highlight=False, soft_wrap=True)
 
@@ -110,10 +109,10 @@ def export_command(
     """Write suspects for people and their tools to check, or the data set without or with corrected suspects."""
     from gwaudit.analysis.audit import Audit
     from gwaudit.export.formats import Options
-    from gwaudit.pipeline.audit import export
+    from gwaudit.pipeline.export import export_audit
 
     options = Options(action, top, everything, copy)  # type: ignore[arg-type]  # checked there
-    out.print(str(export(Audit.load(run), to, output, options)), highlight=False, soft_wrap=True)
+    out.print(str(export_audit(Audit.load(run), to, output, options)), highlight=False, soft_wrap=True)
 
 
 @command(app, "apply", "For example: gwaudit apply runs/photos decisions.csv -o photos-corrected")

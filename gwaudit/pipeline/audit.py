@@ -19,11 +19,10 @@ from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import add_label_noise, add_multilabel_noise, centroid_similarity
 from gwaudit.data.loading import load_dataset
 from gwaudit.export.cleaned_data import Action, clean_data, write_cleaned_data
-from gwaudit.export.formats import Options, export_format, write_export
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
-from gwaudit.review.report.contents import TOP, ReportContents, gather
-from gwaudit.review.report.page import write_report
+from gwaudit.review.report.contents import gather
+from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import LatentProgress, embed_texts
 from gwaudit.training.progress import Progress
@@ -37,7 +36,7 @@ def load_data(data: DataSettings, progress: LatentProgress | None = None) -> Lab
     Raises:
         DataError: what is wrong with it.
     """
-    dataset = _load(data)
+    dataset = load_source(data)
     if dataset.modality == "texts":
         dataset = embed_texts(dataset, data.encoder, progress)
     if data.plant == 0:
@@ -55,7 +54,8 @@ def load_data(data: DataSettings, progress: LatentProgress | None = None) -> Lab
     return dataset.with_labels(wrong, true_labels=dataset.labels)
 
 
-def _load(data: DataSettings) -> LabeledDataset:
+def load_source(data: DataSettings) -> LabeledDataset:
+    """Load a data set as its source has it: texts as texts, labels without planted errors."""
     return load_dataset(
         data.source,
         labels=data.labels,
@@ -169,7 +169,7 @@ def rank_again(run: Path, ranking: RankingSettings | None = None) -> AuditResult
         GwauditError: the run cannot be ranked so, or its data are not there any more.
     """
     with TrajectoryStore.open(run) as store:
-        dataset = _data_if_known(store)
+        dataset = data_if_recorded(store)
     return finish(rank_run(rounds_of(run), ranking), dataset)
 
 
@@ -202,30 +202,12 @@ def finish(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
         evaluation = evaluate(ranked, dataset.true_labels)
         files.append(write_evaluation(evaluation, run))
     with TrajectoryStore.open(run) as store:
-        files.insert(0, write_report(gather(ranked, store, dataset), run / "report.html"))
+        files.insert(0, write_page(gather(ranked, store, dataset), run / "report.html"))
     return AuditResult(ranked, evaluation, dataset, tuple(files))
 
 
-def report_contents(
-    run: Path, *, top: int = TOP, truth: Path | None = None, truth_key: str | None = None
-) -> ReportContents:
-    """What there is to say of a ranked run, with its data loaded again; of a run of one's own loop without them.
-
-    Args:
-        run: its folder.
-        top: show so many suspects.
-        truth: a file of true labels; by default those that the data bring along.
-        truth_key: which labels of that file.
-
-    Raises:
-        GwauditError: the run is not ranked, or its data or the true labels are not there any more or do not fit.
-    """
-    labels = None if truth is None else read_label_file(truth, truth_key)[0]
-    with TrajectoryStore.open(run) as store:
-        return gather(Audit.load(run), store, _data_if_known(store), top=top, true_labels=labels)
-
-
-def _data_if_known(store: TrajectoryStore) -> LabeledDataset | None:
+def data_if_recorded(store: TrajectoryStore) -> LabeledDataset | None:
+    """Load the data of a run; return None where the run was recorded in one's own loop, without their source."""
     return load_data(data_of_run(store)) if store.settings.get("data") else None
 
 
@@ -247,27 +229,7 @@ def true_labels(run: Path, truth: Path | None, key: str | None) -> NDArray[np.in
     if truth is not None:
         return read_label_file(truth, key)[0]
     with TrajectoryStore.open(run) as store:
-        dataset = _data_if_known(store)
+        dataset = data_if_recorded(store)
     if dataset is None or dataset.true_labels is None:
         raise DataError(f"the data of {run} have no true labels: give them with --truth")
     return dataset.true_labels
-
-
-def export(ranked: Audit, format: str, output: Path, options: Options) -> Path:
-    """Write a ranked run in some format, with its data loaded again where the format needs them.
-
-    Raises:
-        SettingsError: an unknown format, or an option that it does not take.
-        DataError: the data are no longer those of the audit, or of a kind that the format cannot hold.
-        StoreError: it cannot be written.
-    """
-    needs = export_format(format, options).needs
-    data = dataset = None
-    with TrajectoryStore.open(ranked.run) as store:
-        if needs == "data":
-            data = data_of_run(store)
-            dataset = load_data(data)
-        elif needs == "texts" and store.settings.get("has_texts"):
-            dataset = _load(data_of_run(store))  # what they say: no need to embed them
-    root = None if data is None else data.files_root
-    return write_export(ranked, format, output, options, dataset=dataset, root=root)

@@ -18,7 +18,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.data.loading import load_dataset
 from gwaudit.review.report.contents import gather
 from gwaudit.review.report.figures import draw_figures
-from gwaudit.review.report.page import render_page, write_report
+from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.report.thumbnails import thumbnail
 from helpers.command import FAST, gwaudit
 from helpers.recorded import hostile, make_run, with_a_fifth_wrong
@@ -166,7 +166,7 @@ class TestPage:
                 image.save(tmp_path / "photos" / label / f"{i}.jpg")
         dataset = load_dataset(tmp_path / "photos", image_size=256)
         with make_run(tmp_path / "run", dataset) as store:
-            path = write_report(gather(rank(store, RankingSettings(top=1000)), store, dataset), tmp_path / "r.html")
+            path = write_page(gather(rank(store, RankingSettings(top=1000)), store, dataset), tmp_path / "r.html")
         assert 1_000_000 < path.stat().st_size <= 15_000_000
 
     def test_texts_and_features_are_shown_as_such(self, tmp_path):

@@ -17,7 +17,7 @@ from gwaudit.core.spreadsheets import from_cell
 from gwaudit.data.loading import load_dataset
 from gwaudit.review.decision_log import DecisionLog
 from gwaudit.review.report.contents import gather
-from gwaudit.review.report.page import render_page, write_report
+from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.server import ReviewServer
 from helpers.command import FAST, gwaudit
 from helpers.recorded import HOSTILE, hostile, make_run, with_a_fifth_wrong
@@ -39,7 +39,7 @@ def contents(dataset, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(contents, tmp_path_factory):
-    return write_report(contents, tmp_path_factory.mktemp("file") / "report.html")
+    return write_page(contents, tmp_path_factory.mktemp("file") / "report.html")
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_hostile_texts_are_shown_and_never_run(browser, dataset, tmp_path):
     spoken = type(dataset)(**{**vars(dataset), "texts": texts})
     with make_run(tmp_path / "run", spoken) as store:
         contents = gather(rank(store), store, spoken)
-    browser.get(write_report(contents, tmp_path / "report.html").as_uri())
+    browser.get(write_page(contents, tmp_path / "report.html").as_uri())
     shown = [text.get_attribute("textContent") for text in browser.find_elements(By.CSS_SELECTOR, ".card .text")]
     assert shown == [sample["text"] for sample in suspects(contents)[: len(shown)]]
     assert len(shown) >= 60
@@ -263,7 +263,7 @@ def test_no_request_leaves_the_page(browser, report):
 def test_a_thousand_suspects_are_usable_within_two_seconds(browser, tmp_path):
     digits = load_dataset("digits")
     with make_run(tmp_path / "run", digits) as store:
-        page = write_report(gather(rank(store, RankingSettings(top=1000)), store, digits), tmp_path / "r.html")
+        page = write_page(gather(rank(store, RankingSettings(top=1000)), store, digits), tmp_path / "r.html")
     began = time.monotonic()
     browser.get(page.as_uri())
     start(browser)
@@ -296,7 +296,7 @@ def test_cards_are_as_wide_as_each_other_without_the_data(browser, dataset, tmp_
     with make_run(tmp_path / "run", dataset) as store:
         ranked = rank(store)
         ranked.save(store.path)
-        browser.get(write_report(gather(ranked, store, None), tmp_path / "report.html").as_uri())
+        browser.get(write_page(gather(ranked, store, None), tmp_path / "report.html").as_uri())
     rects = "return [...document.querySelectorAll('.card')].slice(0, 4).map((c) => c.getBoundingClientRect().width)"
     widths = browser.execute_script(rects)
     assert len(widths) == 4

@@ -108,13 +108,13 @@ def _write_run(run: Path, samples: int, epochs: int, classes: int, random: np.ra
 def _measure(run: Path) -> None:
     from gwaudit.analysis.ranking import rank
     from gwaudit.review.report.contents import gather
-    from gwaudit.review.report.page import write_report
+    from gwaudit.review.report.page import write_page
 
     with TrajectoryStore.open(run) as store:
         began = time.perf_counter()
         audit = rank(store)
         ranked, peak = time.perf_counter(), _peak_gib()
-        page = write_report(gather(audit, store, None), run / "report.html")
+        page = write_page(gather(audit, store, None), run / "report.html")
         measured = {
             "seconds": ranked - began,
             "peak_gib": peak,

@@ -21,7 +21,7 @@ _SCRIPTS = ("decisions.js", "gallery.js", "figures.js")
 _TABLE_ROWS = 40
 
 
-def write_report(contents: ReportContents, path: Path | str) -> Path:
+def write_page(contents: ReportContents, path: Path | str) -> Path:
     """Write the report; the file is there whole or not at all.
 
     Raises:

@@ -1,0 +1,57 @@
+"""Write the report of a ranked run: the verb `report` as a function."""
+
+from pathlib import Path
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.data.label_files import read_label_file
+from gwaudit.pipeline.audit import data_if_recorded
+from gwaudit.review.report.contents import TOP, ReportContents, gather
+from gwaudit.review.report.page import write_page
+from gwaudit.store.store import TrajectoryStore
+
+
+def write_report(
+    run: Path | str,
+    output: Path | str | None = None,
+    *,
+    top: int = TOP,
+    truth: Path | str | None = None,
+    truth_key: str | None = None,
+) -> Path:
+    """Write the report of a ranked run as one HTML file.
+
+    Args:
+        run: Folder of the run.
+        output: The file, by default `report.html` in the run's folder.
+        top: Number of suspects to show, the most suspicious ones.
+        truth: File of true labels; by default those of the data set, where it has any.
+        truth_key: Which labels of that file, where it holds several kinds.
+
+    Returns:
+        The file.
+
+    Raises:
+        GwauditError: the run is not ranked, or its data or the true labels are missing or do not fit the run.
+    """
+    data = load_report_data(run, top=top, truth=truth, truth_key=truth_key)
+    return write_page(data, Path(run) / "report.html" if output is None else output)
+
+
+def load_report_data(
+    run: Path | str, *, top: int = TOP, truth: Path | str | None = None, truth_key: str | None = None
+) -> ReportContents:
+    """Collect what a report shows, with the run's data loaded again; a run of one's own loop needs none.
+
+    Args:
+        run: Folder of the run.
+        top: Number of suspects to show, the most suspicious ones.
+        truth: File of true labels; by default those of the data set, where it has any.
+        truth_key: Which labels of that file, where it holds several kinds.
+
+    Raises:
+        GwauditError: the run is not ranked, or its data or the true labels are missing or do not fit the run.
+    """
+    run = Path(run)
+    labels = None if truth is None else read_label_file(Path(truth), truth_key)[0]
+    with TrajectoryStore.open(run) as store:
+        return gather(Audit.load(run), store, data_if_recorded(store), top=top, true_labels=labels)
