@@ -1,9 +1,6 @@
 """The benchmark of relabelling on digits: the tool's order beside a random one, resumed, or refused at once."""
 
 import json
-import re
-import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,18 +88,3 @@ def test_what_cannot_work_is_refused_before_training(tmp_path):
     done = gwaudit("benchmark", "relabelling", "digits", "-o", tmp_path / "out")
     assert done.returncode == 2
     assert "has no split 'test'" in done.stderr
-
-
-@pytest.mark.slow
-def test_the_round_that_the_benchmarks_document_shows_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
-    section = text.split("## A round of corrections")[1].split("\n## ")[0]
-    oracle = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
-    for line in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].replace("--epochs 20", "--epochs 2").splitlines():
-        if line == "python oracle.py":
-            exec(compile(oracle, "oracle.py", "exec"), {})
-            continue
-        done = gwaudit(*shlex.split(line)[1:])
-        assert done.returncode == 0, done.stderr
-    assert "Suspects before" in done.stdout

@@ -30,7 +30,7 @@ def markdown(measurements: Sequence[StoppingMeasurement], *, patience: int = PAT
         *_correlation_table(measurements),
     ]
     parts += ["", "| labels | model | claim | held | numbers |", "|---|---|---|---|---|"]
-    answers = {True: "yes", False: "**no**", None: "cannot be told"}
+    answers = {True: "yes", False: "**no**", None: "undecided"}
     found = [verdict for measured in measurements for verdict in verdicts(measured, patience=patience)]
     parts += [f"| {v.label_set} | {v.model} | {v.claim} | {answers[v.held]} | {v.numbers} |" for v in found]
     return "\n".join(parts) + "\n"

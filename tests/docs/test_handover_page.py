@@ -1,8 +1,7 @@
-"""Every export that docs/handover.md shows runs, and so does the Python on the other side of it."""
+"""Every export that docs/howto/handover.md shows runs, and so does the Python on the other side of it."""
 
 import json
 import re
-import shlex
 import shutil
 import sys
 import threading
@@ -20,18 +19,17 @@ from sklearn.datasets import load_iris
 from gwaudit.export.formats import FORMATS
 from helpers.command import gwaudit
 from helpers.making import make_tree
+from helpers.pages import ROOT, blocks, command_lines
 
-TEXT = (Path(__file__).parents[2] / "docs" / "handover.md").read_text()
-COMMANDS = [
-    line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line.strip()
-]
-PROGRAMS = {block.splitlines()[0][2:]: block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)}
+PAGE = ROOT / "docs" / "howto" / "handover.md"
+COMMANDS = command_lines(PAGE)
+PROGRAMS = {program.splitlines()[0][2:]: program for program in blocks(PAGE, "python")}
 FEW = ("--epochs", 2, "--batch-size", 16, "--top", 5)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The runs that the document speaks of, and all that its commands write."""
+    """The runs that the page names, and all that its commands write."""
     here = tmp_path_factory.mktemp("handover")
     make_tree(here / "photos", per_class=12)
     flowers = load_iris()
@@ -48,7 +46,7 @@ def folder(tmp_path_factory):
             done = gwaudit("audit", source, "-o", f"runs/{Path(source).stem}", *FEW, *more)
             assert done.returncode == 0, done.stderr
         for command in COMMANDS:
-            program, *arguments = shlex.split(command)
+            program, *arguments = command
             assert program == "gwaudit"
             done = gwaudit(*arguments)
             assert done.returncode == 0, done.stderr
@@ -63,14 +61,14 @@ def in_folder(folder, monkeypatch):
 
 def run(name):
     namespace = {}
-    exec(compile(PROGRAMS[name], "handover.md", "exec"), namespace)
+    exec(compile(PROGRAMS[name], PAGE.name, "exec"), namespace)
     return namespace
 
 
 def test_every_format_is_shown():
-    shown = {shlex.split(command)[shlex.split(command).index("--to") + 1] for command in COMMANDS}
+    shown = {command[command.index("--to") + 1] for command in COMMANDS}
     assert shown == set(FORMATS)
-    assert set(re.findall(r"^\| `([a-z-]+)` \|", TEXT, re.MULTILINE)) == set(FORMATS)
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)) == set(FORMATS)
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""The reference pages name what the package has, no more and no less."""
+
+import re
+
+import gwaudit
+from gwaudit.analysis.audit import COLUMNS, PAIR_COLUMNS
+from helpers.pages import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def test_the_python_page_has_every_public_name():
+    shown = re.findall(r"^::: gwaudit\.(\w+)$", (REFERENCE / "python.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(shown) == sorted(set(gwaudit.__all__) - {"__version__"})
+
+
+def test_every_column_of_an_audit_is_described():
+    described = set(re.findall(r"`(\w+)`", (REFERENCE / "files.md").read_text("utf-8")))
+    assert set(COLUMNS) | set(PAIR_COLUMNS) <= described
