@@ -72,8 +72,11 @@ def load_dataset(
         on_error: what to do about rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
             class, a key twice): "stop", or "skip" them and list them in `skipped`. Rows without a label are always
             left out and listed.
-        label_column, image_column, text_column, id_column: a table's columns, where the usual names do not tell.
-            Several label columns, with commas between, hold 0 or 1 for a class each.
+        label_column: Name of a table's column with the labels, if it is not one of the usual names. Several columns,
+            separated by commas, hold 0 or 1 for one class each.
+        image_column: Name of a table's column with the image paths or encoded images.
+        text_column: Name of a table's column with the texts.
+        id_column: Name of a table's column with the sample ids.
         feature_columns: a table's column of lists of numbers, or several columns of numbers, with commas between.
         root: the folder that the paths in a table are below; by default the table's own.
         class_names: all classes there may be, in order; by default those that the source names, or that occur.

@@ -113,7 +113,8 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
     """Compare two ranked runs of the same data, corrected or not.
 
     Args:
-        before, after: their folders.
+        before: Folder of the run before the corrections.
+        after: Folder of the run after them, or of the other seed.
 
     Raises:
         StoreNotFoundError: one is not ranked.
