@@ -24,7 +24,7 @@ for a dog, right labels lie nearer to zero than where it is taken for a ship, an
 logits do not lend themselves to that: read pair by pair, they found less where errors are between look-alikes.
 
 Bounds, gain and odds were chosen on synthetic errors, not on the labels that the benchmarks score with;
-docs/benchmarks.md says how, and how the cut fares.
+docs/benchmarks/defaults.md says how, and how the cut fares.
 
 Its limit: right labels whose scores have a heavy tail above zero look like errors. That is so where a model is too weak
 for its data, or is trained too briefly to learn the hard samples as well: the share of wrong labels of a refined run is

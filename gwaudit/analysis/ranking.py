@@ -7,7 +7,7 @@ Nothing here sees ground truth. The defaults, and why:
   divided by its root mean square over the samples; the evidence is the negative of their mean. Zero means that another
   label fits as well as the given one. Runs with final sweeps are scored by `probability` instead: the margin of the
   probabilities, which lets samples that the network is unsure of count less, over the window and, with twice the
-  weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks.md says how.
+  weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks/defaults.md says how.
 - **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
 - **Score**: the log of the odds of being wrong that the evidence comes to (`gwaudit.analysis.error_probability`), and
   the **cut** with

@@ -9,7 +9,7 @@ How many labels are wrong, and how likely the k-th is, is still read from round 
 samples too and was told nothing.
 
 The network's opinion is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored,
-sharpened. docs/benchmarks.md says what a round brings and costs, and what else was tried.
+sharpened. docs/benchmarks/refinement.md says what a round brings and costs, and what else was tried.
 """
 
 from collections.abc import Sequence

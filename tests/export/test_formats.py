@@ -1,7 +1,7 @@
 """An audit arrives whole in the tools that people label with: read by their own libraries, whatever the names are.
 
 FiftyOne and datumaro (which reads CVAT's formats) ask for other versions of libraries than gwaudit is tested with, so
-that no test here imports them: their layouts are checked as published. docs/handover.md says what else was run.
+that no test here imports them: their layouts are checked as published. docs/howto/handover.md says what else was run.
 """
 
 import base64
