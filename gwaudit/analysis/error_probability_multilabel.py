@@ -17,8 +17,8 @@ shares of wrong answers are fitted for each class, drawn to those of all with th
 one for all. What all say of missing labels is in proportion to how many a class is given to: a class that few samples
 have is missing in few.
 
-Bounds, weight and the equal spreads were chosen on planted errors (docs/benchmarks/multilabel.md). Equal spreads keep the odds
-rising with the evidence within each class and answer; spreads of their own found no more.
+Bounds, weight and the equal spreads were chosen on synthetic errors (docs/benchmarks/multilabel.md). Equal spreads keep
+the odds rising with the evidence within each class and answer; spreads of their own found no more.
 """
 
 from dataclasses import dataclass

@@ -9,9 +9,13 @@ from helpers.pages import ROOT
 REFERENCE = ROOT / "docs" / "reference"
 
 
+INTEGRATIONS = ("gwaudit.recording.lightning.", "gwaudit.recording.transformers.", "gwaudit.recording.keras.")
+
+
 def test_the_python_page_has_every_public_name():
-    shown = re.findall(r"^::: gwaudit\.(?!recording\.(?:lightning|transformers|keras)\.)(?:\w+\.)*(\w+)$", (REFERENCE / "python.md").read_text("utf-8"), re.MULTILINE)
-    assert sorted(shown) == sorted(set(gwaudit.__all__) - {"__version__"})
+    shown = re.findall(r"^::: ([\w.]+)$", (REFERENCE / "python.md").read_text("utf-8"), re.MULTILINE)
+    names = [path.rpartition(".")[2] for path in shown if not path.startswith(INTEGRATIONS)]
+    assert sorted(names) == sorted(set(gwaudit.__all__) - {"__version__"})
 
 
 def test_every_column_of_an_audit_is_described():
