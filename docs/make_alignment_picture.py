@@ -21,7 +21,7 @@ def main() -> None:
     """Train on digits of which one label in ten is wrong, and draw what was recorded."""
     with TemporaryDirectory() as folder:
         run = Path(folder) / "digits"
-        data = DataSettings("digits", plant=0.1)
+        data = DataSettings("digits", add_noise=0.1)
         result = audit(data, run, TrainingSettings(epochs=20, batch_size=64, learning_rate=0.1))
         wrong = result.dataset.labels != result.dataset.true_labels
         store = TrajectoryStore.open(run)

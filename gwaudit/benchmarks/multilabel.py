@@ -120,7 +120,7 @@ def pairs(
     """
     rows = []
     for missing, superfluous in rates:
-        given = add_multilabel_noise(dataset.labels, missing=missing, superfluous=superfluous, seed=training.seed)
+        given = add_multilabel_noise(dataset.labels, missing=missing, extra=superfluous, seed=training.seed)
         run = folder / f"{dataset.name.replace(' ', '-')}-{missing:g}-{superfluous:g}-{training.seed}"
         train(dataset.with_labels(given, true_labels=dataset.labels), run, training)
         with TrajectoryStore.open(run) as store:

@@ -137,7 +137,7 @@ def relabelling(
         SettingsError: no decisions, or more than samples; or rows in the folder that are of other data or trainings.
     """
     if dataset.true_labels is None:
-        raise DataError(f"{dataset.name}: the oracle needs true labels: CIFAR-N's file (--labels), or --plant")
+        raise DataError(f"{dataset.name}: the oracle needs true labels: CIFAR-N's file (`labels`), or `add_noise`")
     if not 0 < decisions <= len(dataset):
         raise SettingsError(f"{decisions} decisions about {len(dataset)} samples: give a number between")
     rows = read_rows(folder)

@@ -31,32 +31,41 @@ def split_commas(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What to audit: the arguments of `gwaudit.load_dataset`, and errors planted on top.
+    """Describe the data to audit: a source, the names of its parts, and what to do with rows that cannot be used.
+
+    `gwaudit.load_dataset` takes the same settings as keyword arguments, all but `encoder`, `add_noise` and
+    `add_noise_seed`.
 
     Attributes:
-        source: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet or Arrow files in
-            Hugging Face's layouts; CIFAR's original batches; WebDataset shards); a table (.csv, .tsv, .jsonl, .parquet,
-            .arrow) of image paths, texts or features; .npz or .npy arrays; or hf:NAME.
-        labels: a file with the given labels, row for row, in place of the source's own: CIFAR-N's .pt, .npy or .csv.
-        label_key: which labels of that file, as `worse_label`.
-        split: which split of the source.
-        image_size: side of the square that images are resized and cropped to; small ones of one size stay as they are.
-        on_error: what to do about rows that cannot be used (an unreadable image, an empty text, a NaN, a key twice):
-            `stop`, or `skip` and list them.
-        label_column: of a table; by default one of the usual names tells (label, category, class, ...). Several, with
-            commas between, hold 0 or 1 for a class each: a sample has any number of them.
-        label_separator: what stands between the classes of a row that has any number of them, as `|`.
-        image_column: of image paths, or of encoded images.
-        text_column: of texts, which are embedded first.
-        feature_columns: of lists of numbers; or columns of numbers, with commas between.
-        id_column: of what a sample is known by.
-        root: the folder that the paths in a table are below; by default the table's own.
-        classes: all classes there may be, in order: names with commas between, or a text file with a name a line.
-        encoder: what embeds texts: a folder with a sentence encoder or Hugging Face model, or its name on the hub.
-        plant: share of the labels to make wrong on purpose, between classes that look alike, to see what an audit of
-            such data finds; what was there before counts as the truth. Of samples with any number of classes, the share
-            of the given labels that go missing, and as many that are not true are given.
-        plant_seed: of the choice of these.
+        source: Data set to audit: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet
+            or Arrow files in Hugging Face's layouts; CIFAR's original batches; WebDataset shards); a table (.csv, .tsv,
+            .jsonl, .parquet, .arrow) of image paths, texts or features; arrays (.npz, .npy); or hf:NAME, a data set on
+            the Hugging Face hub.
+        labels: File with the given labels, in place of the source's own: a .csv with a column key, in any order; or
+            row for row, a .npy, a .csv or CIFAR-N's .pt, whose clean labels become the true ones.
+        label_key: Name of the labels to use in that file, such as `worse_label`.
+        split: Split of the source to read.
+        image_size: Side in pixels of the square that images are resized and cropped to. By default images of one size
+            of at most 96 pixels a side stay as they are, and others become 224.
+        on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
+            class, a repeated key): `stop`, or `skip` them and list them. Rows without a label are always left out.
+        label_column: Name of the table's column of labels. By default label, labels, category, class or another usual
+            name. Several names, separated by commas: one column of 0 and 1 for each class (multi-label).
+        label_separator: Text between the classes of one row, such as `|`, where labels are texts of several classes
+            (multi-label).
+        image_column: Name of the table's column of image paths or of encoded images.
+        text_column: Name of the table's column of texts. Texts are embedded before the training.
+        feature_columns: Name of the table's column of lists of numbers; or names of columns of numbers, separated by
+            commas.
+        id_column: Name of the table's column of sample keys.
+        root: Folder that the paths in a table are relative to. By default the table's own folder.
+        classes: All classes, in order: names separated by commas, or a text file with one name a line. By default the
+            classes that the source names, else those that occur.
+        encoder: Sentence encoder of texts: its folder, or its name on the Hugging Face hub.
+        add_noise: Share of the labels to change at random, in [0, 1), mostly between classes that look alike. The
+            labels before the change count as the true ones. In multi-label data the share of the given labels to take
+            away; as many wrong ones are added.
+        add_noise_seed: Seed of these changes.
     """
 
     source: str
@@ -74,55 +83,59 @@ class DataSettings:
     root: str | None = None
     classes: str | None = None
     encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
-    plant: float = 0.0
-    plant_seed: int = 0
+    add_noise: float = 0.0
+    add_noise_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.on_error not in get_args(OnError):
-            raise SettingsError(f"on_error must be stop or skip, not {self.on_error!r}")
+            raise SettingsError(f"`on_error` must be stop or skip, not {self.on_error!r}")
         if self.label_separator == "":
-            raise SettingsError("the label separator is empty: give what stands between the classes of a row, as '|'")
-        if not 0 <= self.plant < 1:
-            raise SettingsError(f"the share of errors to plant must be in [0, 1), not {self.plant}")
+            raise SettingsError("`label_separator` is empty: give the text between the classes of a row, such as '|'")
+        if not 0 <= self.add_noise < 1:
+            raise SettingsError(f"`add_noise` must be a share in [0, 1), not {self.add_noise}")
         if self.image_size is not None and self.image_size < 1:
-            raise SettingsError(f"image_size must be at least 1, not {self.image_size}")
+            raise SettingsError(f"`image_size` must be at least 1 pixel, not {self.image_size}")
 
     @property
     def files_root(self) -> Path | None:
-        """The folder that the samples' keys are paths below, where there is one."""
+        """Return the folder that keys of samples are relative to, or None where the source has no folder."""
         path = Path(self.root or self.source)
         return path if path.is_dir() else path.parent if path.is_file() else None
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The names that `classes` holds or names the file of.
+        """Return the names in `classes` or in its file, or None where it is not set.
 
         Raises:
-            SettingsError: the file cannot be read.
+            SettingsError: The file cannot be read.
         """
         if self.classes is None:
             return None
-        if not Path(self.classes).is_file():
-            return tuple(name.strip() for name in self.classes.split(",") if name.strip())
-        try:
-            lines = Path(self.classes).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{self.classes} cannot be read as a list of classes: {error}") from error
-        return tuple(line.strip() for line in lines if line.strip())
+        if "\n" in self.classes:  # one name a line, as in a file
+            lines = self.classes.splitlines()
+        elif Path(self.classes).is_file():
+            try:
+                lines = Path(self.classes).read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{self.classes} cannot be read as a list of classes: {error}") from error
+        else:
+            lines = self.classes.split(",")
+        return tuple(name.strip() for name in lines if name.strip())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; paths are made absolute, so that a run finds its data from anywhere."""
+        """Return the settings as JSON can hold them, with absolute paths, so that a run finds its data again."""
         values = asdict(self)
         for name in ("source", "labels", "root", "classes", "encoder"):
-            # A folder here may be called digits too; it is not what the name stands for.
+            # A folder in the working directory may be called digits too, but the name means scikit-learn's digits.
             if values[name] not in (None, "digits") and Path(values[name]).exists():
                 values[name] = str(Path(values[name]).resolve())
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """From what `to_dict` gave."""
-        return cls(**values)
+        """Return the settings that `to_dict` gave, also under the names of earlier versions."""
+        earlier = {"plant": "add_noise", "plant_seed": "add_noise_seed"}
+        return cls(**{earlier.get(name, name): value for name, value in values.items()})
 
 
 @dataclass(frozen=True)

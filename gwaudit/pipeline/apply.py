@@ -148,7 +148,7 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
     """Write the source's table again where it is one file, and its labels are those that were audited."""
     source = Path(data.source)
     files = tables_of(source, data.split) if source.exists() else []
-    if data.labels is not None or data.plant or len(files) != 1 or files[0].suffix not in SUFFIXES:
+    if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix not in SUFFIXES:
         return
     table, _ = read_tables(files, source)
     column = data.label_column or next(name for name in DEFAULT_COLUMN_NAMES["label"] if name in table.column_names)
@@ -171,8 +171,8 @@ def _next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> 
     """The audit of the corrected data, with what was not a default in the last one."""
     with TrajectoryStore.open(run) as store:
         training = TrainingSettings.from_dict(store.settings["training"])
-    # Labels and keys are the file's from now on; planted errors were a trial on the source's own labels.
-    data = replace(data, labels=str(labels), label_key=None, plant=0.0, plant_seed=0)
+    # Labels and keys are the file's from now on; added label noise was a trial on the source's own labels.
+    data = replace(data, labels=str(labels), label_key=None, add_noise=0.0, add_noise_seed=0)
     refinement = _refinement(rounds_of(run), training)
     ranking = {"per_class": audit.settings.per_class, "precision": audit.settings.precision}
     options = [

@@ -14,9 +14,8 @@ from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.files import write_text
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.data.inputs import InMemory
 from gwaudit.data.label_files import read_label_file
-from gwaudit.data.label_noise import add_label_noise, add_multilabel_noise, centroid_similarity
+from gwaudit.data.label_noise import with_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.export.cleaned_data import Action, clean_data, write_cleaned_data
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
@@ -31,27 +30,15 @@ from gwaudit.training.trainer import TrainingResult, train
 
 
 def load_data(data: DataSettings, progress: LatentProgress | None = None) -> LabeledDataset:
-    """Load a data set, texts embedded and planted errors in place.
+    """Load a data set, embed its texts, and add label noise where `add_noise` asks for it.
 
     Raises:
-        DataError: what is wrong with it.
+        DataError: The source or its labels cannot be used.
     """
     dataset = load_source(data)
     if dataset.modality == "texts":
         dataset = embed_texts(dataset, data.encoder, progress)
-    if data.plant == 0:
-        return dataset
-    if dataset.is_multi_label:
-        wrong = add_multilabel_noise(dataset.labels, missing=data.plant, superfluous=data.plant, seed=data.plant_seed)
-        return dataset.with_labels(wrong, true_labels=dataset.labels)
-    if not isinstance(dataset.inputs, InMemory):
-        raise DataError(f"{data.source} is too large to plant errors in: its images are not held in memory")
-    n_classes = len(dataset.class_names)
-    similarity = centroid_similarity(dataset.inputs.values.numpy(), dataset.labels, n_classes)
-    wrong = add_label_noise(
-        dataset.labels, n_classes, rate=data.plant, kind="confusable", seed=data.plant_seed, similarity=similarity
-    )
-    return dataset.with_labels(wrong, true_labels=dataset.labels)
+    return with_label_noise(dataset, data.add_noise, data.add_noise_seed) if data.add_noise else dataset
 
 
 def load_source(data: DataSettings) -> LabeledDataset:

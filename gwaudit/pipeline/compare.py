@@ -183,9 +183,9 @@ def held_out_split(data: DataSettings, split: str = "test", source: str | None =
         DataError: the source gives the same samples for both splits.
     """
     elsewhere = source or data.source
-    test = load_data(replace(data, source=elsewhere, split=split, labels=None, label_key=None, plant=0.0))
+    test = load_data(replace(data, source=elsewhere, split=split, labels=None, label_key=None, add_noise=0.0))
     if source is None and list(test.keys) == list(
-        load_data(replace(data, labels=None, label_key=None, plant=0.0)).keys
+        load_data(replace(data, labels=None, label_key=None, add_noise=0.0)).keys
     ):
         raise DataError(f"{data.source} has no split {split!r} apart from {data.split!r}: name test data of its own")
     return test

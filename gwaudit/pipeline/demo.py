@@ -4,8 +4,8 @@ from gwaudit.core.settings import DataSettings, TrainingSettings
 
 
 def demo_data(seed: int) -> DataSettings:
-    """The digits with 10 % planted errors, most of them between digits that look alike."""
-    return DataSettings("digits", plant=0.1, plant_seed=seed)
+    """Return the digits with 10 % added label errors, most of them between digits that look alike."""
+    return DataSettings("digits", add_noise=0.1, add_noise_seed=seed)
 
 
 def demo_training(seed: int) -> TrainingSettings:

@@ -13,7 +13,18 @@ from helpers.command import FAST, gwaudit
 from helpers.deciding import audit_of
 from helpers.making import few_digits
 
-ARGUMENTS = ["benchmark", "relabelling", "digits", "--plant", "0.2", "--hold-out", "0.5", "--decisions", "120", *FAST]
+ARGUMENTS = [
+    "benchmark",
+    "relabelling",
+    "digits",
+    "--add-noise",
+    "0.2",
+    "--hold-out",
+    "0.5",
+    "--decisions",
+    "120",
+    *FAST,
+]
 
 
 @pytest.fixture(scope="module")

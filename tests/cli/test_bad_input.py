@@ -163,7 +163,7 @@ def test_an_existing_run_needs_resume_with_the_same_settings(tmp_path):
     suspects = (run / "suspects.csv").read_bytes()
     assert "--resume" in refused("audit", "digits", "-o", run, *FAST)
     assert "batch_size=128, not 64" in refused("audit", "digits", "-o", run, *FAST, "--batch-size", "64", "--resume")
-    assert "other data or labels" in refused("audit", "digits", "--plant", "0.2", "-o", run, *FAST, "--resume")
+    assert "other data or labels" in refused("audit", "digits", "--add-noise", "0.2", "-o", run, *FAST, "--resume")
     assert (run / "suspects.csv").read_bytes() == suspects
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
@@ -185,7 +185,7 @@ def test_an_unknown_model_and_one_without_a_linear_head(tmp_path):
     (["--augment", "much"], "augment must be one of"),
     (["--patience", "3"], "patience needs"),
     (["--score", "beauty"], "unknown detector 'beauty'"),
-    (["--plant", "2"], "share of errors to plant"),
+    (["--add-noise", "2"], "must be a share in"),
     (["--image-size", "32"], "not resized"),
     (["--checkpoint", "nowhere.pt"], "nowhere.pt"),
 ])  # fmt: skip

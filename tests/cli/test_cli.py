@@ -18,7 +18,7 @@ from helpers.recorded import make_run, with_a_fifth_wrong
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
-    done = gwaudit("audit", "digits", "--plant", "0.1", "--output", folder / "run", *FAST)
+    done = gwaudit("audit", "digits", "--add-noise", "0.1", "--output", folder / "run", *FAST)
     assert done.returncode == 0, done.stderr
     return folder / "run", done
 
@@ -111,7 +111,7 @@ def test_export_writes_each_format_once(audited, tmp_path, format):
 
 def test_training_and_ranking_apart_give_the_audit(audited, tmp_path):
     run, _ = audited
-    assert gwaudit("train", "digits", "--plant", "0.1", "-o", tmp_path / "run", *FAST).returncode == 0
+    assert gwaudit("train", "digits", "--add-noise", "0.1", "-o", tmp_path / "run", *FAST).returncode == 0
     assert gwaudit("rank", tmp_path / "run").returncode == 0
     assert gwaudit("rank", run).returncode == 0
     frames = [pd.read_parquet(path / "audit.parquet") for path in (run, tmp_path / "run")]

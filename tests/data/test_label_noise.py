@@ -1,4 +1,4 @@
-"""Errors planted on purpose: how many, between which classes, and the same for the same seed."""
+"""Synthetic label noise: how many labels change, between which classes, and the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.data.label_noise import add_label_noise, centroid_similarity
+from gwaudit.data.label_noise import add_label_noise, add_multilabel_noise, centroid_similarity
 from gwaudit.data.loading import load_dataset
 
 
@@ -59,3 +59,11 @@ def test_confusable_errors_of_digits_are_between_digits_that_look_alike():
 def test_impossible_wishes_are_refused(options):
     with pytest.raises(SettingsError):
         add_label_noise([0, 1], 2, **options)
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5), st.integers(0, 5))
+def test_multilabel_noise_takes_away_and_adds_exactly_the_shares_asked_for(missing, extra, seed):
+    truth = (np.random.default_rng(seed).random((200, 5)) < 0.2).astype(int)
+    wrong = add_multilabel_noise(truth, missing=missing, extra=extra, seed=seed)
+    assert ((truth == 1) & (wrong == 0)).sum() == round(missing * truth.sum())
+    assert ((truth == 0) & (wrong == 1)).sum() == round(extra * truth.sum())

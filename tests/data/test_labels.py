@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from gwaudit import load_dataset
 from gwaudit.core.errors import BrokenRowsError, DataError
-from gwaudit.data.label_noise import add_multilabel_noise
 from gwaudit.data.labels import label_sets, label_vectors, labels_of
 from helpers.making import png
 
@@ -171,14 +170,6 @@ def test_lists_separated_texts_and_vectors_say_the_same(sets):
     assert (label_vectors(list(matrix), NAMES)[0] == matrix).all()
     if len(sets) > 2:
         assert (labels_of(matrix.tolist(), NAMES)[0] == matrix).all()  # no set holds 0 or 1 twice
-
-
-@given(st.floats(0, 0.5), st.floats(0, 0.5), st.integers(0, 5))
-def test_planted_errors_are_as_many_as_asked_for(missing, superfluous, seed):
-    truth = (np.random.default_rng(seed).random((200, 5)) < 0.2).astype(int)
-    wrong = add_multilabel_noise(truth, missing=missing, superfluous=superfluous, seed=seed)
-    assert ((truth == 1) & (wrong == 0)).sum() == round(missing * truth.sum())
-    assert ((truth == 0) & (wrong == 1)).sum() == round(superfluous * truth.sum())
 
 
 class ListOf(torch.utils.data.Dataset):

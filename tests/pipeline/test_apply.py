@@ -133,7 +133,7 @@ class TestAFolder:
             "--output", str(tmp_path / "runs" / "photos-round-2"),
         ]  # fmt: skip
         training = TrainingSettings(epochs=3, pretrained=True, backbone="frozen")
-        data = DataSettings(str(tmp_path / "photos"), plant=0.2, on_error="skip")
+        data = DataSettings(str(tmp_path / "photos"), add_noise=0.2, on_error="skip")
         ranked_run(
             tmp_path / "runs" / "photos-round-2", data, training=training, dataset=load_dataset(tmp_path / "photos")
         )
@@ -141,7 +141,7 @@ class TestAFolder:
         other = apply_decisions(tmp_path / "runs" / "photos-round-2", [file], out, force=True).next_command
         assert "--on-error skip --epochs 3 --pretrained --backbone frozen --output" in other
         assert other.endswith("photos-round-3")
-        assert "--plant" not in other
+        assert "--add-noise" not in other
 
     @pytest.mark.parametrize(("second", "options"), [
         ({"seed": 1}, "--refine 1 "),
@@ -369,7 +369,7 @@ def test_fewer_than_two_classes_are_no_data(tmp_path):
 @pytest.mark.slow
 def test_the_whole_round_on_digits(tmp_path):
     """Audit, an oracle's decisions, apply, audit again by the printed command, compare."""
-    arguments = ["digits", "--plant", "0.2", *FAST]
+    arguments = ["digits", "--add-noise", "0.2", *FAST]
     assert gwaudit("audit", *arguments, "-o", tmp_path / "run").returncode == 0
     truth = load_dataset("digits").labels
     table = pd.read_csv(tmp_path / "run" / "suspects.csv", dtype={"given_name": str, "suggested_name": str}).head(250)

@@ -35,7 +35,7 @@ def seen(n=600, seed=0):
     directions = random.normal(size=(len(NAMES), 24))
     truth = (random.random((n, len(NAMES))) < np.linspace(0.4, 0.1, len(NAMES))).astype(np.int64)
     x = torch.from_numpy(truth @ directions + 0.8 * random.normal(size=(n, 24))).float()
-    wrong = add_multilabel_noise(truth, missing=0.1, superfluous=0.1, seed=seed)
+    wrong = add_multilabel_noise(truth, missing=0.1, extra=0.1, seed=seed)
     return LabeledDataset("seen", features(x), wrong, NAMES, [f"s{i}" for i in range(n)], true_labels=truth)
 
 
@@ -343,7 +343,7 @@ def test_cleaned_label_sets_are_read_back_as_they_were_meant(audited):
     [
         (("--refine", 1), "leave out --refine"),
         (("--balance", "sampling"), "--balance loss"),
-        (("--label-separator", ""), "separator is empty"),
+        (("--label-separator", ""), "is empty: give the text between the classes"),
     ],
 )
 def test_what_has_no_meaning_for_several_labels_is_refused_with_a_remedy(audited, tmp_path, options, message):

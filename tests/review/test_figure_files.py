@@ -8,7 +8,7 @@ from helpers.command import FAST, gwaudit
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plot") / "run"
-    assert gwaudit("audit", "digits", "--plant", "0.1", "--output", folder, *FAST).returncode == 0
+    assert gwaudit("audit", "digits", "--add-noise", "0.1", "--output", folder, *FAST).returncode == 0
     return folder
 
 

@@ -47,7 +47,7 @@ def facts_of(page):
 
 
 def test_an_audit_writes_its_report(tmp_path):
-    done = gwaudit("audit", "digits", "--plant", "0.1", "--output", tmp_path / "run", *FAST)
+    done = gwaudit("audit", "digits", "--add-noise", "0.1", "--output", tmp_path / "run", *FAST)
     assert str(tmp_path / "run" / "report.html") in done.stdout
     page = (tmp_path / "run" / "report.html").read_bytes()
     suspects = pd.read_csv(tmp_path / "run" / "suspects.csv")

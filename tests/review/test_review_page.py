@@ -130,7 +130,7 @@ def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, r
 
 
 def test_an_audit_is_reviewed_applied_and_the_labels_are_changed(browser, tmp_path):
-    done = gwaudit("audit", "digits", "--plant", "0.1", "--output", tmp_path / "run", *FAST)
+    done = gwaudit("audit", "digits", "--add-noise", "0.1", "--output", tmp_path / "run", *FAST)
     assert done.returncode == 0, done.stderr
     browser.get((tmp_path / "run" / "report.html").as_uri())
     start(browser)

@@ -179,7 +179,7 @@ def test_the_probability_score_needs_final_sweeps(run):
 @pytest.mark.parametrize("preset", ["fast", "quality"])
 def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     done = gwaudit(
-        "audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--preset", preset, "--model", "resnet9_16",
+        "audit", "digits", "--add-noise", "0.1", "-o", tmp_path / "run", "--preset", preset, "--model", "resnet9_16",
         "--epochs", "2", "--batch-size", "128", "--refine", "1", "--refine-epochs", "2",
         "--refine-model", "whitened_32", "--json",
     )  # fmt: skip

@@ -83,7 +83,18 @@ def test_each_rank_gets_all_predictions_in_their_order(trained):
 
 @pytest.mark.slow
 def test_an_audit_with_refinement_under_torchrun_prints_and_writes_once(tmp_path):
-    arguments = ["audit", "digits", "--plant", "0.1", "-o", tmp_path / "run", "--epochs", "6", "--batch-size", "128"]
+    arguments = [
+        "audit",
+        "digits",
+        "--add-noise",
+        "0.1",
+        "-o",
+        tmp_path / "run",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "128",
+    ]
     options = [
         "--learning-rate",
         "0.05",

@@ -1,0 +1,40 @@
+"""Settings check their values, and are read back from the runs that keep them."""
+
+import json
+
+import pytest
+
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import DataSettings
+
+
+def test_data_settings_are_read_back_as_they_were(tmp_path):
+    settings = DataSettings(str(tmp_path), label_separator="|", classes="cat,dog", add_noise=0.2, add_noise_seed=3)
+    assert DataSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_runs_that_wrote_the_noise_as_plant_are_still_read():
+    run = {"source": "digits", "split": "train", "plant": 0.1, "plant_seed": 4}
+    assert DataSettings.from_dict(run) == DataSettings("digits", add_noise=0.1, add_noise_seed=4)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"on_error": "ignore"}, "`on_error` must be stop or skip, not 'ignore'"),
+    ({"label_separator": ""}, "`label_separator` is empty"),
+    ({"add_noise": 1.0}, r"`add_noise` must be a share in \[0, 1\), not 1.0"),
+    ({"image_size": 0}, "`image_size` must be at least 1 pixel"),
+])  # fmt: skip
+def test_impossible_data_settings_are_refused(options, message):
+    with pytest.raises(SettingsError, match=message):
+        DataSettings("digits", **options)
+
+
+def test_class_names_are_separated_by_commas_or_stand_one_a_line(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat, big\ndog\n\n", encoding="utf-8")
+    assert DataSettings("x").class_names is None
+    assert DataSettings("x", classes=" cat, dog,").class_names == ("cat", "dog")
+    assert DataSettings("x", classes="cat, big\ndog\n").class_names == ("cat, big", "dog")
+    assert DataSettings("x", classes=str(tmp_path / "classes.txt")).class_names == ("cat, big", "dog")
+    (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(SettingsError, match="cannot be read as a list of classes"):
+        _ = DataSettings("x", classes=str(tmp_path / "classes.txt")).class_names
