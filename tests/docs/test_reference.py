@@ -12,8 +12,9 @@ REFERENCE = ROOT / "docs" / "reference"
 INTEGRATIONS = ("gwaudit.recording.lightning.", "gwaudit.recording.transformers.", "gwaudit.recording.keras.")
 
 
-def test_the_python_page_has_every_public_name():
-    shown = re.findall(r"^::: ([\w.]+)$", (REFERENCE / "python.md").read_text("utf-8"), re.MULTILINE)
+def test_the_pages_of_python_have_every_public_name_once():
+    pages = [page.read_text("utf-8") for page in sorted((REFERENCE / "python").glob("*.md"))]
+    shown = re.findall(r"^::: ([\w.]+)$", "\n".join(pages), re.MULTILINE)
     names = [path.rpartition(".")[2] for path in shown if not path.startswith(INTEGRATIONS)]
     assert sorted(names) == sorted(set(gwaudit.__all__) - {"__version__"})
 
