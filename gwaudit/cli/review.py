@@ -155,7 +155,7 @@ def apply_command(
         "decided": applied.decisions.counts(),
         "undecided": applied.corrections.counts["undecided"],
         "changes": len(applied.corrections.changes),
-        "samples_left": len(applied.corrections.split.ids),
+        "samples_left": len(applied.corrections.cleaned_data.ids),
         "notes": list(applied.corrections.notes),
         "problems": [asdict(problem) for problem in applied.problems],
         "files": [str(path) for path in applied.files],

@@ -1,6 +1,6 @@
-"""A source's own table under corrected labels: only the label column changes, and the dropped rows are left out.
+"""Write a source's table again under corrected labels: the label column changes, dropped rows are left out.
 
-Rows and cells that do not change stay as they are written, byte for byte in CSV and JSON Lines.
+All other rows and cells stay byte for byte the same in CSV and JSON Lines.
 """
 
 import csv
@@ -21,7 +21,7 @@ from gwaudit.data.readers.tables import read_tables
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
-# A cell of CSV with what ends it. Text behind a closing quote belongs to the cell, as pandas has it.
+# A cell of CSV and the separator or line end behind it. Text behind a closing quote belongs to the cell, as in pandas.
 _CELL = r'("(?:[^"]|"")*"[^{separator}\r\n]*|[^{separator}\r\n]*)({separator}|\r\n|\n|\r|\Z)'
 
 
@@ -32,15 +32,15 @@ def corrected_table(
     """Write a table again under corrected labels.
 
     Args:
-        source: a file of `SUFFIXES`.
-        target: the new file, of the same suffix.
-        label_column: of the labels.
-        changes: the new class of rows, by their numbers from 0.
-        dropped: rows to leave out.
-        spellings: how the table writes each class that is needed.
+        source: A file with one of the suffixes `SUFFIXES`.
+        target: The new file, with the same suffix.
+        label_column: Name of the column with the labels.
+        changes: The new class of each row that changes, by row number from 0.
+        dropped: Numbers of the rows to leave out.
+        spellings: The value that the table has for each class, from `spellings_of`.
 
     Returns:
-        Whether it was written: not where the file is written in a way that cannot be kept.
+        Whether the target was written: False where the file is of a form that cannot be kept.
 
     Raises:
         DataError: the source cannot be read.
@@ -53,25 +53,25 @@ def corrected_table(
     for row, label in changes.items():
         values[row] = spellings[label]
     kept = np.setdiff1d(np.arange(before.num_rows), np.asarray(dropped, np.int64))
-    place = before.column_names.index(label_column)
+    position = before.column_names.index(label_column)
     try:
-        column = pa.chunked_array([pa.array(values, before.schema.field(place).type)])
+        column = pa.chunked_array([pa.array(values, before.schema.field(position).type)])
     except (pa.ArrowException, TypeError):
         return False
-    expected = before.set_column(place, before.schema.field(place), column).take(pa.array(kept))
+    expected = before.set_column(position, before.schema.field(position), column).take(pa.array(kept))
     with writing(target):
         if source.suffix == ".parquet":
             pq.write_table(expected, target, compression="zstd")
             return True
         text = source.read_bytes().decode("utf-8")
         mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
-        changed, left = {row: values[row] for row in changes}, set(dropped)
+        changed = {row: values[row] for row in changes}
         if source.suffix in (".csv", ".tsv"):
-            text = _separated(text, "\t" if source.suffix == ".tsv" else ",", place, changed, left)
+            text = _correct_csv(text, "\t" if source.suffix == ".tsv" else ",", position, changed, set(dropped))
         else:
-            text = _json_lines(text, label_column, changed, left)
+            text = _correct_json_lines(text, label_column, changed, set(dropped))
         target.write_bytes((mark + text).encode("utf-8"))
-    # The reader is the judge of what was written, as it may part rows and cells in ways of its own.
+    # The reader may split rows and cells in another way than these functions, so it checks the result.
     after, _ = read_tables([target], target)
     if after.column_names == expected.column_names and after.to_pylist() == expected.to_pylist():
         return True
@@ -82,16 +82,19 @@ def corrected_table(
 def spellings_of(
     table: pa.Table, label_column: str, labels: Mapping[int, int], class_names: Sequence[str]
 ) -> dict[int, Any]:
-    """How a table writes each class: as its first row of it does, else by name, or index where it holds integers.
+    """Return the value that a table has for each class.
+
+    It is the value of the first row of the class; without such a row the name of the class, or its index in a column of
+    integers.
 
     Args:
-        table: the rows.
-        label_column: of the labels.
-        labels: the class of each usable row.
-        class_names: of the classes.
+        table: The rows.
+        label_column: Name of the column with the labels.
+        labels: The class of each usable row, by row number from 0.
+        class_names: C names.
 
     Returns:
-        A value a class, without classes that the table cannot name: an integer that is another class's name.
+        One value per class, without the classes whose value would be read as another class.
     """
     column = table[label_column]
     by_index = pa.types.is_integer(column.type)
@@ -99,12 +102,12 @@ def spellings_of(
     values = column.to_pylist()
     for row in sorted(labels, reverse=True):
         spellings[labels[row]] = values[row]
-    read, _, _ = classes_of(list(spellings.values()), class_names)
-    return {label: value for place, (label, value) in enumerate(spellings.items()) if read[place] == label}
+    labels_read, _, _ = classes_of(list(spellings.values()), class_names)
+    pairs = zip(spellings.items(), labels_read, strict=True)
+    return {label: value for (label, value), label_read in pairs if label_read == label}
 
 
-def _separated(text: str, separator: str, place: int, values: Mapping[int, str], dropped: set[int]) -> str:
-    cell = re.compile(_CELL.format(separator=separator))
+def _correct_csv(text: str, separator: str, column: int, values: Mapping[int, str], dropped: set[int]) -> str:
     blank_line = re.compile(r" *(\r\n|\n|\r|\Z)" if separator == "\t" else r"[ \t]*(\r\n|\n|\r|\Z)")
     written: list[str] = []
     position, row = 0, -1  # the header
@@ -113,23 +116,29 @@ def _separated(text: str, separator: str, place: int, values: Mapping[int, str],
             written.append(blank[0])
             position = blank.end()
             continue
-        start, cells = position, []
-        while True:
-            found = cell.match(text, position)
-            assert found is not None  # the pattern matches nothing, too
-            cells.append(found)
-            position = found.end()
-            if found[2] != separator:
-                break
+        cells = _cells_of_record(text, position, separator)
+        end = cells[-1].end()
         if row not in dropped:
-            record = text[start:position]
-            if row in values and place < len(cells):
-                old = cells[place]
+            record = text[position:end]
+            if row in values and column < len(cells):
+                old = cells[column]
                 new = _csv_cell(values[row], separator, quoted=old[1].startswith('"'))
-                record = text[start : old.start(1)] + new + text[old.end(1) : position]
+                record = text[position : old.start(1)] + new + text[old.end(1) : end]
             written.append(record)
+        position = end
         row += 1
     return "".join(written)
+
+
+def _cells_of_record(text: str, position: int, separator: str) -> list[re.Match[str]]:
+    pattern = re.compile(_CELL.format(separator=separator))
+    cells: list[re.Match[str]] = []
+    while not cells or cells[-1][2] == separator:
+        cell = pattern.match(text, position)
+        assert cell is not None  # the pattern also matches the empty text
+        cells.append(cell)
+        position = cell.end()
+    return cells
 
 
 def _csv_cell(value: str, separator: str, *, quoted: bool) -> str:
@@ -141,7 +150,7 @@ def _csv_cell(value: str, separator: str, *, quoted: bool) -> str:
     return line.getvalue()
 
 
-def _json_lines(text: str, label_column: str, values: Mapping[int, Any], dropped: set[int]) -> str:
+def _correct_json_lines(text: str, label_column: str, values: Mapping[int, Any], dropped: set[int]) -> str:
     written: list[str] = []
     row = 0
     for line in io.StringIO(text):
@@ -155,15 +164,15 @@ def _json_lines(text: str, label_column: str, values: Mapping[int, Any], dropped
 
 
 def _with_value(line: str, name: str, value: Any) -> str:
-    """A line's object with another value under a name, and nothing else changed."""
+    """Return a line with another value under a name of its JSON object, and nothing else changed."""
     decoder = json.JSONDecoder()
     position = line.index("{") + 1
     start = end = 0
-    while found := re.compile(r"[\s,]*(?=\")").match(line, position):
-        key, position = decoder.raw_decode(line, found.end())
-        begin = re.compile(r"\s*:\s*").match(line, position)
-        assert begin is not None  # the line was read as JSON before
-        _, position = decoder.raw_decode(line, begin.end())
+    while before_key := re.compile(r"[\s,]*(?=\")").match(line, position):
+        key, position = decoder.raw_decode(line, before_key.end())
+        colon = re.compile(r"\s*:\s*").match(line, position)
+        assert colon is not None  # the line was read as JSON before
+        _, position = decoder.raw_decode(line, colon.end())
         if key == name:  # the last of several counts
-            start, end = begin.end(), position
+            start, end = colon.end(), position
     return line[:start] + json.dumps(value, ensure_ascii=line.isascii()) + line[end:]

@@ -121,7 +121,9 @@ def apply_decisions(
             write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
         root = None if data is None else data.files_root
         kind = cast(CleanedFormat, format)
-        write_cleaned_data(corrections.split, folder / SPLIT, format=kind, dataset=dataset, source_root=root, copy=copy)
+        write_cleaned_data(
+            corrections.cleaned_data, folder / SPLIT, format=kind, dataset=dataset, source_root=root, copy=copy
+        )
 
     write_folder(output, write)
     written = sorted(output.iterdir(), key=lambda path: (path.is_dir(), path.name))

@@ -1,6 +1,6 @@
-"""What becomes of the labels when decisions are applied: pure, from an audit and decisions to labels and their changes.
+"""Apply decisions to labels: from an audit and decisions to the labels before and after, without reading files.
 
-Nothing is looked up by place alone: the data may have changed since the run, so decisions find their samples by key.
+The data may have changed since the run, so decisions find their samples by key.
 """
 
 from collections import Counter
@@ -19,34 +19,35 @@ from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions
 
-if TYPE_CHECKING:  # for its type alone: a run's own record can be corrected without torch
+if TYPE_CHECKING:  # for its type alone: the labels of a run can be corrected without torch
     from gwaudit.data.dataset import LabeledDataset
 
 Undecided = Literal["keep", "drop", "relabel"]
-"""What becomes of suspects that nobody decided about."""
+"""What happens to suspects without a decision."""
 
 DROPPED = -1
-"""Stands for the new label of a sample that is left out."""
+"""New label of a sample that is left out."""
 
 CHANGE_COLUMNS = ("sample_id", "key", "old", "new", "reason")
 
 
 @dataclass(frozen=True, eq=False)
 class Corrections:
-    """A data set's labels before and after.
+    """Hold the labels of a data set before and after.
 
     Attributes:
-        keys: [n] of the data as they are now.
-        old: [n] int64, the labels before.
-        new: [n] int64, after; `DROPPED` for samples that are left out.
-        true_labels: [n] int64 where the truth is known.
+        keys: [n] keys of the samples that the data set holds now.
+        old: [n] int64, labels before.
+        new: [n] int64, labels after; `DROPPED` for samples that are left out.
+        true_labels: [n] int64, None where they are not known.
         class_names: C names.
-        fingerprint: of the data under the old labels.
-        changes: a row a change, with the columns of `CHANGE_COLUMNS`: names of classes, `new` empty for a dropped one.
-        counts: kept, relabelled, dropped, unsure (as decided), undecided (suspects), corrected (decided but already so
-            in the data).
-        problems: what stands in the way, of the data.
-        notes: what is to be told, but stands in nobody's way.
+        fingerprint: Fingerprint of the data under the old labels.
+        changes: One row per change with the columns `CHANGE_COLUMNS`; `old` and `new` are names of classes, `new` is
+            empty for a dropped sample.
+        counts: Numbers of samples by decision (keep, relabel, drop, unsure); `undecided`, suspects without a decision;
+            `corrected`, decisions that the data already agree with.
+        problems: Decisions that the data do not allow to apply.
+        notes: Remarks for the user that stop nothing.
     """
 
     keys: NDArray[np.object_]
@@ -61,8 +62,8 @@ class Corrections:
     notes: tuple[str, ...] = ()
 
     @property
-    def split(self) -> CleanedData:
-        """The samples that stay, under their new labels."""
+    def cleaned_data(self) -> CleanedData:
+        """Return the samples that stay, under their new labels."""
         ids = np.flatnonzero(self.new != DROPPED)
         return CleanedData(ids, self.new[ids], self.keys[ids], self.class_names, self.fingerprint)
 
@@ -70,128 +71,145 @@ class Corrections:
 def correct(
     audit: Audit, decisions: Decisions, *, undecided: Undecided = "keep", dataset: "LabeledDataset | None" = None
 ) -> Corrections:
-    """Apply decisions.
+    """Return the labels after all decisions are applied, and what could not be applied.
 
     Args:
-        audit: what was decided about.
-        decisions: of `read_decisions`. Samples with problems stay as they are.
-        undecided: what becomes of the other suspects: "keep", "drop", or "relabel" as the audit suggests.
-        dataset: the data as they are now; by default as the run recorded them.
+        audit: Audit that the decisions are about.
+        decisions: Decisions from `read_decisions`. Samples with problems keep their labels.
+        undecided: What happens to the other suspects: "keep", "drop", or "relabel" as the audit suggests.
+        dataset: The data as they are now; by default as the run recorded them.
 
     Raises:
-        SettingsError: an unknown word for the undecided.
-        DataError: the data have other classes than the run, or fewer than two classes would be left.
+        SettingsError: `undecided` has another value.
+        DataError: the classes of the data are not those of the run, or fewer than two classes would be left.
     """
     if undecided not in get_args(Undecided):
-        raise SettingsError(f"undecided suspects: {' or '.join(get_args(Undecided))}, not {undecided!r}")
-    now = _Now.of(audit, dataset)
+        raise SettingsError(f"undecided is {' or '.join(get_args(Undecided))}, not {undecided!r}")
+    current = _CurrentLabels(audit, dataset)
+    new, counts = current.labels.copy(), Counter[str](decisions.counts())
+    given = audit.by_id("given_label").astype(np.int64)
     problems: list[Problem] = []
     reasons: dict[int, str] = {}
-    new, counts = now.labels.copy(), Counter[str](decisions.counts())
-    given, keys = audit.by_id("given_label").astype(np.int64), audit.by_id("key")
     for row in decisions.frame.to_dict("records"):
         sample, label = int(row["sample_id"]), DROPPED if row["decision"] == "drop" else int(row["label"])
-        place, where = now.places[sample], (row["file"], row["row"])
-        if place is None and label == DROPPED:
+        if current.agree(sample, label):
             counts["corrected"] += 1
-        elif place is None:
-            reason = f"sample {sample} ({str(keys[sample])[:80]!r}) is no longer in the data"
-            problems.append(Problem(*where, reason, sample))
-        elif now.labels[place] == label and label != given[sample]:
-            counts["corrected"] += 1
-        elif now.labels[place] != given[sample]:
-            was, is_ = (repr(audit.class_names[of][:80]) for of in (given[sample], now.labels[place]))
-            reason = f"the label of sample {sample} changed since the run: it was {was} and is {is_}"
-            problems.append(Problem(*where, reason, sample))
+        elif reason := current.objection(sample):
+            problems.append(Problem(row["file"], row["row"], reason, sample))
         elif label != given[sample]:
-            new[place] = label
-            reasons[place] = f"{'dropped' if label == DROPPED else 'relabelled'} in {where[0]}, row {where[1]}"
-    counts["undecided"] = _settle(audit, decisions, undecided, now, new, reasons)
+            position = current.positions[sample]
+            assert position is not None  # a missing sample is an objection
+            new[position] = label
+            action = "dropped" if label == DROPPED else "relabelled"
+            reasons[position] = f"{action} in {row['file']}, row {row['row']}"
+    counts["undecided"] = _settle_undecided(audit, decisions, undecided, current, new, reasons)
     if len(np.unique(new[new != DROPPED])) < 2:
         raise DataError("fewer than two classes would be left: an audit, and a training, need two")
-    order = sorted(reasons)
-    names = np.array([*audit.class_names, ""], object)  # the last is what -1, dropped, shows as
-    changes = pd.DataFrame(
-        {
-            "sample_id": order,
-            "key": now.keys[order],
-            "old": names[now.labels[order]],
-            "new": names[new[order]],
-            "reason": [reasons[place] for place in order],
-        },
-        columns=list(CHANGE_COLUMNS),
-    )
+    changes = _changes_table(current, new, reasons, audit.class_names)
     return Corrections(
-        now.keys, now.labels, new, now.true_labels, audit.class_names, now.fingerprint, changes, dict(counts),
-        tuple(problems), now.notes,
+        current.keys, current.labels, new, current.true_labels, audit.class_names, current.fingerprint, changes,
+        dict(counts), tuple(problems), current.notes,
     )  # fmt: skip
 
 
 def write_label_file(corrections: Corrections, path: Path | str) -> Path:
-    """Write the labels by key, as `gwaudit audit SOURCE --labels` takes them: empty for dropped samples.
+    """Write the labels by key, as the setting `labels` of an audit reads them; those of dropped samples are empty.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
-    names = np.array([*corrections.class_names, ""], object)
+    names = np.array([*corrections.class_names, ""], object)  # the last is the name of DROPPED, which is -1
     columns: dict[str, Any] = {"key": corrections.keys, "label": names[corrections.new]}
     if corrections.true_labels is not None:
         columns["clean_label"] = names[corrections.true_labels]
     return write_csv(pd.DataFrame(columns), path)
 
 
-def _settle(
+def _settle_undecided(
     audit: Audit,
     decisions: Decisions,
     undecided: Undecided,
-    now: "_Now",
+    current: "_CurrentLabels",
     new: NDArray[np.int64],
     reasons: dict[int, str],
 ) -> int:
-    """Settle what nobody decided: changes `new` and `reasons`, and gives the number of these suspects."""
+    """Change `new` and `reasons` for suspects without a decision, and return the number of these suspects."""
     decided = {*decisions.frame["sample_id"].tolist(), *(problem.sample_id for problem in decisions.problems)}
     suspects = audit.suspects[["sample_id", "given_label", "suggested_label"]]
-    open_ = suspects[~suspects["sample_id"].isin(list(decided))]
-    for sample, given, suggested in open_.to_numpy(np.int64).tolist() if undecided != "keep" else ():
-        place = now.places[sample]
-        if place is None or now.labels[place] != given or (undecided == "relabel" and suggested < 0):
+    remaining = suspects[~suspects["sample_id"].isin(list(decided))]
+    for sample, given, suggested in remaining.to_numpy(np.int64).tolist() if undecided != "keep" else ():
+        position = current.positions[sample]
+        if position is None or current.labels[position] != given or (undecided == "relabel" and suggested < 0):
             continue
-        new[place] = DROPPED if undecided == "drop" else suggested
-        reasons[place] = f"undecided suspect, {'dropped' if undecided == 'drop' else 'relabelled as suggested'}"
-    return len(open_)
+        new[position] = DROPPED if undecided == "drop" else suggested
+        reasons[position] = f"undecided suspect, {'dropped' if undecided == 'drop' else 'relabelled as suggested'}"
+    return len(remaining)
 
 
-@dataclass(frozen=True, eq=False)
-class _Now:
-    """The data as they are now, and where the samples of the run are in them: [n of the run], None where gone."""
+def _changes_table(
+    current: "_CurrentLabels", new: NDArray[np.int64], reasons: dict[int, str], class_names: tuple[str, ...]
+) -> pd.DataFrame:
+    positions = sorted(reasons)
+    names = np.array([*class_names, ""], object)  # the last is the name of DROPPED, which is -1
+    return pd.DataFrame(
+        {
+            "sample_id": positions,
+            "key": current.keys[positions],
+            "old": names[current.labels[positions]],
+            "new": names[new[positions]],
+            "reason": [reasons[position] for position in positions],
+        },
+        columns=list(CHANGE_COLUMNS),
+    )
 
-    keys: NDArray[np.object_]
-    labels: NDArray[np.int64]
-    true_labels: NDArray[np.int64] | None
-    fingerprint: str
-    places: list[int | None]
-    notes: tuple[str, ...]
 
-    @classmethod
-    def of(cls, audit: Audit, dataset: "LabeledDataset | None") -> "_Now":
-        keys, given = audit.by_id("key"), audit.by_id("given_label").astype(np.int64)
+class _CurrentLabels:
+    """Hold the data as they are now; `positions[i]` is where sample i of the run is in them, None where it is gone."""
+
+    def __init__(self, audit: Audit, dataset: "LabeledDataset | None") -> None:
+        """Find the samples of a run in a data set, by default in the run's own record."""
+        self._class_names = audit.class_names
+        self._run_keys, self._given = audit.by_id("key"), audit.by_id("given_label").astype(np.int64)
+        n = len(self._run_keys)
+        self.positions: list[int | None] = list(range(n))
+        self.notes: tuple[str, ...] = ()
+        self.true_labels: NDArray[np.int64] | None = None
+        self.keys, self.labels, self.fingerprint = self._run_keys, self._given, audit.fingerprint
         if dataset is None:
-            return cls(keys, given, None, audit.fingerprint, list(range(len(keys))), ())
+            return
         if dataset.class_names != audit.class_names:
             raise DataError(
                 f"{dataset.name} has the classes {', '.join(dataset.class_names)[:200]}, the run had "
-                f"{', '.join(audit.class_names)[:200]}: give both the same with --classes, and audit again"
+                f"{', '.join(audit.class_names)[:200]}: set `classes` to the same names for both, and audit again"
             )
-        now = np.array(list(dataset.keys), object)
-        fingerprint = dataset.fingerprint
-        place_of = {key: place for place, key in enumerate(now.tolist())}
-        same = len(now) == len(keys) and bool((now == keys).all())
-        places: list[int | None] = [*range(len(keys))] if same else [place_of.get(key) for key in keys.tolist()]
-        notes: tuple[str, ...] = ()
-        if fingerprint != audit.fingerprint:
-            there = [(sample, place) for sample, place in enumerate(places) if place is not None]
-            changed = sum(int(given[sample] != dataset.labels[place]) for sample, place in there)
-            gone, added = len(keys) - len(there), len(now) - len(there)
-            told = f"{changed:,} labels, {gone:,} samples gone, {added:,} added"
-            notes = (f"The data changed since the run: {told if changed + gone + added else 'inputs'}.",)
-        return cls(now, dataset.labels, dataset.true_labels, fingerprint, places, notes)
+        self.keys, self.labels = np.array(list(dataset.keys), object), dataset.labels
+        self.true_labels, self.fingerprint = dataset.true_labels, dataset.fingerprint
+        if len(self.keys) != n or not (self.keys == self._run_keys).all():
+            position_of = {key: position for position, key in enumerate(self.keys.tolist())}
+            self.positions = [position_of.get(key) for key in self._run_keys.tolist()]
+        if self.fingerprint != audit.fingerprint:
+            self.notes = (self._note_of_changes(),)
+
+    def agree(self, sample: int, label: int) -> bool:
+        """Return whether the data already have the label, other than the run, that was decided for a sample."""
+        position = self.positions[sample]
+        if position is None:
+            return label == DROPPED
+        return bool(self.labels[position] == label != self._given[sample])
+
+    def objection(self, sample: int) -> str:
+        """Return why no decision on a sample of the run can be applied; empty where one can."""
+        position, given = self.positions[sample], self._given[sample]
+        if position is None:
+            return f"sample {sample} ({str(self._run_keys[sample])[:80]!r}) is no longer in the data"
+        if self.labels[position] == given:
+            return ""
+        before, now = (repr(self._class_names[label][:80]) for label in (given, self.labels[position]))
+        return f"the label of sample {sample} changed since the run: it was {before} and is {now}"
+
+    def _note_of_changes(self) -> str:
+        found = [(sample, position) for sample, position in enumerate(self.positions) if position is not None]
+        changed = sum(int(self._given[sample] != self.labels[position]) for sample, position in found)
+        gone, added = len(self._run_keys) - len(found), len(self.keys) - len(found)
+        counts = f"{changed:,} labels, {gone:,} samples gone, {added:,} added"
+        return f"The data changed since the run: {counts if changed + gone + added else 'inputs'}."

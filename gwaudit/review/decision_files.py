@@ -1,9 +1,9 @@
-"""What files say of samples, before anything is made of it: tables that people filled in, and Label Studio's exports.
+"""Read the rows of decision files, before they are checked against an audit.
 
 | file | read as |
 |---|---|
 | `.csv`, `.tsv`, `.txt` | a table with a header: `decisions.csv`, a relabelled `suspects.csv`, Label Studio's CSV |
-| `.json` | Label Studio's JSON (tasks with annotations) or JSON_MIN (an object an annotation) |
+| `.json` | Label Studio's JSON (tasks with annotations) or JSON_MIN (one object per annotation) |
 """
 
 import json
@@ -16,18 +16,18 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheets import column_name, read_cells
 
 LABEL_CONTROL, DECISION_CONTROL = "label", "decision"
-"""The names of Label Studio's controls that hold them."""
+"""Names of Label Studio's controls for the label and for the decision."""
 
-_IDS = ("sample_id", "key")
-_LABELS = ("label", "new_label")
-_SAYING = ("decision", *_LABELS, "suggested_name")
-_KNOWN = (*_IDS, "given_name", *_SAYING, "suggested_label")
-_LABEL_STUDIO = ("annotation_id", "lead_time", "annotator", "completed_by")
+_ID_COLUMNS = ("sample_id", "key")
+_LABEL_COLUMNS = ("label", "new_label")
+_ANSWER_COLUMNS = ("decision", *_LABEL_COLUMNS, "suggested_name")
+_COLUMNS = (*_ID_COLUMNS, "given_name", *_ANSWER_COLUMNS, "suggested_label")
+_LABEL_STUDIO_COLUMNS = ("annotation_id", "lead_time", "annotator", "completed_by")
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a row of suspects suggests: the class's name, which people may edit, and its number, None without one."""
+    """Hold what a row suggests: the name of the class, which people may edit, and its number, None without one."""
 
     name: str
     number: str | None
@@ -35,17 +35,19 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Statement:
-    """What one row of a file says of one sample; empty where it says nothing.
+    """Hold the cells of one row about one sample; a text is empty where the row has none.
 
     Attributes:
-        file: its name.
-        row: its number: of a table as a spreadsheet counts, the header being 1; of JSON the task's or object's, from 1.
-        sample_id, key: which sample.
-        given_name: the class that was audited.
-        decision: as it stands there.
-        label: the new class's name.
-        suggestion: of a row of suspects.
-        escaped: whether its texts have an apostrophe in front where a spreadsheet would run them as a formula.
+        file: Name of the file.
+        row: Number of the row: in a table as a spreadsheet counts, the header is 1; in JSON of the task or object,
+            from 1.
+        sample_id: Id of the sample.
+        key: Key of the sample.
+        given_name: Name of the class that was audited.
+        decision: The decision as written.
+        label: Name of the new class.
+        suggestion: Suggestion of a row of suspects.
+        escaped: Whether texts that a spreadsheet would run as a formula have an apostrophe in front.
     """
 
     file: str
@@ -61,7 +63,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a row decides nothing: the file, the row (None for the whole), the reason, and the sample where known."""
+    """Describe why a row decides nothing: file, row (None for the whole file), reason, and sample where it is known."""
 
     file: str
     row: int | None
@@ -70,61 +72,63 @@ class Problem:
 
 
 def read_statements(path: Path) -> tuple[list[Statement], list[Problem]]:
-    """What a file says, row by row, and what cannot be understood.
+    """Return the statements of a file, row by row, and the rows that cannot be understood.
 
     Raises:
-        DataError: it cannot be read, or is no table of decisions.
+        DataError: the file cannot be read, or is no table of decisions.
     """
     if not path.is_file():
-        raise DataError(f"no decisions at {path}")
-    rows = _json_rows(path) if path.suffix.lower() == ".json" else _table_rows(path)
+        raise DataError(f"there is no file of decisions at {path}")
     statements: list[Statement] = []
     problems: list[Problem] = []
-    for row in rows:
-        (statements if isinstance(row, Statement) else problems).append(row)  # type: ignore[arg-type]  # by its type
+    for row in _json_rows(path) if path.suffix.lower() == ".json" else _table_rows(path):
+        if isinstance(row, Statement):
+            statements.append(row)
+        else:
+            problems.append(row)
     return statements, problems
 
 
 def _table_rows(path: Path) -> Iterator[Statement | Problem]:
-    header, *rows = read_cells(path, _KNOWN)
+    header, *rows = read_cells(path, _COLUMNS)
     names = [column_name(cell) for cell in header]
     _require_columns(path, names)
-    places = {name: names.index(name) for name in (*_KNOWN, *_LABEL_STUDIO) if name in names}
-    annotated = any(name in places for name in _LABEL_STUDIO)
+    columns = {name: names.index(name) for name in (*_COLUMNS, *_LABEL_STUDIO_COLUMNS) if name in names}
+    from_label_studio = any(name in columns for name in _LABEL_STUDIO_COLUMNS)
     for number, cells in enumerate(rows, start=2):
         if any(cell.strip() for cell in cells[len(header) :]):
-            reason = f"has {len(cells)} cells where the header has {len(header)}: is a separator not in quotes?"
+            reason = f"has {len(cells)} cells, the header has {len(header)}: put texts with separators in quotes"
             yield Problem(path.name, number, reason)
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        values = {name: cells[place] for name, place in places.items()}
-        if annotated:
-            try:
-                values |= {name: _one_choice(values[name]) for name in ("label", "decision") if name in values}
-            except (KeyError, ValueError) as error:
-                yield Problem(path.name, number, f"column label or decision: {error}")
-                continue
-        labels = {values.get(name, "") for name in _LABELS} - {""}
-        if len(labels) > 1:
-            yield Problem(path.name, number, "columns label and new_label say different things: empty one of them")
-            continue
-        suggestion = None
-        if "suggested_name" in values:
-            suggestion = Suggestion(values["suggested_name"], values.get("suggested_label"))
-        statement = _statement(path, number, values, "".join(labels), suggestion, escaped=not annotated)
-        # An export holds the tasks that nobody answered too.
-        if not annotated or statement.decision.strip() or statement.label.strip():
-            yield statement
+        elif any(cell.strip() for cell in cells):
+            values = {name: cells[column] for name, column in columns.items()}
+            row = _table_row(path, number, values, from_label_studio=from_label_studio)
+            # An export of Label Studio holds the tasks without an annotation too.
+            if isinstance(row, Problem) or not from_label_studio or row.decision.strip() or row.label.strip():
+                yield row
+
+
+def _table_row(path: Path, number: int, values: dict[str, str], *, from_label_studio: bool) -> Statement | Problem:
+    if from_label_studio:
+        try:
+            values |= {name: _single_choice(values[name]) for name in ("label", "decision") if name in values}
+        except (KeyError, ValueError) as error:
+            return Problem(path.name, number, f"column label or decision: {error}")
+    labels = {values.get(name, "") for name in _LABEL_COLUMNS} - {""}
+    if len(labels) > 1:
+        return Problem(path.name, number, "columns label and new_label name different classes: empty one of them")
+    suggestion = None
+    if "suggested_name" in values:
+        suggestion = Suggestion(values["suggested_name"], values.get("suggested_label"))
+    return _statement(path, number, values, "".join(labels), suggestion, escaped=not from_label_studio)
 
 
 def _require_columns(path: Path, names: list[str]) -> None:
-    twice = [name for name in _KNOWN if names.count(name) > 1]
-    if twice:
-        raise DataError(f"{path}, row 1: column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
-    for wanted in (_IDS, _SAYING):
-        if not any(name in names for name in wanted):
-            raise DataError(f"{path}, row 1: there is no column {' or '.join(wanted)}; there are {', '.join(names)}")
+    repeated = [name for name in _COLUMNS if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"{path}, row 1: there are {names.count(repeated[0])} columns {repeated[0]!r}: keep one")
+    for required in (_ID_COLUMNS, _ANSWER_COLUMNS):
+        if not any(name in names for name in required):
+            raise DataError(f"{path}, row 1: there is no column {' or '.join(required)}; there are {', '.join(names)}")
 
 
 def _statement(
@@ -156,9 +160,10 @@ def _json_rows(path: Path) -> Iterator[Statement | Problem]:
         raise DataError(f"{path} is no export of Label Studio: JSON or JSON_MIN, a list of objects, is expected")
     for number, item in enumerate(content, start=1):
         try:
-            yield from _task(path, number, item) if "annotations" in item else _flat(path, number, item)
+            yield from _task(path, number, item) if "annotations" in item else _flat_annotation(path, number, item)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            yield Problem(path.name, number, f"is not as Label Studio writes it ({type(error).__name__}: {error})")
+            reason = f"is not in the form that Label Studio writes ({type(error).__name__}: {error})"
+            yield Problem(path.name, number, reason)
 
 
 def _task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement | Problem]:
@@ -166,23 +171,24 @@ def _task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement |
     for annotation in task["annotations"]:
         if annotation.get("was_cancelled"):
             continue
-        chosen: dict[str, list[str]] = {}
+        choices: dict[str, list[str]] = {}
         for result in annotation["result"]:
             if result["type"] == "choices":
-                chosen.setdefault(result["from_name"], []).extend(map(str, result["value"]["choices"]))
-        if chosen and not chosen.keys() & {LABEL_CONTROL, DECISION_CONTROL}:
-            there = ", ".join(chosen)
-            yield Problem(path.name, number, f"has choices of {there}; the controls are to be named label or decision")
-        elif several := next((name for name in (LABEL_CONTROL, DECISION_CONTROL) if len(chosen.get(name, ())) > 1), ""):
-            yield Problem(path.name, number, f"has several choices of {several}: {', '.join(chosen[several])}")
-        elif chosen:
-            label, decision = ("".join(chosen.get(name, ())) for name in (LABEL_CONTROL, DECISION_CONTROL))
-            suggestion = _suggestion(data)
-            yield _statement(path, number, data, label, suggestion, escaped=False, decision=decision)
+                choices.setdefault(result["from_name"], []).extend(map(str, result["value"]["choices"]))
+        controls = (LABEL_CONTROL, DECISION_CONTROL)
+        repeated = next((name for name in controls if len(choices.get(name, ())) > 1), None)
+        if choices and not choices.keys() & set(controls):
+            reason = f"has choices of {', '.join(choices)}: name the controls label and decision"
+            yield Problem(path.name, number, reason)
+        elif repeated is not None:
+            yield Problem(path.name, number, f"has several choices of {repeated}: {', '.join(choices[repeated])}")
+        elif choices:
+            label, decision = ("".join(choices.get(name, ())) for name in controls)
+            yield _statement(path, number, data, label, _suggestion(data), escaped=False, decision=decision)
 
 
-def _flat(path: Path, number: int, item: dict[str, Any]) -> Iterator[Statement | Problem]:
-    label, decision = (_one_choice(item.get(name)) for name in (LABEL_CONTROL, DECISION_CONTROL))
+def _flat_annotation(path: Path, number: int, item: dict[str, Any]) -> Iterator[Statement | Problem]:
+    label, decision = (_single_choice(item.get(name)) for name in (LABEL_CONTROL, DECISION_CONTROL))
     if label or decision:
         yield _statement(path, number, item, label, _suggestion(item), escaped=False, decision=decision)
 
@@ -193,8 +199,8 @@ def _suggestion(data: Mapping[str, Any]) -> Suggestion | None:
     return Suggestion(_text(data["suggested_name"]), _text(data.get("suggested_label")))
 
 
-def _one_choice(value: Any) -> str:
-    """A choice as Label Studio flattens it: the text alone, a list, or an object of choices, which CSV has as JSON."""
+def _single_choice(value: Any) -> str:
+    """Return a choice in one of Label Studio's flat forms: text, list, object of choices, or this object as JSON."""
     if isinstance(value, str) and value.startswith('{"choices"'):
         value = json.loads(value)
     if isinstance(value, dict):

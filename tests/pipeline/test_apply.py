@@ -75,7 +75,7 @@ class TestAFolder:
     def test_suspects_that_nobody_decided_about(self, tree, tmp_path, undecided, labels):
         audit, file = tree
         applied = apply(audit, tmp_path, file, undecided=undecided)
-        split = applied.corrections.split
+        split = applied.corrections.cleaned_data
         owls = [split.class_names[label] for sample, label in zip(split.ids, split.labels, strict=True) if sample >= 6]
         assert owls == labels
         assert split.labels[split.ids == 3] == 1, "unsure is decided: it stays"
@@ -95,7 +95,7 @@ class TestAFolder:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr("gwaudit.pipeline.apply.write_split", fails)
+            patched.setattr("gwaudit.pipeline.apply.write_cleaned_data", fails)
             with pytest.raises(Exception, match="No space left"):
                 apply(audit, tmp_path, file)
         assert not list(tmp_path.glob("*out*"))
@@ -123,7 +123,7 @@ class TestAFolder:
         empty = write_decisions(decide(audit), tmp_path / "none.csv")
         with pytest.raises(DataError, match=r"none\.csv decides nothing"):
             apply(audit, tmp_path, empty)
-        assert len(apply(audit, tmp_path, empty, undecided="drop").corrections.split.ids) == 3
+        assert len(apply(audit, tmp_path, empty, undecided="drop").corrections.cleaned_data.ids) == 3
 
     def test_the_next_command_repeats_what_was_not_default(self, tree, tmp_path):
         audit, file = tree

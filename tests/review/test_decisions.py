@@ -134,7 +134,7 @@ class TestSpreadsheets:
         (b"a,b\n1,2\n", "names none of the columns"),
         (b"sample_id,score\n1,2\n", "there is no column decision or label"),
         (b"decision,label\ndrop,\n", "there is no column sample_id or key"),
-        (b"key,label,Label\na,b,c\n", "column 'label' is there 2 times"),
+        (b"key,label,Label\na,b,c\n", "there are 2 columns 'label'"),
         (b'sample_id,decision\n0,"drop\n1,keep\n', "line 3, cannot be read as CSV"),
         (b"sample_id,decision\n0,\x81\n", "neither UTF-8 nor UTF-16"),
         (b"\x00\x01\x02", "names none of the columns"),
@@ -161,7 +161,7 @@ class TestProblems:
         ("0,,,relabel,", "column decision: says relabel, but no column says to which class"),
         ("0,,,keep,dog", "column decision: says keep, but the column label 'dog'"),
         ("0,,,drop,dog", "column decision: says drop, but the column label 'dog'"),
-        ("0,,,drop,,x", "has 6 cells where the header has 5"),
+        ("0,,,drop,,x", "has 6 cells, the header has 5"),
     ])  # fmt: skip
     def test_each_names_its_row_and_column(self, audit, tmp_path, row, reason):
         (tmp_path / "d.csv").write_text(f"{','.join(DECISION_COLUMNS)}\n5,,,drop,\n{row}\n")
@@ -230,7 +230,7 @@ class TestSuspects:
         done, problems = read(audit, self.saved(table, tmp_path))
         assert done == [(0, "relabel", "dog")]
         assert reasons(problems) == [
-            ("edited.csv", 3, "columns label and new_label say different things: empty one of them")
+            ("edited.csv", 3, "columns label and new_label name different classes: empty one of them")
         ]
 
     def test_suggestions_of_another_ranking_are_not_taken_for_edits(self, audit, table, tmp_path):
@@ -302,9 +302,9 @@ class TestLabelStudio:
         found = {problem.row: problem.reason for problem in problems}
         assert "is decided twice: relabel to 'dog' (project.json, row 1)" in found[1]
         assert "several choices of label: cat, dog" in found[2]
-        assert "controls are to be named label or decision" in found[3]
+        assert "name the controls label and decision" in found[3]
         assert "'fox' is none of the 4 classes" in found[4]
-        assert "is not as Label Studio writes it" in found[5]
+        assert "is not in the form that Label Studio writes" in found[5]
 
     def test_json_min(self, audit, tmp_path):
         rows = [

@@ -62,7 +62,7 @@ def print_applied(applied: "Applied", undecided: str) -> None:
         out.print(f"Already so in the data: {already:,}.", highlight=False)
     for note in applied.corrections.notes:
         out.print(note, style="yellow", highlight=False)
-    kept = len(applied.corrections.split.ids)
+    kept = len(applied.corrections.cleaned_data.ids)
     dropped = int((changes["new"] == "").sum())
     out.print(
         f"{len(changes) - dropped:,} labels changed and {dropped:,} samples left out of "
