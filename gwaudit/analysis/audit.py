@@ -15,6 +15,7 @@ from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError
 from gwaudit.core.files import write_atomically, write_text
 from gwaudit.core.settings import RankingSettings
+from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
 
 COLUMNS = {
     "rank": "1 for the most suspicious",
@@ -32,9 +33,9 @@ COLUMNS = {
 }
 """The columns of `Audit.frame`."""
 
-PAIR_COLUMNS = {"class_id": "the class of the pair", "class_name": "its name"}
-"""Further ones, behind `key`, where samples have any number of classes: a row is a pair of sample and class then, whose
-given and suggested label are 0 ("absent") or 1 ("present")."""
+MULTI_LABEL_COLUMNS = {"class_id": "index of the class of the row", "class_name": "name of that class"}
+"""The further columns, behind `key`, of a multi-label audit: a row is a (sample, class) there, whose given and
+suggested label are 0 ("absent") or 1 ("present")."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +43,15 @@ class Audit:
     """Every sample of a run, ranked.
 
     Attributes:
-        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a pair of sample and class,
-            with those of `PAIR_COLUMNS` too, where samples have any number of classes.
-        class_names: C names; "absent" and "present" where samples have any number of classes.
+        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a (sample, class), with those
+            of `MULTI_LABEL_COLUMNS` too, in a multi-label audit.
+        class_names: the names of the C classes.
         settings: how it was ranked.
         window: (first, last) epoch that was used, from 0, both included.
         threshold: suspects score above it (ties aside, where a number was asked for); infinite without suspects.
         run: the run's folder.
         fingerprint: of the data.
-        label_names: the C classes, where samples have any number of them.
+        is_multi_label: whether a sample has any number of the classes, rather than exactly one.
 
     Example:
         >>> from gwaudit import TrajectoryStore, rank
@@ -65,15 +66,25 @@ class Audit:
     threshold: float
     run: Path
     fingerprint: str
-    label_names: tuple[str, ...] | None = None
+    is_multi_label: bool = False
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The store's row of each row of the frame: the sample's id, or `sample * C + class`."""
+        """Return the store's row of each row of the frame: the sample's id, or `sample * C + class`."""
         ids = self.frame["sample_id"].to_numpy(np.int64)
-        if self.label_names is None:
+        if not self.is_multi_label:
             return ids
-        return np.asarray(ids * len(self.label_names) + self.frame["class_id"].to_numpy(np.int64))
+        return np.asarray(ids * len(self.class_names) + self.frame["class_id"].to_numpy(np.int64))
+
+    @property
+    def n_samples(self) -> int:
+        """Return the number of samples."""
+        return len(self.frame) // (len(self.class_names) if self.is_multi_label else 1)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Return the names of the labels that a row can have: the classes, or "absent" and "present"."""
+        return ANSWERS if self.is_multi_label else self.class_names
 
     @property
     def suspects(self) -> pd.DataFrame:
@@ -97,17 +108,16 @@ class Audit:
         counts = self.frame["category"].value_counts()
         suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
         pairs = {}
-        if self.label_names is not None:
+        if self.is_multi_label:
             flagged = self.suspects
             pairs = {
-                "samples": len(self.frame) // len(self.label_names),
-                "pairs": len(self.frame),
+                "rows": len(self.frame),
                 "suspect_samples": int(flagged["sample_id"].nunique()),
                 "suspect_missing": int((flagged["given_label"] == 0).sum()),
                 "suspect_superfluous": int((flagged["given_label"] == 1).sum()),
             }
         return {
-            "samples": len(self.frame),
+            "samples": self.n_samples,
             **pairs,
             "suspects": suspects,
             "expected_wrong": round(float(expected[-1]), 1),
@@ -126,15 +136,15 @@ class Audit:
         """
         folder = Path(folder)
         facts = {
+            "format_version": FORMAT_VERSION,
             "class_names": list(self.class_names),
+            "is_multi_label": self.is_multi_label,
             "settings": asdict(self.settings),
             "window": list(self.window),
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "fingerprint": self.fingerprint,
             "summary": self.summary(),
         }
-        if self.label_names is not None:
-            facts["label_names"] = list(self.label_names)
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
         write_text(folder / "audit.json", json.dumps(facts, indent=1))
@@ -147,10 +157,16 @@ class Audit:
             StoreNotFoundError: there is no audit.
             StoreVersionError: it was written by an earlier version, before the column `log_odds_wrong`.
             StoreDamagedError: it is broken.
+            StoreVersionError: it was saved by an earlier version.
         """
         folder = Path(folder)
         try:
             facts = json.loads((folder / "audit.json").read_text())
+            if facts.get("format_version") != FORMAT_VERSION:
+                raise StoreVersionError(
+                    f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank "
+                    f"{folder})"
+                )
             frame = pq.read_table(folder / "audit.parquet").to_pandas()
             if "log_odds_wrong" not in frame:
                 raise StoreVersionError(
@@ -167,7 +183,7 @@ class Audit:
                 threshold=float("inf") if facts["threshold"] is None else facts["threshold"],
                 run=folder,
                 fingerprint=facts["fingerprint"],
-                label_names=tuple(facts["label_names"]) if "label_names" in facts else None,
+                is_multi_label=facts["is_multi_label"],
             )
         except FileNotFoundError:
             raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None

@@ -34,7 +34,7 @@ def recorded_moments(store: TrajectoryStore) -> list[EpochMoments]:
     commits = [store.commit(epoch) for epoch in store.training_epochs]
     return [
         EpochMoments(
-            store.n_samples - commit.missing,
+            store.n_rows - commit.missing,
             commit.metrics["directional_alignment"],
             commit.metrics["dispersion"],
             commit.metrics["gwa"],

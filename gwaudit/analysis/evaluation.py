@@ -147,7 +147,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     hardest = np.argsort(-loss, kind="stable")[: round((plain.n - plain.n_wrong) * HARDEST_SHARE)]
     error = _transition_error(audit, truth)
     kinds: dict[str, Any] = {}
-    if audit.label_names is not None:
+    if audit.is_multi_label:
         given = frame["given_label"].to_numpy()
         for kind, answer in (("missing", 0), ("superfluous", 1)):
             of = given == answer
@@ -180,10 +180,9 @@ def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
 
 def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
     truth = np.asarray(true_labels)
-    width = len(audit.label_names or ("",))
-    expected = (len(audit.frame),) if audit.label_names is None else (len(audit.frame) // width, width)
+    expected = (audit.n_samples, len(audit.class_names)) if audit.is_multi_label else (audit.n_samples,)
     if truth.shape != expected:
-        each = "one each is needed" if audit.label_names is None else f"{expected} of 0 and 1 are needed"
+        each = f"{expected} of 0 and 1 are needed" if audit.is_multi_label else "one each is needed"
         raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {each}")
     return np.asarray(truth.reshape(-1)[audit.rows], np.int64)
 
@@ -196,7 +195,7 @@ def _filled(score: ArrayLike) -> NDArray[np.float64]:
 
 def _transition_error(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.float64]:
     """[k, k] absolute errors of the estimated transition matrix, for the k classes that any sample has."""
-    given, n_classes = audit.frame["given_label"].to_numpy(), len(audit.class_names)
+    given, n_classes = audit.frame["given_label"].to_numpy(), len(audit.answers)
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (given, truth), 1)
     there = np.unique(given)

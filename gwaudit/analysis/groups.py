@@ -61,4 +61,4 @@ def read_subgroups(store: TrajectoryStore, path: Path, column: str | None = None
             raise DataError(f"{path}, row {number}: sample {name!r} has a group already, in row {seen[sample]}")
         seen[sample] = number
         groups[sample] = from_cell(row[value]).strip() or NO_GROUP
-    return np.repeat(groups, store.rows_per_sample)
+    return groups[store.layout.sample_of(np.arange(store.n_rows))]

@@ -281,13 +281,14 @@ def _checked_groups(store: TrajectoryStore, groups: ArrayLike | str | None) -> N
     if isinstance(groups, str):
         if groups != "class":
             raise SettingsError(f"groups are [n] values, or 'class' for the given labels, not {groups!r}")
-        if store.label_names is not None:
-            return np.tile(np.asarray(store.label_names, object), store.n_samples // store.rows_per_sample)
+        if store.is_multi_label:
+            return np.tile(np.asarray(store.class_names, object), store.n_samples)
         return np.asarray(store.class_names, object)[store.given_labels()]
     values = np.asarray(groups)
-    if values.shape != (store.n_samples,):
+    if values.shape != (store.n_rows,):
+        unit = "rows" if store.is_multi_label else "samples"
         raise SettingsError(
-            f"groups must be one value for each of the {store.n_samples} samples of {store.path}, by id, not an array "
+            f"groups must be one value for each of the {store.n_rows} {unit} of {store.path}, by id, not an array "
             f"of shape {list(values.shape)}"
         )
     return values

@@ -20,7 +20,7 @@ def transition_matrix(audit: Audit) -> pd.DataFrame:
     total = counts.sum(1, keepdims=True)
     with np.errstate(invalid="ignore"):
         shares = counts / np.where(total > 0, total, np.nan)
-    names = list(audit.class_names)
+    names = list(audit.answers)
     return pd.DataFrame(shares, index=pd.Index(names, name="given"), columns=pd.Index(names, name="true"))
 
 
@@ -34,8 +34,8 @@ def class_health(audit: Audit) -> pd.DataFrame:
         Where samples have any number of classes `expected_missing` is of those that lack the class, and
         `share_missing` its share of all that truly have it.
     """
-    if audit.label_names is not None:
-        return _health_of_pairs(audit, audit.label_names)
+    if audit.is_multi_label:
+        return _multi_label_health(audit)
     counts = expected_counts(audit)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
@@ -65,12 +65,12 @@ def confused_pairs(audit: Audit) -> pd.DataFrame:
         Where samples have any number of classes: suspects of one sample, the one given and not true, the other true
         and not given.
     """
-    counts = expected_counts(audit) if audit.label_names is None else _swapped(audit, len(audit.label_names))
+    counts = _swapped(audit) if audit.is_multi_label else expected_counts(audit)
     np.fill_diagonal(counts, 0)
     given, true = np.nonzero(counts)
     order = np.argsort(-counts[given, true], kind="stable")
     given, true = given[order], true[order]
-    names = np.array(audit.label_names or audit.class_names, object)
+    names = np.array(audit.class_names, object)
     expected = counts[given, true]
     return pd.DataFrame(
         {
@@ -92,7 +92,7 @@ def worst_first(health: pd.DataFrame) -> pd.DataFrame:
 
 def expected_counts(audit: Audit) -> NDArray[np.float64]:
     """[C, C] expected numbers of samples by given (row) and true label (column)."""
-    n_classes = len(audit.class_names)
+    n_classes = len(audit.answers)
     given = audit.frame["given_label"].to_numpy()
     suggested = audit.frame["suggested_label"].to_numpy()
     probability = np.nan_to_num(audit.frame["probability_wrong"].to_numpy(np.float64))
@@ -103,8 +103,8 @@ def expected_counts(audit: Audit) -> NDArray[np.float64]:
     return counts
 
 
-def _health_of_pairs(audit: Audit, names: tuple[str, ...]) -> pd.DataFrame:
-    frame, n_classes = audit.frame, len(names)
+def _multi_label_health(audit: Audit) -> pd.DataFrame:
+    frame, names, n_classes = audit.frame, audit.class_names, len(audit.class_names)
     label, given = frame["class_id"].to_numpy(), frame["given_label"].to_numpy() == 1
     probability = np.nan_to_num(frame["probability_wrong"].to_numpy(np.float64))
     suspect = frame["suspect"].to_numpy(bool)
@@ -112,7 +112,7 @@ def _health_of_pairs(audit: Audit, names: tuple[str, ...]) -> pd.DataFrame:
     superfluous = np.bincount(label[given], probability[given], minlength=n_classes)
     missing = np.bincount(label[~given], probability[~given], minlength=n_classes)
     true = n_given - superfluous + missing
-    swapped = _swapped(audit, n_classes)
+    swapped = _swapped(audit)
     with np.errstate(invalid="ignore", divide="ignore"):
         share_wrong, share_missing = superfluous / n_given, missing / true
     return pd.DataFrame(
@@ -129,11 +129,11 @@ def _health_of_pairs(audit: Audit, names: tuple[str, ...]) -> pd.DataFrame:
     )
 
 
-def _swapped(audit: Audit, n_classes: int) -> NDArray[np.float64]:
+def _swapped(audit: Audit) -> NDArray[np.float64]:
     """[C, C] expected numbers of samples with a suspect that is given and not true (row), and one that is missing."""
     suspects = audit.suspects
     probability = suspects["probability_wrong"].to_numpy(np.float64)
     _, sample = np.unique(suspects["sample_id"].to_numpy(), return_inverse=True)
-    wrong = np.zeros((2, int(sample.max(initial=-1)) + 1, n_classes))
+    wrong = np.zeros((2, int(sample.max(initial=-1)) + 1, len(audit.class_names)))
     wrong[suspects["given_label"].to_numpy(), sample, suspects["class_id"].to_numpy()] = probability
     return np.asarray(wrong[1].T @ wrong[0])

@@ -86,11 +86,11 @@ def rank(
     settings = settings or RankingSettings()
     window = _window(store, settings)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    several = store.label_names is not None
+    several = store.is_multi_label
     settings = replace(settings, detector=_chosen_score(settings.detector, rounds[-1] if rounds else store, several))
     given = store.given_labels()
     if several:
-        log_odds = pair_log_odds_wrong(_evidence(statistics, settings.detector), given, store.rows_per_sample)
+        log_odds = pair_log_odds_wrong(_evidence(statistics, settings.detector), given, len(store.class_names))
     elif rounds:
         alone = _evidence(statistics, "combined")
         share_wrong = expected_share_wrong(alone)
@@ -104,15 +104,14 @@ def rank(
     order = np.argsort(-score, kind="stable")
     suspect, threshold = _suspects(score[order], probability[order], settings)
     suspect = suspect[np.argsort(order)]
-    names = np.array(store.class_names, object)
-    rows, width = np.arange(store.n_samples), store.rows_per_sample
-    of_pairs = {}
-    if store.label_names is not None:
-        classes = (rows % width).astype(np.int32)
-        of_pairs = {"class_id": classes, "class_name": np.array(store.label_names, object)[classes]}
+    names = np.array(store.layout.answers, object)
+    rows, of_pairs = np.arange(store.n_rows), {}
+    if store.is_multi_label:
+        classes = store.layout.class_of(rows).astype(np.int32)
+        of_pairs = {"class_id": classes, "class_name": np.array(store.class_names, object)[classes]}
     samples = pd.DataFrame(
         {
-            "sample_id": rows // width,
+            "sample_id": store.layout.sample_of(rows),
             "key": store.read_samples(["key"])["key"].to_pandas(),
             **of_pairs,
             "given_label": given,
@@ -128,7 +127,7 @@ def rank(
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return Audit(
-        frame, store.class_names, settings, window, threshold, store.path, store.fingerprint, store.label_names
+        frame, store.class_names, settings, window, threshold, store.path, store.fingerprint, store.is_multi_label
     )
 
 

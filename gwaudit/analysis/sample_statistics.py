@@ -60,7 +60,7 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
         executor: takes the blocks; by default they are done one after the other.
 
     Returns:
-        A row a sample, index `sample_id`, the columns of `COLUMNS`.
+        A row for each row of the store, index `sample_id` (`row_id` in a multi-label run), the columns of `COLUMNS`.
 
     Raises:
         SettingsError: the window is empty or has epochs that the run has not.
@@ -83,7 +83,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
     course = _Course(rows)
     early, late = _Mean(rows), _Mean(rows)
     # One byte fewer a vote where the classes allow it: the votes are the only thing here that grows with the window.
-    vote_type = np.int16 if len(store.class_names) < 2**15 else np.int32
+    vote_type = np.int16 if len(store.layout.answers) < 2**15 else np.int32
     alternative = np.empty((len(window), rows), vote_type)
     weight = np.empty((len(window), rows), np.float32)
     predicted = np.empty((len(window), rows), vote_type)
@@ -120,7 +120,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
         "sweep_probability_margin": swept.value(),
     }
     reach = store.block_range(block)
-    index = pd.RangeIndex(reach.start, reach.stop, name="sample_id")
+    index = pd.RangeIndex(reach.start, reach.stop, name=store.layout.id_column)
     return pd.DataFrame({name: columns[name] for name in COLUMNS}, index=index)
 
 

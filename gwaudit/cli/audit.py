@@ -171,13 +171,13 @@ def show_command(
                 epochs = [
                     {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
                 ]
-                samples = store.n_samples // store.rows_per_sample
-                print(to_json({"run": str(run), "samples": samples, "settings": store.settings, "epochs": epochs}))
+                facts = {"run": str(run), "samples": store.n_samples, "settings": store.settings, "epochs": epochs}
+                print(to_json(facts))
             else:
                 print_run(store)
             return
         sample_id = store.find(sample)
-        of_all_classes = store.label_names is not None and label is None
+        of_all_classes = store.is_multi_label and label is None
         if as_json:
             read = store.trajectories(sample_id) if of_all_classes else store.trajectory(sample_id, label)
             rows = read.reset_index().to_dict("records")
@@ -185,7 +185,7 @@ def show_command(
         elif of_all_classes:
             print_trajectories(store, sample_id, store.keys()[sample_id])
         else:
-            given = int(store.given_labels()[store.row(sample_id, label)])
+            given = int(store.given_labels()[store.layout.find_row(sample_id, label)])
             print_trajectory(store, sample_id, store.keys()[sample_id], given, label)
 
 

@@ -51,8 +51,8 @@ def clean_data(audit: Audit, action: Action) -> CleanedData:
 
     Where samples have any number of classes, dropped is each sample with a suspect label, and relabelled is each label.
     """
-    if audit.label_names is not None:
-        return _clean_label_sets(audit, audit.label_names, action)
+    if audit.is_multi_label:
+        return _clean_label_sets(audit, action)
     labels = audit.by_id("given_label").astype(np.int64)
     suspect = audit.by_id("suspect").astype(bool)
     ids = np.arange(len(labels))
@@ -63,16 +63,16 @@ def clean_data(audit: Audit, action: Action) -> CleanedData:
     return CleanedData(ids, labels[ids], audit.by_id("key")[ids], audit.class_names, audit.fingerprint)
 
 
-def _clean_label_sets(audit: Audit, names: tuple[str, ...], action: Action) -> CleanedData:
-    labels = audit.by_id("given_label").astype(np.int64).reshape(-1, len(names))
+def _clean_label_sets(audit: Audit, action: Action) -> CleanedData:
+    labels = audit.by_id("given_label").astype(np.int64).reshape(-1, len(audit.class_names))
     suspect = audit.by_id("suspect").astype(bool).reshape(labels.shape)
     ids = np.arange(len(labels))
     if action == "drop":
         ids = np.flatnonzero(~suspect.any(1))
     else:
         labels = np.where(suspect, 1 - labels, labels)
-    keys = audit.by_id("key")[:: len(names)]
-    return CleanedData(ids, labels[ids], keys[ids], names, audit.fingerprint)
+    keys = audit.by_id("key")[:: len(audit.class_names)]
+    return CleanedData(ids, labels[ids], keys[ids], audit.class_names, audit.fingerprint)
 
 
 def write_cleaned_data(

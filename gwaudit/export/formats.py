@@ -111,7 +111,7 @@ def write_export(
     """
     options = options or Options()
     format = export_format(name, options)
-    if audit.label_names is not None and not format.pairs:
+    if audit.is_multi_label and not format.pairs:
         others = [other for other, taker in FORMATS.items() if taker.pairs]
         raise DataError(
             f"{name} has no place for samples with any number of classes, as those of {audit.run}: these go as "

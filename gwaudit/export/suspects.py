@@ -18,7 +18,7 @@ SUSPECT_COLUMNS = (
     "log_odds_wrong", "probability_wrong", "mean_alignment", "share_negative", "category",
 )  # fmt: skip
 
-SUSPECT_PAIR_COLUMNS = (*SUSPECT_COLUMNS[:3], "class_name", *SUSPECT_COLUMNS[3:])
+MULTI_LABEL_SUSPECT_COLUMNS = (*SUSPECT_COLUMNS[:3], "class_name", *SUSPECT_COLUMNS[3:])
 """Where samples have any number of classes: given and suggested are "absent" or "present" there."""
 
 
@@ -37,7 +37,7 @@ def write_suspects(
         StoreError: it cannot be written.
     """
     frame = audit.suspects if top is None else audit.frame.head(top)
-    frame = frame[list(SUSPECT_COLUMNS) if audit.label_names is None else list(SUSPECT_PAIR_COLUMNS)].copy()
+    frame = frame[list(MULTI_LABEL_SUSPECT_COLUMNS if audit.is_multi_label else SUSPECT_COLUMNS)].copy()
     if texts is not None:
         frame.insert(3, "text", [texts[sample_id] for sample_id in frame["sample_id"]])
     return write_csv(frame, path)
@@ -64,6 +64,6 @@ def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:
     """
     folder = Path(folder)
     health = write_csv(worst_first(class_health(audit)), folder / "class_health.csv", index=True)
-    if audit.label_names is not None:
+    if audit.is_multi_label:
         return (health,)
     return write_csv(transition_matrix(audit), folder / "transition_matrix.csv", index=True), health

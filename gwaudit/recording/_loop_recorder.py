@@ -79,7 +79,7 @@ class LoopRecorder:
         """Score the last forward pass, as `AlignmentRecorder.observe`; with mixed targets, sweep from now on."""
         assert self._recorder is not None
         mixed = isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2
-        if mixed and self._store.label_names is not None:  # the targets of binary cross entropy are decimal numbers
+        if mixed and self._store.is_multi_label:  # the targets of binary cross entropy are decimal numbers
             mixed = not bool(((labels == 0) | (labels == 1)).all())
         if mixed:
             self.sweep_from_now(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make them")

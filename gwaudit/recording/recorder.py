@@ -100,7 +100,7 @@ class AlignmentRecorder:
         self._store = store
         self._head = find_head(model, head)
         self._head_is_a_guess = self._head.guessed
-        n_classes = len(store.label_names or store.class_names)
+        n_classes = len(store.class_names)
         if self._head.n_outputs != n_classes:
             raise RecordingError(
                 f"the head {self._head.name!r} has {self._head.n_outputs} outputs, but the run {store.path} "
@@ -158,9 +158,9 @@ class AlignmentRecorder:
         rows = forward.logits.shape[0]
         if isinstance(sample_ids, list | tuple) and sample_ids and isinstance(sample_ids[0], str):
             sample_ids = self._ids_of(sample_ids)
-        ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples // self._store.rows_per_sample)
-        if self._store.label_names is not None:
-            given = _zeros_and_ones(labels, rows, len(self._store.label_names))
+        ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples)
+        if self._store.is_multi_label:
+            given = _zeros_and_ones(labels, rows, len(self._store.class_names))
             self._observe_pairs(forward, ids, given)
             return
         given = _integers(labels, "labels", rows, len(self._store.class_names))
@@ -178,7 +178,7 @@ class AlignmentRecorder:
                 weight_norm=forward.weight_norm,
             )
             if self._moving is None:
-                self._moving = MovingMoments(-(-self._store.n_samples // (rows * world_size())))
+                self._moving = MovingMoments(-(-self._store.n_rows // (rows * world_size())))
             self._moving.update(signals.alignment)
             # One tensor a step, bits kept: int32 and float32 travel together in the epoch's one transfer.
             self._rows.append(torch.stack([given, *(signal.view(torch.int32) for signal in signals)]))
@@ -192,7 +192,7 @@ class AlignmentRecorder:
             given = given.to(forward.logits.device, torch.int32, non_blocking=True)
             pairs = row_signals(forward.latent, forward.logits, given, forward.weight, forward.bias)
             if self._moving is None:
-                self._moving = MovingMoments(-(-self._store.n_samples // (given.numel() * world_size())))
+                self._moving = MovingMoments(-(-self._store.n_rows // (given.numel() * world_size())))
             self._moving.update(pairs.alignment)
             # Two numbers a pair imply the rest, which is a quarter of the memory until the epoch ends.
             self._rows.append(torch.stack([given.reshape(-1), *(signal.view(torch.int32) for signal in pairs)]))
@@ -224,8 +224,8 @@ class AlignmentRecorder:
             raise RecordingError(
                 f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
             )
-        ids, signals = send_to_owner(ids, signals, ids // self._store.block_rows % world_size())
-        first = _first_occurrences(ids, self._store.n_samples)
+        ids, signals = send_to_owner(ids, signals, ids // self._store.layout.block_rows % world_size())
+        first = _first_occurrences(ids, self._store.n_rows)
         ids, kept = ids[first], {name: values[first] for name, values in signals.items()}
         with raise_on_all_ranks():
             _check_finite(epoch, ids, kept)
@@ -338,7 +338,7 @@ class AlignmentRecorder:
         ids = torch.cat(self._ids).cpu().numpy()
         packed = torch.cat(self._rows, dim=1).cpu()
         rows = packed.numpy()
-        if self._store.label_names is not None:
+        if self._store.is_multi_label:
             pairs = RowSignals(*(column.view(torch.float32) for column in packed[1:]))
             return ids, rows[0], {n: s.numpy() for n, s in to_sample_signals(pairs, packed[0])._asdict().items()}
         return ids, rows[0], {name: rows[1 + i].view(SIGNALS[name]) for i, name in enumerate(names)}
@@ -353,7 +353,7 @@ class AlignmentRecorder:
         return EpochSummary(
             epoch=epoch,
             recorded=int(recorded),
-            missing=self._store.n_samples - int(recorded),
+            missing=self._store.n_rows - int(recorded),
             repeated=observed - int(recorded),
             moments=epoch_moments(torch.from_numpy(kept["alignment"]), all_reduce_sum=all_reduce_sum),
             moving=moving.moments(all_reduce_sum),
@@ -378,15 +378,13 @@ class AlignmentRecorder:
 
     def _check_labels(self, epoch: int, ids: NDArray[np.int64], labels: NDArray[np.int32]) -> None:
         # Here rather than at each step, where ids on a device would have to be waited for.
-        outside = np.flatnonzero((ids < 0) | (ids >= self._store.n_samples))
+        outside = np.flatnonzero((ids < 0) | (ids >= self._store.n_rows))
         if len(outside):
-            width = self._store.rows_per_sample
-            raise RecordingError(
-                _out_of_range("sample_ids", int(ids[outside[0]]) // width, self._store.n_samples // width)
-            )
+            sample = self._store.layout.sample_of(int(ids[outside[0]]))
+            raise RecordingError(_out_of_range("sample_ids", sample, self._store.n_samples))
         differing = np.flatnonzero(self._given_labels[ids] != labels)
         if len(differing):
-            sample = int(ids[differing[0]]) // self._store.rows_per_sample
+            sample = self._store.layout.sample_of(int(ids[differing[0]]))
             raise RecordingError(
                 f"epoch {epoch}: {len(differing)} observed labels are not the run's given labels, the first at sample "
                 f"{sample} (observed {labels[differing[0]]}, given {self._given_labels[ids[differing[0]]]}): pass "
@@ -479,9 +477,9 @@ def _out_of_range(what: str, value: int, limit: int) -> str:
     return f"{what} hold {value}, expected {source} from 0 to {limit - 1}"
 
 
-def _first_occurrences(ids: NDArray[np.int64], n_samples: int) -> NDArray[np.int64]:
+def _first_occurrences(ids: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
     """Where each id occurs first, by id: [distinct ids]."""
-    position = np.full(n_samples, -1, dtype=np.int64)
+    position = np.full(n_rows, -1, dtype=np.int64)
     # Assigned from the back, so that the first occurrence is written last.
     position[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
     return position[position >= 0]

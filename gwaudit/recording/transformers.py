@@ -160,10 +160,9 @@ def _checked_data(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
         raise RecordingError("the Trainer has no train_dataset")
     require_one_process(trainer.args.world_size)
     data = WithSampleIds(cast(Any, trainer.train_dataset))
-    recorded = store.n_samples // store.rows_per_sample
-    if len(data) != recorded:
+    if len(data) != store.n_samples:
         raise RecordingError(
-            f"train_dataset has {len(data)} samples, the run {store.path} has {recorded}: create the run with "
+            f"train_dataset has {len(data)} samples, the run {store.path} has {store.n_samples}: create the run with "
             "the labels of this data set"
         )
     return data

@@ -87,7 +87,7 @@ def require_one_label(audit: Audit) -> None:
     Raises:
         DataError: the audit is of such samples.
     """
-    if audit.label_names is not None:
+    if audit.is_multi_label:
         raise DataError(
             f"decisions are on samples with one label each, and those of {audit.run} have any number of classes: "
             "choose with gwaudit rank which suspects to trust, and write their suggestions with "

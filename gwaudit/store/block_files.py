@@ -1,4 +1,4 @@
-"""The Parquet files of a run: one block of samples each, known by row count, size and checksum."""
+"""Write, read and check the Parquet files of a run, one a block of rows, recorded with row count, size and checksum."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreDamagedError
 from gwaudit.core.files import sha256, sync
+from gwaudit.store import version_1
+from gwaudit.store.layout import RunLayout
 
 MISSING_LABEL = -1
 
@@ -26,23 +28,21 @@ SIGNALS: dict[str, np.dtype[Any]] = {
     "el2n": np.dtype(np.float32),
     "predicted_label": np.dtype(np.int32),
 }
-"""What an epoch holds of each sample; `gwaudit.recording.alignment.SampleSignals` says what each is."""
+"""The signals that an epoch holds of each row; `gwaudit.recording.alignment.SampleSignals` defines each."""
 
 SIGNAL_SCHEMA = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in SIGNALS.items()])
 
 # One sample's trajectory reads one row group an epoch: small enough for that, large enough to compress and scan well.
 _ROW_GROUP = 2**17
 _LABELS = [name for name, dtype in SIGNALS.items() if dtype.kind == "i"]
-_ENCODINGS = {"sample_id": "DELTA_BINARY_PACKED"} | {
-    name: "BYTE_STREAM_SPLIT" for name in SIGNALS if name not in _LABELS
-}
+_FLOAT_ENCODINGS = {name: "BYTE_STREAM_SPLIT" for name in SIGNALS if name not in _LABELS}
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file that a commit vouches for; `path` is relative to the run."""
+    """Describe a file that `run.json` or a commit vouches for; `path` is relative to the run."""
 
     path: str
     block: int
@@ -51,28 +51,27 @@ class FileRecord:
     sha256: str
 
 
-def write_samples(root: Path, path: Path, block: int, table: pa.Table) -> FileRecord:
-    """Write what does not change over the epochs of one block's samples."""
+def write_samples(layout: RunLayout, path: Path, block: int, table: pa.Table) -> FileRecord:
+    """Write the columns of one block's rows that do not change over the epochs."""
     pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
-    return _record(root, path, block)
+    return _record(layout, path, block)
 
 
-def write_signals(
-    root: Path, path: Path, block: int, ids: range, signals: Mapping[str, Array]
-) -> tuple[FileRecord, int]:
+def write_signals(layout: RunLayout, path: Path, block: int, signals: Mapping[str, Array]) -> tuple[FileRecord, int]:
     """Write one block of an epoch.
 
     Args:
-        root: the run's folder.
-        path: of the new file.
-        block: its number.
-        ids: the block's.
-        signals: the arrays of `SIGNALS`, a place for each id; NaN and `MISSING_LABEL`, stored as null, where missing.
+        layout: The run's.
+        path: The path of the new file.
+        block: The number of the block.
+        signals: The arrays of `SIGNALS`, [rows of the block] each; NaN and `MISSING_LABEL`, which are stored as null,
+            where a row is missing.
 
     Returns:
-        The file's record, and how many samples are missing.
+        The file's record, and the number of missing rows.
     """
-    arrays = {"sample_id": pa.array(np.arange(ids.start, ids.stop, dtype=np.int64))}
+    rows = layout.block_range(block)
+    arrays = {layout.id_column: pa.array(np.arange(rows.start, rows.stop, dtype=np.int64))}
     for name, values in signals.items():
         absent = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_LABEL
         arrays[name] = pa.array(values, mask=absent if absent.any() else None)
@@ -83,70 +82,81 @@ def write_signals(
         compression_level=1,
         row_group_size=_ROW_GROUP,
         use_dictionary=_LABELS,
-        column_encoding=_ENCODINGS,
-        write_statistics=["sample_id"],
+        column_encoding={layout.id_column: "DELTA_BINARY_PACKED", **_FLOAT_ENCODINGS},
+        write_statistics=[layout.id_column],
     )
-    return _record(root, path, block), arrays["alignment"].null_count
+    return _record(layout, path, block), arrays["alignment"].null_count
 
 
-def read_columns(root: Path, record: FileRecord, columns: Sequence[str], *, rows: int) -> pa.Table:
-    """Columns of a file, which must have so many rows.
+def read_columns(layout: RunLayout, record: FileRecord, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a file, which must have as many rows as its block.
 
     Raises:
-        StoreDamagedError: it is missing, broken, or has another number of rows.
+        StoreDamagedError: The file is missing or broken, or has another number of rows.
     """
-    path = root / record.path
-    with reading(path), pq.ParquetFile(path) as file:
-        table = file.read(columns=list(columns))
+    path, rows = layout.path / record.path, len(layout.block_range(record.block))
+    with _reading(path), pq.ParquetFile(path) as file:
+        table = _renamed(layout, file.read(columns=_stored(layout, columns)), columns)
     if table.num_rows != rows:
         raise damaged(path, f"has {table.num_rows} rows instead of {rows}")
     return table
 
 
-def read_signals_of_rows(root: Path, record: FileRecord, rows: range) -> pa.Table:
-    """The signals of some rows of a file that follow each other, from the row groups that hold them.
+def read_signals_of_rows(layout: RunLayout, files: Sequence[FileRecord], rows: range) -> pa.Table:
+    """Read all signals of consecutive rows of an epoch, from the row groups that hold them.
+
+    Args:
+        layout: The run's.
+        files: The epoch's files, one a block.
+        rows: Ids of the rows, which may lie in several blocks.
 
     Raises:
-        StoreDamagedError: the file is missing or broken.
+        StoreDamagedError: A file is missing or broken.
     """
-    path = root / record.path
-    with reading(path), pq.ParquetFile(path) as file:
-        groups = range(rows.start // _ROW_GROUP, (rows.stop - 1) // _ROW_GROUP + 1)
-        read = file.read_row_groups(list(groups), columns=list(SIGNALS))
-    return read.slice(rows.start - groups.start * _ROW_GROUP, len(rows))
+    tables = []
+    for block in range(rows.start // layout.block_rows, (rows.stop - 1) // layout.block_rows + 1):
+        held = layout.block_range(block)
+        within = range(max(rows.start, held.start) - held.start, min(rows.stop, held.stop) - held.start)
+        groups = range(within.start // _ROW_GROUP, (within.stop - 1) // _ROW_GROUP + 1)
+        path = layout.path / files[block].path
+        with _reading(path), pq.ParquetFile(path) as file:
+            table = file.read_row_groups(list(groups), columns=_stored(layout, list(SIGNALS)))
+        tables.append(table.slice(within.start - groups.start * _ROW_GROUP, len(within)))
+    return _renamed(layout, pa.concat_tables(tables), list(SIGNALS))
 
 
-def verify_file(root: Path, record: FileRecord, ids: range) -> None:
-    """Compare a file with its record, and its ids with those of its block.
+def verify_file(layout: RunLayout, record: FileRecord) -> None:
+    """Compare a file with its record, and its row ids with those of its block.
 
     Raises:
-        StoreDamagedError: what differs.
+        StoreDamagedError: The file differs; the message says how.
     """
-    path = root / record.path
+    path = layout.path / record.path
     if not path.is_file():
         raise damaged(path, "is missing")
     if path.stat().st_size != record.bytes:
         raise damaged(path, f"has {path.stat().st_size} bytes instead of {record.bytes}")
     if sha256(path) != record.sha256:
         raise damaged(path, "was altered: its checksum differs")
-    found = read_columns(root, record, ["sample_id"], rows=len(ids))["sample_id"].to_numpy()
-    if not np.array_equal(found, np.arange(ids.start, ids.stop)):
-        raise damaged(path, f"does not hold exactly the ids {ids.start} to {ids.stop - 1}, in order")
+    rows = layout.block_range(record.block)
+    ids = read_columns(layout, record, [layout.id_column])[layout.id_column].to_numpy()
+    if not np.array_equal(ids, np.arange(rows.start, rows.stop)):
+        raise damaged(path, f"does not hold exactly the ids {rows.start} to {rows.stop - 1}, in order")
 
 
-def checked_signals(epoch: int, signals: Mapping[str, ArrayLike], rows: int) -> dict[str, Array]:
-    """The arrays of `SIGNALS`, [rows] each, in their types.
+def checked_signals(epoch: int, signals: Mapping[str, ArrayLike], n_rows: int) -> dict[str, Array]:
+    """Return the arrays of `SIGNALS`, [n_rows] each, in their types.
 
     Raises:
-        InvalidEpochError: other names, shapes or kinds.
+        InvalidEpochError: The signals have other names, shapes or kinds of numbers.
     """
     if set(signals) != set(SIGNALS):
         raise InvalidEpochError(f"epoch {epoch}: signals must be {sorted(SIGNALS)}, not {sorted(signals)}")
     arrays = {}
     for name, dtype in SIGNALS.items():
         array = np.asarray(signals[name])
-        if array.shape != (rows,):
-            raise InvalidEpochError(f"epoch {epoch}: signal {name!r} has shape {array.shape} instead of ({rows},)")
+        if array.shape != (n_rows,):
+            raise InvalidEpochError(f"epoch {epoch}: signal {name!r} has shape {array.shape} instead of ({n_rows},)")
         if array.dtype.kind not in ("f" if dtype.kind == "f" else "iu"):
             raise InvalidEpochError(f"epoch {epoch}: signal {name!r} is {array.dtype} instead of {dtype}")
         arrays[name] = array.astype(dtype, copy=False)
@@ -154,7 +164,7 @@ def checked_signals(epoch: int, signals: Mapping[str, ArrayLike], rows: int) -> 
 
 
 def to_numpy(column: pa.ChunkedArray) -> Array:
-    """A column as an array: null is NaN, or `MISSING_LABEL`."""
+    """Return a column as an array in which null is NaN, or `MISSING_LABEL`."""
     if pa.types.is_integer(column.type) and column.null_count:
         column = column.fill_null(MISSING_LABEL)
     array: Array = column.to_numpy()
@@ -162,13 +172,13 @@ def to_numpy(column: pa.ChunkedArray) -> Array:
 
 
 def damaged(path: Path, what: str) -> StoreDamagedError:
-    """The error for a file of a run that is not as it was written."""
+    """Return the error for a file of a run that is not as it was written."""
     return StoreDamagedError(f"{path} {what}: restore it from a copy, or delete the run's folder and record anew")
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """What fails inside is damage to this file."""
+def _reading(path: Path) -> Iterator[None]:
+    """Raise an error of the block as damage to this file."""
     try:
         yield
     except FileNotFoundError:
@@ -177,7 +187,15 @@ def reading(path: Path) -> Iterator[None]:
         raise damaged(path, f"cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _record(root: Path, path: Path, block: int) -> FileRecord:
+def _stored(layout: RunLayout, columns: Sequence[str]) -> list[str]:
+    return version_1.stored_columns(columns) if layout.format_version == version_1.VERSION else list(columns)
+
+
+def _renamed(layout: RunLayout, table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    return version_1.upgrade_table(layout, table, columns) if layout.format_version == version_1.VERSION else table
+
+
+def _record(layout: RunLayout, path: Path, block: int) -> FileRecord:
     sync(path)
     rows = pq.read_metadata(path).num_rows
-    return FileRecord(path.relative_to(root).as_posix(), block, rows, path.stat().st_size, sha256(path))
+    return FileRecord(path.relative_to(layout.path).as_posix(), block, rows, path.stat().st_size, sha256(path))

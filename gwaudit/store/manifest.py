@@ -1,4 +1,4 @@
-"""What a run is, before its first epoch: `run.json`, the samples' files, and the lock of the one writer."""
+"""Make, read and lock the folder of a run: `run.json`, the samples' files, and the lock of the one writer."""
 
 import json
 import shutil
@@ -21,13 +21,11 @@ from gwaudit.core.errors import (
     StoreVersionError,
 )
 from gwaudit.core.files import sync, write_text, writing
-from gwaudit.store.block_files import SIGNALS, damaged, write_samples
+from gwaudit.store import version_1
+from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
+from gwaudit.store.layout import FORMAT_VERSION, RunLayout
 
-FORMAT_VERSION = 1
-DEFAULT_BLOCK_ROWS = 2**22
-PAIR_NAMES = ("absent", "present")
-"""What is given of a pair of sample and class, where samples have any number of classes."""
-_PARTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
+_CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
 
 
 def make_run(
@@ -44,27 +42,19 @@ def make_run(
     """Make the folder of a new run, with the arguments and errors of `TrajectoryStore.create`.
 
     Returns:
-        What its `run.json` holds, and the writer's lock.
+        The content of its `run.json`, and the writer's lock.
     """
-    given, width = np.asarray(given_labels), 1
-    several = given.ndim == 2
-    if several:
-        width = len(class_names)
-        given = _checked_matrix(given, width).reshape(-1)
-    labels = _checked_labels(given, 2 if several else len(class_names))
-    n = len(labels) // width
+    labels = np.asarray(given_labels)
+    is_multi_label = labels.ndim == 2
+    labels = _checked_matrix(labels, len(class_names)) if is_multi_label else _checked_labels(labels, len(class_names))
+    n = len(labels)
+    layout = RunLayout(path, n, tuple(class_names), is_multi_label, block_rows)
     splits = [split] * n if isinstance(split, str) else list(split)
-    names = [str(i) for i in range(n)] if keys is None else list(keys)
-    for what, values in (("keys", names), ("splits", splits)):
+    keys = [str(i) for i in range(n)] if keys is None else list(keys)
+    for what, values in (("keys", keys), ("splits", splits)):
         if len(values) != n:
             raise InvalidEpochError(f"{len(values)} {what} for {n} labels: one {what[:-1]} a sample is needed")
-    found = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    if path.exists() and ("run.json" in found or not path.is_dir()):
-        raise StoreExistsError(
-            f"{path} already holds a run: go on with it (--resume), or choose another folder or delete it"
-        )
-    if found - _PARTS:
-        raise StoreExistsError(f"{path} is not empty ({sorted(found)[0]}): choose a new or empty folder")
+    _require_free(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     lock = acquire(path)
@@ -73,35 +63,19 @@ def make_run(
             for part in ("samples", "epochs", "commits", "checkpoints"):
                 shutil.rmtree(path / part, ignore_errors=True)
                 (path / part).mkdir()
-            samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})
-            files = []
-            for block, start in enumerate(range(0, len(labels), block_rows)):
-                target = path / "samples" / f"block-{block:06d}.parquet"
-                rows = np.arange(start, min(start + block_rows, len(labels)), dtype=np.int64)
-                block_samples = samples.take(rows // width)
-                table = pa.table(
-                    {
-                        "sample_id": rows,
-                        "key": block_samples["key"],
-                        "given_label": labels[rows],
-                        "split": block_samples["split"],
-                    }
-                )
-                files.append(asdict(write_samples(path, target, block, table)))
-            sync(path / "samples")
+            samples = pa.table({"key": pa.array(keys, pa.string()), "split": pa.array(splits, pa.string())})
             manifest = {
                 "format": "gwaudit",
                 "format_version": FORMAT_VERSION,
-                "n_samples": len(labels),
-                "class_names": list(PAIR_NAMES if several else class_names),
+                "n_samples": n,
+                "class_names": list(class_names),
+                "is_multi_label": is_multi_label,
                 "block_rows": block_rows,
                 "signals": {name: dtype.name for name, dtype in SIGNALS.items()},
-                "samples": files,
+                "samples": [asdict(file) for file in _write_all_samples(layout, samples, labels.reshape(-1))],
                 "settings": dict(settings or {}),
                 "fingerprint": fingerprint,
             }
-            if several:
-                manifest["label_names"] = list(class_names)
             write_text(path / "run.json", json.dumps(manifest, indent=1))
     except BaseException:
         lock.release()
@@ -110,12 +84,12 @@ def make_run(
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What `run.json` holds.
+    """Return the content of `run.json`, under the names of today where the run is of version 1.
 
     Raises:
-        StoreNotFoundError: there is no run.
-        StoreDamagedError: it is broken, or not of gwaudit.
-        StoreVersionError: written by a later version.
+        StoreNotFoundError: There is no run.
+        StoreDamagedError: The file is broken, or not of gwaudit.
+        StoreVersionError: The run was written by a later version.
     """
     file = path / "run.json"
     try:
@@ -131,15 +105,68 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreVersionError(
             f"{file} has format version {version}, this gwaudit reads up to {FORMAT_VERSION}: upgrade gwaudit"
         )
-    expected = {"n_samples": int, "class_names": list, "block_rows": int, "samples": list, "settings": dict}
+    content: dict[str, Any] = version_1.upgrade_manifest(manifest) if version == version_1.VERSION else manifest
+    expected = {
+        "n_samples": int, "class_names": list, "is_multi_label": bool, "block_rows": int, "samples": list,
+        "settings": dict,
+    }  # fmt: skip
     for name, kind in expected.items():
-        if not isinstance(manifest.get(name), kind):
+        if not isinstance(content.get(name), kind):
             raise damaged(file, f"has no valid {name!r}")
-    return manifest
+    return content
 
 
-def _checked_labels(given_labels: ArrayLike, n_classes: int) -> NDArray[np.int32]:
-    labels = np.asarray(given_labels)
+def acquire(path: Path) -> FileLock:
+    """Acquire the lock of the one writer of a run.
+
+    Raises:
+        StoreBusyError: Another process has it.
+    """
+    # The system drops the lock when its process dies, so a killed writer leaves none behind.
+    lock = FileLock(path / "lock")
+    with writing(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
+    return lock
+
+
+def _require_free(path: Path) -> None:
+    """Raise StoreExistsError where the folder holds a run, or anything else than a creation that was cut short."""
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if path.exists() and ("run.json" in names or not path.is_dir()):
+        raise StoreExistsError(
+            f"{path} already holds a run: go on with it (--resume), or choose another folder or delete it"
+        )
+    if names - _CONTENTS:
+        raise StoreExistsError(f"{path} is not empty ({sorted(names)[0]}): choose a new or empty folder")
+
+
+def _write_all_samples(layout: RunLayout, samples: pa.Table, given_labels: NDArray[np.int32]) -> list[FileRecord]:
+    """Write the samples' files, one a block.
+
+    Args:
+        layout: The run's.
+        samples: Key and split, a row a sample.
+        given_labels: The label of each row of the run, [n_rows].
+    """
+    files = []
+    for block in range(layout.n_blocks):
+        rows = np.array(layout.block_range(block), dtype=np.int64)
+        sample_ids = layout.sample_of(rows)
+        columns: dict[str, Any] = {layout.id_column: rows, "sample_id": sample_ids}
+        if layout.is_multi_label:
+            columns["class_id"] = layout.class_of(rows).astype(np.int32)
+        of_rows = samples.take(sample_ids)
+        columns |= {"key": of_rows["key"], "given_label": given_labels[rows], "split": of_rows["split"]}
+        target = layout.path / "samples" / f"block-{block:06d}.parquet"
+        files.append(write_samples(layout, target, block, pa.table(columns)))
+    sync(layout.path / "samples")
+    return files
+
+
+def _checked_labels(labels: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
         raise InvalidEpochError(f"given labels must be [n] integers, n >= 1, not {labels.dtype} {labels.shape}")
     outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
@@ -149,7 +176,7 @@ def _checked_labels(given_labels: ArrayLike, n_classes: int) -> NDArray[np.int32
     return labels.astype(np.int32)
 
 
-def _checked_matrix(given: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
+def _checked_matrix(given: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
     if given.shape[1] != n_classes or given.dtype.kind not in "iubf":
         raise InvalidEpochError(
             f"given labels must be [n] integers, or [n, {n_classes}] of 0 and 1, not {given.dtype} {given.shape}"
@@ -160,20 +187,4 @@ def _checked_matrix(given: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
         raise InvalidEpochError(
             f"given label {given[sample, label]} of sample {sample} and class {label} is not 0 or 1"
         )
-    return given.astype(np.int64)
-
-
-def acquire(path: Path) -> FileLock:
-    """The lock of the one writer.
-
-    Raises:
-        StoreBusyError: another process has it.
-    """
-    # The system drops the lock when its process dies, so a killed writer leaves none behind.
-    lock = FileLock(path / "lock")
-    with writing(path):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
-    return lock
+    return given.astype(np.int32)

@@ -1,29 +1,31 @@
-"""One run is one folder of Parquet files that any engine can read.
+"""Keep the trajectories of one run in a folder of Parquet files that any engine can read.
 
     RUN/
-      run.json                                    what the run is: format version, classes, settings, data fingerprint
+      run.json                                    the run: format version, classes, settings, data fingerprint
       samples/block-000000.parquet                sample_id, key, given_label, split
       epochs/epoch-00007/ATTEMPT/block-000000.parquet   sample_id and that epoch's signals, sorted by sample_id
       commits/epoch-00007.json                    the epoch's only commit point: files, row counts, checksums, metrics
       checkpoints/                                the trainer's
       lock                                        held by the one writer
 
-A sample's id is its index in the data set, 0 to n-1; a block is a fixed range of ids, so what is reduced over epochs
-stays inside one block. Every block has a row for each of its ids; a sample that an epoch did not see is null there.
+A sample's id is its index in the data set, 0 to n-1. In a single-label run a row is a sample. In a multi-label run a
+row is a (sample, class), its id is `row_id = sample_id * C + class_id`, and its given label is 0 ("absent") or 1
+("present"): the samples' files then hold `row_id, sample_id, class_id, key, given_label, split`, and the epochs' files
+hold `row_id` in place of `sample_id`. `gwaudit.store.layout.RunLayout` converts between them.
+
+A block is a fixed range of rows, so what is reduced over epochs stays inside one block. Every block has each of its
+rows; a row that an epoch did not record is null there.
 
 An epoch exists when its commit does. It is written under a fresh attempt folder, brought to the disk, and only then
 committed, by creating a file that must not exist yet. Readers follow commits and never look for files, so a
 process killed at any moment leaves whole epochs only.
 
-Where a sample has any number of classes, a row is a pair of sample and class, and `sample_id` in the files is
-`sample * C + class`; the given label of a pair is 0 ("absent") or 1 ("present"). `class_names` are these two answers,
-`label_names` the C classes.
-
 Several processes can write the blocks of one attempt, whose name they have agreed on. The one that holds the lock
 commits what all of them wrote.
+
+These are the files of format version 2. Runs of version 1 are read, and never written to.
 """
 
-import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ import pyarrow as pa
 from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.core.errors import InvalidEpochError, StoreError
+from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
 from gwaudit.core.files import writing
 from gwaudit.store.block_files import (
     MISSING_LABEL,
@@ -46,22 +48,24 @@ from gwaudit.store.block_files import (
     Array,
     FileRecord,
     checked_signals,
-    damaged,
     read_columns,
     read_signals_of_rows,
     to_numpy,
     verify_file,
 )
-from gwaudit.store.epoch_writer import EpochCommit, EpochWriter, WrittenBlock, commit_path
-from gwaudit.store.manifest import DEFAULT_BLOCK_ROWS, PAIR_NAMES, acquire, make_run, read_manifest
+from gwaudit.store.commits import CommitLog, EpochCommit
+from gwaudit.store.epoch_writer import EpochWriter, WrittenBlock
+from gwaudit.store.layout import ANSWERS, DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
+from gwaudit.store.manifest import acquire, make_run, read_manifest
 
 __all__ = [
+    "ANSWERS",
     "FINAL_SWEEP",
     "MISSING_LABEL",
-    "PAIR_NAMES",
     "SIGNALS",
     "EpochCommit",
     "EpochWriter",
+    "RunLayout",
     "TrajectoryStore",
     "WrittenBlock",
 ]
@@ -71,10 +75,14 @@ FINAL_SWEEP = "final_sweep"
 
 
 class TrajectoryStore:
-    """The trajectories of every sample over the epochs of one run.
+    """Hold the trajectories of every row over the epochs of one run.
 
     Make one with `create` or `open`. It is a context manager; leaving it releases the writer's lock. A pickled store
     opens the same run for reading.
+
+    Attributes:
+        path: The run's folder.
+        layout: The rows and blocks of the run.
 
     Example:
         >>> store = TrajectoryStore.open("runs/worse")
@@ -84,9 +92,17 @@ class TrajectoryStore:
 
     def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None) -> None:
         self.path = path
+        self.layout = RunLayout(
+            path,
+            manifest["n_samples"],
+            tuple(manifest["class_names"]),
+            manifest["is_multi_label"],
+            manifest["block_rows"],
+            manifest["format_version"],
+        )
         self._manifest = manifest
         self._lock = lock
-        self._commits: dict[int, EpochCommit] = {}
+        self._commits = CommitLog(self.layout)
 
     @classmethod
     def create(
@@ -104,20 +120,19 @@ class TrajectoryStore:
         """Make a new run, open for writing.
 
         Args:
-            path: a folder that does not exist, is empty, or holds what is left of a creation that was cut short.
-            given_labels: [n] integers in [0, len(class_names)); or [n, C] of 0 and 1, where each sample has any number
-                of classes.
-            class_names: C names.
-            keys: [n] what a person knows each sample by; by default the ids.
-            split: the split that all samples, or each of the n samples, belong to.
-            settings: whatever made the run; JSON.
-            fingerprint: of the data.
-            block_rows: ids a block.
+            path: A folder that does not exist, is empty, or holds what is left of a creation that was cut short.
+            given_labels: [n] integers in [0, len(class_names)); or [n, C] of 0 and 1 for a multi-label run.
+            class_names: The names of the C classes.
+            keys: The key of each sample in its source, [n]; by default the ids.
+            split: The split of all samples, or of each of the n samples.
+            settings: The settings that made the run; JSON.
+            fingerprint: The fingerprint of the data.
+            block_rows: Number of rows a block.
 
         Raises:
-            StoreExistsError: the folder holds a run, or something else.
-            InvalidEpochError: labels out of range, or keys or splits of another length.
-            StoreError: it cannot be written.
+            StoreExistsError: The folder holds a run, or something else.
+            InvalidEpochError: Labels are out of range, or keys or splits have another length.
+            StoreError: The folder cannot be written.
         """
         manifest, lock = make_run(
             Path(path),
@@ -138,15 +153,21 @@ class TrajectoryStore:
         Opening for writing clears what killed attempts have left.
 
         Raises:
-            StoreNotFoundError: there is no run.
+            StoreNotFoundError: There is no run.
             StoreDamagedError: `run.json` is broken, or not of gwaudit.
-            StoreVersionError: written by a later version.
-            StoreBusyError: another process is writing.
+            StoreVersionError: The run was written by a later version, or is to be written and of an earlier one.
+            StoreBusyError: Another process is writing.
         """
         path = Path(path)
         manifest = read_manifest(path)
         if not writable:
             return cls(path, manifest, None)
+        if manifest["format_version"] != FORMAT_VERSION:
+            raise StoreVersionError(
+                f"{path} has format version {manifest['format_version']}, which this gwaudit reads but does not go on "
+                f"writing (it writes version {FORMAT_VERSION}): rank the run as it is, or record a new run in another "
+                "folder"
+            )
         store = cls(path, manifest, acquire(path))
         try:
             store._clear_leftovers()
@@ -156,7 +177,7 @@ class TrajectoryStore:
         return store
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the writer's lock, so that another process can write."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -172,84 +193,72 @@ class TrajectoryStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self).open, (self.path,)
 
-    # What the run is
+    # The run
 
     @property
     def n_samples(self) -> int:
-        """How many rows the run has, samples or pairs of sample and class: ids are 0 to n_samples - 1."""
-        return int(self._manifest["n_samples"])
+        """Return the number of samples; their ids are 0 to n_samples - 1."""
+        return self.layout.n_samples
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows: of samples, or of (sample, class) in a multi-label run."""
+        return self.layout.n_rows
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the C classes; of the two answers, where samples have any number of classes."""
-        return tuple(self._manifest["class_names"])
+        """Return the names of the C classes."""
+        return self.layout.class_names
 
     @property
-    def label_names(self) -> tuple[str, ...] | None:
-        """The names of the C classes, where samples have any number of them; None where each has one."""
-        names = self._manifest.get("label_names")
-        return None if names is None else tuple(names)
+    def is_multi_label(self) -> bool:
+        """Return whether a sample has any number of the classes, rather than exactly one."""
+        return self.layout.is_multi_label
 
     @property
-    def rows_per_sample(self) -> int:
-        """C where samples have any number of classes, else 1."""
-        return len(self.label_names or ("",))
+    def n_blocks(self) -> int:
+        """Return the number of blocks."""
+        return self.layout.n_blocks
+
+    def block_range(self, block: int) -> range:
+        """Return the rows of a block."""
+        return self.layout.block_range(block)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the run was made with."""
+        """Return the settings that made the run."""
         return dict(self._manifest["settings"])
 
     @property
     def fingerprint(self) -> str:
-        """The data's fingerprint."""
+        """Return the fingerprint of the data."""
         return str(self._manifest["fingerprint"])
 
     @property
-    def block_rows(self) -> int:
-        """Ids a block."""
-        return int(self._manifest["block_rows"])
-
-    @property
-    def n_blocks(self) -> int:
-        """How many blocks the ids make."""
-        return -(-self.n_samples // self.block_rows)
-
-    @property
     def writable(self) -> bool:
-        """Whether this object holds the writer's lock."""
+        """Return whether this object holds the writer's lock."""
         return self._lock is not None
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the trainer's checkpoints."""
+        """Return the folder of the trainer's checkpoints."""
         return self.path / "checkpoints"
-
-    def block_range(self, block: int) -> range:
-        """The ids of a block."""
-        if not 0 <= block < self.n_blocks:
-            raise StoreError(f"{self.path} has blocks 0 to {self.n_blocks - 1}, not {block}")
-        return range(block * self.block_rows, min((block + 1) * self.block_rows, self.n_samples))
 
     # Epochs
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """The committed epochs, 0 to k-1, as they stand on the disk now."""
+        """Return the committed epochs, 0 to k-1, as the disk shows them now."""
         return tuple(range(self.next_epoch))
 
     @property
     def next_epoch(self) -> int:
-        """The number of the epoch to be written next."""
-        epoch = max(self._commits, default=-1) + 1
-        while commit_path(self.path, epoch).exists():
-            self.commit(epoch)
-            epoch += 1
-        return epoch
+        """Return the number of the epoch to be written next."""
+        return self._commits.next_epoch
 
     @property
     def training_epochs(self) -> range:
-        """The committed epochs less the final sweeps, which stand at their end."""
+        """Return the committed epochs without the final sweeps, which are the last ones."""
         n = self.next_epoch
         while n and FINAL_SWEEP in self.commit(n - 1).metrics:
             n -= 1
@@ -257,47 +266,33 @@ class TrajectoryStore:
 
     @property
     def final_sweeps(self) -> range:
-        """The epochs that score the samples after the training, under its final weights."""
+        """Return the epochs that score the samples after the training, under its final weights."""
         return range(len(self.training_epochs), self.next_epoch)
 
     def commit(self, epoch: int) -> EpochCommit:
-        """What was recorded about an epoch.
+        """Return what was recorded about an epoch.
 
         Raises:
-            StoreError: it is not committed.
-            StoreDamagedError: its commit file is broken.
+            StoreError: The epoch is not committed.
+            StoreDamagedError: Its commit file is broken.
         """
-        if epoch not in self._commits:
-            path = commit_path(self.path, epoch)
-            try:
-                content = json.loads(path.read_text())
-                content["files"] = tuple(FileRecord(**record) for record in content["files"])
-                content["metrics"] = {k: float("nan") if v is None else v for k, v in content["metrics"].items()}
-                commit = EpochCommit(**content)
-            except FileNotFoundError:
-                raise StoreError(f"{self.path} has no epoch {epoch}: {self.next_epoch} are committed") from None
-            except (ValueError, TypeError, KeyError, OSError) as error:
-                raise damaged(path, f"cannot be read ({error})") from error
-            if commit.epoch != epoch or len(commit.files) != self.n_blocks:
-                raise damaged(path, f"is of epoch {commit.epoch} and {len(commit.files)} of {self.n_blocks} blocks")
-            self._commits[epoch] = commit
-        return self._commits[epoch]
+        return self._commits.read(epoch)
 
     def remember(self, commit: EpochCommit) -> None:
-        """Take it from another process that it has committed an epoch, before the file system shows it here."""
-        self._commits[commit.epoch] = commit
+        """Keep a commit of another process before the file system shows it here."""
+        self._commits.remember(commit)
 
-    def begin_epoch(self, epoch: int, attempt: str | None = None) -> "EpochWriter":
+    def begin_epoch(self, epoch: int, attempt: str | None = None) -> EpochWriter:
         """Start writing an epoch block by block.
 
         Args:
-            epoch: `next_epoch`.
-            attempt: a name that several processes have agreed on, to write a part of the blocks each. The store may
-                then be open for reading only, save in the process that commits.
+            epoch: The value of `next_epoch`.
+            attempt: A name that several processes have agreed on, to write some of the blocks each. The store may then
+                be open for reading only, except in the process that commits.
 
         Raises:
-            InvalidEpochError: it is not the next epoch.
-            StoreError: this store is open for reading only.
+            InvalidEpochError: It is not the next epoch.
+            StoreError: This store is open for reading only.
         """
         if not self.writable and attempt is None:
             raise StoreError(f"{self.path} is open for reading: open it with writable=True")
@@ -305,12 +300,12 @@ class TrajectoryStore:
             raise InvalidEpochError(
                 f"epoch {epoch} cannot be written to {self.path}: the next one is {self.next_epoch}"
             )
-        return EpochWriter(self, epoch, attempt or uuid.uuid4().hex[:12])
+        return EpochWriter(self.layout, epoch, attempt or uuid.uuid4().hex[:12], may_commit=lambda: self.writable)
 
     def append_epoch(
         self,
         epoch: int,
-        sample_ids: ArrayLike,
+        row_ids: ArrayLike,
         signals: Mapping[str, ArrayLike],
         *,
         repeated: int = 0,
@@ -319,28 +314,30 @@ class TrajectoryStore:
         """Write and commit a whole epoch.
 
         Args:
-            epoch: `next_epoch`.
-            sample_ids: [m] distinct ids, in any order; the ids left out are stored as missing.
-            signals: the arrays of `SIGNALS`, [m] each.
-            repeated: rows that were dropped because their sample had one already.
-            metrics: numbers about the epoch.
+            epoch: The value of `next_epoch`.
+            row_ids: Distinct ids of rows (of samples, in a single-label run), [m], in any order; the rows that are left
+                out are stored as missing.
+            signals: The arrays of `SIGNALS`, [m] each.
+            repeated: Number of observations that were dropped because their row had one already.
+            metrics: Numbers about the epoch.
 
         Raises:
-            InvalidEpochError: ids out of range or twice, other signals or shapes; nothing is written.
-            StoreError: it cannot be written; the committed epochs are as they were.
+            InvalidEpochError: Ids are out of range or given twice, or signals or shapes are other ones; nothing is
+                written.
+            StoreError: The epoch cannot be written; the committed epochs are as they were.
         """
-        ids = np.asarray(sample_ids)
+        ids, name = np.asarray(row_ids), self.layout.id_column.replace("_", " ")
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise InvalidEpochError(f"epoch {epoch}: sample ids must be [m] integers, not {ids.dtype} {ids.shape}")
-        outside = ids[(ids < 0) | (ids >= self.n_samples)]
+            raise InvalidEpochError(f"epoch {epoch}: {name}s must be [m] integers, not {ids.dtype} {ids.shape}")
+        outside = ids[(ids < 0) | (ids >= self.n_rows)]
         if len(outside):
             raise InvalidEpochError(
-                f"epoch {epoch}: sample id {outside[0]} is out of range (ids are 0 to {self.n_samples - 1})"
+                f"epoch {epoch}: {name} {outside[0]} is out of range (ids are 0 to {self.n_rows - 1})"
             )
-        counts = np.bincount(ids, minlength=self.n_samples)
+        counts = np.bincount(ids, minlength=self.n_rows)
         if len(ids) and counts.max() > 1:
             twice = int(np.argmax(counts > 1))
-            raise InvalidEpochError(f"epoch {epoch}: sample id {twice} comes {counts[twice]} times; each may come once")
+            raise InvalidEpochError(f"epoch {epoch}: {name} {twice} comes {counts[twice]} times; each may come once")
         columns = checked_signals(epoch, signals, len(ids))
         writer = self.begin_epoch(epoch)
         writer.write_rows(ids, columns, range(self.n_blocks))
@@ -349,144 +346,130 @@ class TrajectoryStore:
     # Reading
 
     def read_block(self, epoch: int, block: int, signals: Sequence[str] = tuple(SIGNALS)) -> dict[str, Array]:
-        """One block of one epoch as arrays, a place for each id of `block_range(block)`.
+        """Read one block of one epoch.
 
         Args:
-            epoch: a committed epoch.
-            block: of `n_blocks`.
-            signals: names out of `SIGNALS`.
+            epoch: A committed epoch.
+            block: The number of the block.
+            signals: Names out of `SIGNALS`.
 
         Returns:
-            [len(block_range(block))] each; missing samples are NaN, labels `MISSING_LABEL`.
+            An array a signal, [rows of the block]; missing rows are NaN, labels `MISSING_LABEL`.
         """
-        table = self._read(self.commit(epoch).files[block], list(signals))
+        table = read_columns(self.layout, self.commit(epoch).files[block], signals)
         return {name: to_numpy(table[name]) for name in signals}
 
     def read_epoch(self, epoch: int, signals: Sequence[str] = tuple(SIGNALS)) -> pa.Table:
-        """A whole epoch as an Arrow table (`.to_pandas()` for a frame): sample_id and the signals, sorted by id."""
-        columns = ["sample_id", *signals]
-        return pa.concat_tables(self._read(record, columns) for record in self.commit(epoch).files)
+        """Read a whole epoch as an Arrow table (`.to_pandas()` gives a frame): the row ids and the signals.
+
+        The ids are the first column, `sample_id`, or `row_id` in a multi-label run; the table is sorted by them.
+        """
+        columns = [self.layout.id_column, *signals]
+        return pa.concat_tables(read_columns(self.layout, file, columns) for file in self.commit(epoch).files)
 
     def read_samples(
         self, columns: Sequence[str] = ("sample_id", "key", "given_label", "split"), *, block: int | None = None
     ) -> pa.Table:
-        """What does not change over the epochs, of all samples or of one block, as an Arrow table sorted by id."""
+        """Read the columns that do not change over the epochs, of all rows or of one block, as an Arrow table.
+
+        Args:
+            columns: Names out of `sample_id, key, given_label, split`, and `row_id, class_id` in a multi-label run.
+            block: The number of the block, or None for all.
+
+        Returns:
+            A row for each row of the run, in their order.
+        """
         files = self._sample_files()
-        chosen = files if block is None else [files[block]]
-        return pa.concat_tables(self._read(record, list(columns)) for record in chosen)
+        wanted = files if block is None else [files[block]]
+        return pa.concat_tables(read_columns(self.layout, file, columns) for file in wanted)
 
     def given_labels(self, *, block: int | None = None) -> NDArray[np.int32]:
-        """The given label of every sample, [n], or of every sample of a block."""
+        """Return the given label of each row, [n_rows], or of each row of a block."""
         table = self.read_samples(["given_label"], block=block)
         return to_numpy(table["given_label"]).astype(np.int32, copy=False)
 
     def keys(self) -> list[str]:
-        """What a person knows each sample by: [n], also where each has several rows."""
-        table = self.read_samples(["key"])
-        if self.rows_per_sample > 1:
-            table = table.take(np.arange(0, self.n_samples, self.rows_per_sample))
-        keys: list[str] = table["key"].to_pylist()
+        """Return the key of each sample, [n_samples]."""
+        column = self.read_samples(["key"])["key"]
+        if self.is_multi_label:
+            column = column.take(self.layout.row_of(np.arange(self.n_samples), np.zeros(1, np.int64)))
+        keys: list[str] = column.to_pylist()
         return keys
 
     def find(self, sample: str) -> int:
-        """The id of a sample, from its key or from the id as text; a key comes first.
+        """Return the id of a sample, from its key or from the id as text; a key comes first.
 
         Raises:
-            StoreError: there is no such sample, or the key is not unique.
+            StoreError: There is no such sample, or several have the key.
         """
         keys = np.asarray(self.keys(), object)
-        found = np.flatnonzero(keys == sample)
-        if len(found) == 1:
-            return int(found[0])
-        if len(found) > 1:
-            raise StoreError(f"{len(found)} samples of {self.path} have the key {sample!r}: give the id")
+        ids = np.flatnonzero(keys == sample)
+        if len(ids) == 1:
+            return int(ids[0])
+        if len(ids) > 1:
+            raise StoreError(f"{len(ids)} samples of {self.path} have the key {sample!r}: give the id")
         if sample.isdecimal() and int(sample) < len(keys):
             return int(sample)
         raise StoreError(f"{self.path} has no sample {sample!r}: give a key, or an id from 0 to {len(keys) - 1}")
 
-    def row(self, sample_id: int, label: str | None = None) -> int:
-        """The row of a sample; where samples have any number of classes, that of the sample and the class `label`.
-
-        Raises:
-            StoreError: no such class, or one too few or too many.
-        """
-        if self.label_names is None and label is not None:
-            raise StoreError(f"{self.path} has one label a sample: leave out the class {label!r}")
-        if self.label_names is None:
-            return sample_id
-        if label not in self.label_names:
-            said = "no class" if label is None else f"class {label!r}"
-            raise StoreError(
-                f"{self.path} has a row for each sample and class, not for {said}: say one of "
-                f"{', '.join(self.label_names[:20])}"
-            )
-        return sample_id * self.rows_per_sample + self.label_names.index(label)
-
-    def trajectory(self, sample_id: int, label: str | None = None) -> pd.DataFrame:
-        """One sample's signals over all epochs: a row an epoch, missing ones NaN.
+    def trajectory(self, sample_id: int, class_name: str | None = None) -> pd.DataFrame:
+        """Read the signals of one sample over all epochs.
 
         Args:
-            sample_id: of the sample.
-            label: of which class, where samples have any number of them.
+            sample_id: The id of the sample.
+            class_name: The name of the class, in a multi-label run.
+
+        Returns:
+            A row an epoch, index `epoch`, missing ones NaN.
 
         Raises:
-            StoreError: no such sample or class.
+            StoreError: There is no such sample or class.
         """
-        n = self.n_samples // self.rows_per_sample
-        if not 0 <= sample_id < n:
-            raise StoreError(f"{self.path} has no sample {sample_id}: ids are 0 to {n - 1}")
-        row = self.row(sample_id, label)
-        read = (self._read_rows(epoch, range(row, row + 1)) for epoch in self.epochs)
-        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *read]).to_pandas()
+        row = self.layout.find_row(sample_id, class_name)
+        frame = self._read_rows(self.epochs, range(row, row + 1))
         frame.index.name = "epoch"
         return frame
 
     def trajectories(self, sample_id: int) -> pd.DataFrame:
-        """The signals of all classes of one sample over all epochs, where samples have any number of classes.
+        """Read the signals of all classes of one sample over all epochs, in a multi-label run.
 
         Returns:
             A row a class and epoch, index `class` and `epoch`, the signals and `given_label`, which is 0 or 1.
 
         Raises:
-            StoreError: samples have one label each, or there is no such sample.
+            StoreError: The run is a single-label run, or there is no such sample.
         """
-        names, n = self.label_names or (), self.n_samples // self.rows_per_sample
-        if not names or not 0 <= sample_id < n:
-            raise StoreError(f"{self.path} has no sample {sample_id} of several classes: {n} samples")
-        rows = range(sample_id * len(names), (sample_id + 1) * len(names))
-        read = [self._read_rows(epoch, rows) for epoch in self.epochs]
-        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *read]).to_pandas()
-        frame.insert(0, "given_label", np.tile(self.given_labels()[rows.start : rows.stop], len(read)))
-        frame.index = pd.MultiIndex.from_product([self.epochs, names], names=["epoch", "class"])
+        if not self.is_multi_label:
+            raise StoreError(f"{self.path} has one label a sample: trajectory({sample_id}) reads it")
+        self.layout.check_sample(sample_id)
+        rows, epochs = self.layout.rows_of(sample_id), self.epochs
+        frame = self._read_rows(epochs, rows)
+        frame.insert(0, "given_label", np.tile(self.given_labels()[rows.start : rows.stop], len(epochs)))
+        frame.index = pd.MultiIndex.from_product([epochs, self.class_names], names=["epoch", "class"])
         return frame.swaplevel().sort_index(level="epoch", sort_remaining=False)
 
-    def _read_rows(self, epoch: int, rows: range) -> pa.Table:
-        """The signals of some rows that follow each other, which may lie in two blocks."""
-        parts = []
-        for block in range(rows.start // self.block_rows, (rows.stop - 1) // self.block_rows + 1):
-            reach = self.block_range(block)
-            within = range(max(rows.start, reach.start) - reach.start, min(rows.stop, reach.stop) - reach.start)
-            parts.append(read_signals_of_rows(self.path, self.commit(epoch).files[block], within))
-        return pa.concat_tables(parts)
-
     def verify(self) -> None:
-        """Read everything that the run vouches for and compare it.
+        """Read everything that the run vouches for and compare it with its record.
 
         Raises:
-            StoreDamagedError: the first file that is missing or altered, and what to do.
+            StoreDamagedError: The first file that is missing or altered, and the remedy.
         """
         files = self._sample_files()
         files += [record for epoch in self.epochs for record in self.commit(epoch).files]
         for record in files:
-            verify_file(self.path, record, self.block_range(record.block))
+            verify_file(self.layout, record)
 
-    def _read(self, record: FileRecord, columns: Sequence[str]) -> pa.Table:
-        return read_columns(self.path, record, columns, rows=len(self.block_range(record.block)))
+    def _read_rows(self, epochs: Sequence[int], rows: range) -> pd.DataFrame:
+        """Read all signals of consecutive rows, epoch after epoch."""
+        tables = (read_signals_of_rows(self.layout, self.commit(epoch).files, rows) for epoch in epochs)
+        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *tables]).to_pandas()
+        return frame
 
     def _sample_files(self) -> list[FileRecord]:
         return [FileRecord(**record) for record in self._manifest["samples"]]
 
     def _clear_leftovers(self) -> None:
+        """Delete what killed attempts have left."""
         attempts = {f"epoch-{epoch:05d}": self.commit(epoch).attempt for epoch in self.epochs}
         with writing(self.path):
             for attempt in (self.path / "epochs").glob("*/*"):

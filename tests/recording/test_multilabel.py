@@ -218,7 +218,8 @@ def test_planted_errors_are_found_far_above_chance(tmp_path):
     assert found.missing.n_wrong + found.superfluous.n_wrong == found.n_wrong
     audit.save(tmp_path)
     pd.testing.assert_frame_equal(Audit.load(tmp_path).frame, audit.frame)
-    assert Audit.load(tmp_path).label_names == NAMES
+    assert Audit.load(tmp_path).class_names == NAMES
+    assert Audit.load(tmp_path).is_multi_label
 
 
 def test_the_odds_of_pairs_are_those_of_the_mixture_they_were_drawn_from():
@@ -312,7 +313,7 @@ def test_a_sample_is_shown_class_by_class_and_one_class_over_the_epochs(audited)
     assert "400 samples, 6 classes" in gwaudit("show", folder / "run").stdout
     done = gwaudit("show", folder / "run", "--sample", "s7", "--class", "elk")
     assert done.returncode == 2
-    assert "say one of bird" in done.stderr
+    assert "give one of bird" in done.stderr
     every = json.loads(gwaudit("show", folder / "run", "--sample", "s7", "--json").stdout)["trajectory"]
     assert len(every) == 6 * 8
 

@@ -132,7 +132,7 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}.",
         highlight=False,
     )
-    if audit.label_names is not None:
+    if audit.is_multi_label:
         out.print(_of_pairs(audit), highlight=False, soft_wrap=True)
     out.print(_expectation(audit), highlight=False, soft_wrap=True)
     if audit.expected_wrong()[-1] > n / 2:
@@ -222,10 +222,10 @@ def _share(value: float) -> str:
 def print_run(store: "TrajectoryStore") -> None:
     """The state of a run: what it is of, and its epochs."""
     settings = store.settings.get("training", {})
-    planned, several = settings.get("epochs"), store.label_names is not None
+    planned, several = settings.get("epochs"), store.is_multi_label
     out.print(
-        f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples // store.rows_per_sample:,} samples, "
-        f"{len(store.label_names or store.class_names)} classes{' of which a sample has any number' * several}, "
+        f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples:,} samples, "
+        f"{len(store.class_names)} classes{' of which a sample has any number' * several}, "
         f"{len(store.training_epochs)} of {planned or '?'} epochs, model {_model(store)}, "
         f"data {store.fingerprint}",
         highlight=False,
@@ -291,7 +291,7 @@ def print_trajectories(store: "TrajectoryStore", sample_id: int, key: str) -> No
     rows = []
     for label, course in frame.groupby(level="class", sort=False):
         alignment = course["alignment"].dropna()
-        given = store.class_names[int(course["given_label"].iloc[0])]
+        given = store.layout.answers[int(course["given_label"].iloc[0])]
         last = course["given_probability"].dropna()
         margin = float(course["margin"].mean())
         share = f"{(alignment < 0).mean():.0%}" if len(alignment) else "-"
@@ -315,7 +315,7 @@ def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: 
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(min(100, out.width), 18)
-    plotext.title(f"sample {sample_id} ({key}), given {of_class}{store.class_names[given]}")
+    plotext.title(f"sample {sample_id} ({key}), given {of_class}{store.layout.answers[given]}")
     plotext.xlabel("epoch")
     plotext.xticks(epochs[:: max(1, len(epochs) // 8)])
     for name, marker in (("alignment", "o"), ("alternative_alignment", "x")):
@@ -377,7 +377,7 @@ def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | No
 
 
 def _class(store: "TrajectoryStore", label: Any) -> str:
-    return "-" if label < 0 else escape(store.class_names[int(label)])
+    return "-" if label < 0 else escape(store.layout.answers[int(label)])
 
 
 def _number(value: float | None) -> str:

@@ -162,12 +162,12 @@ def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[
 
 def _prototypes(audit: Audit) -> dict[int, list[tuple[int, str]]]:
     """By class, ids and keys of the samples that agree best with having it; of many, those with most suspects."""
-    column = "given_label" if audit.label_names is None else "class_id"
+    column = "class_id" if audit.is_multi_label else "given_label"
     frame = audit.frame[~audit.frame["suspect"] & audit.frame["mean_alignment"].notna()]
-    if audit.label_names is not None:
+    if audit.is_multi_label:
         frame = frame[frame["given_label"] == 1]
     suspects = audit.suspects[column].value_counts()
-    n_classes = len(audit.label_names or audit.class_names)
+    n_classes = len(audit.class_names)
     labels = sorted(range(n_classes), key=lambda label: -int(suspects.get(label, 0)))[:_PROTOTYPE_CLASSES]
     best = frame[frame[column].isin(labels)].sort_values("mean_alignment", ascending=False, kind="stable")
     best = best.groupby(column).head(_PROTOTYPES)

@@ -39,7 +39,7 @@ def noise_matrix(contents: ReportContents) -> go.Figure | None:
 
     The diagonal, which would outshine all else, is left out. Of many classes, those with the most wrong labels.
     """
-    if contents.audit.label_names is not None:  # of present and absent it would say what the classes' table does
+    if contents.audit.is_multi_label:  # of present and absent it would say what the classes' table does
         return None
     names = list(contents.noise.index)
     values = contents.noise.to_numpy(copy=True) * 100
@@ -151,7 +151,7 @@ def mean_trajectories(contents: ReportContents) -> go.Figure | None:
 def class_alignment(contents: ReportContents) -> go.Figure | None:
     """E of each given class over the epochs, least aligned at the end of the run first: those to look at."""
     means = contents.courses.by_class
-    names = contents.audit.label_names or contents.audit.class_names
+    names = contents.audit.class_names
     known = np.flatnonzero(np.isfinite(means).any(axis=1))
     if not len(known):
         return None

@@ -93,9 +93,9 @@ def alignment_trajectories(
 
 def _classes(store: TrajectoryStore) -> tuple[NDArray[np.int64], int]:
     """The class of each row, and how many there are."""
-    if store.label_names is None:
-        return store.given_labels().astype(np.int64), len(store.class_names)
-    return np.arange(store.n_samples) % store.rows_per_sample, store.rows_per_sample
+    if store.is_multi_label:
+        return store.layout.class_of(np.arange(store.n_rows)), len(store.class_names)
+    return store.given_labels().astype(np.int64), len(store.class_names)
 
 
 def _phase(name: str, epoch: int, alignment: NDArray[np.float32]) -> Phase:

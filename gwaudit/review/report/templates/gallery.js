@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const decisions = new Decisions(facts.served ? new ServerStorage() : new BrowserStorage());
-const names = facts.classes;
+const names = facts.answers;
 const gallery = $("gallery");
 const BATCH = 60;
 
@@ -66,7 +66,7 @@ function verdictText(decision) {
 
 function labelList(sample) {
   const rows = [["given", nameOf(sample.given)], ["suggested", nameOf(sample.suggested)]];
-  if (facts.labels) rows.unshift(["class", facts.labels[sample.class]]);
+  if (facts.multi_label) rows.unshift(["class", facts.classes[sample.class]]);
   if (sample.true !== undefined) rows.push(["true", nameOf(sample.true)]);
   return element("dl", { class: "labels" }, ...rows.flatMap(([term, name]) => [
     element("dt", { text: term }), element("dd", { text: shortened(name, 300), dir: "auto" }),
@@ -90,7 +90,7 @@ function card(sample, place) {
     labelList(sample),
     sparkline(sample.path),
     element("div", { class: "verdict", dir: "auto" }),
-    facts.labels ? null : element("div", { class: "actions" },
+    facts.multi_label ? null : element("div", { class: "actions" },
       sample.suggested >= 0 ? button(`take ${shortened(nameOf(sample.suggested), 40)}`, "suggest", "S", "suggest") : null,
       button("keep", "keep", "K"), button("other…", "choose", "C"), button("drop", "drop", "D"),
       button("unsure", "unsure", "U"),
@@ -127,7 +127,7 @@ function fillFilters() {
   const option = (value, text) => element("option", { value, text: shortened(text, 60) });
   const pick = (name, choices) => filters.elements[name].replaceChildren(option("", "all"), ...choices.map(([value, text]) => option(value, text)));
   const labels = (part) => [...new Set(facts.samples.map((sample) => sample[part]))].filter((label) => label >= 0).sort((a, b) => a - b).map((label) => [label, nameOf(label)]);
-  if (facts.labels) pick("class", [...new Set(facts.samples.map((sample) => sample.class))].sort((a, b) => a - b).map((label) => [label, facts.labels[label]]));
+  if (facts.multi_label) pick("class", [...new Set(facts.samples.map((sample) => sample.class))].sort((a, b) => a - b).map((label) => [label, facts.classes[label]]));
   pick("given", labels("given"));
   pick("suggested", labels("suggested"));
   pick("category", [...new Set(facts.samples.map((sample) => sample.category))].map((name) => [name, name]));
@@ -141,7 +141,7 @@ function passes(sample) {
   const wanted = search.value.toLowerCase();
   const probability = 100 * (sample.probability ?? 0);
   return (given.value === "" || sample.given === Number(given.value))
-    && (!facts.labels || filters.elements.class.value === "" || sample.class === Number(filters.elements.class.value))
+    && (!facts.multi_label || filters.elements.class.value === "" || sample.class === Number(filters.elements.class.value))
     && (suggested.value === "" || sample.suggested === Number(suggested.value))
     && (category.value === "" || sample.category === category.value)
     && (decision.value === "" || (decision.value === "none" ? !made : decision.value === "any" ? made : made?.decision === decision.value))
@@ -211,7 +211,7 @@ function selectAll() {
 
 /* On the selected samples, or on the current one. */
 function decide(kind, label = null) {
-  if (!visible.length || facts.labels) return; // a decision is on a sample's label
+  if (!visible.length || facts.multi_label) return; // a decision is on a sample's label
   const several = selected.size > 0;
   const ids = several ? [...selected] : [visible[current].id];
   if (kind === "choose" && label === null) return chooseClass();
@@ -274,11 +274,11 @@ function lookCloser() {
   const beside = (label) => {
     const like = facts.prototypes[label] ?? [];
     if (!like.length || like.every((other) => look(other) === null)) return null;
-    return element("div", { class: "prototype" }, element("h3", { text: `Surely ${shortened((facts.labels ?? names)[label] ?? "–", 100)}`, dir: "auto" }), element("ul", {}, ...like.map((other) => element("li", {}, look(other)))));
+    return element("div", { class: "prototype" }, element("h3", { text: `Surely ${shortened(facts.classes[label] ?? "–", 100)}`, dir: "auto" }), element("ul", {}, ...like.map((other) => element("li", {}, look(other)))));
   };
   const whole = element("p", { class: "whole-key", dir: "auto", text: sample.key });
   const numbers = element("p", { text: `probability of being wrong ${percent(sample.probability)}, mean alignment ${sample.alignment ?? "–"}, ${sample.category}, sample ${sample.id}` });
-  const like = facts.labels ? [sample.class] : [...new Set([sample.given, sample.suggested])];
+  const like = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
   $("detail-body").replaceChildren(...[look(sample), labelList(sample), sparkline(sample.path), numbers, whole, ...like.map(beside)].filter((part) => part !== null));
   $("detail").showModal();
 }
@@ -313,7 +313,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-if (facts.labels) for (const node of document.querySelectorAll(".progress, #select-all")) node.hidden = true;
+if (facts.multi_label) for (const node of document.querySelectorAll(".progress, #select-all")) node.hidden = true;
 
 function progress() {
   const suspects = facts.samples.filter((sample) => sample.category === "suspect");
@@ -360,14 +360,14 @@ $("load").addEventListener("change", async (event) => {
 for (const button of document.querySelectorAll("button.pair")) {
   button.addEventListener("click", () => showPair(Number(button.dataset.given), Number(button.dataset.suggested)));
 }
-if (names.length <= 10 && !facts.labels) {
+if (names.length <= 10 && !facts.multi_label) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
   $("digit-names").textContent = names.map((name, label) => `${label} ${shortened(name, 30)}`).join(", ");
 }
 const prototypeList = $("prototype-list");
 if (prototypeList) {
   prototypeList.append(...Object.entries(facts.prototypes).map(([label, samples]) =>
-    element("div", { class: "prototype" }, element("h3", { text: shortened((facts.labels ?? names)[label], 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, look(sample) ?? ""))))));
+    element("div", { class: "prototype" }, element("h3", { text: shortened(facts.classes[label], 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, look(sample) ?? ""))))));
 }
 
 const nearEnd = new IntersectionObserver((entries) => {

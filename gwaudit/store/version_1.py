@@ -1,0 +1,53 @@
+"""Read runs of format version 1, which named what they held differently.
+
+In version 1 `run.json` counted the rows as `n_samples`; in a multi-label run its `class_names` were the two answers and
+its `label_names` the classes. The Parquet column of row ids was called `sample_id` in every run, and the best other
+label and its alignment were called counterfactual.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gwaudit.store.layout import RunLayout
+
+VERSION = 1
+
+_STORED_NAMES = {
+    "row_id": "sample_id",
+    "alternative_label": "counterfactual_label",
+    "alternative_alignment": "counterfactual_alignment",
+}
+
+
+def upgrade_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a version 1 `run.json` under the names of today; its `format_version` stays 1."""
+    classes = manifest.get("label_names")
+    if not isinstance(classes, list) or not isinstance(manifest.get("n_samples"), int):
+        return {**manifest, "is_multi_label": False}
+    return {
+        **manifest,
+        "n_samples": manifest["n_samples"] // max(1, len(classes)),
+        "class_names": classes,
+        "is_multi_label": True,
+    }
+
+
+def stored_columns(columns: Sequence[str]) -> list[str]:
+    """Return the columns of a version 1 file that hold these columns of today."""
+    names = (_STORED_NAMES.get(name, "sample_id" if name == "class_id" else name) for name in columns)
+    return list(dict.fromkeys(names))
+
+
+def upgrade_table(layout: RunLayout, table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Return columns of today from the columns that `stored_columns` names."""
+    return pa.table({name: _column(layout, table, name) for name in columns})
+
+
+def _column(layout: RunLayout, table: pa.Table, name: str) -> pa.Array | pa.ChunkedArray:
+    if layout.is_multi_label and name in ("sample_id", "class_id"):
+        rows = table["sample_id"].to_numpy()
+        return pa.array(layout.sample_of(rows) if name == "sample_id" else layout.class_of(rows).astype(np.int32))
+    return table[_STORED_NAMES.get(name, name)]
