@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, without_formula
-from gwaudit.data.classes import UNLABELLED, classes_of
+from gwaudit.data.labels import UNLABELLED, class_indices
 
 CLEAN_KEY = "clean_label"
 
@@ -87,7 +87,7 @@ def _classes(values: list[str], class_names: tuple[str, ...], path: Path) -> tup
     labels = np.full(len(values), UNLABELLED, np.int64)
     broken: dict[int, str] = {}
     if any(value is not None and value.strip() for value in rest):
-        labels, class_names, broken = classes_of(rest, class_names or None)
+        labels, class_names, broken = class_indices(rest, class_names or None)
     if broken:
         row, reason = min(broken.items())
         raise DataError(f"{path}, row {row + 2}: {reason}")

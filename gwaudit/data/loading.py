@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 
 from gwaudit.core.errors import BrokenRowsError, DataError
 from gwaudit.core.settings import OnError
-from gwaudit.data.classes import UNLABELLED
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.images import decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.label_files import read_keyed_labels, read_label_file
+from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.readers.arrays import read_arrays
 from gwaudit.data.readers.cifar import is_cifar_batches, read_cifar_batches
 from gwaudit.data.readers.columns import Columns, samples_of_table

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gwaudit.core.files import writing
-from gwaudit.data.classes import classes_of
+from gwaudit.data.labels import class_indices
 from gwaudit.data.readers.tables import read_tables
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -102,7 +102,7 @@ def spellings_of(
     values = column.to_pylist()
     for row in sorted(labels, reverse=True):
         spellings[labels[row]] = values[row]
-    labels_read, _, _ = classes_of(list(spellings.values()), class_names)
+    labels_read, _, _ = class_indices(list(spellings.values()), class_names)
     pairs = zip(spellings.items(), labels_read, strict=True)
     return {label: value for (label, value), label_read in pairs if label_read == label}
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gwaudit import load_dataset
 from gwaudit.core.errors import BrokenRowsError, DataError
-from gwaudit.data.labels import label_sets, label_vectors, labels_of
+from gwaudit.data.labels import matrix_of_class_sets, matrix_of_vectors, parse_labels
 from helpers.making import png
 
 NAMES = ("bird", "cat", "dog")
@@ -163,13 +163,13 @@ def test_what_cannot_be_is_refused(tmp_path):
 def test_lists_separated_texts_and_vectors_say_the_same(sets):
     matrix = np.array([[int(name in chosen) for name in NAMES] for chosen in sets])
     for values, separator in (([list(s) for s in sets], None), (["; ".join(s) for s in sets], ";")):
-        labels, names, broken = label_sets(values, NAMES, separator)
+        labels, names, broken = matrix_of_class_sets(values, NAMES, separator)
         assert (labels == matrix).all()
         assert names == NAMES
         assert not broken
-    assert (label_vectors(list(matrix), NAMES)[0] == matrix).all()
+    assert (matrix_of_vectors(list(matrix), NAMES)[0] == matrix).all()
     if len(sets) > 2:
-        assert (labels_of(matrix.tolist(), NAMES)[0] == matrix).all()  # no set holds 0 or 1 twice
+        assert (parse_labels(matrix.tolist(), NAMES)[0] == matrix).all()  # no set holds 0 or 1 twice
 
 
 class ListOf(torch.utils.data.Dataset):

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.classes import UNLABELLED
 from gwaudit.data.inputs import InMemory, features
-from gwaudit.data.labels import label_vectors, labels_of
+from gwaudit.data.labels import UNLABELLED, matrix_of_vectors, parse_labels
 from gwaudit.data.readers.columns import not_finite
 from gwaudit.data.readers.raw_samples import RawSamples, default_keys, source_name
 
@@ -43,7 +42,7 @@ def read_arrays(path: Path, split: str, class_names: tuple[str, ...] | None) -> 
     labels, found = np.full(len(values), UNLABELLED, np.int64), known or ()
     if given is not None:
         given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 and known is None else given
-        read = labels_of(given.tolist(), known) if given.ndim == 1 else label_vectors(list(given), known)
+        read = parse_labels(given.tolist(), known) if given.ndim == 1 else matrix_of_vectors(list(given), known)
         labels, found, wrong = read
         broken |= wrong
     keys = _optional(entries, _KEYS)

@@ -16,7 +16,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.files import file_below, path_below
 from gwaudit.data.image_files import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
-from gwaudit.data.labels import Labels, label_columns, labels_of
+from gwaudit.data.labels import ParsedLabels, matrix_of_columns, parse_labels
 from gwaudit.data.readers.raw_samples import RawSamples, default_keys
 
 Broken = dict[int, str]
@@ -86,17 +86,17 @@ def samples_of_table(
 
 def _labels(
     table: pa.Table, columns: Columns, name: str, class_names: Sequence[str] | None
-) -> tuple[Labels, tuple[str, ...]]:
+) -> tuple[ParsedLabels, tuple[str, ...]]:
     """The labels, and the columns that they are in."""
     chosen = columns.label
     if chosen is not None and chosen not in table.column_names and "," in chosen:
         several = [str(_find(table, "label", part.strip(), name, required=True)) for part in chosen.split(",")]
         if columns.separator is not None or class_names is not None:
             raise DataError(f"{name}: columns of 0 and 1 name the classes; leave out label separator and class names")
-        return label_columns({column: table[column].to_pylist() for column in several}), tuple(several)
+        return matrix_of_columns({column: table[column].to_pylist() for column in several}), tuple(several)
     label = str(_find(table, "label", chosen, name, required=True))
     names = class_names or _class_names(table, label)
-    return labels_of(table[label].to_pylist(), names, columns.separator), (label,)
+    return parse_labels(table[label].to_pylist(), names, columns.separator), (label,)
 
 
 def _find(table: pa.Table, what: str, chosen: str | None, name: str, *, required: bool) -> str | None:

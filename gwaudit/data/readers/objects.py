@@ -16,7 +16,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from gwaudit.core.errors import DataError, MissingExtraError
 from gwaudit.data.images import IN_MEMORY_BYTES
 from gwaudit.data.inputs import Digest, InMemory, Inputs
-from gwaudit.data.labels import labels_of
+from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.columns import Columns, not_finite, samples_of_table
 from gwaudit.data.readers.raw_samples import RawSamples
 
@@ -75,7 +75,7 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, class_names: Sequence[
             held[row] = tensor
     if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'it is empty')}")
-    numbers, names, wrong = labels_of(labels, class_names or _class_names(dataset))
+    numbers, names, wrong = parse_labels(labels, class_names or _class_names(dataset))
     inputs: Inputs = LazyInputs(dataset, n, tuple(first.shape))
     if held:
         blank = torch.zeros_like(first)

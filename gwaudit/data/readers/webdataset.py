@@ -8,7 +8,7 @@ from typing import Any
 from gwaudit.core.errors import DataError
 from gwaudit.data.image_files import EncodedImage, FilePart
 from gwaudit.data.inputs import Inputs, Texts
-from gwaudit.data.labels import labels_of
+from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.image_folder import EXTENSIONS
 from gwaudit.data.readers.raw_samples import RawSamples, source_name
 
@@ -59,7 +59,7 @@ def read_shards(
     if any(texts) and any(items):
         raise DataError(f"{source} mixes images and texts: audit them apart")
     inputs: Inputs | list[EncodedImage] = Texts(texts) if any(texts) else items
-    numbers, names, wrong = labels_of(labels, class_names, separator)
+    numbers, names, wrong = parse_labels(labels, class_names, separator)
     return RawSamples(source_name(source), split, inputs, numbers, names, list(samples), {**wrong, **broken})
 
 
