@@ -1,105 +1,202 @@
-"""Other detectors of wrong labels, from the trajectories of one run: what gwaudit's own ranking is compared with.
+"""Score samples by how suspicious their given labels are: every detector that gwaudit has, in one registry.
 
-Each gives a score (higher is more suspicious) and, where its authors say where to cut, what it flags. All read whole
-epochs, [epochs, n] in memory: they are meant for benchmarks. Confident learning and AUM's threshold samples
-need trainings of their own and are in `gwaudit.benchmarks`.
+A detector is a function of a recorded run that returns a score for each sample, higher for more suspicious ones. To add
+one, write the function and one line of `DETECTORS`: `gwaudit.rank`, the command line and the detection benchmark then
+take it by its name.
+
+The first five entries are gwaudit's own and read means over a window of the epochs. They were chosen on synthetic
+errors; docs/benchmarks/defaults.md says how. The others are from the literature and read whole trajectories,
+[epochs, n] in memory. Confident learning and AUM's threshold samples need trainings of their own and are in
+`gwaudit.benchmarks`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
-from gwaudit.store.store import TrajectoryStore
+from gwaudit.core.errors import SettingsError
+
+# For their types alone: the command line reads the names of the detectors, and should not wait for pandas.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gwaudit.store.store import TrajectoryStore
 
 EL2N_SHARE = 1 / 3
-"""EL2N is meant for early training: it is averaged over this share of the epochs, from the first on."""
+"""The share of the epochs, from the first on, that EL2N is averaged over: it is meant for early training."""
 
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """What a detector says of n samples.
+    """Hold the scores of n samples.
 
     Attributes:
-        score: [n] float64, higher is more suspicious.
-        flagged: [n] whether its own cut flags the sample; None where its authors name no cut.
+        score: [n] floats, higher is more suspicious; NaN where nothing was recorded.
+        flagged: [n] whether the detector's own cut flags the sample; None where its authors name no cut.
     """
 
-    score: NDArray[np.float64]
+    score: NDArray[np.floating]
     flagged: NDArray[np.bool_] | None = None
 
 
-class Trajectories:
-    """A run's signals, [epochs, n] each, read when they are asked for."""
+class RecordedRun:
+    """Read what a run recorded, when a detector asks for it.
 
-    def __init__(self, store: TrajectoryStore) -> None:
+    Args:
+        store: a run with at least one epoch.
+        statistics: what `gwaudit.analysis.sample_statistics` returns for a window of the run; by default it is computed
+            over the last half of the epochs.
+
+    Attributes:
+        given: [n] int64, the given labels.
+    """
+
+    def __init__(self, store: "TrajectoryStore", statistics: "pd.DataFrame | None" = None) -> None:
         self._store = store
+        self._statistics = statistics
         self.given: NDArray[np.int64] = store.given_labels().astype(np.int64)
 
+    @cached_property
+    def statistics(self) -> "pd.DataFrame":
+        """Return the statistics of the window, a row a sample."""
+        if self._statistics is not None:
+            return self._statistics
+        from gwaudit.analysis.sample_statistics import default_window, sample_statistics
+
+        return sample_statistics(self._store, default_window(self._store))
+
     def __getitem__(self, signal: str) -> NDArray[Any]:
+        """Return a signal of every training epoch, [epochs, n]; NaN where an epoch did not record the sample."""
         columns = [self._store.read_epoch(epoch, [signal])[signal].to_numpy() for epoch in self._store.training_epochs]
         return np.stack(columns)
 
 
-def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Over the epochs, leaving out those that did not record the sample: [n]."""
-    return np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
+@dataclass(frozen=True)
+class Detector:
+    """Describe a detector, as it stands in the registry.
 
-
-def aum(trajectories: Trajectories) -> Detection:
-    """Area under the margin, all epochs (Pleiss et al., NeurIPS 2020); its cut needs threshold samples."""
-    return Detection(-_mean(trajectories["margin"]))
-
-
-def mean_loss(trajectories: Trajectories) -> Detection:
-    """Cross entropy of the given label, averaged over all epochs (as O2U-Net ranks; Huang et al., ICCV 2019)."""
-    return Detection(_mean(trajectories["loss"]))
-
-
-def el2n(trajectories: Trajectories) -> Detection:
-    """Norm of the error vector early in training (Paul et al., NeurIPS 2021).
-
-    The authors average over ten trainings; here it is the epochs of the run's first third.
+    Attributes:
+        detect: scores the samples of a run; its docstring gives the formula and the source.
+        needs: what it reads: `statistics` of the window; these and the run's `final_sweeps`; or whole `trajectories`,
+            whatever the window is.
+        signed: whether the sign of the score says which label fits better: 0 where the given label and its best
+            alternative fit equally well, above 0 where the alternative fits better. The odds of being wrong can be
+            fitted to such scores alone. From any other detector `gwaudit.rank` takes the order of the samples, and
+            gives the k-th of them the odds of the k-th by `combined`.
+        bounded: whether the scores are differences of probabilities, in [-1, 1]. Bounds distort the distributions that
+            are fitted, so `gwaudit.rank` takes the share of wrong labels from `combined`, and fits each pair of given
+            and suggested label.
     """
-    values = trajectories["el2n"]
+
+    detect: Callable[[RecordedRun], Detection]
+    needs: Literal["statistics", "final_sweeps", "trajectories"] = "trajectories"
+    signed: bool = False
+    bounded: bool = False
+
+
+def combined(run: RecordedRun) -> Detection:
+    """Score by alignment gap and margin: the negative mean of both, each divided by its root mean square.
+
+    The alignment gap γ_y - γ_c, c being the best label other than the given one y, does not depend on the scale of the
+    logits; the margin does. gwaudit's default.
+    """
+    return Detection(_evidence(run, mean_gap=1, mean_margin=1))
+
+
+def alignment_gap(run: RecordedRun) -> Detection:
+    """Score by -(γ_y - γ_c), the negative mean alignment gap over the window, c being the best other label."""
+    return Detection(_evidence(run, mean_gap=1))
+
+
+def alignment(run: RecordedRun) -> Detection:
+    """Score by -γ_y, the negative mean alignment of the given label over the window (arXiv 2510.25480)."""
+    return Detection(_evidence(run, mean_alignment=1))
+
+
+def margin(run: RecordedRun) -> Detection:
+    """Score by the negative mean margin of the logits over the window (AUM's quantity; Pleiss et al., NeurIPS 2020)."""
+    return Detection(_evidence(run, mean_margin=1))
+
+
+def probability(run: RecordedRun) -> Detection:
+    """Score by the margin of the probabilities, over the window and, with twice the weight, in the final sweeps.
+
+    The margin is p_y less the highest p of another label: samples that the network is unsure of count less than with
+    logits. Each of the two means is divided by its root mean square; the score is the negative of their weighted mean.
+    gwaudit's default for runs with final sweeps.
+    """
+    return Detection(_evidence(run, mean_probability_margin=1, sweep_probability_margin=2))
+
+
+def aum(run: RecordedRun) -> Detection:
+    """Score by the negative area under the margin, all epochs (Pleiss et al., NeurIPS 2020).
+
+    The authors' cut needs threshold samples, which `gwaudit.benchmarks.detection.threshold_samples` trains on.
+    """
+    return Detection(-_mean(run["margin"]))
+
+
+def mean_loss(run: RecordedRun) -> Detection:
+    """Score by the cross entropy of the given label, mean over all epochs (O2U-Net; Huang et al., ICCV 2019)."""
+    return Detection(_mean(run["loss"]))
+
+
+def el2n(run: RecordedRun) -> Detection:
+    """Score by the norm of the error vector, ||p - onehot(y)||, early in training (Paul et al., NeurIPS 2021).
+
+    The authors average over ten trainings; here the epochs of the run's first third are averaged.
+    """
+    values = run["el2n"]
     return Detection(_mean(values[: max(1, round(len(values) * EL2N_SHARE))]))
 
 
-def forgetting(trajectories: Trajectories) -> Detection:
-    """Forgetting events (Toneva et al., ICLR 2019); what is never learned counts as forgotten most."""
-    right = trajectories["predicted_label"] == trajectories.given
+def forgetting(run: RecordedRun) -> Detection:
+    """Count forgetting events: turns from a right prediction to a wrong one (Toneva et al., ICLR 2019).
+
+    A sample that is never predicted right gets the number of epochs, more than any other sample can have.
+    """
+    predicted = run["predicted_label"]
+    right = _filled_forward(predicted) == run.given
     forgotten = (right[:-1] & ~right[1:]).sum(0)
     never = ~right.any(0)
-    return Detection(np.where(never, len(right), forgotten).astype(np.float64))
+    return Detection(_where_recorded(predicted, np.where(never, len(right), forgotten)))
 
 
-def wrong_predictions(trajectories: Trajectories) -> Detection:
-    """Share of the epochs that predict another label than the given one."""
-    return Detection(_mean(trajectories["predicted_label"] != trajectories.given))
+def wrong_predictions(run: RecordedRun) -> Detection:
+    """Score by the share of the epochs that predict another label than the given one."""
+    predicted = run["predicted_label"]
+    return Detection(_mean(np.where(np.isnan(predicted), np.nan, predicted != run.given)))
 
 
-def cartography_confidence(trajectories: Trajectories) -> Detection:
-    """Less the mean probability of the given label (Dataset Cartography; Swayamdipta et al., EMNLP 2020)."""
-    return Detection(-_mean(trajectories["given_probability"]))
+def cartography_confidence(run: RecordedRun) -> Detection:
+    """Score by -p_y, the negative mean probability of the given label (Swayamdipta et al., EMNLP 2020)."""
+    return Detection(-_mean(run["given_probability"]))
 
 
-def cartography_variability(trajectories: Trajectories) -> Detection:
-    """The standard deviation of that probability over the epochs, high for ambiguous samples (the same paper)."""
-    return Detection(np.asarray(np.nanstd(trajectories["given_probability"], axis=0, dtype=np.float64)))
+def cartography_variability(run: RecordedRun) -> Detection:
+    """Score by the standard deviation of p_y over the epochs, high for ambiguous samples (the same paper)."""
+    given = run["given_probability"]
+    return Detection(np.sqrt(_mean((given - _mean(given)) ** 2)))
 
 
-def ctrl(trajectories: Trajectories) -> Detection:
-    """Loss curves clustered class by class (CTRL; Yue and Jha, 2022), here into two by k-means with a fixed seed.
+def ctrl(run: RecordedRun) -> Detection:
+    """Cluster the loss curves of each class (CTRL; Yue and Jha, 2022), here into two by k-means with a fixed seed.
 
     The cluster of the higher mean loss is flagged; the score is how much nearer a curve lies to it than to the other.
+    Epochs that did not record the sample count as its mean loss.
     """
-    losses = np.nan_to_num(trajectories["loss"].T.astype(np.float64))
-    score, flagged = np.zeros(len(losses)), np.zeros(len(losses), bool)
-    for label in np.unique(trajectories.given):
-        members = np.flatnonzero(trajectories.given == label)
+    from sklearn.cluster import KMeans
+
+    losses = run["loss"].T.astype(np.float64)
+    recorded = ~np.isnan(losses).all(1)
+    losses = np.where(np.isnan(losses), _mean(losses.T)[:, None], losses)
+    score, flagged = np.where(recorded, 0.0, np.nan), np.zeros(len(losses), bool)
+    for label in np.unique(run.given):
+        members = np.flatnonzero((run.given == label) & recorded)
         if len(members) < 2:
             continue
         clusters = KMeans(2, n_init=4, random_state=0).fit(losses[members])
@@ -110,18 +207,88 @@ def ctrl(trajectories: Trajectories) -> Detection:
     return Detection(score, flagged)
 
 
-def argmax_disagreement(trajectories: Trajectories) -> Detection:
-    """The last epoch's prediction is not the given label; within both groups by that epoch's margin."""
-    last = trajectories["predicted_label"][-1]
-    margin = trajectories["margin"][-1].astype(np.float64)
-    return Detection(-margin, last != trajectories.given)
+def argmax_disagreement(run: RecordedRun) -> Detection:
+    """Flag samples whose last prediction is not the given label; the score is the negative margin of that epoch."""
+    last = _filled_forward(run["predicted_label"])[-1]
+    last_margin = _filled_forward(run["margin"])[-1].astype(np.float64)
+    return Detection(-last_margin, (last != run.given) & ~np.isnan(last_margin))
 
 
-DETECTORS: dict[str, Callable[[Trajectories], Detection]] = {
-    function.__name__: function
-    for function in (
-        aum, mean_loss, el2n, forgetting, wrong_predictions, cartography_confidence, cartography_variability, ctrl,
-        argmax_disagreement,
-    )
-}  # fmt: skip
-"""Every detector of this module, by name."""
+DETECTORS: dict[str, Detector] = {
+    "combined": Detector(combined, "statistics", signed=True),
+    "alignment_gap": Detector(alignment_gap, "statistics", signed=True),
+    "alignment": Detector(alignment, "statistics", signed=True),
+    "margin": Detector(margin, "statistics", signed=True),
+    "probability": Detector(probability, "final_sweeps", signed=True, bounded=True),
+    "aum": Detector(aum, signed=True),
+    "mean_loss": Detector(mean_loss),
+    "el2n": Detector(el2n),
+    "forgetting": Detector(forgetting),
+    "wrong_predictions": Detector(wrong_predictions),
+    "cartography_confidence": Detector(cartography_confidence),
+    "cartography_variability": Detector(cartography_variability),
+    "ctrl": Detector(ctrl),
+    "argmax_disagreement": Detector(argmax_disagreement, signed=True),
+}
+"""Every detector, by name."""
+
+
+def select_detector(name: str, *, final_sweeps: int, multi_label: bool, run: object = "the run") -> str:
+    """Return the name of the detector that ranks a run: the default for "auto", otherwise `name`.
+
+    Args:
+        name: a name of `DETECTORS`, or "auto": `probability` for a run with final sweeps, `combined` for others and for
+            multi-label runs. Most labels are absent there and nearly certain, and `probability` finds less.
+        final_sweeps: number of final sweeps of the run, or of the last round of its refinement.
+        multi_label: whether the rows of the run are pairs of sample and class.
+        run: its folder, for messages.
+
+    Raises:
+        SettingsError: There is no such detector, or the run lacks what it needs.
+    """
+    if name == "auto":
+        return "probability" if final_sweeps and not multi_label else "combined"
+    if name not in DETECTORS:
+        raise SettingsError(f"unknown detector {name!r}: choose from auto, {', '.join(DETECTORS)}")
+    detector = DETECTORS[name]
+    if detector.needs == "final_sweeps" and not final_sweeps:
+        raise SettingsError(
+            f"{run} has no final sweeps, which the detector {name!r} needs: train with final_sweeps=1 or 2"
+        )
+    if multi_label and not detector.signed:
+        possible = ", ".join(name for name, detector in DETECTORS.items() if detector.signed)
+        raise SettingsError(
+            f"the detector {name!r} cannot rank {run}, a multi-label run: its score does not say which of absent and "
+            f"present fits better; choose from {possible}"
+        )
+    return name
+
+
+def _evidence(run: RecordedRun, **weights: int) -> NDArray[np.float32]:
+    """Return the negative weighted mean of statistics, [n]; of several, each in units of its root mean square."""
+    values = [run.statistics[name].to_numpy() for name in weights]
+    if len(values) > 1:
+        values = [value / _root_mean_square(value) for value in values]
+    return np.asarray(-np.average(values, axis=0, weights=list(weights.values())), np.float32)
+
+
+def _root_mean_square(values: NDArray[np.float32]) -> float:
+    recorded = values[~np.isnan(values)].astype(np.float64)
+    return float(np.sqrt(np.mean(recorded**2))) or 1.0 if len(recorded) else 1.0
+
+
+def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean over the epochs that recorded the sample, [n]; NaN where none did."""
+    count = (~np.isnan(values)).sum(0)
+    total = np.nansum(values, axis=0, dtype=np.float64)
+    return np.asarray(np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0))
+
+
+def _filled_forward(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with each NaN replaced by the last number before it in the column, if there is one."""
+    epochs = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+    return np.take_along_axis(values, np.maximum.accumulate(epochs, axis=0), axis=0)
+
+
+def _where_recorded(values: NDArray[Any], score: NDArray[Any]) -> NDArray[np.float64]:
+    return np.where(np.isnan(values).all(0), np.nan, score)

@@ -1,30 +1,29 @@
-"""From statistics to an audit: score, cut, suggested label and category of every sample.
+"""Rank the samples of a run: log odds of being wrong, cut, suggested label and category of each.
 
-Nothing here sees ground truth. The defaults, and why:
+No ground truth is read. The steps, their defaults and the reasons:
 
-- **Evidence**: `combined`, from two means over the window, c being the best label other than the given one y: the
-  alignment gap γ_y - γ_c, which knows no scale, and the margin, the same of the logits (AUM), which does. Each is
-  divided by its root mean square over the samples; the evidence is the negative of their mean. Zero means that another
-  label fits as well as the given one. Runs with final sweeps are scored by `probability` instead: the margin of the
-  probabilities, which lets samples that the network is unsure of count less, over the window and, with twice the
-  weight, in the sweeps. Both were chosen on synthetic errors; docs/benchmarks/defaults.md says how.
-- **Window**: the last half of the epochs. Averages over epochs beat any single epoch, and late ones beat early ones.
-- **Score**: the log of the odds of being wrong that the evidence comes to (`gwaudit.analysis.error_probability`), and
-  the **cut** with
-  the highest F1 to expect. For `probability` the share of wrong labels is that of `combined`: probabilities are
-  bounded, which bends the shapes that are fitted (they find errors in clean labels). Rounds of refinement only change
-  the order: the k-th of theirs is as likely wrong as the k-th of the first training by `combined`, as later rounds
-  believe what they were told.
-  Where samples have any number of classes, each pair of sample and class is a row, and
-  `gwaudit.analysis.error_probability_multilabel` finds
-  its odds.
-- **Suggested label**: the other label that most epochs of the window would rather have.
+- **Score**: a detector (`gwaudit.analysis.detectors`) scores each sample, over a **window** of epochs. The default
+  window is the last half: averages over epochs find more than any single epoch, and late epochs more than early ones.
+- **Log odds** of being wrong: fitted to the scores of all samples (`gwaudit.analysis.error_probability`; for
+  multi-label runs `gwaudit.analysis.error_probability_multilabel`). The fit needs a score whose sign has a meaning
+  (`signed`): below zero the given label fits better, above zero another one.
+    - Other detectors (loss, forgetting events, ...) give the order alone: the k-th of it gets the log odds of the
+      k-th by `combined`, and equal scores are ordered by `combined`.
+    - Of scores that are differences of probabilities (`bounded`), the share of wrong labels is that of `combined`:
+      bounds distort the distributions that are fitted, which then find errors in clean labels.
+    - Rounds of refinement give the order alone, too: later rounds were trained on what was believed before, and are
+      surer than they are right.
+- **Cut**: by default the one with the highest expected F1. It is always gwaudit's, also for detectors with a cut of
+  their own (`ctrl`, `argmax_disagreement`): the suspects are the first of the ranking. The detection benchmark
+  measures the detectors' own cuts.
+- **Suggested label**: the label that is the best alternative to the given one in most epochs of the window.
 - **Category**, the first that holds:
-    `suspect`       the score is above the cut;
-    `late-aligned`  γ was negative on average over the first third of the run and is positive over the last: learned
-                    late, perhaps by heart;
-    `hard`          of the rest, the tenth with the highest score;
-    `fine`          all others. Samples that no epoch of the window recorded are `unrecorded`.
+    - `unrecorded`: no epoch of the window recorded the sample;
+    - `suspect`: flagged by the cut;
+    - `late-aligned`: mean γ is negative over the first third of the run and positive over the last: learned late,
+      possibly memorised;
+    - `hard`: the tenth of the rest with the highest log odds;
+    - `fine`: all others.
 """
 
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
 from gwaudit.analysis.error_probability import (
     count_with_best_f1,
     count_with_precision,
@@ -44,20 +44,10 @@ from gwaudit.analysis.error_probability import (
     sigmoid,
 )
 from gwaudit.analysis.error_probability_multilabel import pair_log_odds_wrong
-from gwaudit.analysis.sample_statistics import sample_statistics
+from gwaudit.analysis.sample_statistics import default_window, sample_statistics
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import DetectorName, RankingSettings
+from gwaudit.core.settings import RankingSettings
 from gwaudit.store.store import TrajectoryStore
-
-SCORES: dict[str, dict[str, int]] = {
-    "combined": {"mean_gap": 1, "mean_margin": 1},
-    "alignment_gap": {"mean_gap": 1},
-    "alignment": {"mean_alignment": 1},
-    "margin": {"mean_margin": 1},
-    "probability": {"mean_probability_margin": 1, "sweep_probability_margin": 2},
-}
-"""The statistics that each score is the negative of, with their weights in the mean of several, each of these in units
-of its root mean square."""
 
 HARD_SHARE = 0.1
 
@@ -73,55 +63,164 @@ def rank(
 
     Args:
         store: a run with at least one epoch.
-        settings: how.
-        rounds: runs that refined it. They say who is more suspicious, by the mean of their evidence over the last half
-            of each, and the last one what a label should be. How likely the k-th of the ranking is wrong stays what
-            `store` makes of it, as do the statistics: it learned the given labels alone, while later rounds believe
-            what they were told, and are surer than they are right.
-        executor: takes the blocks of samples.
+        settings: the detector, the window and the cut.
+        rounds: runs that refined it. The order is that of their mean score, each over its last half of epochs, and the
+            last one gives the suggested labels. The k-th sample of that order gets the log odds of the k-th by `store`
+            alone, which also gives the statistics: it learned the given labels as they are.
+        executor: computes the blocks of samples; by default they are computed one after the other.
+
+    Returns:
+        A row a sample; a row a pair of sample and class for a multi-label run.
 
     Raises:
-        SettingsError: the run has no epoch yet, or not the window's, or no final sweeps though the score needs them.
+        SettingsError: The run has no epoch, or not those of the window, or lacks what the detector needs.
     """
     settings = settings or RankingSettings()
+    multi_label = store.is_multi_label
     window = _window(store, settings)
+    last = rounds[-1] if rounds else store
+    detector = select_detector(
+        settings.detector, final_sweeps=len(last.final_sweeps), multi_label=multi_label, run=last.path
+    )
+    settings = replace(settings, detector=detector)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
-    several = store.is_multi_label
-    settings = replace(settings, detector=_chosen_score(settings.detector, rounds[-1] if rounds else store, several))
-    given = store.given_labels()
-    if several:
-        log_odds = pair_log_odds_wrong(_evidence(statistics, settings.detector), given, len(store.class_names))
-    elif rounds:
-        alone = _evidence(statistics, "combined")
-        share_wrong = expected_share_wrong(alone)
-        believed, statistics["alternative_label"] = _refined(store, rounds, settings, share_wrong, executor)
-        log_odds = _in_the_order_of(believed, log_odds_wrong(alone))
+    if rounds and not multi_label:
+        refined, statistics["alternative_label"] = _refined_log_odds(store, rounds, settings, statistics, executor)
+        log_odds = _reorder(log_odds_wrong(_score(store, statistics, "combined")), refined)
     else:
         log_odds = _log_odds(store, statistics, settings)
-    suggested = statistics.pop("alternative_label").to_numpy()
-    score, probability = log_odds.astype(np.float32), sigmoid(log_odds)
-    # Stable: equal scores stay in the order of their ids. NaN goes last.
-    order = np.argsort(-score, kind="stable")
-    suspect, threshold = _suspects(score[order], probability[order], settings)
-    suspect = suspect[np.argsort(order)]
-    names = np.array(store.layout.answers, object)
-    rows, of_pairs = np.arange(store.n_rows), {}
+    return _audit(store, settings, window, statistics, log_odds)
+
+
+def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
+    """Return the probability of each label being wrong by a run and the rounds that refined it, [n].
+
+    The next round is trained on it. `rank` shows people a more modest probability: with rounds, that of the run alone.
+    """
+    if not rounds:
+        return rank(store).by_id("probability_wrong")
+    settings = RankingSettings()
+    first, last = _window(store, settings)
+    statistics = sample_statistics(store, range(first, last + 1))
+    log_odds, _ = _refined_log_odds(store, rounds, settings, statistics, None)
+    return sigmoid(log_odds).astype(np.float32)
+
+
+def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
+    n_epochs = len(store.training_epochs)
+    if n_epochs == 0:
+        raise SettingsError(f"{store.path} has no epoch yet: train it first")
+    if isinstance(settings.window, str):
+        window = default_window(store)
+        return window[0], window[-1]
+    first, last = settings.window
+    if not 0 <= first <= last < n_epochs:
+        raise SettingsError(
+            f"window: epochs {first} to {last} are not within epochs 0 to {n_epochs - 1} of {store.path}"
+        )
+    return first, last
+
+
+def _score(store: TrajectoryStore, statistics: pd.DataFrame, detector: str) -> NDArray[np.floating]:
+    """Return a detector's scores, [n]; NaN where the window recorded nothing."""
+    score = DETECTORS[detector].detect(RecordedRun(store, statistics)).score
+    return np.where(statistics["epochs"].to_numpy() > 0, score, np.asarray(np.nan, score.dtype))
+
+
+def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float64]:
+    """Return the log odds of a single training, [n]."""
+    detector, score = DETECTORS[settings.detector], _score(store, statistics, settings.detector)
     if store.is_multi_label:
-        classes = store.layout.class_of(rows).astype(np.int32)
-        of_pairs = {"class_id": classes, "class_name": np.array(store.class_names, object)[classes]}
+        return pair_log_odds_wrong(score, store.given_labels(), len(store.class_names))
+    if not detector.signed:
+        combined = _log_odds(store, statistics, replace(settings, detector="combined"))
+        return _reorder(combined, score, combined)
+    share_wrong = None
+    if detector.bounded:
+        share_wrong = expected_share_wrong(_score(store, statistics, "combined"))
+    groups = _groups(store, statistics["alternative_label"].to_numpy(), settings)
+    return log_odds_wrong(score, groups, share_wrong=share_wrong)
+
+
+def _refined_log_odds(
+    store: TrajectoryStore,
+    rounds: Sequence[TrajectoryStore],
+    settings: RankingSettings,
+    statistics: pd.DataFrame,
+    executor: Executor | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return log odds by the mean score of the rounds, [n], and the labels that the last one suggests, [n].
+
+    The share of wrong labels is that of the run by `combined`. The scores of detectors that are not signed are returned
+    as they are: their order alone counts.
+    """
+    scores: list[NDArray[np.floating]] = []
+    name = select_detector(settings.detector, final_sweeps=len(rounds[-1].final_sweeps), multi_label=False)
+    for run in rounds:
+        first, last = _window(run, replace(settings, window="auto"))
+        of_round = sample_statistics(run, range(first, last + 1), executor=executor)
+        scores.append(_score(run, of_round, name))
+    mean_score, suggested = np.mean(scores, axis=0), of_round["alternative_label"].to_numpy()
+    if not DETECTORS[name].signed:
+        return mean_score, suggested
+    share_wrong = expected_share_wrong(_score(store, statistics, "combined"))
+    groups = _groups(store, suggested, replace(settings, detector=name))
+    return log_odds_wrong(mean_score, groups, share_wrong=share_wrong), suggested
+
+
+def _groups(
+    store: TrajectoryStore, suggested: NDArray[np.int32], settings: RankingSettings
+) -> NDArray[np.int64] | None:
+    """Return the group of each sample, [n], where the odds are fitted group by group."""
+    given = store.given_labels().astype(np.int64)
+    if DETECTORS[settings.detector].bounded:
+        return np.asarray(given * len(store.class_names) + suggested)
+    return given if settings.per_class else None
+
+
+def _reorder(log_odds: NDArray[np.float64], *keys: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Give the k-th highest of the log odds [n] to the k-th highest sample by the keys.
+
+    Args:
+        log_odds: [n], NaN where not known.
+        keys: [n] each, the first decides, the next among equal ones, and last the index; NaN where not known.
+
+    Returns:
+        [n], NaN where the log odds or the first key is.
+    """
+    known = np.flatnonzero(np.isfinite(keys[0]) & np.isfinite(log_odds))
+    ascending = known[np.lexsort([key[known] for key in reversed(keys)])]
+    reordered = np.full(len(log_odds), np.nan)
+    reordered[ascending] = np.sort(log_odds[known])
+    return reordered
+
+
+def _audit(
+    store: TrajectoryStore,
+    settings: RankingSettings,
+    window: tuple[int, int],
+    statistics: pd.DataFrame,
+    log_odds: NDArray[np.float64],
+) -> Audit:
+    """Return the audit of log odds in the order of the rows of the store, [n]."""
+    suggested = statistics.pop("alternative_label").to_numpy()
+    rounded, probability = log_odds.astype(np.float32), sigmoid(log_odds)
+    # Stable: equal log odds stay in the order of their ids. NaN goes last.
+    order = np.argsort(-rounded, kind="stable")
+    suspect, threshold = _suspects(rounded[order], probability[order], settings)
+    suspect = suspect[np.argsort(order)]
+    given, names = store.given_labels(), np.array(store.layout.answers, object)
     samples = pd.DataFrame(
         {
-            "sample_id": store.layout.sample_of(rows),
-            "key": store.read_samples(["key"])["key"].to_pandas(),
-            **of_pairs,
+            **_row_columns(store),
             "given_label": given,
             "given_name": names[given],
             "suggested_label": suggested,
             "suggested_name": np.where(suggested >= 0, names[suggested], ""),
-            "log_odds_wrong": score,
+            "log_odds_wrong": rounded,
             "probability_wrong": probability.astype(np.float32),
             "suspect": suspect,
-            "category": _categories(score, suspect, statistics),
+            "category": _categories(rounded, suspect, statistics),
         }
     )
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
@@ -131,139 +230,51 @@ def rank(
     )
 
 
-def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
-    """What a run and the rounds that refined it, if any, make of each label: [n] the probability of being wrong.
-
-    It is what the next round is told. An audit tells people something more modest: see `rank`.
-    """
-    if not rounds:
-        return rank(store).by_id("probability_wrong")
-    settings = RankingSettings()
-    first, last = _window(store, settings)
-    combined = _evidence(sample_statistics(store, range(first, last + 1)), "combined")
-    log_odds, _ = _refined(store, rounds, settings, expected_share_wrong(combined), None)
-    return sigmoid(log_odds).astype(np.float32)
-
-
-def _refined(
-    store: TrajectoryStore,
-    rounds: Sequence[TrajectoryStore],
-    settings: RankingSettings,
-    share_wrong: float,
-    executor: Executor | None,
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """[n] log odds by the mean evidence of the rounds, with so many wrong labels; [n] what the last suggests."""
-    score, parts = _chosen_score(settings.detector, rounds[-1], several=False), []
-    for run in rounds:
-        first, last = _window(run, replace(settings, window="auto"))
-        refined = sample_statistics(run, range(first, last + 1), executor=executor)
-        parts.append(_evidence(refined, score))
-    suggested = refined["alternative_label"].to_numpy()
-    groups = _groups(store, suggested, replace(settings, detector=score))
-    return log_odds_wrong(np.mean(parts, axis=0), groups, share_wrong=share_wrong), suggested
-
-
-def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float64]:
-    """[n] log odds of a single training."""
-    share_wrong = None
-    if settings.detector == "probability":
-        share_wrong = expected_share_wrong(_evidence(statistics, "combined"))
-    groups = _groups(store, statistics["alternative_label"].to_numpy(), settings)
-    return log_odds_wrong(_evidence(statistics, settings.detector), groups, share_wrong=share_wrong)
-
-
-def _groups(
-    store: TrajectoryStore, suggested: NDArray[np.int32], settings: RankingSettings
-) -> NDArray[np.int64] | None:
-    """Who is fitted together, of labels that are read group by group."""
-    given = store.given_labels().astype(np.int64)
-    if settings.detector == "probability":
-        return np.asarray(given * len(store.class_names) + suggested)
-    return given if settings.per_class else None
-
-
-def _in_the_order_of(order: NDArray[np.float64], log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log odds [n], highest for the highest of `order` [n]; NaN where either is."""
-    known = np.isfinite(order) & np.isfinite(log_odds)
-    placed = np.full(len(order), np.nan)
-    places = np.flatnonzero(known)[np.argsort(order[known], kind="stable")]
-    placed[places] = np.sort(log_odds[known])
-    return placed
-
-
-def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
-    n_epochs = len(store.training_epochs)
-    if n_epochs == 0:
-        raise SettingsError(f"{store.path} has no epoch yet: train it first")
-    if settings.window == "auto":
-        return n_epochs // 2, n_epochs - 1
-    first, last = settings.window
-    if not 0 <= first <= last < n_epochs:
-        raise SettingsError(f"the window {first} to {last} is not within epochs 0 to {n_epochs - 1} of {store.path}")
-    return first, last
-
-
-def _chosen_score(score: DetectorName, run: TrajectoryStore, several: bool) -> DetectorName:
-    """The score that "auto" stands for in a run."""
-    swept = len(run.final_sweeps) > 0
-    if score == "probability" and not swept:
-        raise SettingsError(f"{run.path} has no final sweeps (--final-sweeps), which the score 'probability' needs")
-    if score == "auto":
-        # Of pairs the probability finds less: absent labels are so many that each is nearly certain.
-        return "probability" if swept and not several else "combined"
-    return score
-
-
-def _evidence(statistics: pd.DataFrame, name: str) -> NDArray[np.float32]:
-    weights = SCORES[name]
-    values = [statistics[part].to_numpy() for part in weights]
-    if len(values) > 1:
-        values = [value / _root_mean_square(value) for value in values]
-    return np.asarray(-np.average(values, axis=0, weights=list(weights.values())), np.float32)
-
-
-def _root_mean_square(values: NDArray[np.float32]) -> float:
-    recorded = values[~np.isnan(values)].astype(np.float64)
-    return float(np.sqrt(np.mean(recorded**2))) or 1.0 if len(recorded) else 1.0
+def _row_columns(store: TrajectoryStore) -> dict[str, object]:
+    """Return the columns that identify a row: sample id and key, and the class in multi-label runs."""
+    rows = np.arange(store.n_rows)
+    columns = {"sample_id": store.layout.sample_of(rows), "key": store.read_samples(["key"])["key"].to_pandas()}
+    if not store.is_multi_label:
+        return columns
+    classes = store.layout.class_of(rows).astype(np.int32)
+    return {**columns, "class_id": classes, "class_name": np.array(store.class_names, object)[classes]}
 
 
 def _suspects(
-    score: NDArray[np.float32], probability: NDArray[np.float64], settings: RankingSettings
+    log_odds: NDArray[np.float32], probability: NDArray[np.float64], settings: RankingSettings
 ) -> tuple[NDArray[np.bool_], float]:
-    """Whom to flag, of scores that fall with NaN at their end, and the threshold that this comes to."""
-    scored = int(np.isfinite(score).sum())
+    """Return the samples to flag and the threshold, of log odds in falling order with NaN at their end."""
+    known = int(np.isfinite(log_odds).sum())
     if settings.top is not None:
         count = settings.top
     elif settings.precision is not None:
-        count = count_with_precision(probability[:scored], settings.precision)
+        count = count_with_precision(probability[:known], settings.precision)
     elif isinstance(settings.cut, str):
-        count = count_with_best_f1(probability[:scored])
+        count = count_with_best_f1(probability[:known])
     else:
-        count = int((score > settings.cut).sum())
-    count = min(count, scored, scored if settings.budget is None else settings.budget)
-    return np.arange(len(score)) < count, _between(score[:scored], count, settings)
+        count = int((log_odds > settings.cut).sum())
+    count = min(count, known, known if settings.budget is None else settings.budget)
+    return np.arange(len(log_odds)) < count, _threshold(log_odds[:known], count, settings)
 
 
-def _between(score: NDArray[np.float32], count: int, settings: RankingSettings) -> float:
-    """A threshold below the first `count` of falling scores and, ties aside, above the rest."""
+def _threshold(log_odds: NDArray[np.float32], count: int, settings: RankingSettings) -> float:
+    """Return a threshold below the first `count` of falling log odds and, ties aside, above the rest."""
     if isinstance(settings.cut, float | int) and settings.budget is None:
         return float(settings.cut)
     if count == 0:
         return float("inf")
-    last = float(score[count - 1])
-    return (
-        float(np.nextafter(np.float32(last), np.float32(-np.inf)))
-        if count == len(score)
-        else (last + float(score[count])) / 2
-    )
+    last = float(log_odds[count - 1])
+    if count == len(log_odds):
+        return float(np.nextafter(np.float32(last), np.float32(-np.inf)))
+    return (last + float(log_odds[count])) / 2
 
 
 def _categories(
-    score: NDArray[np.float32], suspect: NDArray[np.bool_], statistics: pd.DataFrame
+    log_odds: NDArray[np.float32], suspect: NDArray[np.bool_], statistics: pd.DataFrame
 ) -> NDArray[np.object_]:
     early, late = statistics["early_alignment"].to_numpy(), statistics["late_alignment"].to_numpy()
     late_aligned = (early < 0) & (late > 0)
-    rest = score[~suspect & ~late_aligned & ~np.isnan(score)]
-    hard = score > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
-    conditions = [np.isnan(score), suspect, late_aligned, hard]
+    rest = log_odds[~suspect & ~late_aligned & ~np.isnan(log_odds)]
+    hard = log_odds > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
+    conditions = [np.isnan(log_odds), suspect, late_aligned, hard]
     return np.select(conditions, ["unrecorded", "suspect", "late-aligned", "hard"], "fine").astype(object)

@@ -51,6 +51,12 @@ _WINDOW_SIGNALS = (
 )  # fmt: skip
 
 
+def default_window(store: TrajectoryStore) -> range:
+    """Return the last half of a run's training epochs."""
+    n_epochs = len(store.training_epochs)
+    return range(n_epochs // 2, n_epochs)
+
+
 def sample_statistics(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> pd.DataFrame:
     """Reduce every sample's trajectory.
 

@@ -77,7 +77,7 @@ def ranking_settings(
     from gwaudit.core.settings import RankingSettings
 
     return RankingSettings(
-        detector=detector,  # type: ignore[arg-type]  # checked there
+        detector=detector,
         window="auto" if window is None else (window[0] - 1, window[1] - 1),
         cut="auto" if cut is None else cut,
         top=top,

@@ -21,8 +21,6 @@ HEADS: tuple[Head, ...] = get_args(Head)
 
 OnError = Literal["stop", "skip"]
 
-DetectorName = Literal["auto", "combined", "alignment_gap", "alignment", "margin", "probability"]
-
 
 def split_commas(text: str) -> list[str]:
     """What stands between commas: "a, b" is ["a", "b"]."""
@@ -303,24 +301,27 @@ class RefinementSettings:
 
 @dataclass(frozen=True)
 class RankingSettings:
-    """How to rank.
+    """Hold the settings of one ranking.
 
     Attributes:
-        detector: the evidence: "combined" (alignment gap and margin), "alignment_gap", "alignment" (γ alone), "margin"
-            (AUM) or "probability" (the margin of probabilities, in the window and in final sweeps); "auto" is the last
-            for runs with final sweeps, the first for others.
-        window: "auto" (the last half of the epochs), or (first, last) epoch, both counted from 0 and included.
-        cut: "auto" (the highest F1 to expect), or a threshold: suspects score above it.
-        top: flag exactly so many instead, whatever their scores.
-        precision: flag as many as one can with this share of them expected to be wrong, in (0, 1].
-        budget: flag at most so many, the most suspicious ones.
-        per_class: fit what right and wrong look like for each given class, small ones towards the whole. For classes
-            that differ much in difficulty or share of errors; with balanced training, as a class that the network
-            neglects passes for wrong. The detector "probability" always does so, for each pair of given and suggested
-            class; where samples have any number of classes each is always fitted by itself.
+        detector: Name of the detector that orders the samples, one of `gwaudit.analysis.detectors.DETECTORS`; `auto`
+            is `probability` for runs with final sweeps and `combined` for others.
+        window: First and last epoch that the means and votes are over, both included; `auto` is the last half of the
+            epochs. Counted from 0 here, from 1 on the command line. Detectors that read whole trajectories, as `aum`,
+            order by all epochs whatever the window is.
+        cut: Threshold on the log odds of being wrong (natural logarithm; 0 is even): suspects lie above it. `auto` is
+            the cut with the highest expected F1.
+        top: Number of samples to flag, the most suspicious ones, whatever their odds.
+        precision: Share of the suspects that is expected to be wrong, in (0, 1]: as many samples are flagged as have
+            it.
+        budget: Largest number of samples to flag, whatever else decides.
+        per_class: Fit the distributions of right and wrong labels for each given class, small classes towards all. For
+            classes that differ much in difficulty or share of errors; use it with balanced training, as a class that
+            the network neglects is taken for wrong. `probability` always fits each pair of given and suggested class,
+            a multi-label run each class.
     """
 
-    detector: DetectorName = "auto"
+    detector: str = "auto"
     window: Literal["auto"] | tuple[int, int] = "auto"
     cut: Literal["auto"] | float = "auto"
     top: int | None = None
@@ -329,17 +330,18 @@ class RankingSettings:
     per_class: bool = False
 
     def __post_init__(self) -> None:
-        if self.detector not in get_args(DetectorName):
-            raise SettingsError(f"unknown detector {self.detector!r}: choose from {', '.join(get_args(DetectorName))}")
-        for count in (self.top, self.budget):
+        for name in ("top", "budget"):
+            count = getattr(self, name)
             if count is not None and count < 0:
-                raise SettingsError(f"cannot flag {count} samples")
+                raise SettingsError(f"{name} is the number of samples to flag: at least 0, not {count}")
         if self.precision is not None and not 0 < self.precision <= 1:
-            raise SettingsError(f"the precision to expect must be in (0, 1], not {self.precision}")
+            raise SettingsError(f"precision must be in (0, 1], not {self.precision}")
         if sum([self.cut != "auto", self.top is not None, self.precision is not None]) > 1:
-            raise SettingsError("cut, top and precision each say how many to flag: choose one (budget goes with any)")
+            raise SettingsError(
+                "cut, top and precision each decide how many to flag: choose one (budget goes with any)"
+            )
         if isinstance(self.cut, str) and self.cut != "auto":
-            raise SettingsError(f"the cut must be 'auto' or a number, not {self.cut!r}")
+            raise SettingsError(f"cut must be 'auto' or a number, not {self.cut!r}")
 
 
 Preset = Literal["fast", "quality"]

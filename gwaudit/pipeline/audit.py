@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.files import write_text
@@ -117,6 +118,9 @@ def audit(
         GwauditError: of the step that failed.
     """
     refinement = refinement or RefinementSettings()
+    last = refinement.training(training, refinement.refine) if refinement.refine else training
+    detector = (ranking or RankingSettings()).detector
+    select_detector(detector, final_sweeps=last.final_sweeps, multi_label=False)  # before anything is loaded or trained
     dataset, _ = load_and_train(data, run, training, refinement, resume=resume, progress=progress)
     refine(dataset, Path(run), training, refinement, progress=progress)
 

@@ -1,11 +1,31 @@
-"""The detectors to compare with, from a small run whose numbers are written out here, and against pandas."""
+"""Every detector of the registry, on a small run whose numbers are written out here, and against pandas."""
+
+import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gwaudit.analysis.detectors import DETECTORS, Trajectories, aum, ctrl, el2n, forgetting
+from gwaudit.analysis.detectors import (
+    DETECTORS,
+    Detection,
+    Detector,
+    RecordedRun,
+    aum,
+    ctrl,
+    el2n,
+    forgetting,
+    select_detector,
+    wrong_predictions,
+)
+from gwaudit.analysis.ranking import rank
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import RankingSettings
 from gwaudit.store.store import TrajectoryStore
+from helpers.command import gwaudit
 
 N, EPOCHS, CLASSES = 60, 6, 3
 
@@ -44,15 +64,15 @@ def store(tmp_path_factory):
     return TrajectoryStore.open(path)
 
 
-@pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"cartography_variability", "forgetting"}))
+@pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"cartography_variability", "forgetting", "probability"}))
 def test_every_detector_ranks_clear_errors_first(store, name):
-    score = DETECTORS[name](Trajectories(store)).score
+    score = DETECTORS[name].detect(RecordedRun(store)).score
     assert score.shape == (N,)
     assert score[1:10].min() > score[10:].max()
 
 
 def test_forgetting_counts_turns_and_puts_what_was_never_learned_first(store):
-    score = forgetting(Trajectories(store)).score
+    score = forgetting(RecordedRun(store)).score
     assert score[20] == 2
     assert score[0] == 0, "learned in the last epoch"
     assert (score[1:10] == EPOCHS).all()
@@ -61,16 +81,107 @@ def test_forgetting_counts_turns_and_puts_what_was_never_learned_first(store):
 
 def test_averages_are_pandas_averages(store):
     rows = pd.concat([store.read_epoch(e).to_pandas().assign(epoch=e) for e in store.epochs])
-    trajectories = Trajectories(store)
+    trajectories = RecordedRun(store)
     np.testing.assert_allclose(aum(trajectories).score, -rows.groupby("sample_id")["margin"].mean(), rtol=1e-6)
     early = rows[rows["epoch"] < 2].groupby("sample_id")["el2n"].mean()
     np.testing.assert_allclose(el2n(trajectories).score, early, rtol=1e-6)
     deviation = rows.groupby("sample_id")["given_probability"].std(ddof=0)
-    score = DETECTORS["cartography_variability"](trajectories).score
+    score = DETECTORS["cartography_variability"].detect(trajectories).score
     np.testing.assert_allclose(score, deviation, atol=1e-6)
 
 
 def test_detectors_with_a_cut_flag_the_errors(store):
-    assert np.flatnonzero(ctrl(Trajectories(store)).flagged).tolist() == list(range(10))
-    disagreeing = DETECTORS["argmax_disagreement"](Trajectories(store)).flagged
+    assert np.flatnonzero(ctrl(RecordedRun(store)).flagged).tolist() == list(range(10))
+    disagreeing = DETECTORS["argmax_disagreement"].detect(RecordedRun(store)).flagged
     assert np.flatnonzero(disagreeing).tolist() == list(range(1, 10))
+
+
+@pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"probability"}))
+def test_a_run_can_be_ranked_by_every_detector(store, name):
+    audit = rank(store, RankingSettings(detector=name))
+    score = DETECTORS[name].detect(RecordedRun(store)).score
+    order = audit.frame["sample_id"].to_numpy()
+    if DETECTORS[name].signed:  # the odds may fall again beyond the centre of the wrong labels
+        assert set(order[:9]) <= set(range(10))
+    else:
+        assert (np.diff(score[order]) <= 0).all()
+    assert audit.settings.detector == name
+    assert len(audit.suspects) >= 1
+
+
+@pytest.mark.parametrize("name", sorted(name for name, detector in DETECTORS.items() if not detector.signed))
+def test_a_score_without_a_sign_gives_the_order_and_combined_gives_the_odds(store, name):
+    audit, combined = rank(store, RankingSettings(detector=name)), rank(store)
+    for column in ("log_odds_wrong", "probability_wrong"):
+        np.testing.assert_array_equal(audit.frame[column], combined.frame[column])
+    assert len(audit.suspects) == len(combined.suspects), "the cut is the one of combined, also for ctrl"
+
+
+def test_samples_of_equal_scores_are_ordered_by_combined(store):
+    odds = rank(store).by_id("log_odds_wrong")
+    order = rank(store, RankingSettings(detector="forgetting")).frame["sample_id"].to_numpy()
+    score = forgetting(RecordedRun(store)).score[order]
+    ties = score[1:] == score[:-1]
+    assert ties.sum() > N / 2
+    assert (np.diff(odds[order])[ties] <= 0).all()
+
+
+def test_epochs_that_did_not_record_a_sample_are_left_out(store, tmp_path):
+    """Of 60 samples, the second epoch misses number 20, which the third forgets; no epoch has number 59."""
+    given = store.given_labels()
+    with TrajectoryStore.create(tmp_path / "run", given_labels=given, class_names=("a", "b", "c")) as partial:
+        for epoch in range(EPOCHS):
+            ids = np.setdiff1d(np.arange(N), [20, 59] if epoch == 1 else [59])
+            signals = store.read_epoch(epoch).to_pandas().set_index("sample_id").loc[ids]
+            partial.append_epoch(epoch, ids, {name: signals[name].to_numpy() for name in signals})
+        run = RecordedRun(partial)
+        assert forgetting(run).score[20] == 2
+        assert wrong_predictions(run).score[20] == pytest.approx(2 / 5)
+        for name in sorted(set(DETECTORS) - {"probability"}):
+            score = DETECTORS[name].detect(run).score
+            assert np.flatnonzero(np.isnan(score)).tolist() == [59], name
+            assert rank(partial, RankingSettings(detector=name)).by_id("category")[59] == "unrecorded"
+
+
+def test_a_detector_of_ones_own_is_one_function_and_one_line(store, tmp_path, monkeypatch):
+    def largest_loss(run):
+        """Score by the largest loss of any epoch."""
+        return Detection(run["loss"].max(0))
+
+    monkeypatch.setitem(DETECTORS, "largest_loss", Detector(largest_loss))
+    audit = rank(store, RankingSettings(detector="largest_loss"))
+    shutil.copytree(store.path, tmp_path / "run")
+    done = gwaudit("rank", tmp_path / "run", "--detector", "largest_loss", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["detector"] == "largest_loss"
+    assert set(audit.frame["sample_id"].head(9)) <= set(range(10))
+
+
+@pytest.mark.parametrize(
+    ("name", "final_sweeps", "multi_label", "message"),
+    [
+        ("beauty", 0, False, "unknown detector 'beauty': choose from auto, combined"),
+        ("probability", 0, False, "no final sweeps"),
+        ("mean_loss", 0, True, "multi-label run: .* choose from combined"),
+    ],
+)
+def test_a_detector_that_cannot_rank_the_run_is_refused(name, final_sweeps, multi_label, message):
+    with pytest.raises(SettingsError, match=message):
+        select_detector(name, final_sweeps=final_sweeps, multi_label=multi_label)
+
+
+def test_the_default_detector_depends_on_final_sweeps_and_on_the_labels():
+    assert select_detector("auto", final_sweeps=0, multi_label=False) == "combined"
+    assert select_detector("auto", final_sweeps=2, multi_label=False) == "probability"
+    assert select_detector("auto", final_sweeps=2, multi_label=True) == "combined"
+
+
+def test_every_detector_says_what_it_computes():
+    for name, detector in DETECTORS.items():
+        assert detector.detect.__name__ == name
+        assert detector.detect.__doc__, name
+
+
+def test_the_names_are_read_without_torch_and_pandas():
+    code = "import sys, gwaudit.analysis.detectors; sys.exit(bool({'torch', 'pandas', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

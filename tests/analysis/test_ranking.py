@@ -200,7 +200,6 @@ def test_a_run_without_epochs_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "values",
     [
-        {"detector": "x"},
         {"top": -1},
         {"cut": "x"},
         {"budget": -1},

@@ -7,8 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from gwaudit.analysis.detectors import DETECTORS
-from gwaudit.analysis.ranking import SCORES
+from gwaudit.analysis.detectors import DETECTORS, Detection, Detector
 from gwaudit.benchmarks.detection.benchmark import as_frame, markdown, read_rows
 from gwaudit.benchmarks.label_sets import IMBALANCE, instance_errors, label_set
 from gwaudit.core.errors import DataError
@@ -40,8 +39,9 @@ def rows(benchmark):
 
 def test_every_method_stands_beside_every_label_set_with_its_cost(benchmark, rows):
     folder, _, done = benchmark
-    scores = [f"gwaudit_{score}" for score in SCORES if score != "probability"]
-    methods = [*scores, "gwaudit_alignment_all_epochs", *DETECTORS]
+    own = [f"gwaudit_{name}" for name, detector in DETECTORS.items() if detector.needs == "statistics"]
+    others = [name for name, detector in DETECTORS.items() if detector.needs == "trajectories"]
+    methods = [*own, *others, "gwaudit_alignment_all_epochs"]
     assert rows.index.tolist() == [(name, method) for name in SETS.split(",") for method in methods]
     assert np.isnan(rows.loc[("clean", "gwaudit_combined"), "auroc"])
     assert rows.loc[("symmetric-20", "gwaudit_combined"), "auroc"] > 0.9
@@ -103,6 +103,17 @@ def test_what_was_measured_of_a_label_set_stands_together_whenever_that_was(benc
     sets = [line.split(" | ")[0] for line in markdown([*rest, first]).splitlines()[2:]]
     assert sets == sorted(sets, key=sets.index)
     assert len(sets) > 10
+
+
+def test_a_detector_of_ones_own_is_measured_beside_the_others(benchmark, tmp_path, monkeypatch):
+    folder, arguments, _ = benchmark
+    shutil.copytree(folder, tmp_path / "out")
+    monkeypatch.setitem(DETECTORS, "largest_loss", Detector(lambda run: Detection(run["loss"].max(0))))
+    arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
+    done = gwaudit(*arguments, "--sets", "symmetric-20")
+    assert done.returncode == 0, done.stderr
+    rows = as_frame(read_rows(tmp_path / "out")).set_index(["label_set", "method"])
+    assert rows.loc[("symmetric-20", "largest_loss"), "auroc"] > 0.7
 
 
 def test_seeds_are_averaged_with_their_spread(benchmark):

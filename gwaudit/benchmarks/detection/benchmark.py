@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.detectors import DETECTORS, Detection, Trajectories
+from gwaudit.analysis.detectors import DETECTORS, Detection, RecordedRun
 from gwaudit.analysis.evaluation import ExpectedCount, Quality, evaluate, quality
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.costs import training_flops
@@ -30,7 +30,7 @@ from gwaudit.benchmarks.detection.threshold_samples import aum_with_threshold_sa
 from gwaudit.benchmarks.label_sets import LabelSet, instance_errors, label_set
 from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.core.errors import MissingExtraError, SettingsError
-from gwaudit.core.settings import PRESETS, DetectorName, Preset, RankingSettings, TrainingSettings
+from gwaudit.core.settings import PRESETS, Preset, RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.progress import Progress
@@ -171,15 +171,14 @@ class _Bench:
         run = self.plain_run()
         cost = self._cost([run], len(self.dataset))
         with TrajectoryStore.open(run) as store:
-            for score in get_args(DetectorName):
-                if score == "auto" or (score == "probability" and not store.final_sweeps):
-                    continue
-                yield self._own_row(f"gwaudit_{score}", "plain", rank(store, RankingSettings(detector=score)), cost)
+            recorded = RecordedRun(store)
+            for name, detector in DETECTORS.items():
+                if detector.needs == "trajectories":  # of the literature: its own score and cut, where it has one
+                    yield self._row(name, "plain", detector.detect(recorded), cost)
+                elif detector.needs == "statistics" or store.final_sweeps:
+                    yield self._own_row(f"gwaudit_{name}", "plain", rank(store, RankingSettings(detector=name)), cost)
             everything = RankingSettings(detector="alignment", window=(0, len(store.training_epochs) - 1))
             yield self._own_row("gwaudit_alignment_all_epochs", "plain", rank(store, everything), cost)
-            trajectories = Trajectories(store)
-            for name, detector in DETECTORS.items():
-                yield self._row(name, "plain", detector(trajectories), cost)
 
     def _folds(self) -> Iterable[DetectionRow]:
         folder = self.folder / "folds"
@@ -262,7 +261,7 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _curve(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> tuple[float, ...]:
+def _curve(score: NDArray[np.floating], wrong: NDArray[np.bool_]) -> tuple[float, ...]:
     if not wrong.any():
         return ()
     precision, recall, _ = precision_recall_curve(wrong, np.nan_to_num(score, nan=float(np.nanmin(score))))

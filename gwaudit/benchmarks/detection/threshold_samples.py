@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gwaudit.analysis.detectors import Detection, Trajectories, aum
+from gwaudit.analysis.detectors import Detection, RecordedRun, aum
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.store import TrajectoryStore
@@ -41,7 +41,7 @@ def aum_with_threshold_samples(
         run = folder / f"threshold-{part}"
         train(extended, run, training, resume=True, progress=progress)
         with TrajectoryStore.open(run) as store:
-            score = aum(Trajectories(store)).score
+            score = aum(RecordedRun(store)).score
         flags[part] = score > -np.percentile(-score[chosen], PERCENTILE)
         scores[part] = score
         scores[part, chosen], flags[part, chosen] = np.nan, True
