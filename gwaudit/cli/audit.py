@@ -99,8 +99,8 @@ def train_command(
     facts = {
         "run": str(result.run),
         "epochs": result.epochs,
-        "chosen_epoch": result.choice.epoch + 1,
-        "reason": result.choice.reason,
+        "chosen_epoch": result.selected.epoch + 1,
+        "reason": result.selected.reason,
         "seconds": round(result.seconds, 1),
     }
     if as_json:

@@ -24,7 +24,7 @@ from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct,
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions, read_decisions
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.frozen_features import LatentProgress
+from gwaudit.training.progress import FeatureProgress
 from gwaudit.training.refinement import rounds_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def apply_decisions(
     undecided: Undecided = "keep",
     force: bool = False,
     copy: bool = False,
-    progress: LatentProgress | None = None,
+    progress: FeatureProgress | None = None,
 ) -> Applied:
     """Apply what people decided about the samples of a run to its data.
 
@@ -132,7 +132,7 @@ def apply_decisions(
 
 
 def _data(
-    run: Path, progress: LatentProgress | None
+    run: Path, progress: FeatureProgress | None
 ) -> tuple[DataSettings | None, "LabeledDataset | None", tuple[Problem, ...]]:
     """Where the data are, the data as they are now, and why they cannot be read."""
     with TrajectoryStore.open(run) as store:

@@ -24,13 +24,13 @@ from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks
 from gwaudit.review.report.contents import gather
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.frozen_features import LatentProgress, embed_texts
-from gwaudit.training.progress import Progress
+from gwaudit.training.frozen_features import embed_texts
+from gwaudit.training.progress import FeatureProgress, Progress
 from gwaudit.training.refinement import rank_run, refine, require_refinable, rounds_of
 from gwaudit.training.trainer import TrainingResult, train
 
 
-def load_data(data: DataSettings, progress: LatentProgress | None = None) -> LabeledDataset:
+def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> LabeledDataset:
     """Load a data set, embed its texts, and add label noise where `add_noise` asks for it.
 
     Raises:

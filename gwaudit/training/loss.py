@@ -1,4 +1,4 @@
-"""What a training minimises: cross entropy, of classes that may be weighed, or of each class for itself."""
+"""Compute the loss of a training: cross entropy, or binary cross entropy of each class for multi-label samples."""
 
 import torch
 from torch import Tensor
@@ -8,59 +8,65 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
 
 
-class Objective:
-    """The loss of the settings for labels [n], or [n, C] of 0 and 1 where samples have any number of classes.
+class Loss:
+    """Compute the mean loss of a batch, as the settings ask for.
+
+    Args:
+        labels: [n] given labels of all samples, or [n, C] of 0 and 1 for multi-label samples.
+        n_classes: Number of classes C.
+        settings: `label_smoothing` and `balance`.
 
     Raises:
-        SettingsError: samples of any number of classes are to be balanced by sampling.
+        SettingsError: `balance` is "sampling" and the samples are multi-label.
+
+    Attributes:
+        class_weights: Weight of each class, one on average over the samples: [C] float64; or [2, C] for multi-label
+            samples, for a class that is not given and for one that is given.
     """
 
     def __init__(self, labels: Tensor, n_classes: int, settings: TrainingSettings) -> None:
-        self._several = labels.ndim == 2
+        self._is_multi_label = labels.ndim == 2
         self._smoothing, self._weighted = settings.label_smoothing, settings.balance == "loss"
-        if self._several and settings.balance == "sampling":
+        if self._is_multi_label and settings.balance == "sampling":
             raise SettingsError(
-                "samples of any number of classes cannot be drawn so that each class is as frequent: use "
-                "--balance loss, which weighs given against not given labels class by class"
+                "balance: multi-label samples cannot be drawn so that all classes are equally frequent; use 'loss', "
+                "which weights given against not given labels class by class"
             )
         self.class_weights = _class_weights(labels, n_classes)
 
-    def loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of a batch.
+    def __call__(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of a batch: [] with a gradient.
 
         Args:
             logits: [B, C].
-            targets: what is learned: [B] classes or [B, C] distributions; [B, C] of 0 and 1, where samples have any
-                number of classes.
-            labels: the given labels, whose frequency weighs.
+            targets: What is learned: [B] classes or [B, C] distributions; [B, C] of 0 and 1 for multi-label samples.
+            labels: Given labels, whose class weights are used: [B], or [B, C] for multi-label samples.
         """
-        smoothing = self._smoothing
-        if self._several:
-            return self._of_pairs(logits, targets, labels)
+        if self._is_multi_label:
+            return self._binary_cross_entropy(logits, targets, labels)
         if not self._weighted:
-            return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
-        each = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
-        return (each * self.class_weights[labels].to(each)).mean()
+            return functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
+        losses = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing, reduction="none")
+        return (losses * self.class_weights[labels].to(losses)).mean()
 
-    def _of_pairs(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross entropy, summed over the classes: each learns as it would alone, however many there are.
+    def _binary_cross_entropy(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """Return the binary cross entropy, summed over the classes, so that a class learns as fast as it would alone.
 
-        Smoothed by s, a label 1 is 1 - s/2 and a label 0 is s/2.
+        With a smoothing of s, the label 1 becomes 1 - s/2 and the label 0 becomes s/2.
         """
         smoothing = self._smoothing
-        soft = targets.to(logits) * (1 - smoothing) + smoothing / 2
-        each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+        smoothed = targets.to(logits) * (1 - smoothing) + smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
         if self._weighted:
             weights = torch.where(labels == 1, self.class_weights[1], self.class_weights[0])
-            each = each * weights.to(each)
-        return each.sum(1).mean()
+            losses = losses * weights.to(losses)
+        return losses.sum(1).mean()
 
 
 def _class_weights(labels: Tensor, n_classes: int) -> Tensor:
-    """One on average over the samples: classes count alike, and the learning rate keeps its meaning.
+    """Return weights under which all classes count alike, one on average, so that the learning rate keeps its meaning.
 
-    [C]; or [2, C], where samples have any number of classes, for a class that is not given and one that is: both count
-    alike in each class.
+    [C]; or [2, C] for multi-label samples, where absent and present count alike in each class.
     """
     if labels.ndim == 2:
         given = labels.double().sum(0)

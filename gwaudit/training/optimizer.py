@@ -1,4 +1,4 @@
-"""How the weights move: timm's optimizers, and the learning rate of every update."""
+"""Build the optimizer of a training, and the schedule of its learning rate."""
 
 from typing import Any, Protocol
 
@@ -11,27 +11,31 @@ from torch.optim.lr_scheduler import OneCycleLR
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
 
-_FALLBACK_RATE = 1 / 9  # as the head of a `WhitenedNet` starts with a ninth of the usual weights
+_FALLBACK_RATE = 1 / 9  # the head of a `WhitenedNet` starts with a ninth of the usual weights
 
 
 class Schedule(Protocol):
-    """What sets the learning rates."""
+    """Set the learning rate of every update."""
 
     def step_update(self, num_updates: int) -> None:
-        """Set the rates of an update, counted from 0."""
+        """Set the learning rates of an update, counted from 0."""
 
 
 def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer of the settings for a model's parameters.
+    """Return the optimizer of the settings for the parameters of a model.
+
+    Args:
+        model: The model to train.
+        settings: `optimizer`, `learning_rate`, `weight_decay` and `momentum`.
 
     Raises:
-        SettingsError: timm knows none of this name.
+        SettingsError: timm has no optimizer of this name.
     """
     if settings.optimizer not in list_optimizers():
         known = ", ".join(map(str, list_optimizers()))
         raise SettingsError(f"unknown optimizer {settings.optimizer!r}: timm has {known}")
-    # Muon orthogonalises matrices. What a network exempts from decay, as its head, goes to timm's fallback (AdamW),
-    # which needs smaller steps.
+    # Muon orthogonalises matrices. Parameters that the network exempts from decay, as its head, go to timm's fallback
+    # (AdamW), which needs smaller steps.
     fallback: dict[str, Any] = {}
     if "muon" in settings.optimizer:
         fallback = {"fallback_no_weight_decay": True, "fallback_lr_scale": _FALLBACK_RATE}
@@ -47,10 +51,16 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, updates: int) -> Schedule:
-    """The schedule of the settings over so many updates."""
+    """Return the learning-rate schedule of the settings.
+
+    Args:
+        optimizer: The optimizer whose learning rates are set.
+        settings: `schedule` and `learning_rate`.
+        updates: Number of updates of the whole training.
+    """
     if settings.schedule == "onecycle":
         return _OneCycle(optimizer, settings.learning_rate, updates)
-    # timm counts in epochs or updates; here every update is an "epoch" of one update.
+    # timm counts in epochs or in updates; here every update is an "epoch" of one update.
     warmup = round(updates * 0.05)
     schedule: Schedule
     schedule, _ = create_scheduler_v2(
@@ -67,7 +77,7 @@ def build_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings,
 
 
 class _OneCycle:
-    """torch's one-cycle policy under the interface of timm's schedules."""
+    """Wrap torch's one-cycle policy in the interface of timm's schedules."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, learning_rate: float, updates: int) -> None:
         self._policy = OneCycleLR(
@@ -80,6 +90,6 @@ class _OneCycle:
         )
 
     def step_update(self, num_updates: int) -> None:
-        # The policy follows from the number alone, which a resumed run does not start from 0.
+        # The policy depends on the number only; a resumed run does not start from 0.
         self._policy.last_epoch = num_updates - 1
         self._policy.step()

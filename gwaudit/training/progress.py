@@ -1,15 +1,23 @@
-"""Who is told how a training goes, and what."""
+"""Describe how a training reports its progress."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from gwaudit.recording.recorder import EpochSummary
-from gwaudit.training.frozen_features import LatentProgress
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where a training is: epoch and step count from 0; the loss is the batch's, or of rank 0's share of it."""
+    """Hold the position of a training.
+
+    Attributes:
+        epoch: The current epoch, counted from 0.
+        epochs: Number of epochs planned.
+        step: The last step (batch) of the epoch, counted from 0.
+        steps: Number of steps in an epoch.
+        loss: Mean loss of the batch, or of rank 0's part of it.
+        samples_per_second: Samples trained per second since the epoch began.
+    """
 
     epoch: int
     epochs: int
@@ -21,7 +29,15 @@ class StepReport:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch came to: its summary as recorded, the learning rate at its end, and its time in seconds."""
+    """Hold the result of one epoch.
+
+    Attributes:
+        epochs: Number of epochs planned.
+        summary: What was recorded of the epoch.
+        learning_rate: The learning rate at its end.
+        seconds: Duration in seconds, with recording and saving.
+        samples_per_second: Samples per second, by that duration.
+    """
 
     epochs: int
     summary: EpochSummary
@@ -30,17 +46,24 @@ class EpochReport:
     samples_per_second: float
 
 
-class Progress(LatentProgress, Protocol):
-    """Who is told how the training goes."""
+class FeatureProgress(Protocol):
+    """Receive the progress of computing features."""
+
+    def on_features(self, done: int, samples: int) -> None:
+        """Receive the number of samples done and the number of all samples, after each batch."""
+
+
+class Progress(FeatureProgress, Protocol):
+    """Receive the progress of a training, on rank 0."""
 
     def on_step(self, report: StepReport) -> None:
-        """A few times a second."""
+        """Receive the position of the training, a few times per second."""
 
     def on_epoch(self, report: EpochReport) -> None:
-        """When an epoch is committed."""
+        """Receive the result of an epoch, when it is committed."""
 
     def on_round(self, number: int, rounds: int, model: str) -> None:
-        """When a round of refinement starts, counted from 1."""
+        """Receive the number of a round of refinement, from 1, and its model, when the round starts."""
 
-    def on_sweep(self, seconds: float) -> None:
-        """When a final sweep, which took so long, is committed."""
+    def on_final_pass(self, seconds: float) -> None:
+        """Receive the duration of a final evaluation pass, when it is committed."""

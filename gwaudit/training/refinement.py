@@ -1,15 +1,15 @@
-"""Training through the noise: rounds that learn from what the rounds before made of the labels.
+"""Train rounds of refinement, which learn from what the rounds before found about the labels.
 
 Round 0 is an ordinary training on the given labels. Every later round starts from new weights and learns, for each
-sample, a mixture of its given label and of what the earlier models say of it, by the probability that the label is
-wrong. A wrong label so pulls less from round to round, and the network, which generalises better for it, opposes it
-more. What is recorded and audited stays the given label; `gwaudit.analysis.ranking` adds up the rounds' evidence for
-the order.
-How many labels are wrong, and how likely the k-th is, is still read from round 0 alone, which has learned the hard
-samples too and was told nothing.
+sample, a mixture of its given label and of the earlier models' prediction, weighted by the probability that the label
+is wrong. So a wrong label influences the network less from round to round; the network generalises better and disagrees
+with the label more. The given label is still what is recorded and audited; `gwaudit.analysis.ranking` adds up the
+evidence of the rounds for the order.
+The number of wrong labels, and the probability of the k-th sample to be wrong, come from round 0 only: it has learned
+the hard samples too, and knew nothing about wrong labels.
 
-The network's opinion is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored,
-sharpened. docs/benchmarks/refinement.md says what a round brings and costs, and what else was tried.
+The prediction is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored, sharpened.
+docs/benchmarks/refinement.md shows the gain and the cost of a round, and what else was tried.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from gwaudit.training.progress import Progress
 from gwaudit.training.trainer import predict, train
 
 TEMPERATURE = 0.5
-"""The network's opinion is raised to the power of one over this."""
+"""Temperature that sharpens the prediction: probabilities are raised to the power of 1 / `TEMPERATURE`."""
 
 
 def refine(
@@ -45,21 +45,23 @@ def refine(
     *,
     progress: Progress | None = None,
 ) -> None:
-    """Train the rounds of a run that are not trained yet, each in a folder `rounds/K` of the run; ranks as in `train`.
+    """Train the rounds of a run that are not trained yet, each in a folder `rounds/K` of the run.
+
+    All ranks must call, as for `train`.
 
     Args:
-        dataset: what the run was trained on.
-        run: a finished run, which is round 0.
-        training: how that was trained.
-        refinement: how many rounds, and what is different in them.
-        progress: told how each training goes.
+        dataset: The data that the run was trained on.
+        run: Folder of a finished run, which is round 0.
+        training: The settings of its training.
+        refinement: The number of rounds, and their settings that differ.
+        progress: Receives the progress of each training, on rank 0.
 
     Raises:
-        SettingsError: a round was made otherwise.
+        SettingsError: The samples are multi-label, or an existing round was made with other settings.
     """
     require_refinable(dataset, refinement)
     on_images = dataset.modality == "images"
-    if not on_images:  # the recipes are of networks for images
+    if not on_images:  # the recipes are for networks on images
         refinement = replace(refinement, refine_as=None, refine_model=None)
     for number in range(1, refinement.refine + 1):
         settings = refinement.training(training, number)
@@ -71,35 +73,41 @@ def refine(
 
 
 def require_refinable(dataset: LabeledDataset, refinement: RefinementSettings) -> None:
-    """Raise a SettingsError where rounds are asked for and samples have any number of classes."""
+    """Raise SettingsError if rounds of refinement are asked for and the samples are multi-label."""
     if refinement.refine and dataset.is_multi_label:
         raise SettingsError(
-            "rounds of refinement learn one label a sample, these have any number: leave out --refine and --preset"
+            "refine: rounds of refinement learn one label per sample, and these samples are multi-label; set refine to "
+            "0 and choose no preset"
         )
 
 
 def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
-    """What the next round learns: [n, C] float32, each row a distribution.
+    """Return the targets that the next round learns: (1 - w) * given label + w * sharpened prediction.
+
+    w is the probability that the given label is wrong.
 
     Args:
-        dataset: what the runs were trained on.
-        runs: finished rounds, the first of them on the given labels alone.
+        dataset: The data that the runs were trained on.
+        runs: Folders of the finished rounds, round 0 first.
+
+    Returns:
+        [n, C] float32; each row is a distribution over the classes.
     """
-    wrong = torch.from_numpy(run_on_rank0(lambda: _believed(runs))).nan_to_num()[:, None]
+    wrong = torch.from_numpy(run_on_rank0(lambda: _probability_wrong(runs))).nan_to_num()[:, None]
     given = functional.one_hot(torch.from_numpy(dataset.labels), len(dataset.class_names)).float()
-    opinion = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
-    sharp = (opinion.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)
-    return (1 - wrong) * given + wrong * sharp
+    prediction = torch.stack([predict(run, dataset, dataset) for run in runs]).mean(0)
+    sharpened = (prediction.clamp_min(1e-12).log() / TEMPERATURE).softmax(1)
+    return (1 - wrong) * given + wrong * sharpened
 
 
-def _believed(runs: Sequence[Path]) -> NDArray[np.float32]:
+def _probability_wrong(runs: Sequence[Path]) -> NDArray[np.float32]:
     with ExitStack() as stack:
         first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
         return believed_wrong(first, later)
 
 
 def rounds_of(run: Path) -> list[Path]:
-    """The folders of a run's finished rounds in their order, round 0 first: the run itself, finished or not."""
+    """Return the folders of a run's finished rounds, in order; the first is the run itself, finished or not."""
     rounds = [run]
     while (path := run / "rounds" / str(len(rounds))).is_dir() and _is_finished(path):
         rounds.append(path)
@@ -115,7 +123,12 @@ def _is_finished(run: Path) -> bool:
 
 
 def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> Audit:
-    """Rank a run by all of its rounds, as `rounds_of` gives them."""
+    """Rank the samples of a run by all of its rounds.
+
+    Args:
+        runs: Folders of the rounds, as `rounds_of` returns them.
+        settings: Settings of the ranking; the defaults if None.
+    """
     with ExitStack() as stack:
         first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
         return rank(first, settings, rounds=later)

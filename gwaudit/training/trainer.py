@@ -1,18 +1,15 @@
-"""The reference trainer: one ordinary training run, recorded, that can be killed and resumed at any moment.
+"""Train a network and record it: the reference trainer, which can be killed and resumed at any moment.
 
-Each epoch trains, saves its checkpoint and only then commits what it recorded. The last committed epoch therefore
-always has its checkpoint, and a resumed run goes on from there. All randomness of an epoch is drawn from (seed, epoch),
-so on a CPU a resumed run ends bit-equal to an unbroken one with the same number of threads.
+Each epoch trains, saves its checkpoint and only then commits what it recorded. So the last committed epoch always has
+its checkpoint, and a resumed run continues from there. All randomness of an epoch is drawn from (seed, epoch): on a
+CPU, a resumed run ends bit-equal to an unbroken one with the same number of threads.
 
-Under torchrun each rank trains on its share of every batch, and rank 0 saves and commits. The draws are those of one
-process, and so is each step, but for the order of its sums, for what RandAugment and dropout draw, and for batch norm,
-which normalises over a rank's share. A run can be resumed with another number of ranks.
+Under torchrun each rank trains on its part of every batch, and rank 0 saves and commits. The random draws are those of
+one process, and so is each step, except for the order of its sums, for the draws of RandAugment and dropout, and for
+batch norm, which normalises over the part of a rank. A run can be resumed with another number of ranks.
 """
 
-import hashlib
 import math
-import pickle
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -26,14 +23,12 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from gwaudit.analysis.early_stopping import SelectedEpoch, recorded_moments, select_epoch, should_stop
-from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError, StoreDamagedError, StoreError
-from gwaudit.core.files import write_atomically
+from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import (
     all_gather,
-    average_statistics,
-    in_parallel,
+    average_batch_norm,
     init_process_group,
     is_rank0,
     process_rank,
@@ -42,42 +37,61 @@ from gwaudit.recording.distributed import (
     run_on_rank0,
     shared_store,
     world_size,
+    wrap_in_ddp,
 )
 from gwaudit.recording.head import find_head
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_SWEEP, TrajectoryStore
-from gwaudit.training.augmentation import Part, alternating_flips, augment, normalise
-from gwaudit.training.device import autocast, device_of
-from gwaudit.training.frozen_features import frozen_latents
-from gwaudit.training.loss import Objective
+from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, normalise
+from gwaudit.training.checkpoints import (
+    TrainingState,
+    best_checkpoint,
+    create_or_resume,
+    delete_other_checkpoints,
+    epoch_checkpoint,
+    keep_best,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from gwaudit.training.device import autocast, resolve_device
+from gwaudit.training.frozen_features import extract_features
+from gwaudit.training.loss import Loss
 from gwaudit.training.models import build_feature_head, build_model
 from gwaudit.training.optimizer import build_optimizer, build_schedule
 from gwaudit.training.progress import EpochReport, Progress, StepReport
 from gwaudit.training.small_networks import WhitenedNet
 
 _WHITENING_SAMPLES = 5000
+_SECONDS_BETWEEN_REPORTS = 0.25
 
 
 class EpochProbe(Protocol):
-    """Who measures something of the model after each epoch of training: on a test set, say. Rank 0 alone is asked."""
+    """Measure something of the model after each epoch of training, as its accuracy on a test set. Rank 0 calls it."""
 
     def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
-        """Numbers that are committed with the epoch, so that a resumed run does not ask for them again.
+        """Return numbers to commit with the epoch. A resumed run does not measure committed epochs again.
 
         Args:
-            epoch: from 0.
-            model: in training mode, which it has to be left in; its weights and buffers are not to be touched.
-            prepared: makes of inputs, as `LabeledDataset.read` gives them, what the model takes, on its device.
+            epoch: The epoch, counted from 0.
+            model: The model in training mode; leave it in that mode, with its weights and buffers unchanged.
+            prepared: Returns inputs as the model takes them, on its device, for inputs of `LabeledDataset.read`.
         """
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A finished run: its folder, the epochs recorded, the epoch that the rule chose, and the seconds taken."""
+    """Hold the result of a training.
+
+    Attributes:
+        run: Folder of the run.
+        epochs: Number of epochs trained and recorded.
+        selected: The epoch that the selection rule chose.
+        seconds: Duration of this call's training, in seconds.
+    """
 
     run: Path
     epochs: int
-    choice: SelectedEpoch
+    selected: SelectedEpoch
     seconds: float
 
 
@@ -92,61 +106,72 @@ def train(
     progress: Progress | None = None,
     probe: EpochProbe | None = None,
 ) -> TrainingResult:
-    """Train once on a data set and record every sample's alignment every epoch.
+    """Train once on a data set, and record every sample's alignment in every epoch.
 
-    Under torchrun, or in a process group that is initialised, all ranks must call; they share each batch.
+    Under torchrun, or in an initialised process group, all ranks must call; they share each batch.
 
     Args:
-        dataset: what to train on; its given labels are those that are audited.
-        run: the run's folder, which must be new unless `resume`.
-        settings: how to train.
-        resume: go on after the last committed epoch of the run, or start it.
-        data: how the data set was loaded, kept in the run so that later steps find it again.
-        targets: [n, C] class distributions to learn in place of the given labels, which stay what is audited.
-        progress: told about steps and epochs, on rank 0.
-        probe: measures the model after each epoch of training; its time is not in the epoch's `seconds`.
+        dataset: The data to train on; its given labels are audited.
+        run: Folder of the run, which must be new unless `resume` is True.
+        settings: Settings of the training; the defaults if None.
+        resume: Whether to continue after the last committed epoch of the run, if the folder holds one.
+        data: How the data set was loaded, kept in the run so that later steps can load it again.
+        targets: [n, C] class distributions to learn instead of the given labels, which are audited all the same.
+        progress: Receives steps and epochs, on rank 0.
+        probe: Measures the model after each epoch of training; its time is not part of the epoch's `seconds`.
+
+    Returns:
+        The number of epochs, the selected epoch and the duration.
 
     Raises:
-        StoreExistsError: the folder holds a run, and `resume` is not asked for.
-        SettingsError: the run was made with other settings or other data.
-        ModelError: an unknown model, or one without a linear head.
-        RecordingError: the training diverged.
+        StoreExistsError: The folder holds a run, and `resume` is False.
+        SettingsError: The run was made with other settings or other data.
+        ModelError: The model is unknown, or has no linear head.
+        RecordingError: The training diverged.
+
+    Example:
+        >>> from gwaudit import load_dataset
+        >>> train(load_dataset("digits"), "runs/digits", TrainingSettings(epochs=1)).epochs
+        1
     """
     settings = settings or TrainingSettings()
     init_process_group(settings.device)
     with raise_on_all_ranks():
-        training = _Training(
-            dataset, settings, progress, targets, probe
-        )  # first, as what cannot be built needs no folder
-    with shared_store(lambda: _open_store(dataset, Path(run), settings, resume, data, targets)) as store:
+        # Before the folder is created, which a model that cannot be built does not need.
+        training = _Training(dataset, settings, progress, targets, probe)
+
+    def open_run() -> TrajectoryStore:
+        return create_or_resume(dataset, Path(run), settings, resume=resume, data=data, targets=targets)
+
+    with shared_store(open_run) as store:
         return training.run(store)
 
 
 def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
-    """What a finished run's model says of samples, under the weights of its chosen epoch and without augmentation.
+    """Return the class probabilities of a finished run's model, with the weights of its selected epoch.
 
-    Ranks share the samples; all of them must call, and get the whole.
+    Images are not augmented. Ranks share the samples; all of them must call, and each gets the whole result.
 
     Args:
-        run: the run's folder.
-        trained_on: its data set, for classes and channel statistics.
-        dataset: what to predict.
+        run: Folder of the run.
+        trained_on: The data set of the run, for its classes and channel statistics.
+        dataset: The samples to predict.
 
     Returns:
-        [n, C] float32 class probabilities on the CPU, for images the mean of each as it is and mirrored. Where samples
-        have any number of classes each is a probability of its own, and a row need not sum to one.
+        [n, C] float32 on the CPU, for images the mean of the image as it is and mirrored. For multi-label samples each
+        number is a probability of its own, and a row need not sum to one.
 
     Raises:
-        StoreDamagedError: the checkpoint is missing or broken.
+        StoreDamagedError: The checkpoint is missing or damaged.
     """
     with raise_on_all_ranks(), TrajectoryStore.open(run) as store:
         training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]))
-        training.restore(store.checkpoints / "best.pt")
+        restore_checkpoint(best_checkpoint(store), training.state, training.device)
     return training.predict(dataset)
 
 
 class _Training:
-    """The model, its optimizer and schedule, and the store that they are kept in step with."""
+    """Hold the model, its optimizer and schedule, and the store of the run."""
 
     store: TrajectoryStore
 
@@ -162,13 +187,13 @@ class _Training:
         self.progress = progress if is_rank0() else None
         self.fingerprint = dataset.fingerprint
         self.settings, self.targets = settings, targets
-        self.dataset = dataset = self._as_trained(dataset)
-        self.device = device_of(settings.device)
+        self.dataset = dataset = self._with_model_inputs(dataset)
+        self.device = resolve_device(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
-        self.objective = Objective(self.labels, len(dataset.class_names), settings)
+        self.loss = Loss(self.labels, len(dataset.class_names), settings)
         mean, std = dataset.channel_statistics()
         self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
-        self.views = 2 if dataset.modality == "images" else 1  # as they are, and mirrored
+        self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         self.steps = len(self._batches(torch.arange(len(dataset))))
         self.updates_per_epoch = math.ceil(self.steps / settings.accumulate)
         with torch.random.fork_rng(devices=[]):
@@ -179,11 +204,12 @@ class _Training:
         self.optimizer = build_optimizer(self.model, settings)
         self.schedule = build_schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
+        self.state = TrainingState(self.model, self.optimizer, self.ema)
 
-    def _as_trained(self, dataset: LabeledDataset) -> LabeledDataset:
-        """The data as the model takes them: latents, where the backbone is frozen."""
+    def _with_model_inputs(self, dataset: LabeledDataset) -> LabeledDataset:
+        """Return the data set with the inputs that the model takes: features, if the backbone is frozen."""
         if dataset.modality == "images" and self.settings.backbone == "frozen":
-            return frozen_latents(dataset, self.settings, self.progress)
+            return extract_features(dataset, self.settings, self.progress)
         return dataset
 
     def _build(self) -> nn.Module:
@@ -192,7 +218,8 @@ class _Training:
             return build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=n_classes)
         if dataset.modality != "images":
             raise DataError(
-                f"{dataset.name} holds {dataset.modality}: embed them first, as gwaudit.training.frozen_features does"
+                f"{dataset.name} holds {dataset.modality}: embed them first with "
+                "gwaudit.training.frozen_features.embed_texts"
             )
         channels, height, _ = dataset.input_shape
         model = build_model(
@@ -204,270 +231,193 @@ class _Training:
             checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
         )
         if isinstance(model, WhitenedNet) and not settings.pretrained and settings.checkpoint is None:
-            some = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_WHITENING_SAMPLES]
-            model.whiten(normalise(dataset.read(some), self.mean, self.std))
+            drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_WHITENING_SAMPLES]
+            model.whiten(normalise(dataset.read(drawn), self.mean, self.std))
         return model
 
     def run(self, store: TrajectoryStore) -> TrainingResult:
-        began = time.monotonic()
+        """Train the epochs that the run lacks, then record its final evaluation passes."""
+        start = time.monotonic()
         self.store, settings = store, self.settings
         with raise_on_all_ranks():
             if store.fingerprint != self.fingerprint:
                 raise SettingsError(
-                    f"rank {process_rank()} has other data or labels than rank 0: give all ranks the same"
+                    f"rank {process_rank()} has other data or labels than rank 0: give all ranks the same data"
                 )
             if store.next_epoch > 0:
-                self.restore(self._checkpoint(len(self.store.training_epochs) - 1))
+                last = epoch_checkpoint(store, len(store.training_epochs) - 1)
+                restore_checkpoint(last, self.state, self.device)
         if store.next_epoch > 0:
-            run_on_rank0(self._keep_best)
-        self.parallel = in_parallel(self.model, self.device)
+            run_on_rank0(lambda: keep_best(store, self._selected().epoch))
+        self.ddp_model = wrap_in_ddp(self.model, self.device)
         with AlignmentRecorder(self.model, store) as recorder:
-            while len(self.store.training_epochs) < settings.epochs and not self._stops():
+            while len(store.training_epochs) < settings.epochs and not self._should_stop():
                 self._run_epoch(store.next_epoch, recorder)
-            while store.next_epoch < len(self.store.training_epochs) + min(settings.final_sweeps, self.views):
-                self._final_sweep(store.next_epoch, recorder)
-        choice = select_epoch(settings.select, recorded_moments(self.store), total_epochs=settings.epochs)
-        return TrainingResult(store.path, len(self.store.training_epochs), choice, time.monotonic() - began)
-
-    def _final_sweep(self, epoch: int, recorder: AlignmentRecorder) -> None:
-        began = time.monotonic()
-        mirrored = epoch - len(self.store.training_epochs)
-        with self._autocast():
-            recorder.sweep(self._sweep_batches(mirrored=bool(mirrored)), metrics={FINAL_SWEEP: mirrored})
-        if self.progress is not None:
-            self.progress.on_sweep(time.monotonic() - began)
+            while store.next_epoch < len(store.training_epochs) + min(settings.final_sweeps, self.views):
+                self._record_final_pass(store.next_epoch, recorder)
+        return TrainingResult(store.path, len(store.training_epochs), self._selected(), time.monotonic() - start)
 
     def _run_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
-        began = time.monotonic()
-        # Dropout and RandAugment draw from the global generator: seeded for the epoch, and given back after it.
+        start = time.monotonic()
+        # Dropout and RandAugment draw from the global generator: it is seeded for the epoch, and restored after it.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            # Ranks draw differently, lest they drop out the same units of different samples.
+            # Each rank gets a seed of its own, as otherwise all would drop out the same units.
             torch.manual_seed(self.settings.seed * 1_000_003 + epoch + (process_rank() << 40))
             self._train_epoch(epoch, recorder)
         for model in (self.model,) if self.ema is None else (self.model, self.ema.module):
-            average_statistics(model)
-        run_on_rank0(lambda: self._save(epoch))
-        spent = {"seconds": time.monotonic() - began, **run_on_rank0(lambda: self._measured(epoch))}
+            average_batch_norm(model)
+        run_on_rank0(lambda: save_checkpoint(epoch_checkpoint(self.store, epoch), self.state, epoch, self.settings))
+        metrics = {"seconds": time.monotonic() - start, **run_on_rank0(lambda: self._probe_metrics(epoch))}
         if self.settings.record == "online":
-            summary = recorder.end_epoch(spent)
+            summary = recorder.end_epoch(metrics)
         else:
             with self._autocast():
-                summary = recorder.sweep(self._sweep_batches(), metrics=spent)
-        run_on_rank0(lambda: self._tidy(epoch))
+                summary = recorder.sweep(self._evaluation_batches(), metrics=metrics)
+        run_on_rank0(lambda: self._clean_checkpoints(epoch))
         if self.progress is not None:
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
             rate = self.optimizer.param_groups[0]["lr"]
             report = EpochReport(self.settings.epochs, summary, rate, seconds, len(self.dataset) / seconds)
             self.progress.on_epoch(report)
 
-    def _measured(self, epoch: int) -> Mapping[str, float]:
-        return {} if self.probe is None else self.probe.measure(epoch, self.model, self._inputs)
+    def _record_final_pass(self, epoch: int, recorder: AlignmentRecorder) -> None:
+        start = time.monotonic()
+        mirrored = epoch - len(self.store.training_epochs)
+        with self._autocast():
+            recorder.sweep(self._evaluation_batches(mirrored=bool(mirrored)), metrics={FINAL_SWEEP: mirrored})
+        if self.progress is not None:
+            self.progress.on_final_pass(time.monotonic() - start)
+
+    def _probe_metrics(self, epoch: int) -> Mapping[str, float]:
+        return {} if self.probe is None else self.probe.measure(epoch, self.model, self._prepare)
 
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-        batches = self._batches(self._order(generator))
+        batches = self._batches(self._draw_order(generator))
         flipped = alternating_flips(len(self.dataset), epoch, settings.seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        update, seen, began, told = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
+        update, n_seen, start, last_report = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
         for step, ids in enumerate(batches):
-            loss, counted = self._forward(ids, flipped, generator, recorder)
+            loss, n_samples = self._forward(ids, flipped, generator, recorder)
             group = batches[step - step % settings.accumulate :][: settings.accumulate]
-            # Gradients are averaged over ranks: times their number it is the mean over the samples of all.
-            (loss * (counted * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]  # torch's
+            # DDP averages gradients over ranks: times their number it is the mean over the samples of all ranks.
+            (loss * (n_samples * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]  # torch's
             if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
                 self._update(update)
                 update += 1
-            seen += len(ids)
+            n_seen += len(ids)
             now = time.monotonic()
-            if self.progress is not None and (now - told > 0.25 or step + 1 == self.steps):
-                told = now
-                rate = seen / max(now - began, 1e-9)
+            is_last = step + 1 == self.steps
+            if self.progress is not None and (now - last_report > _SECONDS_BETWEEN_REPORTS or is_last):
+                last_report = now
+                rate = n_seen / max(now - start, 1e-9)
                 self.progress.on_step(StepReport(epoch, settings.epochs, step, self.steps, float(loss.detach()), rate))
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
             raise RecordingError(
-                f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite); lower the learning rate "
-                f"({settings.learning_rate}) or set a gradient clip, and start a new run"
+                f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite); lower learning_rate "
+                f"({settings.learning_rate}) or set clip_norm, and start a new run"
             )
 
     def _forward(
         self, ids: Tensor, flipped: Tensor, generator: torch.Generator, recorder: AlignmentRecorder
     ) -> tuple[Tensor, int]:
-        """The mean loss of this rank's share of a batch, which is observed, and how many samples that is."""
-        mine = rank_slice(len(ids))
-        counted = mine.stop - mine.start
-        # All ranks must take part in a step: one without a share computes what others have, and it counts nothing.
-        places = mine if counted else slice(0, 2)
-        part, whole = ids[places], Part(places, len(ids))
-        labels = self.labels[part]
-        raw = self.dataset.read(part)
+        """Return the mean loss of this rank's part of a batch, and its number of samples; the recorder observes it."""
+        own = rank_slice(len(ids))
+        n_samples = own.stop - own.start
+        # All ranks must take part in a step: one without a part computes samples of others, with the weight 0.
+        indices = own if n_samples else slice(0, 2)
+        sample_ids, part = ids[indices], BatchPart(indices, len(ids))
+        labels = self.labels[sample_ids]
+        raw = self.dataset.read(sample_ids)
         if self.dataset.modality == "images":
-            raw = augment(raw, self.settings.augment, generator, flipped=flipped[part], part=whole)
-        inputs = self._inputs(raw)
+            raw = augment(raw, self.settings.augment, generator, flipped=flipped[sample_ids], part=part)
+        inputs = self._prepare(raw)
         with self._autocast():
-            logits = self.parallel(inputs)
-        targets = labels if self.targets is None else self.targets[part]
+            logits = self.ddp_model(inputs)
+        targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
-        loss = self.objective.loss(logits.float(), targets, labels)
-        if self.settings.record == "online" and counted:
-            recorder.observe(part, labels)
-        return loss, counted
+        loss = self.loss(logits.float(), targets, labels)
+        if self.settings.record == "online" and n_samples:
+            recorder.observe(sample_ids, labels)
+        return loss, n_samples
 
-    def _order(self, generator: torch.Generator) -> Tensor:
-        """The samples of an epoch, in their order."""
+    def _draw_order(self, generator: torch.Generator) -> Tensor:
+        """Return the ids of the samples of an epoch, in their order."""
         if self.settings.balance != "sampling":
             return torch.randperm(len(self.dataset), generator=generator)
-        weights = self.objective.class_weights[self.labels]
+        weights = self.loss.class_weights[self.labels]
         return torch.multinomial(weights, len(self.dataset), replacement=True, generator=generator)
 
     def _update(self, update: int) -> None:
         if self.settings.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
-        # After the step, so that a checkpoint holds the rates of the next one.
+        # After the step, so that a checkpoint holds the learning rates of the next one.
         self.schedule.step_update(update + 1)
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(self.model)
 
     def _batches(self, order: Tensor) -> list[Tensor]:
-        """The order cut into batches; a single leftover joins the batch before, as batch norm needs two samples."""
+        """Cut the order into batches; a single leftover joins the batch before, as batch norm needs two samples."""
         batches = list(torch.split(order, self.settings.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1:
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
 
-    def _inputs(self, raw: Tensor) -> Tensor:
+    def _prepare(self, raw: Tensor) -> Tensor:
+        """Return raw inputs on the device, normalised."""
         # Images travel as uint8, a quarter of their size.
         normal = normalise(raw.to(self.device, non_blocking=True), self.mean.to(self.device), self.std.to(self.device))
         return normal.contiguous(memory_format=torch.channels_last) if normal.ndim == 4 else normal
 
-    def _sweep_batches(self, *, mirrored: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for ids in self._shared_out(self.dataset):
-            images = self.dataset.read(ids)
-            yield self._inputs(images.flip(3) if mirrored else images), self.labels[ids], ids
+    def _evaluation_batches(self, *, mirrored: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield this rank's batches of an evaluation pass: inputs, labels and sample ids."""
+        for ids in self._rank_batches(self.dataset):
+            raw = self.dataset.read(ids)
+            yield self._prepare(raw.flip(3) if mirrored else raw), self.labels[ids], ids
 
-    def _shared_out(self, dataset: LabeledDataset) -> tuple[Tensor, ...]:
-        """This rank's batches of a pass without training."""
+    def _rank_batches(self, dataset: LabeledDataset) -> tuple[Tensor, ...]:
+        """Return the sample ids of this rank's batches of a pass without training."""
         return torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)[process_rank() :: world_size()]
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self.settings.dtype, self.device)
 
-    def _stops(self) -> bool:
+    def _selected(self) -> SelectedEpoch:
+        settings = self.settings
+        return select_epoch(settings.select, recorded_moments(self.store), total_epochs=settings.epochs)
+
+    def _should_stop(self) -> bool:
         settings, moments = self.settings, recorded_moments(self.store)
         if settings.patience is None or not moments:
             return False
         return should_stop(settings.select, moments, patience=settings.patience, total_epochs=settings.epochs)
 
-    def _checkpoint(self, epoch: int) -> Path:
-        return self.store.checkpoints / f"epoch-{epoch:05d}.pt"
-
-    def _save(self, epoch: int) -> None:
-        state = {
-            "epoch": epoch,
-            "settings": self.settings.to_dict(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": None if self.ema is None else self.ema.module.state_dict(),
-        }
-        path = self._checkpoint(epoch)
-        try:
-            write_atomically(path, lambda temporary: torch.save(state, temporary))
-        except RuntimeError as error:  # torch reports a full disk as a RuntimeError
-            raise StoreError(
-                f"cannot write {path}: {str(error).splitlines()[0]}. Make room and go on with --resume; "
-                "what was committed is intact"
-            ) from error
+    def _clean_checkpoints(self, epoch: int) -> None:
+        """Keep the checkpoints of this epoch, the last one committed, and of the selected epoch."""
+        keep_best(self.store, self._selected().epoch)
+        delete_other_checkpoints(self.store, epoch)
 
     def predict(self, dataset: LabeledDataset) -> Tensor:
-        dataset = self._as_trained(dataset)
+        """Return class probabilities [n, C], the mean over the views of each sample."""
+        dataset = self._with_model_inputs(dataset)
         self.model.eval()
         with torch.no_grad(), self._autocast():
-            parts = [self._probabilities(dataset.read(ids)) for ids in self._shared_out(dataset)]
-        batches = zip_longest(*all_gather(parts))
-        return torch.cat([part for turn in batches for part in turn if part is not None])
+            own = [self._probabilities(dataset.read(ids)) for ids in self._rank_batches(dataset)]
+        turns = zip_longest(*all_gather(own))
+        return torch.cat([batch for turn in turns for batch in turn if batch is not None])
 
-    def _probabilities(self, inputs: Tensor) -> Tensor:
-        views = (inputs, inputs.flip(3)) if self.views == 2 else (inputs,)
-        logits = [self.model(self._inputs(view)).float() for view in views]
-        several = self.dataset.is_multi_label
-        return torch.stack([each.sigmoid() if several else each.softmax(1) for each in logits]).mean(0).cpu()
-
-    def restore(self, path: Path) -> None:
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.ema is not None:
-                self.ema.module.load_state_dict(state["ema"])
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise StoreDamagedError(
-                f"{path} is missing or broken ({str(error).splitlines()[0]}): restore it, or start a new run"
-            ) from error
-
-    def _tidy(self, epoch: int) -> None:
-        """Keep the checkpoints of this epoch, the last one committed, and of the chosen one."""
-        self._keep_best()
-        for old in self.store.checkpoints.glob("epoch-*.pt"):
-            if old != self._checkpoint(epoch):
-                old.unlink()
-
-    def _keep_best(self) -> None:
-        choice = select_epoch(self.settings.select, recorded_moments(self.store), total_epochs=self.settings.epochs)
-        if choice.epoch == len(self.store.training_epochs) - 1:
-            source = self._checkpoint(choice.epoch)
-            write_atomically(self.store.checkpoints / "best.pt", lambda temporary: shutil.copyfile(source, temporary))
-
-
-def _open_store(
-    dataset: LabeledDataset,
-    run: Path,
-    settings: TrainingSettings,
-    resume: bool,
-    data: DataSettings | None,
-    targets: Tensor | None,
-) -> TrajectoryStore:
-    digest = None if targets is None else hashlib.sha256(targets.numpy().tobytes()).hexdigest()
-    if not (resume and (run / "run.json").exists()):
-        return TrajectoryStore.create(
-            run,
-            given_labels=dataset.labels,
-            class_names=dataset.class_names,
-            keys=dataset.keys,
-            split=dataset.split,
-            settings={
-                "training": settings.to_dict(),
-                "data": None if data is None else data.to_dict(),
-                "targets": digest,
-                "modality": dataset.modality,
-                "has_texts": dataset.texts is not None,
-            },
-            fingerprint=dataset.fingerprint,
-        )
-    store = TrajectoryStore.open(run, writable=True)
-    try:
-        before = {**TrainingSettings().to_dict(), **store.settings.get("training", {})}
-        now = settings.to_dict()
-        differing = [name for name in now if before.get(name) != now[name]]
-        if differing:
-            name = differing[0]
-            raise SettingsError(
-                f"{run} was made with {name}={before.get(name)!r}, not {now[name]!r}: "
-                "resume with the same settings, or start a new run"
-            )
-        if store.fingerprint != dataset.fingerprint:
-            raise SettingsError(f"{run} was made from other data or labels: resume with the same, or start a new run")
-        if store.settings.get("targets") != digest:
-            raise SettingsError(f"{run} learned other targets: resume with the same, or start a new run")
-    except BaseException:
-        store.close()
-        raise
-    return store
+    def _probabilities(self, raw: Tensor) -> Tensor:
+        views = (raw, raw.flip(3)) if self.views == 2 else (raw,)
+        logits = [self.model(self._prepare(view)).float() for view in views]
+        multi_label = self.dataset.is_multi_label
+        return torch.stack([each.sigmoid() if multi_label else each.softmax(1) for each in logits]).mean(0).cpu()
 
 
 def _require_head(model: nn.Module, name: str, n_classes: int) -> None:
     head = find_head(model)
     if head.n_outputs != n_classes:
-        raise ModelError(f"the linear head of {name} has {head.n_outputs} outputs, the data {n_classes} classes")
+        raise ModelError(f"the linear head of {name} has {head.n_outputs} outputs, the data have {n_classes} classes")

@@ -127,7 +127,7 @@ class Interrupts:
     def on_epoch(self, report):
         raise KeyboardInterrupt
 
-    def on_sweep(self, seconds):
+    def on_final_pass(self, seconds):
         pass
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from gwaudit.training.augmentation import (
-    Part,
+    BatchPart,
     alternating_flips,
     augment,
     normalise,
@@ -80,7 +80,7 @@ def test_shape_and_type_stay_and_a_seed_repeats(kind):
 def test_the_parts_of_a_batch_are_augmented_as_the_whole_is(kind):
     whole = augment(IMAGES, kind, generator(1))
     for places in (slice(0, 7), slice(7, 12)):
-        part = augment(IMAGES[places], kind, generator(1), part=Part(places, len(IMAGES)))
+        part = augment(IMAGES[places], kind, generator(1), part=BatchPart(places, len(IMAGES)))
         assert torch.equal(part, whole[places])
 
 

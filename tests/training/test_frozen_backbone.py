@@ -13,7 +13,7 @@ from gwaudit.data.inputs import features
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.pipeline.audit import load_data
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.frozen_features import frozen_latents
+from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.models import build_model
 from gwaudit.training.refinement import refine
 from gwaudit.training.trainer import predict
@@ -43,14 +43,14 @@ class Counted:
     def __init__(self):
         self.batches = 0
 
-    def on_latents(self, done, samples):
+    def on_features(self, done, samples):
         self.batches += 1
 
 
 def test_latents_are_what_the_model_has_before_its_head(weights):
     digits = load_dataset("digits")
     settings = TrainingSettings(backbone="frozen", checkpoint=weights, dtype="float32")
-    latents = frozen_latents(digits, settings)
+    latents = extract_features(digits, settings)
     model = build_model("resnet9_16", n_classes=10, in_chans=1, checkpoint=weights).eval()
     mean, std = digits.channel_statistics()
     ids = torch.tensor([3, 1700, 12])
@@ -64,16 +64,16 @@ def test_latents_are_what_the_model_has_before_its_head(weights):
 def test_they_are_computed_once_for_the_same_inputs_and_weights(weights, cache):
     digits, told = load_dataset("digits"), Counted()
     settings = TrainingSettings(backbone="frozen", checkpoint=weights)
-    first = frozen_latents(digits, settings, told)
+    first = extract_features(digits, settings, told)
     batches = told.batches
-    again = frozen_latents(digits.with_labels((digits.labels + 1) % 10), settings, told)
+    again = extract_features(digits.with_labels((digits.labels + 1) % 10), settings, told)
     assert told.batches == batches > 0
     torch.testing.assert_close(again.read(torch.arange(5)), first.read(torch.arange(5)), rtol=0, atol=0)
-    frozen_latents(digits.subset(np.arange(1796)), settings, told)
+    extract_features(digits.subset(np.arange(1796)), settings, told)
     assert told.batches > batches
     kept = next(cache.rglob("*.npy"))
     kept.write_bytes(kept.read_bytes()[:100])
-    assert len(frozen_latents(digits, settings, told)) == len(digits), "a broken file is made anew"
+    assert len(extract_features(digits, settings, told)) == len(digits), "a broken file is made anew"
 
 
 def test_planted_errors_are_found_from_the_head_alone(weights, tmp_path):
@@ -116,11 +116,11 @@ def test_inputs_that_only_look_the_same_get_latents_of_their_own(weights):
     assert one.fingerprint == other.fingerprint, "what is not held in memory is known by its shape alone"
     settings = TrainingSettings(backbone="frozen", checkpoint=weights)
     ids = torch.arange(6)
-    assert not torch.allclose(frozen_latents(one, settings).read(ids), frozen_latents(other, settings).read(ids))
+    assert not torch.allclose(extract_features(one, settings).read(ids), extract_features(other, settings).read(ids))
 
 
 def test_random_weights_are_refused(tmp_path):
-    with pytest.raises(SettingsError, match="needs weights"):
+    with pytest.raises(SettingsError, match="needs trained weights"):
         train(load_dataset("digits"), tmp_path / "run", FROZEN)
     assert not (tmp_path / "run").exists()
 

@@ -6,7 +6,7 @@ import torch
 
 from gwaudit import RankingSettings, TrainingSettings, evaluate, load_dataset, rank, train
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.loss import Objective
+from gwaudit.training.loss import Loss
 
 SETTINGS = {"epochs": 6, "batch_size": 64, "augment": "none", "learning_rate": 0.05}
 
@@ -47,7 +47,7 @@ def test_balanced_sampling_counts_what_it_repeats_and_misses(long_tail, tmp_path
 
 def test_weights_of_the_loss_leave_its_mean_gradient_to_the_classes_alike(long_tail):
     labels = torch.from_numpy(long_tail.labels)
-    weights = Objective(labels, 10, TrainingSettings(**SETTINGS, balance="loss")).class_weights[labels]
+    weights = Loss(labels, 10, TrainingSettings(**SETTINGS, balance="loss")).class_weights[labels]
     assert weights.mean() == pytest.approx(1)
     totals = torch.zeros(10, dtype=torch.float64).index_add(0, labels, weights)
     torch.testing.assert_close(totals, totals.mean().expand(10))

@@ -103,7 +103,7 @@ def test_rounds_that_are_done_stay_and_an_interrupted_one_ends_the_same(digits, 
         def on_round(self, number, rounds, model):
             assert (rounds, model) == (2, "resnet9_16")
 
-        def on_sweep(self, seconds):
+        def on_final_pass(self, seconds):
             pass
 
         def on_epoch(self, report):
@@ -159,7 +159,7 @@ def test_an_interrupted_sweep_is_made_up_for(digits, tmp_path):
         def on_epoch(self, report):
             pass
 
-        def on_sweep(self, seconds):
+        def on_final_pass(self, seconds):
             raise StopError
 
     settings = dataclasses.replace(SETTINGS, epochs=2, final_sweeps=2)

@@ -35,7 +35,7 @@ class Reports:
     def on_epoch(self, report):
         self.epochs.append(report)
 
-    def on_sweep(self, seconds):
+    def on_final_pass(self, seconds):
         pass
 
 
@@ -174,12 +174,12 @@ def test_stopping_early_keeps_the_chosen_epoch(digits, tmp_path):
         digits, tmp_path / "run", with_settings(epochs=40, learning_rate=0.2, select="gwa-scratch", patience=2)
     )
     assert result.epochs < 40
-    assert result.epochs - 1 - result.choice.epoch >= 2
+    assert result.epochs - 1 - result.selected.epoch >= 2
     best = torch.load(tmp_path / "run" / "checkpoints" / "best.pt", weights_only=True)
-    assert best["epoch"] == result.choice.epoch
+    assert best["epoch"] == result.selected.epoch
     with TrajectoryStore.open(tmp_path / "run") as store:
         gwa = [store.commit(epoch).metrics["gwa"] for epoch in store.epochs]
-    assert np.nanargmax(gwa[4:]) + 4 == result.choice.epoch
+    assert np.nanargmax(gwa[4:]) + 4 == result.selected.epoch
 
 
 def test_a_single_leftover_sample_is_trained_and_recorded(digits, tmp_path):

@@ -23,7 +23,7 @@ from gwaudit.benchmarks.cost.overhead import TimedRecorder, commit_seconds, medi
 from gwaudit.core.errors import SettingsError
 from gwaudit.recording.head import find_head
 from gwaudit.recording.recorder import AlignmentRecorder
-from gwaudit.training.device import autocast, device_of
+from gwaudit.training.device import autocast, resolve_device
 from gwaudit.training.models import build_model
 
 
@@ -100,7 +100,7 @@ def validation_cost(
             "needs pairs >= 3, batch_size >= 2, samples >= batch_size and a share between 0 and 1, got "
             f"{pairs}, {batch_size}, {samples} and {share}"
         )
-    place = device_of(device)
+    place = resolve_device(device)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), ExitStack() as stack:
         torch.manual_seed(seed)
         network = build_model(model, n_classes=classes, image_size=image_size)

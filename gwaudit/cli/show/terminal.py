@@ -95,14 +95,14 @@ class TrainingDisplay:
                 f"refinement {number} of {rounds}: {model} learns what the labels look like so far", highlight=False
             )
 
-    def on_latents(self, done: int, samples: int) -> None:
+    def on_features(self, done: int, samples: int) -> None:
         """Show how many samples have been through the backbone."""
         self._progress.update(self._task, description="latents", total=samples, completed=done, facts="")
         if done == samples and not self._quiet:
             self._progress.console.print(f"latents of {samples:,} samples, kept for the next time", highlight=False)
             self._progress.reset(self._task, description="training", total=None)
 
-    def on_sweep(self, seconds: float) -> None:
+    def on_final_pass(self, seconds: float) -> None:
         """Print the sweep's line."""
         if not self._quiet:
             self._progress.console.print(

@@ -1,0 +1,194 @@
+"""Save and restore the state of a training, and check that a run can be resumed.
+
+A checkpoint `epoch-NNNNN.pt` holds the epoch's number, the settings, and the states of the model, the optimizer and the
+moving average of the weights. A run keeps the checkpoint of its last epoch, and `best.pt`, a copy of the one of the
+epoch that the selection rule chose.
+"""
+
+import hashlib
+import pickle
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError
+from gwaudit.core.files import write_atomically
+from gwaudit.core.settings import DataSettings, TrainingSettings
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.store.store import TrajectoryStore
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Hold what a checkpoint saves and restores.
+
+    Attributes:
+        model: The trained model.
+        optimizer: Its optimizer, with momentum and learning rates.
+        ema: Exponential moving average of the weights, or None.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: ModelEmaV3 | None
+
+
+def best_checkpoint(store: TrajectoryStore) -> Path:
+    """Return the path of the checkpoint of the epoch that the selection rule chose."""
+    return store.checkpoints / "best.pt"
+
+
+def epoch_checkpoint(store: TrajectoryStore, epoch: int) -> Path:
+    """Return the path of the checkpoint of an epoch, counted from 0."""
+    return store.checkpoints / f"epoch-{epoch:05d}.pt"
+
+
+def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: TrainingSettings) -> None:
+    """Write a checkpoint atomically.
+
+    Args:
+        path: The checkpoint's path.
+        state: What to save.
+        epoch: The epoch, counted from 0, after which the state is saved.
+        settings: The settings of the training.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    values = {
+        "epoch": epoch,
+        "settings": settings.to_dict(),
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "ema": None if state.ema is None else state.ema.module.state_dict(),
+    }
+    try:
+        write_atomically(path, lambda temporary: torch.save(values, temporary))
+    except RuntimeError as error:  # torch reports a full disk as a RuntimeError
+        raise StoreError(
+            f"cannot write the checkpoint {path}: {str(error).splitlines()[0]}. Make room and resume the run; "
+            "the epochs committed before are intact"
+        ) from error
+
+
+def restore_checkpoint(path: Path, state: TrainingState, device: torch.device) -> None:
+    """Read a checkpoint into a state.
+
+    Args:
+        path: The checkpoint's path.
+        state: What to restore; it is changed in place.
+        device: The device to read the tensors to.
+
+    Raises:
+        StoreDamagedError: The file is missing or damaged, or belongs to another model or optimizer.
+    """
+    try:
+        values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state.model.load_state_dict(values["model"])
+        state.optimizer.load_state_dict(values["optimizer"])
+        if state.ema is not None:
+            state.ema.module.load_state_dict(values["ema"])
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise StoreDamagedError(
+            f"the checkpoint {path} is missing or damaged ({str(error).splitlines()[0]}): restore the file, "
+            "or start a new run"
+        ) from error
+
+
+def keep_best(store: TrajectoryStore, epoch: int) -> None:
+    """Copy the checkpoint of the chosen epoch to `best.pt`, if it is the last one committed.
+
+    An earlier epoch was copied when it was the last one.
+
+    Args:
+        store: The run.
+        epoch: The epoch that the selection rule chose, counted from 0.
+
+    Raises:
+        StoreError: The copy cannot be written.
+    """
+    if epoch == len(store.training_epochs) - 1:
+        source = epoch_checkpoint(store, epoch)
+        write_atomically(best_checkpoint(store), lambda temporary: shutil.copyfile(source, temporary))
+
+
+def delete_other_checkpoints(store: TrajectoryStore, epoch: int) -> None:
+    """Delete the checkpoints of all epochs but this one; `best.pt` stays."""
+    for path in store.checkpoints.glob("epoch-*.pt"):
+        if path != epoch_checkpoint(store, epoch):
+            path.unlink()
+
+
+def create_or_resume(
+    dataset: LabeledDataset,
+    run: Path,
+    settings: TrainingSettings,
+    *,
+    resume: bool,
+    data: DataSettings | None = None,
+    targets: Tensor | None = None,
+) -> TrajectoryStore:
+    """Create the run of a training, or open the one that is to be resumed.
+
+    Args:
+        dataset: The data to train on, with the given labels.
+        run: Folder of the run.
+        settings: Settings of the training.
+        resume: Whether to open the run if the folder holds one.
+        data: How the data set was loaded, to be kept in the run.
+        targets: [n, C] class distributions that are learned instead of the given labels, or None.
+
+    Returns:
+        The run, open for writing.
+
+    Raises:
+        StoreExistsError: The folder holds a run, and `resume` is False.
+        SettingsError: The run was made with other settings, data, labels or targets.
+    """
+    digest = None if targets is None else hashlib.sha256(targets.numpy().tobytes()).hexdigest()
+    if not (resume and (run / "run.json").exists()):
+        return TrajectoryStore.create(
+            run,
+            given_labels=dataset.labels,
+            class_names=dataset.class_names,
+            keys=dataset.keys,
+            split=dataset.split,
+            settings={
+                "training": settings.to_dict(),
+                "data": None if data is None else data.to_dict(),
+                "targets": digest,
+                "modality": dataset.modality,
+                "has_texts": dataset.texts is not None,
+            },
+            fingerprint=dataset.fingerprint,
+        )
+    store = TrajectoryStore.open(run, writable=True)
+    try:
+        _require_same_training(store, dataset, settings, digest)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _require_same_training(
+    store: TrajectoryStore, dataset: LabeledDataset, settings: TrainingSettings, targets_digest: str | None
+) -> None:
+    before = {**TrainingSettings().to_dict(), **store.settings.get("training", {})}
+    for name, value in settings.to_dict().items():
+        if before.get(name) != value:
+            raise SettingsError(
+                f"{store.path} was made with {name}={before.get(name)!r}, not {value!r}: "
+                "resume with the same settings, or start a new run"
+            )
+    if store.fingerprint != dataset.fingerprint:
+        raise SettingsError(
+            f"{store.path} was made from other data or labels: resume with the same data, or start a new run"
+        )
+    if store.settings.get("targets") != targets_digest:
+        raise SettingsError(f"{store.path} learned other targets: resume with the same targets, or start a new run")
