@@ -137,7 +137,8 @@ def test_features_of_any_kind_take_the_same_way(tmp_path, head):
         score = rank(store).by_id("log_odds_wrong")
     planted = wrong != digits.labels
     assert planted[np.argsort(-score)[: planted.sum()]].mean() > 0.8
-    assert f"a {head} head on features" in gwaudit("show", tmp_path / "run").stdout
+    shown = " ".join(gwaudit("show", tmp_path / "run").stdout.split())  # a long path wraps the line
+    assert f"a {head} head on features" in shown
     exported = gwaudit("export", tmp_path / "run", "--to", "hf", "--output", tmp_path / "clean")
     assert exported.returncode == 0, exported.stderr
     clean = load_dataset(tmp_path / "clean")

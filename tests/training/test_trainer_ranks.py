@@ -130,7 +130,7 @@ def test_bad_input_under_torchrun_is_told_once(tmp_path):
 
 def test_processes_that_cannot_find_each_other_are_told_how_to_start(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SettingsError, match="start them with torchrun, or unset WORLD_SIZE"):
+    with pytest.raises(SettingsError, match="start the processes with torchrun, or unset WORLD_SIZE"):
         train(few_digits(), tmp_path / "run", COMMON)
 
 
