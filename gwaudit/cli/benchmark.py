@@ -116,7 +116,7 @@ def stopping_command(
     _report_stopping(measurements, output, settings.patience, as_json)
 
 
-@command(benchmark, "stopping-report", "For example: gwaudit benchmark stopping-report docs/stopping/cifar10")
+@command(benchmark, "stopping-report", "For example: gwaudit benchmark stopping-report runs/stopping")
 def stopping_report_command(
     folder: Annotated[Path, typer.Argument(help="Holds the stopping.json of that benchmark.", show_default=False)],
     patience: Annotated[int, typer.Option(help="Epochs that a choice has to stand before a rule stops.")] = 5,

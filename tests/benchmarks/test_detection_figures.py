@@ -8,7 +8,7 @@ import pytest
 from gwaudit.benchmarks.detection.benchmark import read_rows
 from gwaudit.benchmarks.detection.figures import cost_quality_figure, precision_recall_figure
 
-ROWS = read_rows(Path(__file__).resolve().parents[2] / "docs" / "detection" / "cifar10")
+ROWS = read_rows(Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "results" / "detection" / "cifar10")
 
 
 def drawn(axes):

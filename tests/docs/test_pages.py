@@ -4,6 +4,7 @@ The pages are found, not listed, so a new page is tested without a word here.
 """
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,6 @@ from gwaudit.cli.app import app
 from helpers.pages import PAGES, ROOT, blocks, command_lines, gwaudit_calls, page_name, without_blocks
 
 MOST_WORDS = 1500
-MOST_BYTES = 200 * 1024  # of a picture
 
 # Pages whose programs need more than an empty folder, and the tests that run them.
 RUN_BY_OTHERS = {
@@ -134,6 +134,12 @@ def test_a_script_of_the_docs_says_how_to_run_it(script):
 
 
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").iterdir()), ids=lambda path: path.name)
-def test_a_picture_is_small_and_used(picture):
-    assert picture.stat().st_size <= MOST_BYTES
+def test_a_picture_is_used(picture):
     assert any(f"images/{picture.name}" in page.read_text("utf-8") for page in PAGES)
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
+def test_the_text_of_a_notebook_is_in_plain_english(notebook):
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    assert [match.group() for text in texts for match in AVOIDED.finditer(text)] == []
