@@ -108,3 +108,24 @@ class EpochWriter:
         except FileExistsError:
             raise InvalidEpochError(f"epoch {self._epoch} of {path} is committed already") from None
         return commit
+
+
+def checked_row_ids(layout: RunLayout, epoch: int, row_ids: ArrayLike) -> NDArray[Any]:
+    """Return the row ids of an epoch as an array, [m].
+
+    Raises:
+        InvalidEpochError: They are no integers, out of range, or given twice.
+    """
+    ids, name = np.asarray(row_ids), layout.id_column.replace("_", " ")
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise InvalidEpochError(f"epoch {epoch}: {name}s must be [m] integers, not {ids.dtype} {ids.shape}")
+    outside = ids[(ids < 0) | (ids >= layout.n_rows)]
+    if len(outside):
+        raise InvalidEpochError(
+            f"epoch {epoch}: {name} {outside[0]} is out of range (ids are 0 to {layout.n_rows - 1})"
+        )
+    counts = np.bincount(ids, minlength=layout.n_rows)
+    if len(ids) and counts.max() > 1:
+        twice = int(np.argmax(counts > 1))
+        raise InvalidEpochError(f"epoch {epoch}: {name} {twice} comes {counts[twice]} times; each may come once")
+    return ids

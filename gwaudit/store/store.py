@@ -43,20 +43,19 @@ from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
 from gwaudit.core.files import writing
 from gwaudit.store.block_files import (
     MISSING_LABEL,
-    SIGNAL_SCHEMA,
     SIGNALS,
     Array,
     FileRecord,
     checked_signals,
     read_columns,
-    read_signals_of_rows,
     to_numpy,
     verify_file,
 )
 from gwaudit.store.commits import CommitLog, EpochCommit
-from gwaudit.store.epoch_writer import EpochWriter, WrittenBlock
+from gwaudit.store.epoch_writer import EpochWriter, WrittenBlock, checked_row_ids
 from gwaudit.store.layout import ANSWERS, DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
 from gwaudit.store.manifest import acquire, make_run, read_manifest
+from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
 
 __all__ = [
     "ANSWERS",
@@ -326,18 +325,7 @@ class TrajectoryStore:
                 written.
             StoreError: The epoch cannot be written; the committed epochs are as they were.
         """
-        ids, name = np.asarray(row_ids), self.layout.id_column.replace("_", " ")
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise InvalidEpochError(f"epoch {epoch}: {name}s must be [m] integers, not {ids.dtype} {ids.shape}")
-        outside = ids[(ids < 0) | (ids >= self.n_rows)]
-        if len(outside):
-            raise InvalidEpochError(
-                f"epoch {epoch}: {name} {outside[0]} is out of range (ids are 0 to {self.n_rows - 1})"
-            )
-        counts = np.bincount(ids, minlength=self.n_rows)
-        if len(ids) and counts.max() > 1:
-            twice = int(np.argmax(counts > 1))
-            raise InvalidEpochError(f"epoch {epoch}: {name} {twice} comes {counts[twice]} times; each may come once")
+        ids = checked_row_ids(self.layout, epoch, row_ids)
         columns = checked_signals(epoch, signals, len(ids))
         writer = self.begin_epoch(epoch)
         writer.write_rows(ids, columns, range(self.n_blocks))
@@ -402,15 +390,7 @@ class TrajectoryStore:
         Raises:
             StoreError: There is no such sample, or several have the key.
         """
-        keys = np.asarray(self.keys(), object)
-        ids = np.flatnonzero(keys == sample)
-        if len(ids) == 1:
-            return int(ids[0])
-        if len(ids) > 1:
-            raise StoreError(f"{len(ids)} samples of {self.path} have the key {sample!r}: give the id")
-        if sample.isdecimal() and int(sample) < len(keys):
-            return int(sample)
-        raise StoreError(f"{self.path} has no sample {sample!r}: give a key, or an id from 0 to {len(keys) - 1}")
+        return find_sample(self.layout, self.keys(), sample)
 
     def trajectory(self, sample_id: int, class_name: str | None = None) -> pd.DataFrame:
         """Read the signals of one sample over all epochs.
@@ -426,9 +406,7 @@ class TrajectoryStore:
             StoreError: There is no such sample or class.
         """
         row = self.layout.find_row(sample_id, class_name)
-        frame = self._read_rows(self.epochs, range(row, row + 1))
-        frame.index.name = "epoch"
-        return frame
+        return read_trajectory(self.layout, [self.commit(epoch) for epoch in self.epochs], row)
 
     def trajectories(self, sample_id: int) -> pd.DataFrame:
         """Read the signals of all classes of one sample over all epochs, in a multi-label run.
@@ -442,11 +420,9 @@ class TrajectoryStore:
         if not self.is_multi_label:
             raise StoreError(f"{self.path} has one label a sample: trajectory({sample_id}) reads it")
         self.layout.check_sample(sample_id)
-        rows, epochs = self.layout.rows_of(sample_id), self.epochs
-        frame = self._read_rows(epochs, rows)
-        frame.insert(0, "given_label", np.tile(self.given_labels()[rows.start : rows.stop], len(epochs)))
-        frame.index = pd.MultiIndex.from_product([epochs, self.class_names], names=["epoch", "class"])
-        return frame.swaplevel().sort_index(level="epoch", sort_remaining=False)
+        rows = self.layout.rows_of(sample_id)
+        given, commits = self.given_labels()[rows.start : rows.stop], [self.commit(epoch) for epoch in self.epochs]
+        return read_class_trajectories(self.layout, commits, sample_id, given)
 
     def verify(self) -> None:
         """Read everything that the run vouches for and compare it with its record.
@@ -458,12 +434,6 @@ class TrajectoryStore:
         files += [record for epoch in self.epochs for record in self.commit(epoch).files]
         for record in files:
             verify_file(self.layout, record)
-
-    def _read_rows(self, epochs: Sequence[int], rows: range) -> pd.DataFrame:
-        """Read all signals of consecutive rows, epoch after epoch."""
-        tables = (read_signals_of_rows(self.layout, self.commit(epoch).files, rows) for epoch in epochs)
-        frame: pd.DataFrame = pa.concat_tables([SIGNAL_SCHEMA.empty_table(), *tables]).to_pandas()
-        return frame
 
     def _sample_files(self) -> list[FileRecord]:
         return [FileRecord(**record) for record in self._manifest["samples"]]
