@@ -103,6 +103,29 @@ def tagged_questions(path: Path, encoder: str) -> LabeledDataset:
     )
 
 
+def measure_pairs(output: Path, *, questions: Path | None, encoder: str, seeds: Sequence[int]) -> list[PairRow]:
+    """Measure the audits of one data set, for each seed.
+
+    Args:
+        output: the folder of the runs.
+        questions: a CSV file of texts with their intents; None for images of several digits.
+        encoder: the model that embeds the texts.
+        seeds: the seeds of the label noise and of the training.
+
+    Returns:
+        A row per seed and rates of label noise.
+    """
+    rows: list[PairRow] = []
+    for seed in seeds:
+        if questions is None:
+            dataset = composed_digits(seed=seed)
+            training = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp", seed=seed)
+        else:
+            dataset, training = tagged_questions(questions, encoder), TrainingSettings(seed=seed)
+        rows += pairs(dataset, output, training)
+    return rows
+
+
 def pairs(
     dataset: LabeledDataset,
     folder: Path,

@@ -1,51 +1,29 @@
-"""The commands that make runs, rank them, and tell of them."""
+"""Define the commands that make runs, rank them and show them."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gwaudit.cli.arguments import (
-    AsJson,
-    Budget,
-    Cut,
-    Detector,
-    Output,
-    PerClass,
-    Precision,
-    Resume,
-    Run,
-    Top,
-    Truth,
-    TruthKey,
-    Window,
-    ranking_settings,
-)
 from gwaudit.cli.command import app, command
-from gwaudit.cli.show.terminal import (
-    TrainingDisplay,
-    print_audit,
-    print_evaluations,
-    print_facts,
-    print_noise,
-    print_run,
-    print_trajectories,
-    print_trajectory,
-)
+from gwaudit.cli.options import AsJson, Output, Resume, Run, Truth, TruthKey
+from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise
+from gwaudit.cli.show.console import print_facts
+from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
+from gwaudit.cli.show.training import TrainingDisplay
 from gwaudit.core.json import to_json
-from gwaudit.core.settings import DataSettings, RefinementSettings, TrainingSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 
 
 @command(app, "demo")
 def demo_command(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run's folder. By default a new one here.")
+        Path | None, typer.Option("--output", "-o", help="Folder of the run. By default a new one here.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the planted errors and the training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the label errors and of the training.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Audit scikit-learn's digits with planted errors: under a minute, nothing to download."""
+    """Audit the digits of scikit-learn with label errors made on purpose: under a minute, nothing to download."""
     from gwaudit.pipeline.audit import audit
     from gwaudit.pipeline.demo import demo_data, demo_training
 
@@ -67,21 +45,14 @@ def audit_command(
     data: DataSettings,
     training: TrainingSettings,
     refinement: RefinementSettings,
+    ranking: RankingSettings,
     output: Output,
     resume: Resume = False,
-    detector: Detector = "auto",
-    window: Window = None,
-    cut: Cut = None,
-    top: Top = None,
-    precision: Precision = None,
-    budget: Budget = None,
-    per_class: PerClass = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train once, rank the suspected mislabels, score them where the truth is known, and write the results."""
+    """Train once, rank the suspects, evaluate them where the truth is known, and write the results."""
     from gwaudit.pipeline.audit import audit
 
-    ranking = ranking_settings(detector, window, cut, top, precision, budget, per_class)
     with TrainingDisplay(quiet=as_json) as display:
         result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
     _report(result, as_json)
@@ -91,7 +62,7 @@ def audit_command(
 def train_command(
     data: DataSettings, training: TrainingSettings, output: Output, resume: Resume = False, as_json: AsJson = False
 ) -> None:
-    """Train once and record, without ranking."""
+    """Train once and record the trajectories, without ranking."""
     from gwaudit.pipeline.audit import load_and_train
 
     with TrainingDisplay(quiet=as_json) as display:
@@ -104,37 +75,27 @@ def train_command(
         "seconds": round(result.seconds, 1),
     }
     if as_json:
-        print(json.dumps(facts, indent=1))
+        print(to_json(facts))
     else:
         print_facts("recorded", ((name.replace("_", " "), str(value)) for name, value in facts.items()))
 
 
 @command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
-def rank_command(
-    run: Run,
-    detector: Detector = "auto",
-    window: Window = None,
-    cut: Cut = None,
-    top: Top = None,
-    precision: Precision = None,
-    budget: Budget = None,
-    per_class: PerClass = False,
-    as_json: AsJson = False,
-) -> None:
-    """Rank a recorded run (again), also one of your own loop, and write its suspects and cleaned splits."""
+def rank_command(run: Run, ranking: RankingSettings, as_json: AsJson = False) -> None:
+    """Rank a recorded run, or rank it again, and write its suspects and the cleaned data."""
     from gwaudit.pipeline.audit import rank_again
 
-    _report(rank_again(run, ranking_settings(detector, window, cut, top, precision, budget, per_class)), as_json)
+    _report(rank_again(run, ranking), as_json)
 
 
 @command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
 def evaluate_command(
-    runs: Annotated[list[Path], typer.Argument(help="Ranked runs.", show_default=False)],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of ranked runs.", show_default=False)],
     truth: Truth = None,
     truth_key: TruthKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score ranked runs against the true labels, a row each."""
+    """Evaluate ranked runs against the true labels, a row per run."""
     from gwaudit.analysis.audit import Audit
     from gwaudit.analysis.evaluation import evaluate
     from gwaudit.pipeline.audit import true_labels, write_evaluation
@@ -144,7 +105,7 @@ def evaluate_command(
         evaluations[str(run)] = evaluate(Audit.load(run), true_labels(run, truth, truth_key))
         write_evaluation(evaluations[str(run)], run)
     if as_json:
-        print(json.dumps({run: evaluation.to_dict() for run, evaluation in evaluations.items()}, indent=1))
+        print(to_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()}))
     else:
         print_evaluations(evaluations)
 
@@ -152,11 +113,12 @@ def evaluate_command(
 @command(app, "show", "For example: gwaudit show runs/photos --sample cat/0012.jpg")
 def show_command(
     run: Run,
-    sample: Annotated[str | None, typer.Option(help="A sample's id or key: show its trajectory.")] = None,
+    sample: Annotated[str | None, typer.Option(help="Id or key of a sample: show its trajectory.")] = None,
     label: Annotated[
-        str | None, typer.Option("--class", help="Of which class, where samples have any number of them.")
+        str | None,
+        typer.Option("--class", help="Name of a class, for multi-label data: show its trajectory."),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Check every file against its checksum.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every file of the run against its checksum.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of a run, or the trajectory of one of its samples."""
@@ -191,7 +153,7 @@ def show_command(
 
 @command(app, "noise", "For example: gwaudit noise runs/photos")
 def noise_command(run: Run, as_json: AsJson = False) -> None:
-    """Show which labels stand for which, and how each class fares, as a ranked run estimates it."""
+    """Show the classes with the most wrong labels and the most frequent errors, as a ranked run estimates them."""
     from gwaudit.analysis.audit import Audit
     from gwaudit.analysis.noise import class_health, confused_pairs, worst_first
 
@@ -205,16 +167,7 @@ def noise_command(run: Run, as_json: AsJson = False) -> None:
 
 
 def _report(result: Any, as_json: bool) -> None:
-    if not as_json:
+    if as_json:
+        print(to_json(result.to_dict()))
+    else:
         print_audit(result)
-        return
-    from dataclasses import asdict
-
-    facts = {
-        "run": str(result.audit.run),
-        **result.audit.summary(),
-        "evaluation": None if result.evaluation is None else result.evaluation.to_dict(),
-        "skipped": [] if result.dataset is None else [asdict(s) for s in result.dataset.skipped],
-        "files": [str(path) for path in result.files],
-    }
-    print(json.dumps(facts, indent=1))

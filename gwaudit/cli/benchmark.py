@@ -1,4 +1,4 @@
-"""The commands under `gwaudit benchmark`: what gwaudit costs, what it finds, when to stop, what decisions are worth."""
+"""Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling."""
 
 import sys
 from dataclasses import asdict
@@ -8,22 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from gwaudit.benchmarks.stopping.settings import StoppingSettings
-from gwaudit.cli.arguments import AsJson, seeds_of
 from gwaudit.cli.command import benchmark, command
-from gwaudit.cli.show.terminal import TrainingDisplay, print_facts
+from gwaudit.cli.options import AsJson, Patience, parse_seeds
+from gwaudit.cli.show.console import print_facts
+from gwaudit.cli.show.training import TrainingDisplay
 from gwaudit.core.errors import MissingExtraError, SettingsError
 from gwaudit.core.json import to_json
 from gwaudit.core.settings import DataSettings, TrainingSettings, split_commas
 
-Kept = Annotated[Path, typer.Option("--output", "-o", help="Keeps runs and results; what is done there stays done.")]
+Kept = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Folder of runs and results; finished parts are not repeated."),
+]
 
 
 @command(benchmark, "overhead")
 def overhead_command(
-    pairs: Annotated[int, typer.Option(help="Pairs of steps, with and without recording.")] = 200,
+    pairs: Annotated[int, typer.Option(help="Number of pairs of steps, one with and one without recording.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """What recording costs a training step: the CIFAR network, and a head of ViT-S size."""
+    """Measure what recording costs a training step: for the CIFAR network, and for a head of ViT-S size."""
     from gwaudit.benchmarks.cost.overhead import overhead
 
     _print_benchmark("recording", overhead(pairs=pairs), as_json)
@@ -31,13 +35,13 @@ def overhead_command(
 
 @command(benchmark, "ranking")
 def ranking_command(
-    samples: Annotated[int, typer.Option(help="Samples of the synthetic run.")] = 1_280_000,
-    epochs: Annotated[int, typer.Option(help="Its epochs.")] = 90,
-    classes: Annotated[int, typer.Option(help="Its classes.")] = 1000,
-    folder: Annotated[Path | None, typer.Option(help="Where to make it; by default where temporary files go.")] = None,
+    samples: Annotated[int, typer.Option(help="Number of samples of the synthetic run.")] = 1_280_000,
+    epochs: Annotated[int, typer.Option(help="Number of its epochs.")] = 90,
+    classes: Annotated[int, typer.Option(help="Number of its classes.")] = 1000,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the run. By default a temporary one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How long ranking takes, and how much memory: 115 million rows by default."""
+    """Measure the time and memory of ranking: 115 million rows by default."""
     from gwaudit.benchmarks.cost.ranking import ranking
 
     result = ranking(samples=samples, epochs=epochs, classes=classes, folder=folder)
@@ -51,28 +55,29 @@ def ranking_command(
     "--sets worse_label,aggre_label,instance-20 -o runs/detection",
 )
 def detection_command(
-    source: Annotated[str, typer.Argument(help="The data, with their right labels: as for audit.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="Data set with right labels, as for audit.", show_default=False)],
     training: TrainingSettings,
     output: Kept,
     sets: Annotated[
         str,
         typer.Option(
-            help="Label sets: clean, symmetric-20, pair-30, instance-40, long-tail-10 (any percentage), keys of the "
-            "label file."
+            help="Label sets, separated by commas: clean, symmetric-20, pair-30, instance-40, long-tail-10 (any "
+            "percentage), keys of the label file."
         ),
     ] = "clean,symmetric-20,instance-20",
     trainings: Annotated[
         str,
         typer.Option(
-            help="plain (one run: gwaudit and all that reads from it), folds (five, for confident learning), "
-            "threshold (two, for AUM's threshold samples), fast, quality (gwaudit's presets, with their refinement)."
+            help="Trainings, separated by commas: plain (one run, for all detectors that read trajectories), folds "
+            "(five runs, for confident learning), threshold (two runs, for AUM with threshold samples), fast, quality "
+            "(the presets, with their refinement)."
         ),
     ] = "plain",
-    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of what is planted.")] = "0",
-    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of trainings and label noise, separated by commas.")] = "0",
+    labels: Annotated[Path | None, typer.Option(help="File with labels: CIFAR-N's .pt, or .csv.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Detectors of wrong labels side by side: same labels, network and epochs."""
+    """Compare detectors of wrong labels on the same labels, network and epochs."""
     from gwaudit.benchmarks.detection.benchmark import detection, markdown
     from gwaudit.benchmarks.detection.figures import write_figures
     from gwaudit.pipeline.audit import load_data
@@ -84,7 +89,7 @@ def detection_command(
             split_commas(sets),
             training,
             trainings=split_commas(trainings),
-            seeds=seeds_of(seeds),
+            seeds=parse_seeds(seeds),
             labels=labels,
             progress=display,
         )
@@ -102,13 +107,13 @@ def detection_command(
     "--sets clean,aggre_label,random_label1,worse_label -o runs/stopping",
 )
 def stopping_command(
-    source: Annotated[str, typer.Argument(help="Images, with their right labels: as for audit.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="Images with right labels, as for audit.", show_default=False)],
     settings: StoppingSettings,
     output: Kept,
-    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="File with labels: CIFAR-N's .pt, or .csv.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stopping rules side by side: which epoch each chooses, what that costs, and whether alignment tells accuracy."""
+    """Compare stopping rules: the epoch that each selects, its cost, and how alignment follows accuracy."""
     from gwaudit.benchmarks.stopping.benchmark import stopping
 
     with TrainingDisplay(quiet=as_json) as display:
@@ -118,16 +123,16 @@ def stopping_command(
 
 @command(benchmark, "stopping-report", "For example: gwaudit benchmark stopping-report runs/stopping")
 def stopping_report_command(
-    folder: Annotated[Path, typer.Argument(help="Holds the stopping.json of that benchmark.", show_default=False)],
-    patience: Annotated[int, typer.Option(help="Epochs that a choice has to stand before a rule stops.")] = 5,
+    folder: Annotated[Path, typer.Argument(help="Folder with stopping.json.", show_default=False)],
+    patience: Patience = 5,
     as_json: AsJson = False,
 ) -> None:
-    """The tables and figures of the stopping benchmark again, from its stopping.json alone."""
+    """Write the tables and figures of the stopping benchmark again, from its stopping.json."""
     from gwaudit.benchmarks.stopping.benchmark import read_measurements
 
     measurements = read_measurements(folder)
     if not measurements:
-        raise SettingsError(f"{folder} holds no stopping.json: make one with gwaudit benchmark stopping")
+        raise SettingsError(f"{folder} holds no stopping.json: run gwaudit benchmark stopping first")
     _report_stopping(measurements, folder, patience, as_json)
 
 
@@ -149,20 +154,20 @@ def _report_stopping(measurements: Any, folder: Path, patience: int, as_json: bo
 
 @command(benchmark, "related", "For example: gwaudit benchmark related digits -o runs/related")
 def related_command(
-    source: Annotated[str, typer.Argument(help="Images, with their right labels: as for audit.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="Images with right labels, as for audit.", show_default=False)],
     output: Kept,
-    label_set: Annotated[str, typer.Option(help="As one of the stopping benchmark's sets.")] = "symmetric-40",
-    model: Annotated[str, typer.Option(help="A small network: gradients of the whole of it are held.")] = "resnet9_16",
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 15,
-    samples: Annotated[int, typer.Option(help="Training samples, drawn at random; 0 for all.")] = 1000,
-    test_samples: Annotated[int, typer.Option(help="Test images, drawn at random; 0 for all.")] = 1000,
-    batch_size: Annotated[int, typer.Option(help="Samples a batch.")] = 64,
-    watched: Annotated[int, typer.Option(help="Samples whose gradients are compared, one with each other.")] = 64,
-    labels: Annotated[Path | None, typer.Option(help="The label file: CIFAR-N's .pt, or .csv.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the training and the draws.")] = 0,
+    label_set: Annotated[str, typer.Option(help="Label set, as in the stopping benchmark.")] = "symmetric-40",
+    model: Annotated[str, typer.Option(help="Small network: all its gradients are held in memory.")] = "resnet9_16",
+    epochs: Annotated[int, typer.Option(help="Number of passes over the data.")] = 15,
+    samples: Annotated[int, typer.Option(help="Number of training samples, drawn at random; 0 for all.")] = 1000,
+    test_samples: Annotated[int, typer.Option(help="Number of test images, drawn at random; 0 for all.")] = 1000,
+    batch_size: Annotated[int, typer.Option(help="Samples per batch.")] = 64,
+    watched: Annotated[int, typer.Option(help="Number of samples whose gradients are compared in pairs.")] = 64,
+    labels: Annotated[Path | None, typer.Option(help="File with labels: CIFAR-N's .pt, or .csv.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the training and of the draws.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Alignment beside stiffness, full-network alignment and the direction to the final weights, in a small run."""
+    """Compare alignment with stiffness, full-network alignment and the direction to the final weights."""
     from gwaudit.benchmarks.stopping.related import markdown, related
 
     settings = StoppingSettings(
@@ -186,17 +191,17 @@ def related_command(
     "--classes 1000 --batch-size 256",
 )
 def validation_cost_command(
-    model: Annotated[str, typer.Option(help="Any network of timm's.")] = "resnet9_16",
+    model: Annotated[str, typer.Option(help="Network: any name of timm.")] = "resnet9_16",
     image_size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 32,
-    classes: Annotated[int, typer.Option(help="Of the head.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 512,
-    samples: Annotated[int, typer.Option(help="Of an epoch.")] = 50_000,
-    share: Annotated[float, typer.Option(help="Of these, what validation would evaluate.")] = 0.01,
-    pairs: Annotated[int, typer.Option(help="Of a recorded step and a validation batch.")] = 50,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ..., or auto.")] = "auto",
+    classes: Annotated[int, typer.Option(help="Number of classes of the head.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 512,
+    samples: Annotated[int, typer.Option(help="Samples per epoch.")] = 50_000,
+    share: Annotated[float, typer.Option(help="Share of these that a validation would evaluate.")] = 0.01,
+    pairs: Annotated[int, typer.Option(help="Number of pairs of a recorded step and a validation batch.")] = 50,
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, ..., or auto.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """What recording costs beside training, and beside a validation pass: paired, any network, any device."""
+    """Compare the cost of recording with that of training and of a validation pass, for any network and device."""
     from gwaudit.benchmarks.cost.validation_cost import validation_cost
 
     result = validation_cost(
@@ -222,15 +227,17 @@ def relabelling_command(
     data: DataSettings,
     training: TrainingSettings,
     output: Kept,
-    decisions: Annotated[int, typer.Option(help="Samples that the reviewer looks at.")] = 2000,
+    decisions: Annotated[int, typer.Option(help="Number of samples that the reviewer sees.")] = 2000,
     test_split: Annotated[str, typer.Option(help="Split of the source to test on.")] = "test",
     hold_out: Annotated[
-        float | None, typer.Option(help="Test on this share of the samples instead, which is not trained on.")
+        float | None, typer.Option(help="Share of the samples to test on instead; they are not trained on.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of the trainings and of the random order.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the trainings and of the random order, separated by commas.")
+    ] = "0",
     as_json: AsJson = False,
 ) -> None:
-    """What so many decisions of a reviewer are worth, in the tool's order and at random: labels, test accuracy."""
+    """Measure what the decisions of a reviewer gain, in the order of the ranking and at random."""
     from gwaudit.benchmarks.relabelling import markdown, relabelling, split_off
     from gwaudit.pipeline.audit import load_data
     from gwaudit.pipeline.compare import held_out_split
@@ -242,32 +249,28 @@ def relabelling_command(
         else:
             dataset, test = split_off(dataset, hold_out)
         rows = relabelling(
-            dataset, test, output, training, decisions=decisions, seeds=seeds_of(seeds), progress=display
+            dataset, test, output, training, decisions=decisions, seeds=parse_seeds(seeds), progress=display
         )
     print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 
 @command(benchmark, "pairs", "For example: gwaudit benchmark pairs -o runs/pairs")
 def pairs_command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for the runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the runs.")],
     questions: Annotated[
-        Path | None, typer.Option(help="Instead of digits: a CSV with columns text and category, as BANKING77's.")
+        Path | None,
+        typer.Option(help="CSV file with the columns text and category, such as BANKING77, to use in place of digits."),
     ] = None,
-    encoder: Annotated[str, typer.Option(help="What embeds the questions.")] = DataSettings("").encoder,
-    seeds: Annotated[str, typer.Option(help="Of what is planted and of the training.")] = "0",
+    encoder: Annotated[str, typer.Option(help="Model that embeds the texts.")] = DataSettings("").encoder,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the label noise and of the training, separated by commas.")
+    ] = "0",
     as_json: AsJson = False,
 ) -> None:
-    """Planted errors where samples have any number of classes: how many of the missing and superfluous are found."""
-    from gwaudit.benchmarks.multilabel import composed_digits, markdown, pairs, tagged_questions
+    """Measure how many missing and extra labels an audit of multi-label data finds."""
+    from gwaudit.benchmarks.multilabel import markdown, measure_pairs
 
-    rows = []
-    for seed in seeds_of(seeds):
-        if questions is None:
-            dataset = composed_digits(seed=seed)
-            training = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp", seed=seed)
-        else:
-            dataset, training = tagged_questions(questions, encoder), TrainingSettings(seed=seed)
-        rows += pairs(dataset, output, training)
+    rows = measure_pairs(output, questions=questions, encoder=encoder, seeds=parse_seeds(seeds))
     print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 

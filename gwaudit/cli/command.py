@@ -1,4 +1,4 @@
-"""The application that commands register with, and what becomes of their errors."""
+"""Define the application, and the decorator that makes a function one of its commands."""
 
 import functools
 import io
@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 import gwaudit
+from gwaudit.cli.errors import flags_of
 from gwaudit.cli.options import takes_settings
-from gwaudit.cli.show.review import print_problems
-from gwaudit.cli.show.terminal import err, print_error, print_rows
+from gwaudit.cli.show.console import err
+from gwaudit.cli.show.problems import print_error, print_problems, print_rows
 from gwaudit.core.errors import BrokenRowsError, GwauditError, UnresolvedDecisionsError
 
 BAD_INPUT = 2
@@ -29,49 +30,58 @@ app = typer.Typer(
     help="Find the wrong labels in a data set from one ordinary training run.",
     epilog="Start with `gwaudit demo`; then `gwaudit audit FOLDER --output runs/mine`.",
 )
-benchmark = typer.Typer(no_args_is_help=True, help="Measure what gwaudit costs and finds.")
+benchmark = typer.Typer(no_args_is_help=True, help="Measure what gwaudit finds and what it costs.")
 app.add_typer(benchmark, name="benchmark")
 
 
 def main() -> None:
-    """The console script. Of the processes that torchrun starts, the first speaks for all."""
+    """Run the command line. Of the processes that torchrun starts, the first prints for all."""
     if int(os.environ.get("RANK", "0")) == 0:
-        app()
+        app(prog_name="gwaudit")
         return
-    told = io.StringIO()
+    errors = io.StringIO()
     try:
-        # A traceback is printed after this block, where standard error is itself again.
-        with redirect_stdout(io.StringIO()), redirect_stderr(told):
-            app()
+        # A traceback is printed after this block, when standard error is restored.
+        with redirect_stdout(io.StringIO()), redirect_stderr(errors):
+            app(prog_name="gwaudit")
     except SystemExit as end:
         if end.code:
-            # torchrun ends all processes when one fails. Let that be the first, once it has told why; if it lives on,
-            # the error is of this process alone.
+            # torchrun ends all processes when one fails. Let the first one fail first, after it has printed why; if it
+            # goes on, the error is of this process alone.
             time.sleep(_GRACE)
-            print(told.getvalue(), end="", file=sys.stderr)
+            print(errors.getvalue(), end="", file=sys.stderr)
         raise
 
 
 def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command: settings become options, the user's mistakes one line and exit code 2."""
+    """Return a decorator that registers a function as a command.
+
+    Settings become options; an error that the user can fix becomes one line and exit code 2.
+
+    Args:
+        group: the application, or a group of its commands.
+        name: the name of the command.
+        epilog: the text below its help.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         inner = takes_settings(function)
 
         @functools.wraps(inner)
-        def guarded(**values: Any) -> None:
-            try:
-                inner(**values)
-            except GwauditError as error:
-                print_error(str(error))
-                if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
-                    print_rows(error.rows, err)
-                if isinstance(error, UnresolvedDecisionsError):
-                    print_problems(error.problems, err)
-                raise typer.Exit(BAD_INPUT) from error
-            except KeyboardInterrupt:
-                print_error("interrupted; whole epochs are kept" + _how_to_resume(values))
-                raise typer.Exit(INTERRUPTED) from None
+        def guarded(context: typer.Context, **values: Any) -> None:
+            with flags_of(context):
+                try:
+                    inner(context, **values)
+                except GwauditError as error:
+                    print_error(str(error))
+                    if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
+                        print_rows(error.rows, err)
+                    if isinstance(error, UnresolvedDecisionsError):
+                        print_problems(error.problems, err)
+                    raise typer.Exit(BAD_INPUT) from error
+                except KeyboardInterrupt:
+                    print_error("interrupted; complete epochs are kept" + _how_to_resume(values))
+                    raise typer.Exit(INTERRUPTED) from None
 
         guarded.__signature__ = inner.__signature__  # type: ignore[attr-defined]
         guarded.__annotations__ = inner.__annotations__
@@ -85,7 +95,7 @@ def _how_to_resume(values: dict[str, Any]) -> str:
     if "resume" not in values:
         return ""
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return f". Go on with: gwaudit {shlex.join([*arguments, '--resume'])}"
+    return f". Continue with: gwaudit {shlex.join([*arguments, '--resume'])}"
 
 
 def _version(wanted: bool) -> None:

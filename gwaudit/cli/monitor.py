@@ -1,12 +1,12 @@
-"""The command that reads a run's alignment epoch by epoch: E, K, GWA, what stopping rules make of them, groups."""
+"""Define the command that shows the alignment of a run by epoch, the stopping rules and the groups."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gwaudit.cli.arguments import AsJson, Run
 from gwaudit.cli.command import app, command
+from gwaudit.cli.options import AsJson, Patience, Run
 from gwaudit.cli.show.monitor import print_groups, print_readings, print_verdicts
 from gwaudit.core.json import to_json
 
@@ -17,25 +17,26 @@ def monitor_command(
     groups: Annotated[
         str | None,
         typer.Option(
-            help="Also tell it group by group: 'class' for the given labels, or a CSV file with a column key or "
-            "sample_id and one of groups.",
+            help="Groups to show too: 'class' for the given labels, or a CSV file with a column key or sample_id and a "
+            "column with the group.",
         ),
     ] = None,
-    group_column: Annotated[str | None, typer.Option(help="Which column of that file, where it has several.")] = None,
-    epoch: Annotated[
-        int | None, typer.Option(help="The epoch that groups are shown at, from 1. By default the last.")
+    group_column: Annotated[
+        str | None, typer.Option(help="Name of the column with the group, if there are several.")
     ] = None,
-    # As `gwaudit.analysis.stopping.PATIENCE`; importing that would have every --help wait for torch.
-    patience: Annotated[int, typer.Option(help="Epochs that a choice has to stand before a rule stops.")] = 5,
+    epoch: Annotated[
+        int | None, typer.Option(help="Epoch at which groups are shown, counted from 1. By default the last.")
+    ] = None,
+    patience: Patience = 5,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Write CSV: a row an epoch; with --groups a row an epoch and group instead."
+            "--output", "-o", help="CSV file to write: a row per epoch; with --groups a row per epoch and group."
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show E, K and GWA of every epoch, and which epoch each stopping rule chooses."""
+    """Show E, K and GWA of every epoch, and the epoch that each stopping rule selects."""
     from gwaudit.analysis.groups import read_subgroups
     from gwaudit.analysis.monitor import group_readings, readings, verdicts
     from gwaudit.core.errors import SettingsError
@@ -43,7 +44,7 @@ def monitor_command(
     from gwaudit.store.store import TrajectoryStore
 
     if group_column is not None and (groups is None or groups == "class"):
-        raise SettingsError("--group-column is of a file of groups: give that with --groups")
+        raise SettingsError("`group_column` is a column of the file with the groups: give the file with `groups`")
     with TrajectoryStore.open(run) as store:
         signals = readings(store)
         if signals.empty:

@@ -1,58 +1,85 @@
-"""Command-line options made from the dataclasses that hold the settings, so that defaults and texts stand once.
+"""Make the options of the command line: from the settings dataclasses, and those that several commands share.
 
-A command that takes all settings of a preset gets an option `--preset`: it changes the defaults of the others.
+A settings dataclass declares every option once: its name, type, choices and default in its fields, its text in the
+`Attributes` of its docstring.
 """
 
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, Literal, get_origin, get_type_hints
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+from gwaudit.analysis.detectors import DETECTORS
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import PRESETS
+from gwaudit.core.settings import PRESETS, Preset, split_commas
+
+Run = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; a new one without --resume.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run after its last complete epoch, or start it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
+Truth = Annotated[
+    Path | None,
+    typer.Option(help="File with the true labels, one per row: .npy, .csv or CIFAR-N's .pt. By default the data's."),
+]
+TruthKey = Annotated[str | None, typer.Option(help="Name of the labels to take from that file.")]
+Patience = Annotated[
+    int, typer.Option(help="Number of epochs after which a rule stops if its selected epoch has not changed.")
+]
+Shown = Annotated[int, typer.Option(help="Number of suspects to show, the most suspicious ones.")]
+
+# Choices that a registry holds: what is registered there is an option here.
+_REGISTRIES = {"detector": ("auto", *DETECTORS)}
+_ALIASES = {"detector": ["--score"]}
+# Values that are counted from 1 on the command line and from 0 in Python.
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {"window": lambda epochs: tuple(epoch - 1 for epoch in epochs)}
+_WIDEST_METAVAR = 40  # characters; longer choices stand in the text, for which they would leave no room
+_COUNTED = "Epochs are counted from 1."
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command whose parameters include settings dataclasses take their fields as options instead.
+    """Give a command the fields of its settings dataclasses as options, in place of these parameters.
 
-    A field without default becomes an argument; the texts are those of the dataclass's `Attributes`.
+    A field without default becomes an argument. A command that takes all settings of a preset also gets the option
+    `--preset`, which changes the defaults of the others.
+
+    Args:
+        command: a function whose parameters include settings dataclasses.
+
+    Returns:
+        A function that takes the fields by name, and the `context` of the command.
     """
-    presets: dict[str, dict[type, Any]] = {n: {type(part): part for part in parts} for n, parts in PRESETS.items()}
     signature = inspect.signature(command, eval_str=True)
     settings: dict[str, Any] = {
         p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)
     }
     parameters = [p for p in signature.parameters.values() if p.name not in settings]
-    for cls in settings.values():
-        texts = attribute_texts(cls)
-        hints = get_type_hints(cls)
-        panel = cls.__name__.removesuffix("Settings")
-        parameters += [_parameter(field, hints[field.name], texts.get(field.name, ""), panel) for field in fields(cls)]
-
-    has_preset = all(cls in settings.values() for cls in next(iter(presets.values())))
+    parameters += [option for cls in settings.values() for option in _options_of(cls)]
+    has_preset = all(type(part) in settings.values() for part in next(iter(PRESETS.values())))
     if has_preset:
         text = (
-            "Settings that belong together, for small images: fast, two more trainings that find more, on a CPU; "
-            "quality, with a ResNet-18, for a GPU. Options that are typed still count."
+            "Set of defaults for small images: `fast` adds two trainings that find more errors, on a CPU; `quality` "
+            "adds two with a ResNet-18, for a GPU. Options that you type have priority."
         )
-        parameters.append(_option("preset", str | None, None, text, "Training"))
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters.append(inspect.Parameter("context", kind, default=None, annotation=typer.Context))
+        option = typer.Option(None, help=_plain(text), rich_help_panel="Training")
+        parameters.append(_keyword("preset", Preset | None, option))
+
+    parameters.append(_keyword("context", typer.Context, None))
 
     @functools.wraps(command)
-    def wrapper(**values: Any) -> None:
-        chosen = _preset(values.pop("preset"), presets) if has_preset else {}
-        context: typer.Context | None = values.pop("context", None)
+    def wrapper(context: typer.Context, **values: Any) -> None:
+        preset = values.pop("preset", None)
         for name, cls in settings.items():
-            given = {field.name: values.pop(field.name) for field in fields(cls)}
-            if context is not None and cls in chosen:
-                untyped = [key for key in given if not _is_typed(context, key)]
-                given |= {key: getattr(chosen[cls], key) for key in untyped}
-            values[name] = cls(**given)
+            typed = {field.name: values.pop(field.name) for field in fields(cls)}
+            defaults = [part for part in PRESETS[preset] if isinstance(part, cls)] if preset else []
+            for part in defaults:
+                typed |= {key: getattr(part, key) for key in typed if not _is_typed(context, key)}
+            values[name] = cls(**{key: _from_typed(cls, key, value) for key, value in typed.items()})
         command(**values)
 
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
@@ -62,40 +89,75 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def attribute_texts(cls: type) -> dict[str, str]:
-    """The texts of a class docstring's `Attributes` section, by attribute."""
+    """Return the texts of the `Attributes` section of a class docstring, by attribute."""
     section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2]
     texts = {}
     for entry in re.split(r"\n(?=    \S)", "\n" + section):
         names, colon, text = entry.strip().partition(": ")
         if colon:
-            text = " ".join(text.split())
-            if not text.startswith("`"):  # a value stays as it is typed
-                text = text[:1].upper() + text[1:]
-            texts.update(dict.fromkeys(names.split(", "), text.replace("`", "")))
+            texts.update(dict.fromkeys(names.split(", "), _plain(" ".join(text.split()))))
     return texts
 
 
-def _preset(name: str | None, presets: Mapping[str, dict[type, Any]]) -> dict[type, Any]:
-    if name is None:
-        return {}
-    if name not in presets:
-        raise SettingsError(f"unknown preset {name!r}: choose from {', '.join(presets)}")
-    return presets[name]
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds that commas separate in a text.
+
+    Raises:
+        SettingsError: they are no whole numbers.
+    """
+    if not all(seed.isdecimal() for seed in split_commas(text)):
+        raise SettingsError(f"`seeds` takes whole numbers separated by commas, not {text!r}")
+    return [int(seed) for seed in split_commas(text)]
 
 
-def _is_typed(context: typer.Context, parameter: str) -> bool:
-    source = context.get_parameter_source(parameter)
+def _options_of(cls: type) -> list[inspect.Parameter]:
+    texts, hints = attribute_texts(cls), get_type_hints(cls)
+    panel = cls.__name__.removesuffix("Settings")
+    return [_option(field, hints[field.name], texts.get(field.name, ""), panel) for field in fields(cls)]
+
+
+def _option(field: "Field[Any]", hint: Any, text: str, panel: str) -> inspect.Parameter:
+    if field.default is MISSING:
+        return _keyword(field.name, hint, typer.Argument(..., help=text))
+    if field.name in _CONVERTERS:
+        text = f"{text} {_COUNTED}"
+    names = [f"--{field.name.replace('_', '-')}", *_ALIASES.get(field.name, [])]
+    default = field.default
+    if _is_automatic(hint):
+        default, hint = None, _value_type(hint) | None
+    if field.name in _REGISTRIES:
+        hint = Literal[_REGISTRIES[field.name]]
+    choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
+    metavar = None
+    if len("|".join(choices)) > _WIDEST_METAVAR:
+        metavar, text = f"<{field.name}>", f"{text} Choices: {', '.join(choices)}."
+    option = typer.Option(default, *names, help=text, metavar=metavar, rich_help_panel=panel)
+    return _keyword(field.name, hint, option)
+
+
+def _is_automatic(hint: Any) -> bool:
+    """Return whether a type is "auto" or a value of another type: such an option is "auto" if it is not typed."""
+    return Literal["auto"] in get_args(hint)
+
+
+def _value_type(hint: Any) -> Any:
+    return next(kind for kind in get_args(hint) if kind is not NoneType and kind != Literal["auto"])
+
+
+def _from_typed(cls: type, name: str, value: Any) -> Any:
+    if value is None and _is_automatic(get_type_hints(cls)[name]):
+        return "auto"
+    return value if value is None or name not in _CONVERTERS else _CONVERTERS[name](value)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "")
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
-
-
-def _parameter(field: "Field[Any]", hint: Any, text: str, panel: str) -> inspect.Parameter:
-    annotation = str if get_origin(hint) is Literal else hint
-    if field.default is not MISSING:
-        return _option(field.name, annotation, field.default, text, panel)
-    default = typer.Argument(..., help=text)
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _option(name: str, annotation: Any, default: Any, text: str, panel: str) -> inspect.Parameter:
-    option = typer.Option(default, f"--{name.replace('_', '-')}", help=text, rich_help_panel=panel)
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)

@@ -1,20 +1,20 @@
-"""The commands to look at what was found, to decide, and to go round."""
+"""Define the commands to look at an audit, to decide, to apply decisions and to compare runs."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gwaudit.cli.arguments import AsJson, Run, Shown, Truth, TruthKey
 from gwaudit.cli.command import app, command
+from gwaudit.cli.options import AsJson, Run, Shown, Truth, TruthKey
+from gwaudit.cli.show.console import out
 from gwaudit.cli.show.review import (
     print_applied,
     print_comparison,
     print_logged_decisions,
     print_review_address,
 )
-from gwaudit.cli.show.terminal import TrainingDisplay, out
+from gwaudit.cli.show.training import TrainingDisplay
 from gwaudit.core.json import to_json
 
 
@@ -22,13 +22,14 @@ from gwaudit.core.json import to_json
 def report_command(
     run: Run,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file. By default report.html in the run's folder.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. By default report.html in the run."),
     ] = None,
     top: Shown = 1000,
     truth: Truth = None,
     truth_key: TruthKey = None,
 ) -> None:
-    """Write the report on a ranked run: one HTML file to look at, to decide in and to send."""
+    """Write the report of a ranked run: one HTML file to look at, to decide in and to send."""
     from gwaudit.pipeline.report import write_report
 
     path = write_report(run, output, top=top, truth=truth, truth_key=truth_key)
@@ -39,10 +40,10 @@ def report_command(
 def review_command(
     run: Run,
     top: Shown = 1000,
-    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of the local server; 0 for any free port.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Decide on the suspects in the browser; every decision is kept in the run's decisions.csv as it is made."""
+    """Decide on the suspects in the browser. Every decision is saved in decisions.csv in the folder of the run."""
     from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.decision_log import DecisionLog
     from gwaudit.review.report.page import render_page
@@ -58,13 +59,13 @@ def review_command(
 @command(app, "plot", "For example: gwaudit plot runs/photos --to figures --figure noise-matrix --format pdf")
 def plot_command(
     run: Run,
-    to: Annotated[Path, typer.Option(help="A new folder for the figures.")],
-    format: Annotated[str, typer.Option(help="pdf, svg or png.")] = "pdf",
-    figure: Annotated[list[str] | None, typer.Option(help="Which; may be given several times. By default all.")] = None,
+    to: Annotated[Path, typer.Option(help="New folder for the figures.")],
+    format: Annotated[str, typer.Option(help="Format of the figures: pdf, svg or png.")] = "pdf",
+    figure: Annotated[list[str] | None, typer.Option(help="Name of a figure; may be repeated. By default all.")] = None,
     truth: Truth = None,
     truth_key: TruthKey = None,
 ) -> None:
-    """Write the report's figures as files, for papers and slides."""
+    """Write the figures of the report as files, for papers and slides."""
     from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.report.figure_files import write_figures
 
@@ -84,29 +85,29 @@ def export_command(
     to: Annotated[
         str,
         typer.Option(
-            help="To look at: csv, label-studio, cvat, fiftyone, cleanlab. To train on: ids, hf (Parquet for Hugging "
-            "Face), imagefolder (a folder a class).",
+            help="Format: csv, label-studio, cvat, fiftyone or cleanlab, to review; ids, hf (Parquet for Hugging Face) "
+            "or imagefolder (a folder per class), to train on.",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new folder or file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder or file.", show_default=False)],
     action: Annotated[
         str | None,
-        typer.Option(help="Of what to train on: drop the suspects, the default, or relabel them to their suggestion."),
+        typer.Option(help="Treatment of suspects in data to train on: drop (the default), or relabel as suggested."),
     ] = None,
     top: Annotated[
-        int | None, typer.Option(help="Of what to look at: the first so many of the ranking, suspects or not.")
+        int | None, typer.Option(help="Number of samples to review, the first of the ranking. By default all suspects.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Of what to look at: all samples.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Write all samples to review.")] = False,
     copy: Annotated[
         bool,
         typer.Option(
             "--copy",
-            help="Copy image files, rather than link them (imagefolder, fiftyone) or embed them (label-studio).",
+            help="Copy image files instead of linking (imagefolder, fiftyone) or embedding them (label-studio).",
         ),
     ] = False,
 ) -> None:
-    """Write suspects for people and their tools to check, or the data set without or with corrected suspects."""
+    """Write suspects for review in other tools, or the data set without suspects or with corrected ones."""
     from gwaudit.analysis.audit import Audit
     from gwaudit.export.formats import Options
     from gwaudit.pipeline.export import export_audit
@@ -121,19 +122,19 @@ def apply_command(
     decisions: Annotated[
         list[Path],
         typer.Argument(
-            help="What people decided: decisions.csv, a relabelled suspects.csv, Label Studio's JSON or CSV; several "
-            "where several people or rounds decided.",
+            help="Files with decisions: decisions.csv, an edited suspects.csv, or Label Studio's JSON or CSV; one or "
+            "more.",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for corrected labels and split.")],
-    format: Annotated[str, typer.Option(help="Of the split: one that export has.")] = "ids",
-    undecided: Annotated[str, typer.Option(help="Suspects that nobody decided about: keep, drop or relabel.")] = "keep",
-    force: Annotated[bool, typer.Option("--force", help="Apply what is sound, and list what does not add up.")] = False,
-    copy: Annotated[bool, typer.Option("--copy", help="With imagefolder: copy files rather than link them.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the corrected labels and data.")],
+    format: Annotated[str, typer.Option(help="Format of the corrected data: ids, hf or imagefolder.")] = "ids",
+    undecided: Annotated[str, typer.Option(help="Suspects without a decision: keep, drop or relabel.")] = "keep",
+    force: Annotated[bool, typer.Option("--force", help="Apply the valid decisions, and list the others.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy image files instead of links (imagefolder).")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Apply what people decided about suspects: corrected labels, a cleaned split, a log of the changes."""
+    """Apply decisions about suspects: write corrected labels, corrected data and a log of the changes."""
     from gwaudit.pipeline.apply import apply_decisions
 
     with TrainingDisplay(quiet=as_json) as display:
@@ -147,36 +148,26 @@ def apply_command(
             copy=copy,
             progress=display,
         )
-    if not as_json:
+    if as_json:
+        print(to_json({"run": str(run), **applied.to_dict()}))
+    else:
         print_applied(applied, undecided)
-        return
-    facts = {
-        "run": str(run),
-        "decided": applied.decisions.counts(),
-        "undecided": applied.corrections.counts["undecided"],
-        "changes": len(applied.corrections.changes),
-        "samples_left": len(applied.corrections.cleaned_data.ids),
-        "notes": list(applied.corrections.notes),
-        "problems": [asdict(problem) for problem in applied.problems],
-        "files": [str(path) for path in applied.files],
-        "next_command": applied.next_command,
-    }
-    print(to_json(facts))
 
 
 @command(app, "compare", "For example: gwaudit compare runs/photos runs/photos-round-2")
 def compare_command(
-    before: Annotated[Path, typer.Argument(help="A ranked run.", show_default=False)],
-    after: Annotated[Path, typer.Argument(help="A ranked run of the same or corrected data.", show_default=False)],
+    before: Annotated[Path, typer.Argument(help="Folder of a ranked run.", show_default=False)],
+    after: Annotated[Path, typer.Argument(help="Folder of a later ranked run.", show_default=False)],
     test_split: Annotated[
-        str | None, typer.Option(help="Measure both on this split of their source first, under its right labels.")
+        str | None,
+        typer.Option(help="Split of their source on which to measure the test accuracy of both, with right labels."),
     ] = None,
     test_source: Annotated[
-        str | None, typer.Option(help="Test data of their own, in the form of the runs' source.")
+        str | None, typer.Option(help="Test data in the form of the source of the runs, instead.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a round of corrections changed, or how far two seeds agree: suspects, accuracy, GWA."""
+    """Show the changes of a round of corrections, or the agreement of two seeds: suspects, accuracy, GWA."""
     from gwaudit.pipeline.compare import compare, measure_test_accuracy
 
     if test_split is not None or test_source is not None:

@@ -1,30 +1,46 @@
-"""How a run is trained: the one place of its defaults, free of torch so that the command line shows them at once."""
+"""Declare every setting of an audit with its default, its choices and its text.
+
+The command line makes its options from these dataclasses (`gwaudit.cli.options`), and `--help` shows the texts of their
+`Attributes`: each text stands by itself. Nothing here imports torch, so that `--help` is fast.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from types import NoneType
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from gwaudit.core.errors import SettingsError
 
 Rule = Literal["last", "gwa-scratch", "gwa-finetune", "dispersion"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-"""What chooses the epoch to keep; `gwaudit.analysis.early_stopping` says how."""
 
 Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
-AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
-
-
 Head = Literal["linear", "mlp"]
-HEADS: tuple[Head, ...] = get_args(Head)
-"""What can be trained on features."""
-
+Recipe = Literal["whitened", "resnet18"]
 OnError = Literal["stop", "skip"]
 
 
 def split_commas(text: str) -> list[str]:
-    """What stands between commas: "a, b" is ["a", "b"]."""
+    """Return the parts of a text that commas separate, without empty ones.
+
+    Example:
+        >>> split_commas("a, b,")
+        ['a', 'b']
+    """
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _require_choices(settings: Any) -> None:
+    """Raise SettingsError if a field of the type `Literal`, or `Literal | None`, has another value."""
+    for name, hint in get_type_hints(type(settings)).items():
+        value, types = getattr(settings, name), get_args(hint)
+        if NoneType in types:
+            if value is None:
+                continue
+            hint = types[0]
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise SettingsError(f"`{name}` must be one of {', '.join(get_args(hint))}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -85,8 +101,7 @@ class DataSettings:
     add_noise_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.on_error not in get_args(OnError):
-            raise SettingsError(f"`on_error` must be stop or skip, not {self.on_error!r}")
+        _require_choices(self)
         if self.label_separator == "":
             raise SettingsError("`label_separator` is empty: give the text between the classes of a row, such as '|'")
         if not 0 <= self.add_noise < 1:
@@ -138,41 +153,43 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
+    """Describe one training. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
 
     Attributes:
-        model: a timm name, or a compact network (`resnet9_16`, `resnet18_small`, `resnet20_gn`, ...).
-        epochs: passes over the data.
-        batch_size: samples a batch, of which processes take a share each.
-        optimizer: a timm optimizer name (`sgd` and `nmuon` have Nesterov momentum, `adamw`, ...).
-        momentum: of optimizers that have one.
-        schedule: `onecycle` (Smith and Topin, 2018: linearly up over a quarter of the run, then down to zero) or
-            `cosine` (warm up over a twentieth, then a half cosine to zero).
-        learning_rate: at its peak.
-        weight_decay: on weights; not on biases and normalisation.
-        augment: `crop-flip`; `shift-flip`, a smaller shift, each image mirrored every other epoch; `randaugment`; or
-            `none`.
-        label_smoothing: in the loss, in [0, 1).
-        balance: for classes of unlike size: `loss` weighs each sample by the inverse of its class's size; `sampling`
-            draws as many samples of each class, so that an epoch sees some twice and some not.
-        accumulate: batches an optimizer step.
-        clip_norm: largest norm of a step's gradient.
-        ema_decay: keep an exponential moving average of the weights with this decay in the checkpoints.
-        record: `online`, each sample at its own training step; or `sweep`, the whole set after each epoch under fixed
-            weights, without augmentation.
-        final_sweeps: after the training, score the whole set so often under its final weights, without augmentation: 1
-            as it is, 2 also mirrored. Each counts as an epoch of the run.
-        select: the rule that chooses the epoch kept as `checkpoints/best.pt`: `last`, `gwa-scratch`, `gwa-finetune` or
-            `dispersion`, without validation data.
-        patience: stop when that choice has stood for so many epochs.
-        dtype: of the forward and backward pass: `bfloat16`, `float32`, or `auto` (bfloat16 where the machine is fast at
-            it).
-        device: `cpu`, `cuda`, ..., or `auto`.
-        seed: of everything random.
-        pretrained: start from timm's weights (downloaded by timm).
-        checkpoint: start from a local file of weights.
-        backbone: `trained`; or `frozen`, its latents computed once and kept, and a head trained on them.
-        head: what is trained on latents, features and texts: `linear`, or `mlp` with a hidden layer.
+        model: Network: a name of timm, or a network for small images (`resnet9_16`, `resnet18_small`, `resnet20_gn`,
+            ...).
+        epochs: Number of passes over the data.
+        batch_size: Samples per batch, divided among the processes of a distributed training.
+        optimizer: Optimizer by its name in timm (`sgd` and `nmuon` use Nesterov momentum; `adamw`, ...).
+        momentum: Momentum in [0, 1), for optimizers that have one.
+        schedule: Learning rate schedule: `onecycle` rises linearly over a quarter of the run, then falls to zero (Smith
+            and Topin, 2018); `cosine` warms up over a twentieth, then follows a half cosine to zero.
+        learning_rate: Peak learning rate.
+        weight_decay: Weight decay, not applied to biases and normalisation layers.
+        augment: Augmentation of the images: `crop-flip`; `shift-flip`, a smaller shift, mirrored in every other epoch;
+            `randaugment`; or `none`.
+        label_smoothing: Label smoothing of the loss, in [0, 1).
+        balance: Treatment of classes of unequal size: `loss` weights each sample by the inverse of its class size;
+            `sampling` draws equally often from each class, so that an epoch repeats some samples and omits others.
+        accumulate: Number of batches per optimizer step.
+        clip_norm: Largest L2 norm of the gradient of a step. By default gradients are not clipped.
+        ema_decay: Decay of an exponential moving average of the weights, which the checkpoints then hold. By default
+            there is no average.
+        record: Time of recording: `online`, each sample at its own training step; or `sweep`, all samples after each
+            epoch under fixed weights, without augmentation.
+        final_sweeps: Number of evaluation passes over all samples after the training, under its final weights and
+            without augmentation: 0, 1 (as they are) or 2 (also mirrored). Each is recorded as an epoch of the run.
+        select: Rule that selects the epoch kept as `checkpoints/best.pt`, without validation data.
+        patience: Number of epochs after which training stops if the selected epoch has not changed. By default training
+            does not stop early.
+        dtype: Number format of the forward and backward pass; `auto` is bfloat16 on machines that are fast at it.
+        device: Device: `cpu`, `cuda`, ..., or `auto`.
+        seed: Seed of everything random.
+        pretrained: Start from the pretrained weights of timm, which timm downloads.
+        checkpoint: File with the weights to start from.
+        backbone: Training of the backbone: `trained`; or `frozen`, whose features are computed once and kept, and only
+            the head is trained.
+        head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
     """
 
     model: str = "resnet9_16"
@@ -202,47 +219,35 @@ class TrainingSettings:
     head: Head = "linear"
 
     def __post_init__(self) -> None:
-        choices: dict[str, tuple[str, ...]] = {
-            "schedule": ("onecycle", "cosine"),
-            "augment": AUGMENTATIONS,
-            "record": ("online", "sweep"),
-            "balance": ("none", "loss", "sampling"),
-            "backbone": ("trained", "frozen"),
-            "head": HEADS,
-            "select": RULES,
-            "dtype": ("auto", "bfloat16", "float32"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        _require_choices(self)
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise SettingsError(f"`{name}` must be at least 1, not {getattr(self, name)}")
         if self.final_sweeps not in (0, 1, 2):
-            raise SettingsError(f"final_sweeps must be 0, 1 or 2, not {self.final_sweeps}")
+            raise SettingsError(f"`final_sweeps` must be 0, 1 or 2, not {self.final_sweeps}")
         if not 0 <= self.momentum < 1:
-            raise SettingsError(f"momentum must be in [0, 1), not {self.momentum}")
+            raise SettingsError(f"`momentum` must be in [0, 1), not {self.momentum}")
         if not self.learning_rate > 0:
-            raise SettingsError(f"learning_rate must be above 0, not {self.learning_rate}")
+            raise SettingsError(f"`learning_rate` must be above 0, not {self.learning_rate}")
         if not 0 <= self.label_smoothing < 1:
-            raise SettingsError(f"label_smoothing must be in [0, 1), not {self.label_smoothing}")
+            raise SettingsError(f"`label_smoothing` must be in [0, 1), not {self.label_smoothing}")
         if self.patience is not None and (self.patience < 1 or self.select == "last"):
-            raise SettingsError("patience needs at least 1 epoch and a selection rule (select) other than 'last'")
+            raise SettingsError("`patience` must be at least 1, and needs a rule (`select`) other than 'last'")
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the settings as JSON can hold them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """From what `to_dict` gave."""
+        """Return the settings that `to_dict` wrote."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
         return cls(**values)
 
 
-RECIPES: Mapping[str, TrainingSettings] = {
+RECIPES: Mapping[Recipe, TrainingSettings] = {
     "whitened": TrainingSettings(
         model="whitened_32",
         epochs=10,
@@ -258,35 +263,37 @@ RECIPES: Mapping[str, TrainingSettings] = {
         model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_sweeps=2
     ),
 }
-"""How rounds of refinement can be trained: `whitened`, few epochs of a small fast learner; `resnet18`, for a GPU."""
+"""Settings of the trainings of a refinement: `whitened`, a few epochs of a small network; `resnet18`, for a GPU."""
 
 
 @dataclass(frozen=True)
 class RefinementSettings:
-    """What to do beyond one training: rounds that learn from what was found so far (`gwaudit.training.refinement`).
+    """Describe the rounds of refinement after a training: each learns from the errors found so far.
+
+    `gwaudit.training.refinement` explains the method.
 
     Attributes:
-        refine: rounds after the first training, each a training of its own.
-        refine_as: how these are trained: `whitened`, `resnet18`, or as the first one unless told (on features always).
-        refine_model: their network, in place of that recipe's.
-        refine_epochs: their passes over the data, in place of that recipe's.
+        refine: Number of rounds after the first training; each trains a network of its own.
+        refine_as: Training of these rounds: `whitened`, a few epochs of a small network; or `resnet18`, for a GPU. By
+            default, and always on features, the same as the first training.
+        refine_model: Network of these rounds. By default that of their training.
+        refine_epochs: Number of passes over the data in each of these rounds. By default that of their training.
     """
 
     refine: int = 0
-    refine_as: str | None = None
+    refine_as: Recipe | None = None
     refine_model: str | None = None
     refine_epochs: int | None = None
 
     def __post_init__(self) -> None:
+        _require_choices(self)
         if self.refine < 0:
-            raise SettingsError(f"there cannot be {self.refine} rounds of refinement")
-        if self.refine_as is not None and self.refine_as not in RECIPES:
-            raise SettingsError(f"refine_as must be one of {', '.join(RECIPES)}, not {self.refine_as!r}")
+            raise SettingsError(f"`refine` must be at least 0, not {self.refine}")
         if self.refine_epochs is not None and self.refine_epochs < 1:
-            raise SettingsError(f"refine_epochs must be at least 1, not {self.refine_epochs}")
+            raise SettingsError(f"`refine_epochs` must be at least 1, not {self.refine_epochs}")
 
     def training(self, first: TrainingSettings, number: int) -> TrainingSettings:
-        """How round `number`, from 1, is trained after a `first` training."""
+        """Return the settings of round `number`, counted from 1, after the `first` training."""
         recipe = first
         if self.refine_as is not None:
             kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size")}
@@ -301,24 +308,25 @@ class RefinementSettings:
 
 @dataclass(frozen=True)
 class RankingSettings:
-    """Hold the settings of one ranking.
+    """Describe how to rank a recorded run and how many samples to flag.
+
+    In Python `window` and `cut` are "auto" or a value, and `window` counts epochs from 0.
 
     Attributes:
-        detector: Name of the detector that orders the samples, one of `gwaudit.analysis.detectors.DETECTORS`; `auto`
-            is `probability` for runs with final sweeps and `combined` for others.
-        window: First and last epoch that the means and votes are over, both included; `auto` is the last half of the
-            epochs. Counted from 0 here, from 1 on the command line. Detectors that read whole trajectories, as `aum`,
-            order by all epochs whatever the window is.
-        cut: Threshold on the log odds of being wrong (natural logarithm; 0 is even): suspects lie above it. `auto` is
+        detector: Detector that ranks the samples. `auto` is `probability` for runs with final sweeps and `combined` for
+            others.
+        window: First and last epoch of the means and votes, both included. By default the last half of the epochs.
+            Detectors that read whole trajectories, such as `aum`, always rank by all epochs.
+        cut: Threshold on the log odds of being wrong (natural logarithm; 0 is even): suspects lie above it. By default
             the cut with the highest expected F1.
-        top: Number of samples to flag, the most suspicious ones, whatever their odds.
-        precision: Share of the suspects that is expected to be wrong, in (0, 1]: as many samples are flagged as have
-            it.
-        budget: Largest number of samples to flag, whatever else decides.
-        per_class: Fit the distributions of right and wrong labels for each given class, small classes towards all. For
-            classes that differ much in difficulty or share of errors; use it with balanced training, as a class that
-            the network neglects is taken for wrong. `probability` always fits each pair of given and suggested class,
-            a multi-label run each class.
+        top: Number of samples to flag, the most suspicious ones, independent of their odds.
+        precision: Share of the suspects that is expected to be wrong, in (0, 1]: as many samples are flagged as it
+            allows.
+        budget: Largest number of samples to flag, the most suspicious ones. It combines with the other options.
+        per_class: Fit the distributions of right and wrong labels for each given class, small classes towards all.
+            Suits classes that differ much in difficulty or share of errors; combine it with a balanced training, as a
+            class that the network neglects looks wrong. `probability` always fits each pair of given and suggested
+            class, and multi-label runs each class.
     """
 
     detector: str = "auto"
@@ -333,15 +341,15 @@ class RankingSettings:
         for name in ("top", "budget"):
             count = getattr(self, name)
             if count is not None and count < 0:
-                raise SettingsError(f"{name} is the number of samples to flag: at least 0, not {count}")
+                raise SettingsError(f"`{name}` must be at least 0, not {count}")
         if self.precision is not None and not 0 < self.precision <= 1:
-            raise SettingsError(f"precision must be in (0, 1], not {self.precision}")
+            raise SettingsError(f"`precision` must be in (0, 1], not {self.precision}")
         if sum([self.cut != "auto", self.top is not None, self.precision is not None]) > 1:
             raise SettingsError(
-                "cut, top and precision each decide how many to flag: choose one (budget goes with any)"
+                "`cut`, `top` and `precision` each set the number of suspects: choose one (`budget` combines with any)"
             )
         if isinstance(self.cut, str) and self.cut != "auto":
-            raise SettingsError(f"cut must be 'auto' or a number, not {self.cut!r}")
+            raise SettingsError(f"`cut` must be 'auto' or a number, not {self.cut!r}")
 
 
 Preset = Literal["fast", "quality"]
@@ -353,5 +361,5 @@ PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
         RefinementSettings(refine=2, refine_as="resnet18"),
     ),
 }
-"""Settings that belong together, each option of which can still be chosen: `fast`, refined on a CPU within the hour for
-50,000 small images; `quality`, refined with a ResNet-18, for a GPU."""
+"""Settings of training and refinement that belong together: `fast` refines on a CPU, within an hour for 50,000 small
+images; `quality` refines with a ResNet-18, for a GPU."""

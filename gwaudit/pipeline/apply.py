@@ -51,6 +51,19 @@ class Applied:
     files: tuple[Path, ...]
     next_command: str | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON can hold it: counts, notes, problems, files, next command."""
+        return {
+            "decided": self.decisions.counts(),
+            "undecided": self.corrections.counts["undecided"],
+            "changes": len(self.corrections.changes),
+            "samples_left": len(self.corrections.cleaned_data.ids),
+            "notes": list(self.corrections.notes),
+            "problems": [asdict(problem) for problem in self.problems],
+            "files": [str(path) for path in self.files],
+            "next_command": self.next_command,
+        }
+
 
 def apply_decisions(
     run: Path | str,

@@ -1,9 +1,9 @@
 """The verb `audit` as a function: load, train once, rank, evaluate where the truth is known, write the results."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,16 @@ class AuditResult:
     evaluation: Evaluation | None
     dataset: LabeledDataset | None
     files: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON can hold it: run, summary, evaluation, skipped rows, files."""
+        return {
+            "run": str(self.audit.run),
+            **self.audit.summary(),
+            "evaluation": None if self.evaluation is None else self.evaluation.to_dict(),
+            "skipped": [] if self.dataset is None else [asdict(sample) for sample in self.dataset.skipped],
+            "files": [str(path) for path in self.files],
+        }
 
 
 def audit(

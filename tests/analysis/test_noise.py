@@ -80,7 +80,7 @@ def test_the_command_shows_classes_and_pairs(audit, tmp_path):
     audit.save(tmp_path)
     shown = gwaudit("noise", tmp_path).stdout
     assert "Most frequent errors" in shown
-    assert "mostly truly" in shown
+    assert "most frequent true class" in shown
     facts = json.loads(gwaudit("noise", tmp_path, "--json").stdout)
     assert facts["classes"][0]["class"] == "dog"
     assert facts["pairs"][0] == {"given": "dog", "true": "fox", "expected": 3.0, "share": pytest.approx(3 / 5.5)}

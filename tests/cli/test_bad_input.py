@@ -96,7 +96,7 @@ def test_a_corrupt_image_stops_with_its_path_or_is_skipped_and_listed(tmp_path):
     assert "--on-error skip" in line
     done = gwaudit("audit", tmp_path / "data", "-o", tmp_path / "run", *FAST, "--on-error", "skip")
     assert done.returncode == 0, done.stderr
-    assert "Left out, as they could not be used: 1" in done.stdout
+    assert "Skipped rows that cannot be used: 1" in done.stdout
     assert "cat/003.png" in done.stdout
 
 
@@ -162,7 +162,7 @@ def test_an_existing_run_needs_resume_with_the_same_settings(tmp_path):
     assert gwaudit("audit", "digits", "-o", run, *FAST).returncode == 0
     suspects = (run / "suspects.csv").read_bytes()
     assert "--resume" in refused("audit", "digits", "-o", run, *FAST)
-    assert "batch_size=128, not 64" in refused("audit", "digits", "-o", run, *FAST, "--batch-size", "64", "--resume")
+    assert "--batch-size 128, not 64" in refused("audit", "digits", "-o", run, *FAST, "--batch-size", "64", "--resume")
     assert "other data or labels" in refused("audit", "digits", "--add-noise", "0.2", "-o", run, *FAST, "--resume")
     assert (run / "suspects.csv").read_bytes() == suspects
     (tmp_path / "mine").mkdir()
@@ -179,13 +179,11 @@ def test_an_unknown_model_and_one_without_a_linear_head(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--epochs", "0"], "epochs must be at least 1"),
+    (["--epochs", "0"], "--epochs must be at least 1"),
     (["--optimizer", "sdg"], "unknown optimizer 'sdg'"),
     (["--device", "abacus"], "device 'abacus' cannot be used"),
-    (["--augment", "much"], "augment must be one of"),
-    (["--patience", "3"], "patience needs"),
-    (["--score", "beauty"], "unknown detector 'beauty'"),
-    (["--add-noise", "2"], "must be a share in"),
+    (["--patience", "3"], "--patience must be at least 1, and needs a rule (--select)"),
+    (["--add-noise", "2"], "--add-noise must be a share in [0, 1)"),
     (["--image-size", "32"], "not resized"),
     (["--checkpoint", "nowhere.pt"], "nowhere.pt"),
 ])  # fmt: skip

@@ -130,7 +130,7 @@ def test_ctrl_c_leaves_a_run_that_the_printed_command_resumes(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     last = errors.strip().splitlines()[-1]
-    assert last.startswith("error: interrupted; whole epochs are kept. Go on with: gwaudit audit digits")
+    assert last.startswith("error: interrupted; complete epochs are kept. Continue with: gwaudit audit digits")
     assert last.endswith("--resume")
     assert "'" in last, "a path with a space is quoted"
     assert "Traceback" not in errors

@@ -41,7 +41,7 @@ def test_the_terminal_tells_of_epochs_rules_and_groups(run):
 
 
 def test_numbers_are_whole_in_a_narrow_terminal(run, monkeypatch):
-    monkeypatch.setattr("gwaudit.cli.show.terminal.out.width", 80)
+    monkeypatch.setattr("gwaudit.cli.show.console.out.width", 80)
     shown = monitor(run, "--groups", "class").output
     groups = shown[shown.index("Groups after") :]
     assert "…" not in groups
@@ -110,7 +110,8 @@ def test_a_file_that_does_not_fit_says_where(run, tmp_path, text, why):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"), [(["--epoch", "9"], "epochs 1 to 8"), (["--group-column", "site"], "give that with --groups")]
+    ("arguments", "why"),
+    [(["--epoch", "9"], "epochs 1 to 8"), (["--group-column", "site"], "give the file with --groups")],
 )
 def test_what_is_not_there_is_refused(run, arguments, why):
     result = monitor(run, *arguments)

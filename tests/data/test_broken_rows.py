@@ -119,7 +119,7 @@ def test_the_command_shows_them_in_one_table_and_keeps_them_in_a_file(tmp_path):
     assert not (tmp_path / "run").exists()
     done = gwaudit("audit", source, "-o", tmp_path / "run", *FAST, "--on-error", "skip")
     assert done.returncode == 0, done.stderr
-    assert "Left out, as they could not be used: 3" in done.stdout
+    assert "Skipped rows that cannot be used: 3" in done.stdout
     skipped = pd.read_csv(tmp_path / "run" / "skipped.csv")
     assert skipped["row"].tolist() == [10, 11, 12]
     assert skipped["key"].tolist() == ["a", "id3", "f"]

@@ -1,12 +1,11 @@
-"""The command line as it is typed: in this process, or in one of its own."""
+"""Run the command line as it is typed: in this process, or in one of its own."""
 
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 
-import typer
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 COMMAND = [sys.executable, "-m", "gwaudit"]
 
@@ -22,17 +21,17 @@ class Done:
 
 
 def gwaudit(*arguments):
-    """Within this process, which has imported torch already."""
+    """Run a command within this process, which has imported torch already."""
     from gwaudit.cli.app import app
 
-    result = CliRunner(env={"COLUMNS": "120"}).invoke(typer.main.get_command(app), [*map(str, arguments)])
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(app, [*map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)
 
 
 def gwaudit_process(*arguments, cwd=None, preexec_fn=None):
-    """In a process of its own."""
+    """Run a command in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],

@@ -388,5 +388,5 @@ def test_the_whole_round_on_digits(tmp_path):
     assert facts["after"]["accuracy_on_given"] > facts["before"]["accuracy_on_given"]
     assert facts["suspects_corrected"] > 150
     shown = gwaudit("compare", tmp_path / "run", tmp_path / "run-round-2").stdout
-    assert "labels that are right" in shown
+    assert "share of right labels" in shown
     assert "corrected" in shown

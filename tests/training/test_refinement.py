@@ -200,7 +200,7 @@ def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
 def test_rounds_are_announced(tmp_path):
     done = gwaudit("audit", "digits", "-o", tmp_path / "run", *FAST, "--refine", "1", "--refine-epochs", "1")
     assert "refinement 1 of 1: resnet9_16" in done.stderr
-    assert "Expected wrong:" in done.stdout
+    assert "Expected wrong labels:" in done.stdout
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -1,4 +1,4 @@
-"""What a terminal shows of a run's epochs: alignment, stopping rules, groups."""
+"""Show the epochs of a run: alignment, stopping rules, groups."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from gwaudit.cli.show.terminal import out
+from gwaudit.cli.show.console import out
 
 if TYPE_CHECKING:  # for their types alone
     import pandas as pd
@@ -29,7 +29,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def print_readings(run: str, signals: "pd.DataFrame") -> None:
-    """A row an epoch."""
+    """Print the alignment of a run, a row per epoch."""
     names = [name for name in _SHOWN if name in signals]
     table = Table(title=escape(run), title_justify="left")
     table.add_column("epoch", justify="right")
@@ -41,35 +41,40 @@ def print_readings(run: str, signals: "pd.DataFrame") -> None:
 
 
 def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
-    """A row a rule: what it chooses in hindsight, and what it would have done while the run was made."""
+    """Print a row per stopping rule: the epoch it selects in hindsight, and online, while the run is trained."""
     table = Table(title="Which epoch to keep", title_justify="left")
     table.add_column("rule", no_wrap=True)
-    table.add_column("because")
+    table.add_column("reason")
     table.add_column("epoch", justify="right")
     table.add_column("online: epoch", justify="right")
     table.add_column("trained", justify="right")
-    for said in verdicts:
+    for verdict in verdicts:
         table.add_row(
-            said.rule,
-            escape(said.hindsight.reason),
-            str(said.hindsight.epoch + 1),
-            str(said.online.epoch + 1),
-            str(said.trained),
+            verdict.rule,
+            escape(verdict.hindsight.reason),
+            str(verdict.hindsight.epoch + 1),
+            str(verdict.online.epoch + 1),
+            str(verdict.trained),
         )
     out.print(table)
 
 
 def print_groups(table: "pd.DataFrame", epoch: int) -> None:
-    """A row a group at an epoch (from 0), least aligned first, with the course of its E to the end of the run."""
+    """Print a row per group, least aligned first: its alignment at an epoch, and E over all epochs.
+
+    Args:
+        table: the readings by epoch and group.
+        epoch: the epoch, counted from 0.
+    """
     at = table.loc[[epoch]].droplevel("epoch").sort_values("directional_alignment")
     shown = Table(title=f"Groups after epoch {epoch + 1}, least aligned first", title_justify="left")
     shown.add_column("group", overflow="fold")
     for name in ("samples", "E", "K", "GWA"):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("E by epoch", no_wrap=True)
-    courses = table["directional_alignment"].unstack("group")
-    low, high = float(np.nanmin(courses)), float(np.nanmax(courses))
-    width = max(8, min(40, out.width - 60))  # what the numbers leave
+    by_group = table["directional_alignment"].unstack("group")
+    low, high = float(np.nanmin(by_group)), float(np.nanmax(by_group))
+    width = max(8, min(40, out.width - 60))  # the numbers take the rest
     for group, row in at.iterrows():
         shown.add_row(
             escape(str(group)),
@@ -77,13 +82,18 @@ def print_groups(table: "pd.DataFrame", epoch: int) -> None:
             _format(row["directional_alignment"], "+.4f"),
             _format(row["dispersion"], "+.2f"),
             _format(row["gwa"], "+.4f"),
-            sparkline(courses[group].tolist(), low, high, width=width),
+            sparkline(by_group[group].tolist(), low, high, width=width),
         )
     out.print(shown)
 
 
 def sparkline(values: Sequence[float], low: float, high: float, *, width: int = 40) -> str:
-    """Numbers as bars between `low` and `high`; of more than `width` an even choice; a blank for NaN.
+    """Return numbers as bars between `low` and `high`; NaN is a blank.
+
+    Args:
+        values: the numbers.
+        low, high: the numbers of the lowest and the highest bar.
+        width: largest number of bars: of more values, evenly spaced ones are drawn.
 
     Example:
         >>> sparkline([0.0, 0.5, 1.0, float("nan")], 0.0, 1.0)

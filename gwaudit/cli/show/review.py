@@ -1,20 +1,19 @@
-"""What a terminal shows of decisions: what was applied, what does not add up, and what a round changed."""
+"""Show decisions: those in a log, those that were applied, and the changes of a round."""
 
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gwaudit.cli.show.terminal import out
+from gwaudit.cli.errors import with_flags
+from gwaudit.cli.show.console import one_line, out, share
+from gwaudit.cli.show.problems import print_problems
 
 if TYPE_CHECKING:  # for their types alone
     from gwaudit.pipeline.apply import Applied
     from gwaudit.pipeline.compare import Comparison
-    from gwaudit.review.decision_files import Problem
     from gwaudit.review.decision_log import DecisionLog
     from gwaudit.review.server import ReviewServer
 
@@ -36,41 +35,33 @@ def print_logged_decisions(log: "DecisionLog") -> None:
         out.print(f"Next: {escape(shlex.join(command))}", highlight=False, soft_wrap=True)
 
 
-def print_problems(problems: "Sequence[Problem]", console: Console, *, most: int = 50) -> None:
-    """What does not add up: file, row, reason."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("file", "row", "reason"):
-        table.add_column(name, overflow="fold")
-    for problem in problems[:most]:
-        row = "" if problem.row is None else str(problem.row)
-        table.add_row(escape(problem.file), row, escape(_one_line(problem.reason)))
-    console.print(table)
-    if len(problems) > most:
-        console.print(f"... and {len(problems) - most:,} more", highlight=False)
-
-
 def print_applied(applied: "Applied", undecided: str) -> None:
-    """What was applied, what was left, the files, and what to do next."""
+    """Print the decisions that were applied, the problems, the files, and the next command.
+
+    Args:
+        applied: the result.
+        undecided: the treatment of suspects without a decision: keep, drop or relabel.
+    """
     counts, changes = applied.decisions.counts(), applied.corrections.changes
-    told = ", ".join(f"{counts[name]:,} {text}" for name, text in _DECIDED)
-    out.print(f"\n[bold]Decided: {told}.[/bold]", highlight=False)
-    open_ = applied.corrections.counts["undecided"]
-    if open_:
-        fate = {"keep": "kept as they are", "drop": "dropped", "relabel": "relabelled as suggested"}[undecided]
-        out.print(f"Suspects that nobody decided about: {open_:,}, {fate}.", highlight=False)
+    summary = ", ".join(f"{counts[name]:,} {text}" for name, text in _DECIDED)
+    out.print(f"\n[bold]Decided: {summary}.[/bold]", highlight=False)
+    n_undecided = applied.corrections.counts["undecided"]
+    if n_undecided:
+        treatment = {"keep": "kept as they are", "drop": "dropped", "relabel": "relabelled as suggested"}[undecided]
+        out.print(f"Suspects without a decision: {n_undecided:,}, {treatment}.", highlight=False)
     if already := applied.corrections.counts.get("corrected"):
-        out.print(f"Already so in the data: {already:,}.", highlight=False)
+        out.print(f"Already corrected in the data: {already:,}.", highlight=False)
     for note in applied.corrections.notes:
-        out.print(note, style="yellow", highlight=False)
+        out.print(escape(with_flags(note)), style="yellow", highlight=False)
     kept = len(applied.corrections.cleaned_data.ids)
     dropped = int((changes["new"] == "").sum())
     out.print(
-        f"{len(changes) - dropped:,} labels changed and {dropped:,} samples left out of "
-        f"{len(applied.corrections.old):,}: {kept:,} stay.",
+        f"{len(changes) - dropped:,} labels changed and {dropped:,} samples dropped of "
+        f"{len(applied.corrections.old):,}: {kept:,} remain.",
         highlight=False,
     )
     if applied.problems:
-        out.print(f"Not applied, as it does not add up: {len(applied.problems):,}", style="yellow", highlight=False)
+        out.print(f"Decisions that cannot be applied: {len(applied.problems):,}", style="yellow", highlight=False)
         print_problems(applied.problems, out)
     out.print("Files:", highlight=False)
     for path in applied.files:
@@ -88,23 +79,23 @@ _FACTS = (
     ("expected wrong", "expected_wrong", "{:,.0f}"),
     ("accuracy on given labels, last epoch", "accuracy_on_given", "{:.4f}"),
     ("test accuracy", "test_accuracy", "{:.4f}"),
-    ("chosen epoch", "epoch", "{}"),
-    ("E there", "directional_alignment", "{:+.4f}"),
-    ("K there", "dispersion", "{:+.3f}"),
-    ("GWA there", "gwa", "{:+.4f}"),
-    ("labels that are right", "label_accuracy", "{:.4f}"),
+    ("selected epoch", "epoch", "{}"),
+    ("E at that epoch", "directional_alignment", "{:+.4f}"),
+    ("K at that epoch", "dispersion", "{:+.3f}"),
+    ("GWA at that epoch", "gwa", "{:+.4f}"),
+    ("share of right labels", "label_accuracy", "{:.4f}"),
     ("average precision", "average_precision", "{:.4f}"),
 )
 
 
 def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
-    """Both runs side by side, and what became of the suspects."""
+    """Print both runs side by side, and the changes among the suspects."""
     c = comparison
     table = Table("", "before", "after", box=SIMPLE_HEAD)
     table.add_row("run", escape(c.before.run), escape(c.after.run))
     for title, name, form in _FACTS:
         values = [getattr(facts, name) for facts in (c.before, c.after)]
-        # GWA alone is told where it has no value: its absence says something.
+        # A missing GWA is shown: it means that the alignments are bimodal.
         if values != [None, None] or name == "gwa":
             table.add_row(title, *("-" if value is None else form.format(value) for value in values))
     out.print(table)
@@ -114,21 +105,14 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
         f"{c.suspects_cleared:,} no longer suspect, {c.suspects_stayed:,} stayed.",
         f"Suspects after: {c.suspects_stayed:,} stayed, {c.suspects_new:,} new"
         + (f", {c.suspects_added:,} in new samples." if c.suspects_added else "."),
-        f"Agreement on the samples in both: suspects overlap {_share(c.jaccard)} (Jaccard), scores correlate "
-        f"{_share(c.rank_correlation)} (Spearman).",
+        f"Agreement on the samples in both: suspects overlap {share(c.jaccard)} (Jaccard), scores correlate "
+        f"{share(c.rank_correlation)} (Spearman).",
     )
     for line in lines:
         out.print(line, highlight=False, soft_wrap=True)
     if c.new_suspects:
-        shown = ", ".join(escape(_one_line(key)[:60]) for key in c.new_suspects[:most])
+        shown = ", ".join(escape(one_line(key)[:60]) for key in c.new_suspects[:most])
         out.print(
-            f"New suspects, the worst first: {shown}{' ...' if len(c.new_suspects) > most else ''}", soft_wrap=True
+            f"New suspects, most suspicious first: {shown}{' ...' * (len(c.new_suspects) > most)}",
+            soft_wrap=True,
         )
-
-
-def _share(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -1,0 +1,163 @@
+"""Show an audit: its summary, its suspects, its score against the truth, and its noise by class."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from gwaudit.cli.show.console import one_line, out, percent, share
+from gwaudit.cli.show.problems import print_rows
+
+if TYPE_CHECKING:  # for their types alone: showing a run does not wait for torch
+    import pandas as pd
+
+    from gwaudit.analysis.audit import Audit
+    from gwaudit.analysis.evaluation import Evaluation
+    from gwaudit.pipeline.audit import AuditResult
+
+
+def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
+    """Print the summary of an audit: number of suspects, quality where the truth is known, worst suspects, files.
+
+    Args:
+        result: the audit, its evaluation, its data and its files.
+        worst: number of suspects to list.
+    """
+    audit = result.audit
+    counts = audit.frame["category"].value_counts()
+    n, suspects = len(audit.frame), len(audit.suspects)
+    others = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "suspect")
+    out.print(
+        f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}.",
+        highlight=False,
+    )
+    if audit.is_multi_label:
+        out.print(_multilabel_suspects(audit), highlight=False, soft_wrap=True)
+    out.print(_expectation(audit), highlight=False, soft_wrap=True)
+    if audit.expected_wrong()[-1] > n / 2:
+        out.print(
+            "More labels look wrong than right: the network has hardly learned these data. Do not trust this result: "
+            "train for more epochs (--epochs), with another model (--model) or learning rate (--learning-rate).",
+            style="yellow",
+            soft_wrap=True,
+        )
+    dataset = result.dataset
+    if dataset is not None and dataset.skipped:
+        out.print(f"Skipped rows that cannot be used: {len(dataset.skipped)}", highlight=False)
+        print_rows(dataset.skipped, out)
+    if result.evaluation is not None:
+        _print_evaluation(result.evaluation)
+    out.print()
+    title = f"The {min(worst, n)} most suspicious"
+    out.print(_suspects_table(audit.frame.head(worst), title, None if dataset is None else dataset.texts))
+    out.print("Files:", highlight=False)
+    for path in result.files:
+        out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def _multilabel_suspects(audit: "Audit") -> str:
+    facts = audit.summary()
+    return (
+        f"A label is a pair of sample and class. Of the suspects {facts['suspect_missing']:,} seem to be missing and "
+        f"{facts['suspect_superfluous']:,} to be wrongly present, in {facts['suspect_samples']:,} of "
+        f"{facts['samples']:,} samples."
+    )
+
+
+def _expectation(audit: "Audit") -> str:
+    expected, suspects = audit.expected_wrong(), len(audit.suspects)
+    counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
+    among = ", ".join(f"{expected[k]:,.0f} of the first {k:,}" for k in counts)
+    return f"Expected wrong labels: {among + ', ' if among else ''}{expected[-1]:,.0f} in all."
+
+
+def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
+    """Print a table of evaluations, a row per run."""
+    table = Table(title="Against the true labels", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("run", overflow="fold")
+    for name in ("wrong", "suspects", "P", "R", "F1", "best F1", "AP", "AUROC"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run, e in evaluations.items():
+        shares = (e.precision, e.recall, e.f1, e.best_f1, e.average_precision, e.auroc)
+        table.add_row(escape(Path(run).name), f"{e.n_wrong:,}", f"{e.n_suspects:,}", *map(share, shares))
+    out.print(table)
+
+
+def _print_evaluation(e: "Evaluation") -> None:
+    lines = (
+        f"Against the true labels, {e.n_wrong:,} of which are wrong:",
+        f"  precision {share(e.precision)}   recall {share(e.recall)}   F1 {share(e.f1)} "
+        f"(best possible cut {share(e.best_f1)}, at {e.best_f1_suspects:,} suspects)",
+        f"  average precision {share(e.average_precision)}   AUROC {share(e.auroc)}   "
+        f"precision at {e.n_wrong:,} suspects {share(e.precision_at_true_count)}",
+        *_suggestions_or_kinds(e),
+        f"  flagged among hard right labels (the tenth with the highest loss): {share(e.hard_flagged)}",
+    )
+    for line in lines:
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def _suggestions_or_kinds(e: "Evaluation") -> Iterable[str]:
+    """Yield the quality of the suggestions; for multi-label data, whose suggestions are obvious, that of each kind."""
+    kinds = [(name, kind) for name, kind in (("missing", e.missing), ("extra", e.superfluous)) if kind is not None]
+    if not kinds:
+        yield (
+            f"  suggested label right for {share(e.suggested_accuracy)} of the wrong labels, "
+            f"{share(e.suggested_accuracy_flagged)} of the flagged ones"
+        )
+    for name, kind in kinds:
+        yield (
+            f"  {kind.n_wrong:,} {name} labels: precision {share(kind.precision)}   recall {share(kind.recall)}   "
+            f"average precision {share(kind.average_precision)}"
+        )
+
+
+def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20) -> None:
+    """Print the classes with the largest share of wrong labels, and the most frequent errors."""
+    table = Table(title="Classes, by the share of labels expected to be wrong", box=SIMPLE_HEAD)
+    table.add_column("class", overflow="fold")
+    several = "share_missing" in health
+    for name in ("given", "expected wrong", "share", "expected missing", *["share"] * several, "suspects"):
+        table.add_column(name, justify="right")
+    table.add_column("most frequent true class", overflow="fold")
+    for class_name, row in health.head(most).iterrows():
+        numbers = (f"{row[c]:,.0f}" for c in ("given", "expected_wrong", "expected_missing", "suspects"))
+        given, wrong, missing, suspects = numbers
+        shares = [percent(row[name]) for name in ("share_wrong", "share_missing") if name in row]
+        lacking = [missing, *shares[1:]]
+        mostly = escape(str(row["mistaken_for"]))
+        table.add_row(escape(str(class_name)), given, wrong, shares[0], *lacking, suspects, mostly)
+    out.print(table)
+    table = Table("given", "true", title="Most frequent errors", box=SIMPLE_HEAD)
+    table.add_column("expected", justify="right")
+    table.add_column("of all errors", justify="right")
+    for pair in pairs.head(most).to_dict("records"):
+        table.add_row(escape(pair["given"]), escape(pair["true"]), f"{pair['expected']:,.0f}", f"{pair['share']:.1%}")
+    out.print(table)
+    for rows, what in ((health, "classes"), (pairs, "pairs")):
+        if len(rows) > most:
+            out.print(f"{len(rows) - most:,} more {what}: --json, or class_health.csv and transition_matrix.csv")
+
+
+def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | None = None) -> Table:
+    table = Table(title=title)
+    several = "class_name" in frame
+    for name in ("rank", "sample", *["class"] * several, "given", "suggested", "P(wrong)", "mean γ", "γ < 0"):
+        table.add_column(
+            name, justify="right" if name in ("rank", "P(wrong)", "mean γ", "γ < 0") else "left", overflow="fold"
+        )
+    for row in frame.to_dict("records"):
+        table.add_row(
+            str(row["rank"]),
+            escape(str(row["key"]) if texts is None else one_line(texts[row["sample_id"]], 120)),
+            *([escape(str(row["class_name"]))] if several else []),
+            escape(str(row["given_name"])),
+            escape(str(row["suggested_name"])),
+            f"{row['probability_wrong']:.3f}",
+            f"{row['mean_alignment']:+.4f}",
+            f"{row['share_negative']:.0%}",
+        )
+    return table

@@ -1,0 +1,89 @@
+"""Show the progress of a training on standard error."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gwaudit.cli.show.console import err
+
+if TYPE_CHECKING:  # for their types alone: help does not wait for torch
+    from gwaudit.training.progress import EpochReport, StepReport
+
+
+class TrainingDisplay:
+    """Show a line per epoch, and a bar with the remaining time. A context manager, and a `training.progress.Progress`.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
+            disable=quiet or not err.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=None, facts="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_step(self, report: "StepReport") -> None:
+        """Move the bar."""
+        self._progress.update(
+            self._task,
+            description=f"epoch {report.epoch + 1}/{report.epochs}",
+            total=report.epochs * report.steps,
+            completed=report.epoch * report.steps + report.step + 1,
+            facts=f"loss {report.loss:.3f}  {report.samples_per_second:,.0f} samples/s",
+        )
+
+    def on_epoch(self, report: "EpochReport") -> None:
+        """Print the line of an epoch."""
+        summary, moments = report.summary, report.summary.moments
+        left = (report.epochs - summary.epoch - 1) * report.seconds
+        extras = f"  missing {summary.missing}" if summary.missing else ""
+        extras += f"  repeated {summary.repeated}" if summary.repeated else ""
+        gwa = "bimodal" if moments.bimodal else f"{moments.gwa:+.4f}"
+        self._print(
+            f"epoch {summary.epoch + 1:>3}/{report.epochs}  loss {summary.mean_loss:.3f}  "
+            f"GWA {gwa}  E {moments.directional_alignment:+.3f}  K {moments.dispersion:+.2f}  "
+            f"{report.seconds:.1f} s  {report.samples_per_second:,.0f}/s  {_duration(left)} left{extras}"
+        )
+
+    def on_round(self, number: int, rounds: int, model: str) -> None:
+        """Print the heading of a round of refinement."""
+        self._print(f"refinement {number} of {rounds}: {model} learns from the errors found so far")
+
+    def on_features(self, done: int, samples: int) -> None:
+        """Show how many samples the backbone has embedded."""
+        self._progress.update(self._task, description="features", total=samples, completed=done, facts="")
+        if done == samples:
+            self._print(f"features of {samples:,} samples, kept for the next run")
+            self._progress.reset(self._task, description="training", total=None)
+
+    def on_final_pass(self, seconds: float) -> None:
+        """Print the line of an evaluation pass."""
+        self._print(f"evaluated all samples under the final weights, {seconds:.1f} s")
+
+    def _print(self, line: str) -> None:
+        if not self._quiet:
+            self._progress.console.print(line, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
