@@ -1,5 +1,6 @@
 """The reference pages name what the package has, no more and no less."""
 
+import json
 import re
 
 import gwaudit
@@ -12,6 +13,10 @@ REFERENCE = ROOT / "docs" / "reference"
 INTEGRATIONS = ("gwaudit.recording.lightning.", "gwaudit.recording.transformers.", "gwaudit.recording.keras.")
 
 
+def described(page):
+    return set(re.findall(r"`(\w+)`", (ROOT / "docs" / page).read_text("utf-8")))
+
+
 def test_the_pages_of_python_have_every_public_name_once():
     pages = [page.read_text("utf-8") for page in sorted((REFERENCE / "python").glob("*.md"))]
     shown = re.findall(r"^::: ([\w.]+)$", "\n".join(pages), re.MULTILINE)
@@ -20,5 +25,11 @@ def test_the_pages_of_python_have_every_public_name_once():
 
 
 def test_every_column_of_an_audit_is_described():
-    described = set(re.findall(r"`(\w+)`", (REFERENCE / "files.md").read_text("utf-8")))
-    assert set(COLUMNS) | set(MULTI_LABEL_COLUMNS) <= described
+    assert set(COLUMNS) | set(MULTI_LABEL_COLUMNS) <= described("reference/files.md")
+
+
+def test_every_field_of_a_run_and_every_signal_is_described(tmp_path):
+    with gwaudit.TrajectoryStore.create(tmp_path / "run", given_labels=[0, 1], class_names=["cat", "dog"]):
+        fields = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert set(fields) <= described("reference/files.md")
+    assert set(fields["signals"]) <= described("concepts/alignment.md")
