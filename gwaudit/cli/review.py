@@ -1,7 +1,7 @@
 """Define the commands to look at an audit, to decide, to apply decisions and to compare runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -60,7 +60,7 @@ def review_command(
 def plot_command(
     run: Run,
     to: Annotated[Path, typer.Option(help="New folder for the figures.")],
-    format: Annotated[str, typer.Option(help="Format of the figures: pdf, svg or png.")] = "pdf",
+    format: Annotated[Literal["pdf", "svg", "png"], typer.Option(help="Format of the figures.")] = "pdf",
     figure: Annotated[list[str] | None, typer.Option(help="Name of a figure; may be repeated. By default all.")] = None,
     truth: Truth = None,
     truth_key: TruthKey = None,
@@ -70,7 +70,7 @@ def plot_command(
     from gwaudit.review.report.figure_files import write_figures
 
     contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key)
-    for path in write_figures(contents, to, format=format, names=figure or ()):  # type: ignore[arg-type]  # checked there
+    for path in write_figures(contents, to, format=format, names=figure or ()):
         out.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -92,13 +92,13 @@ def export_command(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder or file.", show_default=False)],
     action: Annotated[
-        str | None,
+        Literal["drop", "relabel"] | None,
         typer.Option(help="Treatment of suspects in data to train on: drop (the default), or relabel as suggested."),
     ] = None,
     top: Annotated[
         int | None, typer.Option(help="Number of samples to review, the first of the ranking. By default all suspects.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Write all samples to review.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Write all samples to review.")] = False,
     copy: Annotated[
         bool,
         typer.Option(
@@ -108,12 +108,10 @@ def export_command(
     ] = False,
 ) -> None:
     """Write suspects for review in other tools, or the data set without suspects or with corrected ones."""
-    from gwaudit.analysis.audit import Audit
-    from gwaudit.export.formats import Options
     from gwaudit.pipeline.export import export_audit
 
-    options = Options(action, top, everything, copy)  # type: ignore[arg-type]  # checked there
-    out.print(str(export_audit(Audit.load(run), to, output, options)), highlight=False, soft_wrap=True)
+    path = export_audit(run, to, output, action=action, top=top, all=all, copy=copy)
+    out.print(str(path), highlight=False, soft_wrap=True)
 
 
 @command(app, "apply", "For example: gwaudit apply runs/photos decisions.csv -o photos-corrected")
@@ -129,7 +127,10 @@ def apply_command(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the corrected labels and data.")],
     format: Annotated[str, typer.Option(help="Format of the corrected data: ids, hf or imagefolder.")] = "ids",
-    undecided: Annotated[str, typer.Option(help="Suspects without a decision: keep, drop or relabel.")] = "keep",
+    undecided: Annotated[
+        Literal["keep", "drop", "relabel"],
+        typer.Option(help="Treatment of suspects without a decision: keep them, drop them, or relabel as suggested."),
+    ] = "keep",
     force: Annotated[bool, typer.Option("--force", help="Apply the valid decisions, and list the others.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy image files instead of links (imagefolder).")] = False,
     as_json: AsJson = False,
@@ -143,7 +144,7 @@ def apply_command(
             decisions,
             output,
             format=format,
-            undecided=undecided,  # type: ignore[arg-type]  # checked there
+            undecided=undecided,
             force=force,
             copy=copy,
             progress=display,

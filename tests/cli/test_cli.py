@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gwaudit import load_dataset
+from gwaudit import __version__, load_dataset
 from helpers.command import COMMAND, FAST, gwaudit
 from helpers.recorded import make_run, with_a_fifth_wrong
 
@@ -153,4 +153,4 @@ def test_help_teaches_and_answers_at_once():
 
 
 def test_version():
-    assert gwaudit("--version").stdout.strip() == "0.1.0"
+    assert gwaudit("--version").stdout.strip() == __version__

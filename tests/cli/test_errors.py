@@ -22,7 +22,7 @@ from helpers.command import FAST, gwaudit
         ("give label_column or id_column.", "give --label-column or --id-column."),
         ("`detector` must be one of", "--detector must be one of"),
         ("choose one of `top`, `cut`", "choose one of --top, --cut"),
-        ("write all samples (`everything`)", "write all samples (--all)"),
+        ("write all samples (`all`)", "write all samples (--all)"),
         # These name no options.
         ("the labels of the source", "the labels of the source"),
         ("no column 'label_column' in data/label_column/id_column.csv", None),
