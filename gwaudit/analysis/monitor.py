@@ -25,8 +25,17 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.analysis.early_stopping import SelectedEpoch
-from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, OnlineStopping, StoppingDecision, stopping_rule
+from gwaudit.analysis.stopping import (
+    PATIENCE,
+    RULES,
+    Curves,
+    OnlineStopping,
+    SelectedEpoch,
+    StoppingDecision,
+    placeholder_curves,
+    stopping_rule,
+    training_rule,
+)
 from gwaudit.core.errors import SettingsError
 from gwaudit.recording.moments import bounded_gwa, epoch_moments, floored_gwa, quantile_gwa
 from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
@@ -120,15 +129,8 @@ class AlignmentMonitor:
 
     def _read(self, extra: Mapping[str, float]) -> EpochReading:
         epoch = len(self.readings)
-        columns = self._store.read_epoch(epoch, ["alignment", "predicted_label"])
-        alignment = columns["alignment"].to_numpy()
-        predicted = columns["predicted_label"].fill_null(MISSING_LABEL).to_numpy()
-        signals = {
-            **self._store.commit(epoch).metrics,
-            **_aggregates(alignment),
-            "prediction_changes": _changes(self._before, predicted),
-            **extra,
-        }
+        alignment, predicted = _read_rows(self._store, epoch)
+        signals = {**_signals(self._store, epoch, alignment, predicted, self._before), **extra}
         reading = EpochReading(
             epoch,
             signals,
@@ -138,6 +140,49 @@ class AlignmentMonitor:
         self._before = predicted
         self.readings.append(reading)
         return reading
+
+
+class RecordedCurves:
+    """Read the signals of a rule from a run, each epoch once.
+
+    Args:
+        store: the run; epochs may be added to it between two reads.
+        signals: names of `gwaudit.analysis.stopping.RECORDED_SIGNALS`.
+    """
+
+    def __init__(self, store: TrajectoryStore, signals: Sequence[str]) -> None:
+        self._store = store
+        self._curves: dict[str, list[float]] = {name: [] for name in signals}
+        self._n_epochs = 0
+        self._predicted: NDArray[Any] | None = None
+
+    def read(self) -> Curves:
+        """Return the curves of all training epochs of the run."""
+        for epoch in range(self._n_epochs, len(self._store.training_epochs)):
+            signals: Mapping[str, float] = self._store.commit(epoch).metrics
+            if not set(self._curves) <= set(signals):  # the commit has E, K and GWA; the others come from the rows
+                alignment, predicted = _read_rows(self._store, epoch)
+                signals = _signals(self._store, epoch, alignment, predicted, self._predicted)
+                self._predicted = predicted
+            for name, curve in self._curves.items():
+                curve.append(signals[name])
+        self._n_epochs = len(self._store.training_epochs)
+        return self._curves or placeholder_curves(self._n_epochs)
+
+
+def selected_epoch(store: TrajectoryStore, rule: str, *, total_epochs: int) -> SelectedEpoch:
+    """Return the epoch that a rule selects of all training epochs of a run.
+
+    Args:
+        store: a run with at least one epoch.
+        rule: its name.
+        total_epochs: number of epochs that the training was planned for.
+
+    Raises:
+        SettingsError: There is no such rule, or it reads a signal that runs do not have.
+    """
+    found = training_rule(rule)
+    return found.choose(RecordedCurves(store, found.signals).read(), total_epochs)
 
 
 def readings(store: TrajectoryStore) -> pd.DataFrame:
@@ -177,7 +222,7 @@ def verdicts(signals: pd.DataFrame, *, total_epochs: int, patience: int = PATIEN
         patience: epochs that a choice has to stand before a rule stops.
     """
     found = []
-    for name in RULE_NAMES:
+    for name in RULES:
         judge = stopping_rule(name, patience=patience)
         if name == "last" or not {*judge.signals} <= {*signals.columns}:
             continue
@@ -254,6 +299,24 @@ def moving_agreement(signals: pd.DataFrame) -> list[Agreement]:
             )
         )
     return found
+
+
+def _read_rows(store: TrajectoryStore, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return the alignments and the predicted labels of an epoch, [n] each."""
+    columns = store.read_epoch(epoch, ["alignment", "predicted_label"])
+    return columns["alignment"].to_numpy(), columns["predicted_label"].fill_null(MISSING_LABEL).to_numpy()
+
+
+def _signals(
+    store: TrajectoryStore,
+    epoch: int,
+    alignment: NDArray[np.float32],
+    predicted: NDArray[np.int32],
+    predicted_before: NDArray[np.int32] | None,
+) -> dict[str, float]:
+    """Return all signals of an epoch: those of its rows, and the metrics that were committed with it."""
+    changes = _changes(predicted_before, predicted)
+    return {**store.commit(epoch).metrics, **_aggregates(alignment), "prediction_changes": changes}
 
 
 def _aggregates(alignment: NDArray[np.float32]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from gwaudit.analysis.detectors import DETECTORS
+from gwaudit.analysis.stopping import recorded_rules
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import PRESETS, Preset, split_commas
 
@@ -34,7 +35,7 @@ Patience = Annotated[
 Shown = Annotated[int, typer.Option(help="Number of suspects to show, the most suspicious ones.")]
 
 # Choices that a registry holds: what is registered there is an option here.
-_REGISTRIES = {"detector": ("auto", *DETECTORS)}
+_REGISTRIES = {"detector": ("auto", *DETECTORS), "select": recorded_rules()}
 _ALIASES = {"detector": ["--score"]}
 # Values that are counted from 1 on the command line and from 0 in Python.
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {"window": lambda epochs: tuple(epoch - 1 for epoch in epochs)}

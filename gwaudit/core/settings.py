@@ -12,9 +12,6 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from gwaudit.core.errors import SettingsError
 
-Rule = Literal["last", "gwa-scratch", "gwa-finetune", "dispersion"]
-RULES: tuple[Rule, ...] = get_args(Rule)
-
 Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
 Head = Literal["linear", "mlp"]
 Recipe = Literal["whitened", "resnet18"]
@@ -179,7 +176,8 @@ class TrainingSettings:
             epoch under fixed weights, without augmentation.
         final_sweeps: Number of evaluation passes over all samples after the training, under its final weights and
             without augmentation: 0, 1 (as they are) or 2 (also mirrored). Each is recorded as an epoch of the run.
-        select: Rule that selects the epoch kept as `checkpoints/best.pt`, without validation data.
+        select: Rule that selects the epoch kept as `checkpoints/best.pt`, without validation data. The rules
+            `validation` and `gradient-disparity` read signals that only a training loop of your own can measure.
         patience: Number of epochs after which training stops if the selected epoch has not changed. By default training
             does not stop early.
         dtype: Number format of the forward and backward pass; `auto` is bfloat16 on machines that are fast at it.
@@ -208,7 +206,7 @@ class TrainingSettings:
     ema_decay: float | None = None
     record: Literal["online", "sweep"] = "online"
     final_sweeps: int = 0
-    select: Rule = "last"
+    select: str = "last"
     patience: int | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     device: str = "auto"

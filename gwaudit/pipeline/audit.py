@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.evaluation import Evaluation, evaluate
+from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.files import write_text
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
@@ -156,6 +157,7 @@ def load_and_train(
     Raises:
         GwauditError: of the step that failed.
     """
+    training_rule(training.select)  # an unknown rule is refused before anything is loaded
     init_process_group(training.device)
     with raise_on_all_ranks():
         dataset = load_data(data, progress)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.early_stopping import recorded_moments, select_epoch
+from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.core.errors import DataError, StoreDamagedError
 from gwaudit.core.files import write_text
 from gwaudit.core.settings import DataSettings, TrainingSettings
@@ -238,20 +238,20 @@ def _source(run: Path) -> str | None:
 
 def _facts(audit: Audit) -> RunFacts:
     with TrajectoryStore.open(audit.run) as store:
-        moments = recorded_moments(store)
         last = store.commit(store.training_epochs[-1]).metrics
         settings = TrainingSettings.from_dict(store.settings.get("training") or {})
-    chosen = select_epoch(settings.select, moments, total_epochs=settings.epochs).epoch
+        selected = selected_epoch(store, settings.select, total_epochs=settings.epochs)
+        moments = store.commit(selected.epoch).metrics
     evaluation, test = _json(audit.run / "evaluation.json"), _json(audit.run / TEST_FILE)
     return RunFacts(
         run=str(audit.run),
         samples=len(audit.frame),
         suspects=len(audit.suspects),
         expected_wrong=float(audit.expected_wrong()[-1]),
-        epoch=chosen + 1,
-        directional_alignment=_known(moments[chosen].directional_alignment),
-        dispersion=_known(moments[chosen].dispersion),
-        gwa=_known(moments[chosen].gwa),
+        epoch=selected.epoch + 1,
+        directional_alignment=_known(moments["directional_alignment"]),
+        dispersion=_known(moments["dispersion"]),
+        gwa=_known(moments["gwa"]),
         accuracy_on_given=_known(last.get("accuracy_on_given", math.nan)),
         test_accuracy=test.get("accuracy"),
         label_accuracy=1 - evaluation["n_wrong"] / evaluation["n"] if evaluation else None,

@@ -22,7 +22,8 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from gwaudit.analysis.early_stopping import SelectedEpoch, recorded_moments, select_epoch, should_stop
+from gwaudit.analysis.monitor import RecordedCurves
+from gwaudit.analysis.stopping import PATIENCE, SelectedEpoch, training_rule
 from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
@@ -183,6 +184,7 @@ class _Training:
         targets: Tensor | None = None,
         probe: EpochProbe | None = None,
     ) -> None:
+        self.rule = training_rule(settings.select, patience=settings.patience or PATIENCE)
         self.probe = probe
         self.progress = progress if is_rank0() else None
         self.fingerprint = dataset.fingerprint
@@ -239,6 +241,7 @@ class _Training:
         """Train the epochs that the run lacks, then record its final evaluation passes."""
         start = time.monotonic()
         self.store, settings = store, self.settings
+        self.curves = RecordedCurves(store, self.rule.signals)
         with raise_on_all_ranks():
             if store.fingerprint != self.fingerprint:
                 raise SettingsError(
@@ -255,7 +258,9 @@ class _Training:
                 self._run_epoch(store.next_epoch, recorder)
             while store.next_epoch < len(store.training_epochs) + min(settings.final_sweeps, self.views):
                 self._record_final_pass(store.next_epoch, recorder)
-        return TrainingResult(store.path, len(store.training_epochs), self._selected(), time.monotonic() - start)
+        return TrainingResult(
+            store.path, len(store.training_epochs), run_on_rank0(self._selected), time.monotonic() - start
+        )
 
     def _run_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
         start = time.monotonic()
@@ -387,14 +392,13 @@ class _Training:
         return autocast(self.settings.dtype, self.device)
 
     def _selected(self) -> SelectedEpoch:
-        settings = self.settings
-        return select_epoch(settings.select, recorded_moments(self.store), total_epochs=settings.epochs)
+        """Return the epoch that the rule selects so far; on rank 0 only, as rules may read the epochs' rows."""
+        return self.rule.choose(self.curves.read(), self.settings.epochs)
 
     def _should_stop(self) -> bool:
-        settings, moments = self.settings, recorded_moments(self.store)
-        if settings.patience is None or not moments:
+        if self.settings.patience is None or not self.store.training_epochs:
             return False
-        return should_stop(settings.select, moments, patience=settings.patience, total_epochs=settings.epochs)
+        return run_on_rank0(lambda: self.rule.stops(self.curves.read(), self.settings.epochs))
 
     def _clean_checkpoints(self, epoch: int) -> None:
         """Keep the checkpoints of this epoch, the last one committed, and of the selected epoch."""

@@ -25,7 +25,6 @@ from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.store import TrajectoryStore
-from helpers.command import gwaudit
 
 N, EPOCHS, CLASSES = 60, 6, 3
 
@@ -151,7 +150,14 @@ def test_a_detector_of_ones_own_is_one_function_and_one_line(store, tmp_path, mo
     monkeypatch.setitem(DETECTORS, "largest_loss", Detector(largest_loss))
     audit = rank(store, RankingSettings(detector="largest_loss"))
     shutil.copytree(store.path, tmp_path / "run")
-    done = gwaudit("rank", tmp_path / "run", "--detector", "largest_loss", "--json")
+    registered = (
+        "from gwaudit.analysis.detectors import DETECTORS, Detection, Detector\n"
+        "DETECTORS['largest_loss'] = Detector(lambda run: Detection(run['loss'].max(0)))\n"
+        "from gwaudit.cli.app import main\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", registered, "rank", tmp_path / "run", "--detector", "largest_loss", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["detector"] == "largest_loss"
     assert set(audit.frame["sample_id"].head(9)) <= set(range(10))

@@ -11,7 +11,7 @@ from scipy import stats
 
 from gwaudit import AlignmentRecorder, TrainingSettings, TrajectoryStore, train
 from gwaudit.analysis.monitor import AlignmentMonitor, group_readings, moving_agreement, readings
-from gwaudit.analysis.stopping import RULE_NAMES, stopping_rule
+from gwaudit.analysis.stopping import RULES, stopping_rule
 from gwaudit.core.errors import SettingsError
 from gwaudit.recording.moments import bounded_gwa, floored_gwa, quantile_gwa
 from helpers.making import few_digits
@@ -104,11 +104,7 @@ def test_live_readings_are_those_of_the_finished_run_and_rules_decide_along(tmp_
 
 
 def test_a_monitor_of_a_resumed_run_decides_as_one_that_saw_it_all(run):
-    own = [
-        name
-        for name in RULE_NAMES
-        if not {"gradient_disparity", "validation_accuracy"} & {*stopping_rule(name).signals}
-    ]
+    own = [name for name in RULES if not {"gradient_disparity", "validation_accuracy"} & {*stopping_rule(name).signals}]
     with TrajectoryStore.open(run) as store:
         decisions = AlignmentMonitor(store, rules=own, total_epochs=EPOCHS).readings[-1].decisions
         table = readings(store)

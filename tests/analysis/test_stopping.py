@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gwaudit.analysis.stopping import RULE_NAMES, OnlineStopping, StoppingRule, moving_average, stopping_rule
+from gwaudit.analysis.stopping import (
+    RULES,
+    OnlineStopping,
+    StoppingRule,
+    moving_average,
+    recorded_rules,
+    stopping_rule,
+    training_rule,
+)
 from gwaudit.core.errors import SettingsError
 
-SIGNALS = sorted({signal for name in RULE_NAMES for signal in stopping_rule(name).signals})
+SIGNALS = sorted({signal for rule in RULES.values() for signal in rule.signals})
 number = st.one_of(st.floats(-1, 1).map(lambda value: round(value, 1)), st.just(math.nan))
 
 
@@ -32,13 +40,10 @@ def until(curves, epochs):
     return {name: curve[:epochs] for name, curve in curves.items()}
 
 
-RULES = [stopping_rule(name) for name in RULE_NAMES]
-
-
 @given(run=runs())
 def test_online_chooses_what_hindsight_would_of_the_epochs_seen_until_it_stops(run):
     curves, total = run
-    for found in RULES:
+    for found in RULES.values():
         for epoch, decision in enumerate(fed(found, curves, total)):
             assert decision.choice == found.choose(until(curves, epoch + 1), total)
             if decision.stop:
@@ -48,7 +53,7 @@ def test_online_chooses_what_hindsight_would_of_the_epochs_seen_until_it_stops(r
 @given(run=runs())
 def test_a_choice_is_the_epoch_that_ended_or_the_one_before_so_one_checkpoint_suffices(run):
     curves, total = run
-    for found in RULES:
+    for found in RULES.values():
         kept = None
         for epoch in range(len(curves["gwa"])):
             choice = found.choose(until(curves, epoch + 1), total).epoch
@@ -60,7 +65,7 @@ def test_a_choice_is_the_epoch_that_ended_or_the_one_before_so_one_checkpoint_su
 def test_what_has_stopped_or_settled_does_not_depend_on_what_comes_later(run, later):
     curves, total = run
     longer = {signal: curve + later[0][signal] for signal, curve in curves.items()}
-    for found in RULES:
+    for found in RULES.values():
         before, after = fed(found, curves, total), fed(found, longer, total)
         assert after[: len(before)] == before
         if before[-1].stop:
@@ -125,8 +130,57 @@ def test_a_moving_average_leaves_out_what_is_missing():
     assert math.isnan(moving_average([math.nan], 2)[0])
 
 
+def curve(gwa, e=None, k=None):
+    e = e or [0.1] * len(gwa)
+    k = k or [0.0] * len(gwa)
+    return {"directional_alignment": e, "dispersion": k, "gwa": gwa}
+
+
+def chosen(rule, gwa, total=None, **others):
+    return stopping_rule(rule).choose(curve(gwa, **others), total or len(gwa)).epoch
+
+
+def test_from_scratch_the_first_tenth_is_skipped():
+    gwa = [0.9, 0.8, 0.1, 0.3, 0.2] + [0.1] * 15
+    assert chosen("gwa-scratch", gwa) == 3
+    assert chosen("gwa-scratch", gwa[:1], total=20) == 0
+    assert chosen("gwa-scratch", [0.5, 0.4], total=2) == 1
+
+
+def test_fine_tuning_takes_the_largest_after_the_first_minimum():
+    assert chosen("gwa-finetune", [0.5, 0.3, 0.2, 0.4, 0.1, 0.45, 0.2]) == 5
+    assert chosen("gwa-finetune", [0.1, 0.3, 0.2]) == 1
+    assert chosen("gwa-finetune", [0.5, 0.4, 0.3]) == 2, "no minimum yet: the last"
+
+
+def test_dispersion_takes_the_smallest_k_after_the_peak_of_e():
+    e, k = [0.1, 0.4, 0.3, 0.2], [-5.0, 0.3, 0.1, 0.2]
+    assert chosen("dispersion", [0.1] * 4, e=e, k=k) == 2
+
+
+def test_a_bimodal_epoch_is_never_the_largest():
+    assert chosen("gwa-scratch", [0.0, 0.2, math.nan, 0.1]) == 1
+    assert chosen("gwa-scratch", [math.nan] * 4) == 3
+
+
+def test_last_is_the_last():
+    assert chosen("last", [0.5, 0.1, 0.2]) == 2
+
+
+def test_training_stops_when_the_choice_has_stood_for_so_long():
+    rising = curve([0.1, 0.2, 0.3, 0.4])
+    assert not stopping_rule("gwa-scratch", patience=1).stops(rising, 20)
+    fallen = curve([0.1, 0.1, 0.1, 0.5, 0.4, 0.3])
+    assert stopping_rule("gwa-scratch", patience=2).stops(fallen, 20)
+    assert not stopping_rule("gwa-scratch", patience=3).stops(fallen, 20)
+    assert not stopping_rule("last", patience=1).stops(fallen, 20)
+
+
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: stopping_rule("luck"), "unknown stopping rule 'luck'"),
+    (lambda: training_rule("luck"), "unknown stopping rule 'luck'"),
+    (lambda: training_rule("validation"), "'validation' reads validation_accuracy, which this training"),
+    (lambda: training_rule("gradient-disparity"), "reads gradient_disparity.*choose from gwa-scratch"),
     (lambda: stopping_rule("validation", patience=0), "patience: expected at least 1"),
     (lambda: OnlineStopping(stopping_rule("last"), total_epochs=0), "total_epochs: expected at least 1"),
     (
@@ -138,3 +192,14 @@ def test_a_moving_average_leaves_out_what_is_missing():
 def test_what_cannot_work_is_refused(make, message):
     with pytest.raises(SettingsError, match=message):
         make()
+
+
+def test_a_training_can_select_by_every_rule_whose_signals_it_records():
+    assert set(RULES) - set(recorded_rules()) == {"validation", "gradient-disparity"}
+    assert all(training_rule(name).name == name for name in recorded_rules())
+
+
+def test_every_rule_says_what_it_selects():
+    for name, rule in RULES.items():
+        assert rule.name == name
+        assert rule.choose.__doc__, name

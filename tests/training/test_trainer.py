@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from gwaudit.analysis.monitor import readings
 from gwaudit.analysis.ranking import rank
+from gwaudit.analysis.stopping import RULES, SelectedEpoch, StoppingRule
 from gwaudit.core.errors import SettingsError, StoreExistsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
@@ -180,6 +182,30 @@ def test_stopping_early_keeps_the_chosen_epoch(digits, tmp_path):
     with TrajectoryStore.open(tmp_path / "run") as store:
         gwa = [store.commit(epoch).metrics["gwa"] for epoch in store.epochs]
     assert np.nanargmax(gwa[4:]) + 4 == result.selected.epoch
+
+
+@pytest.mark.parametrize("name", ["labelwave", "quantile-gwa", "toy"])
+def test_a_training_selects_its_epoch_by_any_rule_whose_signals_it_records(digits, tmp_path, monkeypatch, name):
+    def second(curves, total_epochs):
+        """Select the second epoch, once there is one."""
+        return SelectedEpoch(min(1, len(curves["bounded_gwa"]) - 1), "the second epoch")
+
+    monkeypatch.setitem(RULES, "toy", StoppingRule("toy", ("bounded_gwa",), second))
+    result = train(
+        digits, tmp_path / "run", with_settings(epochs=4, select=name, patience=1 if name == "toy" else None)
+    )
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        table = readings(store)
+    assert result.selected == RULES[name].choose({signal: table[signal].tolist() for signal in table}, 4)
+    assert result.epochs == (3 if name == "toy" else 4)
+    best = torch.load(tmp_path / "run" / "checkpoints" / "best.pt", weights_only=True)
+    assert best["epoch"] == result.selected.epoch
+
+
+def test_a_rule_whose_signals_a_training_does_not_measure_is_refused_before_it_starts(digits, tmp_path):
+    with pytest.raises(SettingsError, match="reads validation_accuracy, which this training does not measure"):
+        train(digits, tmp_path / "run", with_settings(select="validation"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_single_leftover_sample_is_trained_and_recorded(digits, tmp_path):

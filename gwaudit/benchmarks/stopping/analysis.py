@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gwaudit.analysis.stopping import PATIENCE, RULE_NAMES, OnlineStopping, StoppingRule, stopping_rule
+from gwaudit.analysis.stopping import PATIENCE, RULES, OnlineStopping, StoppingRule, stopping_rule
 from gwaudit.benchmarks.stopping.benchmark import FULL, StoppingMeasurement
 from gwaudit.benchmarks.stopping.probe import DISPARITY_BATCHES
 from gwaudit.benchmarks.stopping.trajectory_groups import Curve
@@ -88,7 +88,7 @@ def stopping_rows(measured: StoppingMeasurement, *, patience: int = PATIENCE) ->
     """Every rule's choice, in hindsight and online, and what it costs."""
     best = max(curve(measured, FULL, "test_accuracy"))
     rows = []
-    for name in RULE_NAMES:
+    for name in RULES:
         if name == "validation":
             rows += [
                 _row(

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.early_stopping import SelectedEpoch, recorded_moments, select_epoch
 from gwaudit.analysis.evaluation import Evaluation, evaluate, pr_curve
+from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.analysis.noise import class_health, confused_pairs, transition_matrix, worst_first
+from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.review.report.thumbnails import thumbnail
@@ -240,7 +241,7 @@ def _chosen(store: TrajectoryStore) -> SelectedEpoch | None:
     training = store.settings.get("training")
     if not training:
         return None
-    return select_epoch(training["select"], recorded_moments(store), total_epochs=training["epochs"])
+    return selected_epoch(store, training["select"], total_epochs=training["epochs"])
 
 
 def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]:
