@@ -14,9 +14,8 @@ from gwaudit.core.errors import DataError, SettingsError, StoreExistsError, Unre
 from gwaudit.core.files import write_folder
 from gwaudit.core.settings import RECIPES, DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.data.loading import tables_of
 from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES
-from gwaudit.data.readers.tables import read_tables
+from gwaudit.data.readers.tables import read_tables, tables_of
 from gwaudit.export.cleaned_data import CleanedFormat, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.audit import data_of_run, load_data
@@ -166,7 +165,9 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
     if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix not in SUFFIXES:
         return
     table, _ = read_tables(files, source)
-    column = data.label_column or next(name for name in DEFAULT_COLUMN_NAMES["label"] if name in table.column_names)
+    column = data.label_column or next(
+        name for name in DEFAULT_COLUMN_NAMES["label_column"] if name in table.column_names
+    )
     skipped = [sample.row for sample in dataset.skipped]
     rows = np.setdiff1d(np.arange(len(dataset) + len(skipped)), skipped)
     labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))

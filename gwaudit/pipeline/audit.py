@@ -18,7 +18,7 @@ from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSetti
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import with_label_noise
-from gwaudit.data.loading import load_dataset
+from gwaudit.data.loading import read_source
 from gwaudit.export.cleaned_data import Action, clean_data, write_cleaned_data
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
@@ -37,30 +37,10 @@ def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> La
     Raises:
         DataError: The source or its labels cannot be used.
     """
-    dataset = load_source(data)
+    dataset = read_source(data)
     if dataset.modality == "texts":
         dataset = embed_texts(dataset, data.encoder, progress)
     return with_label_noise(dataset, data.add_noise, data.add_noise_seed) if data.add_noise else dataset
-
-
-def load_source(data: DataSettings) -> LabeledDataset:
-    """Load a data set as its source has it: texts as texts, labels without planted errors."""
-    return load_dataset(
-        data.source,
-        labels=data.labels,
-        label_key=data.label_key,
-        split=data.split,
-        image_size=data.image_size,
-        on_error=data.on_error,
-        label_column=data.label_column,
-        label_separator=data.label_separator,
-        image_column=data.image_column,
-        text_column=data.text_column,
-        feature_columns=data.feature_columns,
-        id_column=data.id_column,
-        root=data.root,
-        class_names=data.class_names,
-    )
 
 
 def data_of_run(store: TrajectoryStore) -> DataSettings:

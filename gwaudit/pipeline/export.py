@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.data.loading import read_source
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import Options, export_format, write_export
-from gwaudit.pipeline.audit import data_of_run, load_data, load_source
+from gwaudit.pipeline.audit import data_of_run, load_data
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -58,6 +59,6 @@ def export_audit(
             data = data_of_run(store)
             dataset = load_data(data)
         elif needs == "texts" and store.settings.get("has_texts"):
-            dataset = load_source(data_of_run(store))
+            dataset = read_source(data_of_run(store))
     root = None if data is None else data.files_root
     return write_export(ranked, format, Path(output), options, dataset=dataset, root=root)

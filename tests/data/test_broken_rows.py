@@ -32,22 +32,22 @@ def test_each_kind_of_broken_image_row_is_said_with_its_number(tmp_path):
         ("cut.png", "cat", "a"), ("nowhere.png", "dog", "b"), ("../secret.png", "dog", "c"), ("1.png", "cta", "d"),
         ("2.png", "dog", "id3"), ("", "dog", "e"), ("4.png", "", "f"), ("5.png", "dog", ""),
     ])  # fmt: skip
-    with pytest.raises(BrokenRowsError, match=r"row 10 \(a\).*7 such") as stopped:
-        load_dataset(source, class_names=["cat", "dog"])
+    with pytest.raises(BrokenRowsError, match=r"row 10 \(a\).*first of 7 broken rows") as stopped:
+        load_dataset(source, classes=["cat", "dog"])
     assert [sample.row for sample in stopped.value.rows] == [10, 11, 12, 13, 14, 15, 17]
-    dataset = load_dataset(source, class_names=["cat", "dog"], on_error="skip")
+    dataset = load_dataset(source, classes=["cat", "dog"], on_error="skip")
     reasons = {sample.row: sample.reason for sample in dataset.skipped}
     assert "cannot be read" in reasons[10]
     assert "no file 'nowhere.png'" in reasons[11]
-    assert "leaves" in reasons[12]
-    assert "--root" in reasons[12]
+    assert "leads out of" in reasons[12]
+    assert "`root`" in reasons[12]
     assert "none of the 2 classes (did you mean 'cat'?)" in reasons[13]
-    assert "that of row 3 already" in reasons[14]
+    assert "repeats the key 'id3' of row 3" in reasons[14]
     assert "has no image" in reasons[15]
     assert reasons[16] == "has no label"
-    assert "has nothing in column 'id'" in reasons[17]
+    assert "column 'id' is empty" in reasons[17]
     assert list(dataset.keys) == [f"id{i}" for i in range(10)]
-    assert len(load_dataset(source, class_names=["cat", "dog"], on_error="skip", root=tmp_path / "data")) == 10
+    assert len(load_dataset(source, classes=["cat", "dog"], on_error="skip", root=tmp_path / "data")) == 10
 
 
 def test_a_wider_root_lets_paths_in(tmp_path):
@@ -104,7 +104,7 @@ def test_texts_and_lines_that_are_empty_or_cut(tmp_path):
     (tmp_path / "mine.jsonl").write_text("\n".join(lines))
     dataset = load_dataset(tmp_path / "mine.jsonl", on_error="skip")
     assert [(s.row, s.reason.partition(":")[0]) for s in dataset.skipped] == [
-        (1, "has an empty text"), (2, "is no JSON object"), (3, "is no JSON object"), (5, "has no label"),
+        (1, "has an empty text"), (2, "is not a JSON object"), (3, "is not a JSON object"), (5, "has no label"),
     ]  # fmt: skip
     assert dataset.texts == ["one", "three"]
 

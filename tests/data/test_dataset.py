@@ -70,7 +70,7 @@ class TestImageFolder:
     def test_a_broken_image_stops_with_its_path(self, tmp_path):
         paths = make_tree(tmp_path)
         paths[1].write_bytes(paths[1].read_bytes()[:200])
-        with pytest.raises(DataError, match=r"row 1 \(cat/001\.png\) cannot be used.*--on-error skip"):
+        with pytest.raises(DataError, match=r"row 1 \(cat/001\.png\) cannot be used.*`on_error='skip'`"):
             load_dataset(tmp_path)
 
     def test_skipped_images_are_listed_and_never_replaced(self, tmp_path):
@@ -97,7 +97,7 @@ class TestImageFolder:
         (lambda root: root.mkdir(), "holds no data set"),
         (lambda root: make_tree(root, ("cat",)), "one class only"),
         (lambda root: None, "no data set at"),
-        (lambda root: root.write_text("x"), "is no data set: files are"),
+        (lambda root: root.write_text("x"), "is not a data set: files are"),
     ])  # fmt: skip
     def test_what_is_no_data_set_is_refused(self, tmp_path, make, message):
         make(tmp_path / "data")
@@ -140,7 +140,7 @@ class TestParquet:
         ([png(0), png(1)], [0, 7], {}, r"row 1 \(train/000001\) cannot be used: label '7' is none of the 2 classes"),
         ([png(0), png(1)], [None, -1], {}, "none of the 2 rows has a label"),
         ([png(0), png(1)], [0, 0], {}, "all 2 samples have one class"),
-        ([png(0), png(1)], [0, 1], {"label": "truth"}, "no label column"),
+        ([png(0), png(1)], [0, 1], {"label": "truth"}, "no column of labels"),
     ])  # fmt: skip
     def test_what_a_row_lacks_is_said(self, tmp_path, contents, labels, columns, message):
         make_parquet(tmp_path / "train.parquet", contents, labels, ("a", "b"), **columns)

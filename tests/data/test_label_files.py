@@ -75,7 +75,7 @@ def test_the_key_must_be_there_and_the_choices_are_named(tmp_path):
         load_dataset("digits", labels=file, label_key="wurst")
     with pytest.raises(DataError, match="choose one by its key"):
         load_dataset("digits", labels=file)
-    with pytest.raises(DataError, match="needs the label file"):
+    with pytest.raises(DataError, match=r"`label_key`.* needs a file with this key"):
         load_dataset("digits", label_key="worse_label")
 
 

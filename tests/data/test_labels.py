@@ -55,7 +55,7 @@ def parquet_of_class_indices(folder):
 
 def parquet_of_vectors(folder):
     pq.write_table(pa.table({"features": LISTS, "labels": MATRIX.astype(np.float32).tolist()}), folder / "t.parquet")
-    return load_dataset(folder / "t.parquet", class_names=NAMES)
+    return load_dataset(folder / "t.parquet", classes=NAMES)
 
 
 def hugging_face(folder):
@@ -72,12 +72,12 @@ def arrays(folder):
 def label_file(folder):
     np.save(folder / "x.npy", X)
     np.save(folder / "y.npy", MATRIX.astype(np.float32))
-    return load_dataset(folder / "x.npy", labels=folder / "y.npy", class_names=NAMES)
+    return load_dataset(folder / "x.npy", labels=folder / "y.npy", classes=NAMES)
 
 
 def torch_data_set(folder):
     data = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(MATRIX).float())
-    return load_dataset(data, class_names=NAMES)
+    return load_dataset(data, classes=NAMES)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_broken_label_sets_are_told_with_their_rows_and_an_empty_one_is_a_label(
     rows = [json.dumps({"features": x, "labels": s}) for x, s in zip(LISTS, labels, strict=True)]
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     with pytest.raises(BrokenRowsError) as stopped:
-        load_dataset(tmp_path / "t.jsonl", class_names=["cat", "dog"])
+        load_dataset(tmp_path / "t.jsonl", classes=["cat", "dog"])
     assert [row.row for row in stopped.value.rows] == [3, 4]
-    dataset = load_dataset(tmp_path / "t.jsonl", class_names=["cat", "dog"], on_error="skip")
+    dataset = load_dataset(tmp_path / "t.jsonl", classes=["cat", "dog"], on_error="skip")
     reasons = {sample.row: sample.reason for sample in dataset.skipped}
     assert "none of the 2 classes (did you mean 'cat'?)" in reasons[3]
     assert "is empty" in reasons[4]
@@ -126,7 +126,7 @@ def test_broken_label_sets_are_told_with_their_rows_and_an_empty_one_is_a_label(
 def test_broken_vectors_are_told_with_their_rows(tmp_path):
     labels = [[1, 0, 1], [0, 0], [0, 2, 1], [0.5, 0, 0], [-1, -1, -1], [0, 0, 1]]
     data = [(torch.tensor(x), torch.tensor(y)) for x, y in zip(X, labels, strict=True)]
-    dataset = load_dataset(ListOf(data), on_error="skip", class_names=NAMES)
+    dataset = load_dataset(ListOf(data), on_error="skip", classes=NAMES)
     reasons = {sample.row: sample.reason for sample in dataset.skipped}
     assert "shape (2,), not one for each of the 3 classes" in reasons[1]
     assert "'cat' is 2, not 0 or 1" in reasons[2]
@@ -146,7 +146,7 @@ def test_columns_that_are_not_0_and_1_are_told(tmp_path):
 
 def test_what_cannot_be_is_refused(tmp_path):
     np.savez(tmp_path / "t.npz", x=X, y=MATRIX[:, 0])
-    with pytest.raises(DataError, match="label separator"):
+    with pytest.raises(DataError, match="`label_separator`"):
         load_dataset(tmp_path / "t.npz", label_separator="|")
     with pytest.raises(DataError, match="none of the classes"):
         load_dataset(ListOf([(torch.tensor(x), torch.zeros(3)) for x in X]))

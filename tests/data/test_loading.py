@@ -1,9 +1,12 @@
-"""Whatever the data come as, the sample that was mislabelled on purpose is found under its own key and id."""
+"""A label that was changed is found under its own key and id, from every kind of source."""
 
 import csv
 import io
 import json
 import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import datasets
 import numpy as np
@@ -14,7 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gwaudit import TrainingSettings, load_dataset, rank, train
+from gwaudit import DataSettings, TrainingSettings, audit, load_dataset, rank, train
+from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.data import loading
+from gwaudit.data.inputs import features
+from gwaudit.data.labels import class_indices
+from gwaudit.data.readers.raw_samples import RawSamples, default_keys
 from gwaudit.store.store import TrajectoryStore
 
 N, WRONG = 80, 37
@@ -225,3 +233,48 @@ def test_features_without_labels_take_them_from_a_label_file(tmp_path):
     np.save(tmp_path / "y.npy", np.array([0, 1, 2, 1]))
     dataset = load_dataset(tmp_path / "x.npy", labels=tmp_path / "y.npy")
     assert (dataset.modality, dataset.labels.tolist()) == ("features", [0, 1, 2, 1])
+
+
+def recognises_toy(source, settings):
+    return settings.source.endswith(".toy")
+
+
+def read_toy(source, settings):
+    rows = [line.split() for line in Path(settings.source).read_text().splitlines()]
+    labels = class_indices([row[0] for row in rows], settings.class_names)
+    values = features(torch.tensor([[float(value) for value in row[1:]] for row in rows]))
+    keys = default_keys(settings.split, len(rows))
+    return RawSamples("toy", settings.split, values, labels.labels, labels.class_names, keys, labels.broken)
+
+
+def test_a_kind_of_source_is_one_module_and_one_line(tmp_path, monkeypatch):
+    rows = [f"{NAMES[given]} {image.mean()} 1" for image, given in zip(IMAGES, GIVEN, strict=True)]
+    (tmp_path / "mine.toy").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="is not a data set"):
+        load_dataset(tmp_path / "mine.toy")
+    toy = SimpleNamespace(recognises=recognises_toy, read=read_toy)
+    monkeypatch.setattr(loading, "READERS", (*loading.READERS, toy))
+    dataset = load_dataset(tmp_path / "mine.toy", classes=["light", "dark"])
+    assert (dataset.class_names, dataset.labels.tolist()) == (("light", "dark"), (1 - GIVEN).tolist())
+    training = TrainingSettings(epochs=3, batch_size=16, learning_rate=0.05)
+    result = audit(DataSettings(str(tmp_path / "mine.toy")), tmp_path / "run", training)
+    assert len(result.audit.frame) == N
+
+
+def test_the_options_of_load_dataset_are_the_settings_of_the_data():
+    settings, options = get_type_hints(DataSettings), get_type_hints(loading.LoadingOptions)
+    assert options.keys() == settings.keys() - {"source", "encoder", "add_noise", "add_noise_seed"}
+    for name in options:
+        assert {*get_args(settings[name])} <= {*get_args(options[name])}, name
+    with pytest.raises(TypeError, match="'add_noise'"):
+        load_dataset("digits", add_noise=0.1)
+
+
+def test_classes_may_be_a_sequence_of_names_with_commas_in_them(tmp_path):
+    names = ["cat, big", "dog"]
+    pd.DataFrame({"x": [0.1, 0.2, 0.3], "label": [0, 1, "cat, big"]}).to_csv(tmp_path / "mine.csv", index=False)
+    dataset = load_dataset(tmp_path / "mine.csv", classes=names)
+    assert (dataset.class_names, dataset.labels.tolist()) == (tuple(names), [0, 1, 0])
+    for impossible in (["", "dog"], ["cat\ndog"]):
+        with pytest.raises(SettingsError, match="`classes`"):
+            load_dataset(tmp_path / "mine.csv", classes=impossible)

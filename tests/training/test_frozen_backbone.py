@@ -111,7 +111,7 @@ def test_inputs_that_only_look_the_same_get_latents_of_their_own(weights):
             return torch.randint(256, (1, 8, 8), dtype=torch.uint8, generator=generator), i % 2
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gwaudit.data.readers.objects.IN_MEMORY_BYTES", 0)
+        patch.setattr("gwaudit.data.readers.torch_dataset.IN_MEMORY_BYTES", 0)
         one, other = load_dataset(Noise(10)), load_dataset(Noise(200))
     assert one.fingerprint == other.fingerprint, "what is not held in memory is known by its shape alone"
     settings = TrainingSettings(backbone="frozen", checkpoint=weights)

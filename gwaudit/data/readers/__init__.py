@@ -1,6 +1,6 @@
-"""Read sources, one module a kind of source: each recognises its kind and reads it into `RawSamples`.
+"""Read sources into `RawSamples`, one module for each kind of source.
 
-Comes in: the modules of `gwaudit.data` that describe inputs and labels. Stays out: `gwaudit.data.loading`, which calls
-the
-readers.
+Each module has `recognises(source, settings)` and `read(source, settings)`, and one line in `READERS` of
+`gwaudit.data.loading`. Allowed to import: `core`, and the modules of `gwaudit.data` that describe inputs and labels.
+Not allowed: `gwaudit.data.loading`, which calls the readers.
 """

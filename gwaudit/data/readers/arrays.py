@@ -1,4 +1,4 @@
-"""Features or images that come as NumPy arrays: `.npz` with their labels, `.npy` with a label file beside."""
+"""Read features or images from NumPy arrays: `.npz` with their labels, `.npy` with a label file."""
 
 from pathlib import Path
 from typing import Any
@@ -9,48 +9,60 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.settings import DataSettings
 from gwaudit.data.inputs import InMemory, features
-from gwaudit.data.labels import UNLABELLED, matrix_of_vectors, parse_labels
-from gwaudit.data.readers.columns import not_finite
-from gwaudit.data.readers.raw_samples import RawSamples, default_keys, source_name
+from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_vectors, parse_labels
+from gwaudit.data.readers.raw_samples import RawSamples, Source, default_keys, rows_not_finite, source_name
 
 _INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0", "x_train")
 _LABELS = ("y", "labels", "label", "targets", "arr_1", "y_train")
-_NAMES = ("class_names", "classes", "names")
+_CLASS_NAMES = ("class_names", "classes", "names")
 _KEYS = ("keys", "ids", "id")
 
 
-def read_arrays(path: Path, split: str, class_names: tuple[str, ...] | None) -> RawSamples:
-    """The rows of a `.npy` or `.npz` file: features [n, D] of any real type, or uint8 images [n, H, W, 3 or 1].
+def recognises(source: Source, settings: DataSettings) -> bool:
+    """Return whether the source is a `.npy` or `.npz` file."""
+    path = Path(settings.source)
+    return path.suffix in (".npy", ".npz") and path.is_file()
+
+
+def read(source: Source, settings: DataSettings) -> RawSamples:
+    """Read the rows of a `.npy` or `.npz` file: features [n, D] of any real type, or uint8 images [n, H, W, 3 or 1].
 
     An `.npz` holds them as `x` (or features, embeddings, images, data) beside `y` (or labels), and may hold
-    `class_names` and `keys`. A matrix `y` [n, C] of 0 and 1 gives each row any number of classes.
+    `class_names` and `keys`. A matrix `y` [n, C] of 0 and 1 is multi-label.
 
     Raises:
-        DataError: it cannot be read, or holds other shapes or types.
+        DataError: The file cannot be read, or holds other shapes or types.
     """
+    path = Path(settings.source)
+    entries = _read_entries(path)
+    values = _entry(entries, _INPUTS)
+    if values is None:
+        raise DataError(f"{path} has no inputs ({', '.join(_INPUTS[:4])}): its arrays are {', '.join(entries)}")
+    inputs = _inputs(values, path)
+    broken = rows_not_finite(inputs.values.numpy()) if inputs.values.ndim == 2 else {}
+    labels, class_names, unusable = _labels(entries, len(values), settings)
+    given_keys = _entry(entries, _KEYS)
+    keys = default_keys(settings.split, len(values)) if given_keys is None else [str(key) for key in given_keys]
+    for name, rows in (("labels", labels), ("keys", keys)):
+        if len(rows) != len(values):
+            raise DataError(f"{path} has {len(rows)} {name} for {len(values)} rows")
+    return RawSamples(
+        source_name(path), settings.split, inputs, labels, class_names, keys, broken={**broken, **unusable}
+    )
+
+
+def _read_entries(path: Path) -> dict[str, Any]:
     try:
         content: Any = np.load(path, allow_pickle=False)
-        entries = {name: content[name] for name in content.files} if path.suffix == ".npz" else {"x": content}
+        return {name: content[name] for name in content.files} if path.suffix == ".npz" else {"x": content}
     except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as NumPy's {path.suffix} ({error}): write it anew") from error
-    values = _entry(entries, _INPUTS, path, "inputs")
-    inputs = _inputs(values, path)
-    given, names = _optional(entries, _LABELS), _optional(entries, _NAMES)
-    known = class_names or (None if names is None else tuple(map(str, names)))
-    broken = not_finite(inputs.values.numpy()) if inputs.values.ndim == 2 else {}
-    labels, found = np.full(len(values), UNLABELLED, np.int64), known or ()
-    if given is not None:
-        given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 and known is None else given
-        read = parse_labels(given.tolist(), known) if given.ndim == 1 else matrix_of_vectors(list(given), known)
-        labels, found, wrong = read
-        broken |= wrong
-    keys = _optional(entries, _KEYS)
-    shown = default_keys(split, len(values)) if keys is None else [str(key) for key in keys]
-    for what, rows in (("labels", labels), ("keys", shown)):
-        if len(rows) != len(values):
-            raise DataError(f"{path} has {len(rows)} {what} for {len(values)} rows")
-    return RawSamples(source_name(path), split, inputs, labels, found, shown, broken)
+        raise DataError(f"{path} cannot be read as a NumPy file ({error}): write it again") from error
+
+
+def _entry(entries: dict[str, Any], names: tuple[str, ...]) -> NDArray[Any] | None:
+    return next((np.asarray(entries[name]) for name in names if name in entries), None)
 
 
 def _inputs(values: NDArray[Any], path: Path) -> InMemory:
@@ -67,12 +79,12 @@ def _inputs(values: NDArray[Any], path: Path) -> InMemory:
     )
 
 
-def _entry(entries: dict[str, Any], names: tuple[str, ...], path: Path, what: str) -> NDArray[Any]:
-    found = _optional(entries, names)
-    if found is None:
-        raise DataError(f"{path} has no {what} ({', '.join(names[:4])}): its arrays are {', '.join(entries)}")
-    return found
-
-
-def _optional(entries: dict[str, Any], names: tuple[str, ...]) -> NDArray[Any] | None:
-    return next((np.asarray(entries[name]) for name in names if name in entries), None)
+def _labels(entries: dict[str, Any], n: int, settings: DataSettings) -> ParsedLabels:
+    names = _entry(entries, _CLASS_NAMES)
+    class_names = settings.class_names or (None if names is None else tuple(map(str, names)))
+    given = _entry(entries, _LABELS)
+    if given is None:
+        return ParsedLabels(np.full(n, UNLABELLED, np.int64), class_names or (), {})
+    if given.ndim == 2 and given.shape[1] == 1 and class_names is None:
+        given = given[:, 0]
+    return parse_labels(given.tolist(), class_names) if given.ndim == 1 else matrix_of_vectors(list(given), class_names)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in the python batches of the original archives."""
+"""Read CIFAR-10 and CIFAR-100 from the python batches of the original archives."""
 
 import io
 import pickle
@@ -9,62 +9,73 @@ import numpy as np
 import torch
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.settings import DataSettings
 from gwaudit.data.inputs import InMemory
-from gwaudit.data.readers.raw_samples import RawSamples
+from gwaudit.data.readers.raw_samples import RawSamples, Source
 
-_ARRAYS = {
+_ALLOWED_GLOBALS = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),  # how protocol 2 writes bytes
+    ("_codecs", "encode"),  # pickle's protocol 2 writes bytes with it
 }
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays and plain containers; whatever else a pickle asks for is refused before it runs."""
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickle arrays and plain containers only; refuse everything else before it runs."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAYS:
+        if (module, name) not in _ALLOWED_GLOBALS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR batch needs")
         return super().find_class(module, name)
 
 
-def is_cifar_batches(folder: Path) -> bool:
-    """Whether the folder is `cifar-10-batches-py` or `cifar-100-python`."""
-    return (folder / "data_batch_1").is_file() or ((folder / "train").is_file() and (folder / "meta").is_file())
+def recognises(source: Source, settings: DataSettings) -> bool:
+    """Return whether the source is the folder `cifar-10-batches-py` or `cifar-100-python`, under any name."""
+    folder = Path(settings.source)
+    return _is_cifar_10(folder) or ((folder / "train").is_file() and (folder / "meta").is_file())
 
 
-def read_cifar_batches(folder: Path, split: str) -> RawSamples:
-    """The images of a split in their original order; the fine labels of CIFAR-100.
+def read(source: Source, settings: DataSettings) -> RawSamples:
+    """Read the images of a split in their original order, with the fine labels of CIFAR-100.
 
     Raises:
-        DataError: a batch is missing, broken, or holds more than arrays.
+        DataError: A batch is missing, broken, or holds more than arrays.
     """
+    folder, split = Path(settings.source), settings.split
     if split not in ("train", "test"):
         raise DataError(f"{folder} has the splits train and test, not {split!r}")
-    ten = (folder / "data_batch_1").is_file()
+    ten = _is_cifar_10(folder)
     train = [f"data_batch_{i}" for i in range(1, 6)] if ten else ["train"]
     files = train if split == "train" else ["test_batch" if ten else "test"]
-    batches = [_read(folder / name) for name in files]
+    batches = [_read_batch(folder / name) for name in files]
     try:
         images = np.concatenate([np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32) for batch in batches])
         labels = np.concatenate(
             [np.asarray(batch[b"labels" if ten else b"fine_labels"], np.int64) for batch in batches]
         )
-        meta = _read(folder / ("batches.meta" if ten else "meta"))
-        names = tuple(name.decode() for name in meta[b"label_names" if ten else b"fine_label_names"])
+        meta = _read_batch(folder / ("batches.meta" if ten else "meta"))
+        class_names = tuple(name.decode() for name in meta[b"label_names" if ten else b"fine_label_names"])
     except (KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{folder} does not hold CIFAR batches: {error}") from error
-    name = "cifar10" if ten else "cifar100"
     return RawSamples(
-        name, split, InMemory(torch.from_numpy(images)), labels, names, [f"{split}/{i:05d}" for i in range(len(labels))]
+        name="cifar10" if ten else "cifar100",
+        split=split,
+        inputs=InMemory(torch.from_numpy(images)),
+        labels=labels,
+        class_names=class_names,
+        keys=[f"{split}/{row:05d}" for row in range(len(labels))],
     )
 
 
-def _read(path: Path) -> dict[bytes, Any]:
+def _is_cifar_10(folder: Path) -> bool:
+    return (folder / "data_batch_1").is_file()
+
+
+def _read_batch(path: Path) -> dict[bytes, Any]:
     try:
-        content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
     except FileNotFoundError:
         raise DataError(f"{path} is missing: the folder must hold all batches of the original archive") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:

@@ -1,23 +1,29 @@
-"""scikit-learn's handwritten digits: 1,797 images of 8x8 grey pixels, part of the library, no download."""
+"""Read scikit-learn's handwritten digits: 1,797 images of 8x8 grey pixels, part of the library, no download."""
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from gwaudit.core.settings import DataSettings
 from gwaudit.data.inputs import InMemory
-from gwaudit.data.readers.raw_samples import RawSamples
+from gwaudit.data.readers.raw_samples import RawSamples, Source
 
 
-def read_digits() -> RawSamples:
-    """All digits in the library's order; the 17 grey levels are spread over 0 to 255."""
+def recognises(source: Source, settings: DataSettings) -> bool:
+    """Return whether the source is the name `digits`; the path of a folder of this name is not."""
+    return source == "digits"
+
+
+def read(source: Source, settings: DataSettings) -> RawSamples:
+    """Read all digits in the library's order, with their 17 grey levels scaled to 0 to 255."""
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
     return RawSamples(
-        "digits",
-        "train",
-        InMemory(torch.from_numpy(images)),
-        labels,
-        tuple("0123456789"),
-        [f"digits/{i:04d}" for i in range(len(labels))],
+        name="digits",
+        split="train",
+        inputs=InMemory(torch.from_numpy(images)),
+        labels=labels,
+        class_names=tuple("0123456789"),
+        keys=[f"digits/{row:04d}" for row in range(len(labels))],
     )

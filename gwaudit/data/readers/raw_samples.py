@@ -1,28 +1,36 @@
-"""What every source gives: samples as they are stored, with their labels, before anything is decoded or left out."""
+"""Describe the result of every reader: samples as the source stores them, before any is decoded or left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from gwaudit.data.image_files import EncodedImage
 from gwaudit.data.inputs import Inputs
 
+Source = str | Path | Dataset[Any]
+"""A path, a name, or a data set in memory."""
+
+BrokenRows = dict[int, str]
+"""Reason for each row that cannot be used, by its number from 0."""
+
 
 @dataclass(frozen=True, eq=False)
 class RawSamples:
-    """The rows of a source, in the source's own order.
+    """Hold the rows of a source, in the source's own order.
 
     Attributes:
-        name: what the source is called.
-        split: the split that was read.
-        inputs: what training reads, or images that are to be decoded: paths or file contents.
-        labels: [n] int64, or [n, C] of 0 and 1 where a row has any number of classes; `UNLABELLED` where it has none.
-        class_names: of the labels.
-        keys: [n] what a person knows each row by.
-        broken: what is wrong with a row, by its number from 0.
+        name: Name of the data set.
+        split: Split that was read.
+        inputs: Inputs of the training, or images that are not decoded yet: their paths or their contents.
+        labels: [n] int64 class indices, or [n, C] of 0 and 1 (multi-label); `UNLABELLED` where a row has none.
+        class_names: Names of the C classes; empty where the source has no labels.
+        keys: [n] keys, by which people identify the rows.
+        broken: Reason for each row that cannot be used, by its number from 0.
     """
 
     name: str
@@ -38,10 +46,19 @@ class RawSamples:
 
 
 def source_name(path: Path) -> str:
-    """The name that a folder or file gives to the data in it."""
+    """Return the name of the data set in a folder or file."""
     return path.resolve().stem
 
 
 def default_keys(split: str, n: int) -> list[str]:
-    """Keys of rows that have none of their own."""
+    """Return keys for n rows without keys of their own: `train/000000`, `train/000001`, ..."""
     return [f"{split}/{row:06d}" for row in range(n)]
+
+
+def rows_not_finite(matrix: NDArray[np.floating[Any]]) -> BrokenRows:
+    """Return the rows of features [n, D] that hold a NaN or an infinity, with its position."""
+    broken: BrokenRows = {}
+    for row in np.flatnonzero(~np.isfinite(matrix).all(1)).tolist():
+        feature = int(np.argmin(np.isfinite(matrix[row])))
+        broken[row] = f"feature {feature} is {matrix[row, feature]}"
+    return broken

@@ -1,0 +1,67 @@
+"""Read data sets of the `datasets` library: objects in memory, and names on the Hugging Face hub."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gwaudit.core.errors import DataError, MissingExtraError
+from gwaudit.core.settings import DataSettings
+from gwaudit.data.readers.columns import samples_of_table
+from gwaudit.data.readers.raw_samples import RawSamples, Source
+
+_HUB = "hf:"
+
+
+def recognises(source: Source, settings: DataSettings) -> bool:
+    """Return whether the source is a data set of the `datasets` library, or `hf:NAME`."""
+    return settings.source.startswith(_HUB) or _is_dataset(source)
+
+
+def read(source: Source, settings: DataSettings) -> RawSamples:
+    """Read the rows of a `datasets.Dataset`, or of the split of a `datasets.DatasetDict`.
+
+    Without a column of ids the key of a row is its number in the data set as it was loaded: `shuffle`, `filter` and
+    `select` do not change it.
+
+    Raises:
+        MissingExtraError: The `datasets` library is not installed.
+        DataError: The data set cannot be loaded, has no such split, or a column is missing or of a wrong type.
+    """
+    split = settings.split
+    dataset: Any = source if _is_dataset(source) else _load(settings.source.removeprefix(_HUB), split)
+    if not hasattr(dataset, "features"):
+        if split not in dataset:
+            raise DataError(f"the data set has no split {split!r}: it has {', '.join(dataset)}")
+        dataset = dataset[split]
+    table = dataset.with_format("arrow")[:]
+    items = {name: getattr(feature, "feature", feature) for name, feature in dataset.features.items()}
+    class_names = {name: {"names": list(item.names)} for name, item in items.items() if hasattr(item, "names")}
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": class_names}})})
+    raw = samples_of_table(
+        table, settings, name=str(dataset.info.dataset_name or "dataset"), root=Path(settings.root or ".")
+    )
+    indices = dataset._indices
+    if indices is None or not raw.keys[0].startswith(f"{split}/"):
+        return raw
+    return replace(raw, keys=[f"{split}/{original:06d}" for original in indices.column(0).to_pylist()])
+
+
+def _is_dataset(source: Source) -> bool:
+    library = sys.modules.get("datasets")  # imported already where such an object exists
+    return library is not None and isinstance(source, library.Dataset | library.DatasetDict)
+
+
+def _load(name: str, split: str) -> Any:
+    """Load a data set by its name on the hub, `NAME` or `NAME:CONFIGURATION`."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError("the source hf:", "hf") from error
+    path, _, configuration = name.partition(":")
+    try:
+        return datasets.load_dataset(path, configuration or None, split=split)
+    except Exception as error:  # the library and the network may raise any exception
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{_HUB}{name} ({split}) cannot be loaded: {reason}") from error
