@@ -1,4 +1,4 @@
-"""For cleanlab: label issues as its `Datalab.get_issues("label")` gives and `CleanLearning.fit` takes them."""
+"""Write label issues for cleanlab, as `Datalab.get_issues("label")` returns and `CleanLearning.fit` takes them."""
 
 from pathlib import Path
 
@@ -11,17 +11,22 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.export.findings import Handover
+from gwaudit.export.findings import Findings
 
 
 def label_issues(audit: Audit) -> pd.DataFrame:
-    """An audit as cleanlab says it: a row a sample, in the order of the data set, index `sample_id`.
+    """Return an audit as a table of cleanlab's label issues.
 
-    Columns: `is_label_issue` (the suspects); `label_score`, the probability of the given label being right: 0 is bad,
-    1 is good, NaN where nothing was recorded; `given_label` and `predicted_label`, indices into the class names. The
-    latter is what most epochs of the window predict, but for suspects what the audit suggests, as the network may have
-    learned their wrong label by heart; where nothing was recorded it is the given one. Then `given_name`,
-    `predicted_name` and `key`.
+    Returns:
+        One row per sample, in the order of the data set, with the index `sample_id` and these columns:
+
+        - `is_label_issue`: whether the sample is a suspect;
+        - `label_score`: the probability that the given label is right, in [0, 1]; NaN where nothing was recorded;
+        - `given_label`, `predicted_label`: indices of classes. The second is the label that most epochs of the window
+          predict. For suspects it is the suggested label instead, as the network may have memorised their wrong label;
+          where nothing was recorded it is the given one;
+        - `given_name`, `predicted_name`: names of these classes;
+        - `key`: the key of the sample.
     """
     frame = audit.frame.sort_values("sample_id", ignore_index=True)
     suspect = frame["suspect"].to_numpy(bool)
@@ -43,16 +48,16 @@ def label_issues(audit: Audit) -> pd.DataFrame:
     )
 
 
-def write(handover: Handover, path: Path) -> Path:
-    """Write the frame of all samples: Parquet, or CSV where the path ends so.
+def write(findings: Findings, path: Path) -> Path:
+    """Write the table of all samples as Parquet or CSV, by the suffix of the path, and return the path.
 
     Raises:
-        SettingsError: the path ends otherwise.
-        StoreError: it cannot be written.
+        SettingsError: the path has another suffix.
+        StoreError: the file cannot be written.
     """
     if path.suffix not in (".parquet", ".csv"):
-        raise SettingsError(f"the frame for cleanlab is .parquet or .csv, not {path.name}: choose another --output")
-    frame = label_issues(handover.audit)
+        raise SettingsError(f"`output` for cleanlab must be a .parquet or .csv file, not {path.name}")
+    frame = label_issues(findings.audit)
     if path.suffix == ".csv":
         return write_csv(frame, path, index=True)
     table = pa.Table.from_pandas(frame)

@@ -1,12 +1,11 @@
-"""For CVAT: a zip in its format "CVAT for images 1.1", which is a task's images and their annotations at once.
+"""Write a zip file for CVAT in its format "CVAT for images 1.1": the images of a task and their annotations.
 
-`images/` has them named RANK-SAMPLE_ID, so that CVAT, which sorts by name, shows the most suspicious one first;
-`annotations.xml` has a tag an image, of its given class, with attributes that say what the audit found; `labels.json`
-is what CVAT's raw label editor takes. CVAT cuts class names to 64 characters and attributes to 4096; here they are cut
-so that classes stay apart.
+`images/` holds the images, named RANK-SAMPLE_ID: CVAT sorts by name, and shows the most suspicious one first.
+`annotations.xml` holds one tag per image, of the given class, with the finding as attributes. `labels.json` is the text
+for CVAT's raw label editor. CVAT cuts class names to 64 characters and attributes to 4096; here they are cut in a way
+that keeps the classes distinct.
 """
 
-import json
 import shutil
 import tempfile
 import zipfile
@@ -16,29 +15,30 @@ from typing import IO, Any
 from xml.etree import ElementTree
 
 from gwaudit.core.files import write_atomically
+from gwaudit.core.json import to_json
 from gwaudit.core.safe_names import distinct_names, xml_text
-from gwaudit.export.findings import Finding, Handover
+from gwaudit.export.findings import Finding, Findings
 
 LONGEST_NAME = 64
 LONGEST_VALUE = 4096
 DECISIONS = ("undecided", "keep", "drop", "unsure")
-_TEXTS = ("given", "suggested", "probability", "rank", "category", "sample_id", "key")
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip has: the same audit gives the same bytes
+_TEXT_ATTRIBUTES = ("given", "suggested", "probability", "rank", "category", "sample_id", "key")
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip files: the same audit gives the same bytes
 
 
 def label_names(class_names: Sequence[str]) -> list[str]:
-    """The classes' names as CVAT holds them: at most 64 characters, none blank at the ends, an empty one `_`."""
+    """Return distinct class names for CVAT: at most 64 characters, no white space at the ends, `_` for an empty one."""
     return distinct_names(class_names, _label_name, longest=LONGEST_NAME)
 
 
-def write(handover: Handover, path: Path) -> Path:
-    """Write the zip.
+def write(findings: Findings, path: Path) -> Path:
+    """Write the zip file and return its path.
 
     Raises:
         DataError: the data are not those that were audited, an image can no longer be read, or there is no sample.
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
-    write_atomically(path, lambda temporary: _write(handover, temporary))
+    write_atomically(path, lambda temporary: _write(findings, temporary))
     return path
 
 
@@ -47,22 +47,22 @@ def _label_name(name: str) -> str:
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1].rstrip() + "…"
 
 
-def _write(handover: Handover, path: Path) -> None:
-    names = label_names(handover.class_names)
+def _write(findings: Findings, path: Path) -> None:
+    names = label_names(findings.class_names)
     with (
         zipfile.ZipFile(path, "w") as archive,
-        tempfile.TemporaryFile("w+b") as xml,  # the images come first: their sizes are part of it
+        tempfile.TemporaryFile("w+b") as xml,  # written after the images, whose sizes it holds
     ):
-        archive.writestr(zipfile.ZipInfo("labels.json", _DATE), json.dumps(_labels(names), indent=1))
+        archive.writestr(zipfile.ZipInfo("labels.json", _DATE), to_json(_labels(names)))
         xml.write(b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         _append(xml, _element("version", "1.1"))
-        _append(xml, _meta(names, len(handover.samples)))
-        for number, finding in enumerate(handover.findings()):
-            picture = handover.picture(finding.sample_id)
-            name = f"{finding.rank:07d}-{finding.sample_id:07d}{picture.suffix}"
-            with picture.open() as source, _member(archive, f"images/{name}") as target:
+        _append(xml, _meta(names, len(findings.samples)))
+        for number, finding in enumerate(findings):
+            image = findings.image_file(finding.sample_id)
+            name = f"{finding.rank:07d}-{finding.sample_id:07d}{image.suffix}"
+            with image.open() as source, _member(archive, f"images/{name}") as target:
                 shutil.copyfileobj(source, target)
-            _append(xml, _image(number, name, picture.size, finding, names, handover.class_names))
+            _append(xml, _image(number, name, image.size, finding, names, findings.class_names))
         xml.write(b"</annotations>\n")
         xml.seek(0)
         with _member(archive, "annotations.xml", zipfile.ZIP_DEFLATED) as target:
@@ -76,9 +76,10 @@ def _member(archive: zipfile.ZipFile, name: str, compression: int = zipfile.ZIP_
 
 
 def _labels(names: Sequence[str]) -> list[dict[str, Any]]:
-    """What CVAT's raw label editor takes."""
+    """Return the labels of the task, as CVAT's raw label editor takes them."""
     texts = [
-        {"name": name, "input_type": "text", "mutable": False, "values": [], "default_value": ""} for name in _TEXTS
+        {"name": name, "input_type": "text", "mutable": False, "values": [], "default_value": ""}
+        for name in _TEXT_ATTRIBUTES
     ]
     decision = {
         "name": "decision",
@@ -98,18 +99,18 @@ def _meta(names: Sequence[str], size: int) -> ElementTree.Element:
     task.append(_element("mode", "annotation"))
     task.append(_element("overlap", "0"))
     labels = ElementTree.SubElement(task, "labels")
-    for facts in _labels(names):
+    for label_settings in _labels(names):
         label = ElementTree.SubElement(labels, "label")
-        label.append(_element("name", facts["name"]))
-        label.append(_element("type", facts["type"]))
+        label.append(_element("name", label_settings["name"]))
+        label.append(_element("type", label_settings["type"]))
         attributes = ElementTree.SubElement(label, "attributes")
-        for about in facts["attributes"]:
+        for settings in label_settings["attributes"]:
             attribute = ElementTree.SubElement(attributes, "attribute")
-            attribute.append(_element("name", about["name"]))
-            attribute.append(_element("mutable", str(about["mutable"])))
-            attribute.append(_element("input_type", about["input_type"]))
-            attribute.append(_element("default_value", about["default_value"]))
-            attribute.append(_element("values", "\n".join(about["values"])))
+            attribute.append(_element("name", settings["name"]))
+            attribute.append(_element("mutable", str(settings["mutable"])))
+            attribute.append(_element("input_type", settings["input_type"]))
+            attribute.append(_element("default_value", settings["default_value"]))
+            attribute.append(_element("values", "\n".join(settings["values"])))
     return meta
 
 
@@ -145,6 +146,6 @@ def _element(tag: str, text: str, **attributes: str) -> ElementTree.Element:
 
 
 def _append(file: IO[bytes], element: ElementTree.Element) -> None:
-    # A parser takes a carriage return for a line feed; the library escapes it in attributes alone.
+    # A parser reads a carriage return as a line feed; the library escapes it in XML attributes only.
     text = ElementTree.tostring(element, encoding="unicode").replace("\r", "&#13;")
     file.write(text.encode() + b"\n")

@@ -1,9 +1,7 @@
-"""What goes over to another tool: samples of an audit, with the data set that they are of."""
+"""Hold the findings of an audit, sample by sample, for the formats of other tools."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,26 +9,32 @@ import pandas as pd
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
-from gwaudit.data.image_files import ImageFile, image_file_of
+from gwaudit.core.json import without_nan
+from gwaudit.data.image_files import ImageFile
+from gwaudit.export.original_data import OriginalData
 
-if TYPE_CHECKING:  # for its type alone: what needs no data set is handed over without torch
+if TYPE_CHECKING:  # for its type alone: what needs no data set is exported without torch
     from gwaudit.data.dataset import LabeledDataset
+
+_BATCH = 4096
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What an audit says of one sample.
+    """Hold the findings about one sample.
 
     Attributes:
-        rank: 1 for the most suspicious.
-        sample_id, key: which sample.
-        given, suggested: labels; suggested is None where the run recorded nothing of the sample.
-        predicted: what to propose: the suggested label of a suspect, the given one of any other sample.
-        probability: of the given label being wrong; None where nothing was recorded.
-        log_odds_wrong: the log of these odds, likewise.
-        alignment: mean γ over the window, likewise.
-        category: suspect, late-aligned, hard, fine or unrecorded.
-        suspect: whether it is flagged.
+        rank: Place in the ranking, 1 for the most suspicious sample.
+        sample_id: Id of the sample.
+        key: Key of the sample.
+        given: Index of the given label.
+        suggested: Index of the suggested label; None where the run recorded nothing of the sample.
+        proposed: Label that a tool proposes: the suggested one of a suspect, the given one of any other sample.
+        probability: Probability that the given label is wrong; None where nothing was recorded.
+        log_odds_wrong: Log of these odds; None where nothing was recorded.
+        alignment: Mean γ over the window; None where nothing was recorded.
+        category: "suspect", "late-aligned", "hard", "fine" or "unrecorded".
+        suspect: Whether the sample is a suspect.
     """
 
     rank: int
@@ -38,7 +42,7 @@ class Finding:
     key: str
     given: int
     suggested: int | None
-    predicted: int
+    proposed: int
     probability: float | None
     log_odds_wrong: float | None
     alignment: float | None
@@ -47,87 +51,83 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Handover:
-    """Samples on their way.
+class Findings:
+    """Hold the samples of an audit that are exported, with the data set that they belong to.
 
     Attributes:
-        audit: what found them.
-        samples: rows of its frame, in the order to look at them.
-        data: the data set, where the format needs it.
-        root: the folder that the samples' keys are paths below, where they are paths.
-        copy: copy image files rather than link or embed them.
+        audit: The audit.
+        samples: Rows of its frame, in the order in which people look at them.
+        original: The data set, where the format needs it.
     """
 
     audit: Audit
     samples: pd.DataFrame
-    data: "LabeledDataset | None" = None
-    root: Path | None = None
-    copy: bool = False
+    original: OriginalData
 
-    @cached_property
+    @property
     def dataset(self) -> "LabeledDataset":
-        """The data set.
+        """Return the data set.
 
         Raises:
             DataError: it is missing, or not the one that was audited.
         """
-        if self.data is None or self.data.fingerprint != self.audit.fingerprint:
-            raise DataError("the data are not those that were audited: give the same source and labels")
-        return self.data
+        return self.original.require(self.audit.fingerprint)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """C names."""
+        """Return the C names of the classes."""
         return self.audit.class_names
 
-    def findings(self) -> Iterator[Finding]:
-        """The samples, one by one.
+    def __iter__(self) -> Iterator[Finding]:
+        """Yield the findings, sample by sample.
 
         Raises:
             DataError: there are none.
         """
         if self.samples.empty:
             raise DataError(
-                "there is nothing to hand over: the audit flags no sample; take the first of its ranking (--top)"
+                "there is nothing to export: the audit has no suspects; set `top` to take the first samples of its "
+                "ranking"
             )
         columns = (
-            "rank", "sample_id", "key", "given_label", "suggested_label", "probability_wrong",
-            "log_odds_wrong", "mean_alignment", "category", "suspect",
+            "rank", "sample_id", "key", "given_label", "suggested_label", "probability_wrong", "log_odds_wrong",
+            "mean_alignment", "category", "suspect",
         )  # fmt: skip
-        for start in range(0, len(self.samples), 4096):  # python objects of a few rows at a time
-            rows = self.samples.iloc[start : start + 4096]
+        for start in range(0, len(self.samples), _BATCH):  # Python objects of a few rows at a time
+            rows = self.samples.iloc[start : start + _BATCH]
             for values in zip(*(rows[column].tolist() for column in columns), strict=True):
                 yield _finding(*values)
 
-    def picture(self, sample_id: int) -> ImageFile:
-        """The image file of a sample.
+    def image_file(self, sample_id: int) -> ImageFile:
+        """Return the image file of a sample.
 
         Raises:
             DataError: it can no longer be read.
         """
-        return image_file_of(self.dataset, sample_id, self.root)
+        return self.original.image_file(self.dataset, sample_id)
 
 
 def _finding(
     rank: int, sample_id: int, key: str, given: int, suggested: int, probability: float,
     log_odds_wrong: float, alignment: float, category: str, suspect: bool,
 ) -> Finding:  # fmt: skip
-    other = suggested if suggested >= 0 else None
+    suggestion = suggested if suggested >= 0 else None
     return Finding(
         rank=rank,
         sample_id=sample_id,
         key=key,
         given=given,
-        suggested=other,
-        predicted=other if suspect and other is not None else given,
-        probability=_number(probability),
-        log_odds_wrong=_number(log_odds_wrong),
-        alignment=_number(alignment),
+        suggested=suggestion,
+        proposed=suggestion if suspect and suggestion is not None else given,
+        probability=_shortest_decimal(probability),
+        log_odds_wrong=_shortest_decimal(log_odds_wrong),
+        alignment=_shortest_decimal(alignment),
         category=category,
         suspect=suspect,
     )
 
 
-def _number(value: Any) -> float | None:
-    """A float32 as the shortest decimal that means it; NaN as None, which JSON can say."""
-    return None if not np.isfinite(value) else float(str(np.float32(value)))
+def _shortest_decimal(value: Any) -> float | None:
+    """Return the shortest decimal number that is this one in float32 (0.1, not 0.10000000149); None for NaN."""
+    shortest: float | None = without_nan(float(str(np.float32(value))))
+    return shortest

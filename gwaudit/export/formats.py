@@ -1,34 +1,37 @@
-"""All that an audit can be written as, which options each format takes, and the one function that writes it."""
+"""Register all formats that an audit can be exported to, and write them.
+
+A new format is a module with a function `write` and a line in `FORMATS`; `gwaudit export --to` then takes it.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, SettingsError
-from gwaudit.export import cleanlab, cvat, fiftyone, label_studio
-from gwaudit.export.cleaned_data import Action, CleanedFormat, clean_data, write_cleaned_data
-from gwaudit.export.findings import Handover
-from gwaudit.export.suspects import write_suspects
+from gwaudit.core.files import write_folder
+from gwaudit.export import cleanlab, cvat, fiftyone, hugging_face, ids, image_folder, label_studio, suspects
+from gwaudit.export.cleaned_data import Action, CleanedData, clean_data
+from gwaudit.export.findings import Findings
+from gwaudit.export.original_data import OriginalData
 
 if TYPE_CHECKING:  # for its type alone
     from gwaudit.data.dataset import LabeledDataset
 
 Needs = Literal["nothing", "texts", "data"]
-ANY = ("images", "texts", "features")
+ALL_MODALITIES = ("images", "texts", "features")
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a user asks for; None and False where he does not.
+class ExportOptions:
+    """Hold the options of an export; each format takes some of them.
 
     Attributes:
-        action: of splits: "drop" the suspects, by default, or "relabel" them to their suggestion.
-        top: of hand-overs: the first so many of the ranking, rather than the suspects.
-        all: of hand-overs: all samples.
-        copy: copy image files, rather than link or embed them.
+        action: What cleaned data do with the suspects: "drop" them (the default), or "relabel" them as suggested.
+        top: Number of samples from the top of the ranking to write, instead of the suspects.
+        all: Write all samples, instead of the suspects.
+        copy: Copy image files, instead of linking or embedding them.
     """
 
     action: Action | None = None
@@ -40,128 +43,171 @@ class Options:
         if self.action is not None and self.action not in get_args(Action):
             raise SettingsError(f"unknown action {self.action!r}: choose from {', '.join(get_args(Action))}")
         if self.top is not None and self.top < 1:
-            raise SettingsError(f"cannot write the first {self.top} of the ranking: at least 1")
+            raise SettingsError(f"`top` must be at least 1, not {self.top}")
         if self.top is not None and self.all:
-            raise SettingsError("--top and --all each say how many to write: choose one")
+            raise SettingsError("`top` and `all` both say how many samples to write: choose one")
 
 
 @dataclass(frozen=True)
-class Format:
-    """One way to write an audit.
+class ExportFormat:
+    """Describe one way to write an audit: exactly one of `write` and `write_cleaned` is given.
 
     Attributes:
-        write: writes it.
-        options: those that it takes.
-        modalities: what the samples can be.
-        needs: of the data set: nothing, the texts where it is one of texts, or all of it.
-        whole: always all samples.
-        pairs: it has a place for samples with any number of classes.
+        write: Function that writes findings, for people and their tools, to a new file or folder, and returns it.
+        write_cleaned: Function that writes cleaned data, for a training, into an empty folder.
+        options: Names of the `ExportOptions` that the format takes.
+        modalities: What the samples may be: "images", "texts", "features".
+        needs: What the format needs of the data set: "nothing", "texts" (where there are any), or all "data".
+        whole: Whether it always holds all samples.
+        multi_label: Whether it can hold multi-label data.
     """
 
-    write: Callable[[Handover, Path, Options], Path]
-    options: tuple[str, ...]
-    modalities: tuple[str, ...] = ANY
+    write: Callable[[Findings, Path], Path] | None = None
+    write_cleaned: Callable[[CleanedData, Path, OriginalData], None] | None = None
+    options: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ALL_MODALITIES
     needs: Needs = "data"
     whole: bool = False
-    pairs: bool = False
+    multi_label: bool = False
 
 
-def export_format(name: str, options: Options) -> Format:
-    """The format of this name.
+FORMATS: dict[str, ExportFormat] = {
+    "csv": ExportFormat(suspects.write, options=("top", "all"), needs="texts", multi_label=True),
+    "label-studio": ExportFormat(label_studio.write, options=("top", "all", "copy")),
+    "cvat": ExportFormat(cvat.write, options=("top", "all"), modalities=("images",)),
+    "fiftyone": ExportFormat(fiftyone.write, options=("all", "copy"), modalities=("images",), whole=True),
+    "cleanlab": ExportFormat(cleanlab.write, options=("all",), needs="nothing", whole=True),
+    "ids": ExportFormat(write_cleaned=ids.write, options=("action",), needs="nothing", multi_label=True),
+    "hf": ExportFormat(write_cleaned=hugging_face.write, options=("action",), multi_label=True),
+    "imagefolder": ExportFormat(
+        write_cleaned=image_folder.write, options=("action", "copy"), modalities=("images",)
+    ),
+}  # fmt: skip
+"""All formats by name: the findings first, then the cleaned data."""
+
+
+def find_format(name: str, options: ExportOptions | None = None) -> ExportFormat:
+    """Return the format of a name.
 
     Raises:
-        SettingsError: there is none, or it does not take the options.
+        SettingsError: there is no such format, or it does not take one of the options.
     """
     if name not in FORMATS:
         raise SettingsError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
-    for option, default in vars(Options()).items():
-        if getattr(options, option) != default and option not in FORMATS[name].options:
-            takers = [other for other, format in FORMATS.items() if option in format.options]
-            raise SettingsError(f"--{option} does not apply to {name}, only to {', '.join(takers)}: leave it out")
+    for option, default in vars(ExportOptions()).items():
+        if getattr(options or ExportOptions(), option) != default and option not in FORMATS[name].options:
+            others = [other for other, format in FORMATS.items() if option in format.options]
+            raise SettingsError(f"`{option}` does not apply to {name}, only to {', '.join(others)}: leave it out")
     return FORMATS[name]
+
+
+def cleaned_formats() -> list[str]:
+    """Return the names of the formats of cleaned data, which trainings read."""
+    return [name for name, format in FORMATS.items() if format.write_cleaned is not None]
 
 
 def write_export(
     audit: Audit,
     name: str,
     output: Path | str,
-    options: Options | None = None,
+    options: ExportOptions | None = None,
     *,
     dataset: "LabeledDataset | None" = None,
     root: Path | None = None,
 ) -> Path:
-    """Write an audit in some format.
+    """Write an audit in one of the formats.
 
     Args:
-        audit: what to write.
-        name: of the format, as `FORMATS` has them.
-        output: a new folder, or the file; it is there whole or not at all.
-        options: what else was asked for.
-        dataset: what was audited; `csv` takes it for its texts, `ids` and `cleanlab` do without.
-        root: the folder that the samples' keys are paths below, where they are paths: image files are then the
+        audit: The audit.
+        name: Name of the format, a key of `FORMATS`.
+        output: The new folder or file; it is complete or does not exist.
+        options: Options of the export.
+        dataset: The audited data set, where the format needs it.
+        root: Folder that the keys of the samples are relative to, where the keys are paths: image files are then the
             originals.
 
     Returns:
         The output.
 
     Raises:
-        SettingsError: an unknown format, or an option that it does not take.
-        DataError: the samples are of a kind that it cannot hold, or not those that were audited.
-        StoreError: it cannot be written.
+        SettingsError: the format is unknown, or does not take one of the options.
+        DataError: the format cannot hold the samples, or they are not those that were audited.
+        StoreExistsError: the output is a folder that exists.
+        StoreError: the output cannot be written.
     """
-    options = options or Options()
-    format = export_format(name, options)
-    if audit.is_multi_label and not format.pairs:
-        others = [other for other, taker in FORMATS.items() if taker.pairs]
-        raise DataError(
-            f"{name} has no place for samples with any number of classes, as those of {audit.run}: these go as "
-            f"{', '.join(others)}"
-        )
-    if dataset is not None:
-        _require_modality(name, format, dataset)
+    options, output = options or ExportOptions(), Path(output)
+    format = find_format(name, options)
+    original = OriginalData(dataset, root, options.copy)
+    _require_samples_fit(name, format, audit.is_multi_label, dataset)
+    if format.write is None:
+        return _write_cleaned(clean_data(audit, options.action or "drop"), output, format, original)
     samples = audit.suspects
     if format.whole or options.all:
         samples = audit.frame
     elif options.top is not None:
         samples = audit.frame.head(options.top)
-    return format.write(Handover(audit, samples, dataset, root, options.copy), Path(output), options)
+    return format.write(Findings(audit, samples, original), output)
 
 
-def _require_modality(name: str, format: Format, dataset: "LabeledDataset") -> None:
+def write_cleaned_data(
+    cleaned: CleanedData,
+    folder: Path | str,
+    *,
+    format: str = "ids",
+    dataset: "LabeledDataset | None" = None,
+    root: Path | None = None,
+    copy: bool = False,
+    replace: bool = False,
+) -> Path:
+    """Write cleaned data in a format that trainings read.
+
+    Args:
+        cleaned: The samples that stay, and their labels.
+        folder: The new folder; it is complete or does not exist.
+        format: Name of the format, one of `cleaned_formats()`.
+        dataset: The data set that they are part of, where the format needs it.
+        root: Folder that the keys of the samples are relative to, where the keys are paths: image files are then the
+            originals.
+        copy: Copy image files, instead of linking them.
+        replace: Replace an earlier folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SettingsError: the format is unknown.
+        StoreExistsError: the folder exists, and is not to be replaced.
+        DataError: the format cannot hold the samples, or they are not part of the data set.
+        StoreError: the folder cannot be written.
+    """
+    if format not in cleaned_formats():
+        raise SettingsError(f"unknown format {format!r} of cleaned data: choose from {', '.join(cleaned_formats())}")
+    _require_samples_fit(format, FORMATS[format], cleaned.is_multi_label, dataset)
+    return _write_cleaned(cleaned, Path(folder), FORMATS[format], OriginalData(dataset, root, copy), replace=replace)
+
+
+def _write_cleaned(
+    cleaned: CleanedData, folder: Path, format: ExportFormat, original: OriginalData, *, replace: bool = False
+) -> Path:
+    write = format.write_cleaned
+    assert write is not None  # asked for cleaned data only
+    if format.needs == "data":
+        original.require(cleaned.fingerprint)
+    return write_folder(folder, lambda temporary: write(cleaned, temporary, original), replace=replace)
+
+
+def _require_samples_fit(
+    name: str, format: ExportFormat, is_multi_label: bool, dataset: "LabeledDataset | None"
+) -> None:
+    if is_multi_label and not format.multi_label:
+        others = [other for other, candidate in FORMATS.items() if candidate.multi_label]
+        raise DataError(f"{name} cannot hold multi-label data: export them as {', '.join(others)}")
+    if dataset is None:
+        return
     modality = "texts" if dataset.texts is not None else dataset.modality
     if modality not in format.modalities:
-        others = [other for other, taker in FORMATS.items() if modality in taker.modalities]
+        others = [other for other, candidate in FORMATS.items() if modality in candidate.modalities]
         raise DataError(
-            f"{name} takes {' or '.join(format.modalities)}, and {dataset.name} holds {modality}: "
-            f"these go as {', '.join(others)}"
+            f"{name} takes {' or '.join(format.modalities)}, and {dataset.name} holds {modality}: export them as "
+            f"{', '.join(others)}"
         )
-
-
-def _tool(write: Callable[[Handover, Path], Path]) -> Callable[[Handover, Path, Options], Path]:
-    return lambda handover, output, options: write(handover, output)
-
-
-def _write_csv(handover: Handover, output: Path, options: Options) -> Path:
-    audit = replace(handover.audit, frame=handover.samples)
-    texts = None if handover.data is None else handover.data.texts
-    return write_suspects(audit, output, top=len(handover.samples), texts=texts)
-
-
-def _write_split(format: CleanedFormat, handover: Handover, output: Path, options: Options) -> Path:
-    split = clean_data(handover.audit, options.action or "drop")
-    return write_cleaned_data(
-        split, output, format=format, dataset=handover.data, source_root=handover.root, copy=handover.copy
-    )
-
-
-FORMATS: dict[str, Format] = {
-    "csv": Format(_write_csv, ("top", "all"), needs="texts", pairs=True),
-    "label-studio": Format(_tool(label_studio.write), ("top", "all", "copy")),
-    "cvat": Format(_tool(cvat.write), ("top", "all"), ("images",)),
-    "fiftyone": Format(_tool(fiftyone.write), ("all", "copy"), ("images",), whole=True),
-    "cleanlab": Format(_tool(cleanlab.write), ("all",), needs="nothing", whole=True),
-    "ids": Format(partial(_write_split, "ids"), ("action",), needs="nothing", pairs=True),
-    "hf": Format(partial(_write_split, "hf"), ("action",), pairs=True),
-    "imagefolder": Format(partial(_write_split, "imagefolder"), ("action", "copy"), ("images",)),
-}
-"""All formats, by name."""

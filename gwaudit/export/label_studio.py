@@ -1,12 +1,11 @@
-"""For Label Studio: tasks with what the audit suggests as predictions, and the labelling configuration.
+"""Write tasks for Label Studio, with the proposed labels as predictions, and the labelling configuration.
 
-Images are embedded, so that an import needs nothing else; or, copied, they lie beside the tasks and are served by Label
-Studio's local files. `data.sample_id` and `data.key` say which sample a task is, when its annotations come back.
+Images are embedded, so that an import needs nothing else; or they are copied beside the tasks, and Label Studio's local
+files serve them. `data.sample_id` and `data.key` identify the sample of a task when its annotations are read again.
 """
 
 import base64
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,37 +17,46 @@ from PIL import Image, ImageOps
 from gwaudit import __version__
 from gwaudit.core.errors import DataError
 from gwaudit.core.files import write_folder
+from gwaudit.core.json import to_json
 from gwaudit.core.safe_names import choice_names, json_text
 from gwaudit.data.image_files import ImageFile
-from gwaudit.export.findings import Finding, Handover
+from gwaudit.export.findings import Finding, Findings
 
 LABEL = "label"
 DECISION = "decision"
 DECISIONS = ("keep", "drop", "unsure")
 FILE_BYTES = 100 * 2**20
-"""A file of tasks ends here, and another one begins: Label Studio takes uploads of up to 250 MB."""
+"""Size at which a file of tasks ends and another one begins: Label Studio takes uploads of up to 250 MB."""
 
 _SHOWN_BY_BROWSERS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 _EMBEDDED_BYTES = 256 * 2**10
 _EMBEDDED_SIDE = 1024
-_LISTED_CLASSES = 20  # more are a menu with a search
+_LISTED_CLASSES = 20  # more classes become a menu with a search
 
 
-def write(handover: Handover, folder: Path) -> Path:
-    """Write `tasks.json` (and `tasks-2.json` on, where they grow large), `config.xml` and a `README.txt`.
+def write(findings: Findings, folder: Path) -> Path:
+    """Write `tasks.json` (`tasks-2.json`, ... where it grows large), `config.xml` and `README.txt` into a new folder.
+
+    Returns:
+        The folder.
 
     Raises:
         StoreExistsError: the folder exists.
         DataError: the data are not those that were audited, an image can no longer be read, or there is no sample.
-        StoreError: it cannot be written.
+        StoreError: the folder cannot be written.
     """
-    if handover.copy and handover.dataset.modality != "images":
-        raise DataError(f"{handover.dataset.name} holds no images to copy: leave out --copy")
-    return write_folder(folder, lambda target: _write(handover, target, folder.resolve()))
+    if findings.original.copy and findings.dataset.modality != "images":
+        raise DataError(f"{findings.dataset.name} holds no images to copy: leave out `copy`")
+    return write_folder(folder, lambda temporary: _write(findings, temporary, folder.resolve()))
 
 
 def labelling_config(class_names: Sequence[str], shown: str) -> str:
-    """The labelling configuration: what is shown (`image`, `text` or `about`), the classes, and a decision."""
+    """Return the labelling configuration: the sample, the classes and a decision to choose.
+
+    Args:
+        class_names: C names.
+        shown: Form of the sample: `image`, `text`, or `about`, a table of its features.
+    """
     view = ElementTree.Element("View")
     if shown == "image":
         ElementTree.SubElement(view, "Image", name=shown, value="$image", zoom="true", zoomControl="true")
@@ -69,17 +77,16 @@ def labelling_config(class_names: Sequence[str], shown: str) -> str:
     return ElementTree.tostring(view, encoding="unicode") + "\n"  # without a declaration, which some parsers refuse
 
 
-def _write(handover: Handover, target: Path, folder: Path) -> None:
-    dataset = handover.dataset
+def _write(findings: Findings, target: Path, folder: Path) -> None:
+    dataset = findings.dataset
     shown = "text" if dataset.texts is not None else "image" if dataset.modality == "images" else "about"
-    (target / "config.xml").write_text(labelling_config(handover.class_names, shown), encoding="utf-8")
-    local = handover.copy
-    if local:
+    (target / "config.xml").write_text(labelling_config(findings.class_names, shown), encoding="utf-8")
+    copied = findings.original.copy
+    if copied:
         (target / "images").mkdir()
-    (target / "README.txt").write_text(_readme(folder, local), encoding="utf-8")
-    names = choice_names(handover.class_names)
-    tasks = (_task(handover, finding, shown, names, target, folder) for finding in handover.findings())
-    _write_tasks(tasks, target)
+    (target / "README.txt").write_text(_readme(folder, copied), encoding="utf-8")
+    choices = choice_names(findings.class_names)
+    _write_tasks((_task(findings, finding, shown, choices, target, folder) for finding in findings), target)
 
 
 def _write_tasks(tasks: Iterator[dict[str, Any]], target: Path) -> None:
@@ -87,19 +94,19 @@ def _write_tasks(tasks: Iterator[dict[str, Any]], target: Path) -> None:
     number = 1
     while task is not None:
         with (target / ("tasks.json" if number == 1 else f"tasks-{number}.json")).open("w", encoding="ascii") as file:
-            file.write("[\n" + json.dumps(task))
+            file.write("[\n" + to_json(task, indent=None))
             while (task := next(tasks, None)) is not None and file.tell() < FILE_BYTES:
-                file.write(",\n" + json.dumps(task))
+                file.write(",\n" + to_json(task, indent=None))
             file.write("\n]\n")
         number += 1
 
 
 def _task(
-    handover: Handover, finding: Finding, shown: str, names: Sequence[str], target: Path, folder: Path
+    findings: Findings, finding: Finding, shown: str, choices: Sequence[str], target: Path, folder: Path
 ) -> dict[str, Any]:
-    dataset = handover.dataset
-    given = json_text(handover.class_names[finding.given])
-    suggested = None if finding.suggested is None else json_text(handover.class_names[finding.suggested])
+    dataset = findings.dataset
+    given = json_text(findings.class_names[finding.given])
+    suggested = None if finding.suggested is None else json_text(findings.class_names[finding.suggested])
     data: dict[str, Any] = {
         "sample_id": finding.sample_id,
         "key": json_text(finding.key),
@@ -119,34 +126,35 @@ def _task(
         "rank": finding.rank,
     }
     if shown == "image":
-        picture = handover.picture(finding.sample_id)
-        data["image"] = _copied(picture, finding.sample_id, target, folder) if handover.copy else _embedded(picture)
+        image = findings.image_file(finding.sample_id)
+        copied = findings.original.copy
+        data["image"] = _copied(image, finding.sample_id, target, folder) if copied else _embedded(image)
     elif dataset.texts is not None:
         data["text"] = json_text(dataset.texts[finding.sample_id])
     else:
         values = dataset[finding.sample_id][0].tolist()
         about |= {f"feature {i}": value for i, value in enumerate(values)}
     data["about"] = about
-    return {"data": data, "predictions": [_prediction(finding, shown, names)]}
+    return {"data": data, "predictions": [_prediction(finding, shown, choices)]}
 
 
-def _prediction(finding: Finding, shown: str, names: Sequence[str]) -> dict[str, Any]:
+def _prediction(finding: Finding, shown: str, choices: Sequence[str]) -> dict[str, Any]:
     region = {
         "id": "gwaudit",
         "from_name": LABEL,
         "to_name": shown,
         "type": "choices",
-        "value": {"choices": [names[finding.predicted]]},
+        "value": {"choices": [choices[finding.proposed]]},
     }
     score = {} if finding.probability is None else {"score": finding.probability}
     return {"model_version": f"gwaudit {__version__}", **score, "result": [region]}
 
 
-def _embedded(picture: ImageFile) -> str:
-    """A picture as a data URI: as it is where browsers show it and it is small, else reduced."""
-    kind = _SHOWN_BY_BROWSERS.get(picture.format)
-    with picture.open() as file:
-        if kind is not None and picture.n_bytes <= _EMBEDDED_BYTES:
+def _embedded(image_file: ImageFile) -> str:
+    """Return an image as a data URI: unchanged where it is small and browsers show its format, else reduced."""
+    kind = _SHOWN_BY_BROWSERS.get(image_file.format)
+    with image_file.open() as file:
+        if kind is not None and image_file.n_bytes <= _EMBEDDED_BYTES:
             content = file.read()
         else:
             with Image.open(file) as image:
@@ -157,14 +165,14 @@ def _embedded(picture: ImageFile) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _copied(picture: ImageFile, sample_id: int, target: Path, folder: Path) -> str:
-    """A picture as a file beside the tasks, and its address when Label Studio serves the folder above."""
-    if picture.format not in _SHOWN_BY_BROWSERS:
-        with picture.open() as file, Image.open(file) as image:
-            whole = ImageOps.exif_transpose(image).convert("RGB")
-        picture = ImageFile(_encoded(whole, "PNG"), "PNG", whole.size)
-    name = f"images/{sample_id:07d}{picture.suffix}"
-    picture.place(target / name, copy=True)
+def _copied(image_file: ImageFile, sample_id: int, target: Path, folder: Path) -> str:
+    """Copy an image beside the tasks, and return its address when Label Studio serves the folder above."""
+    if image_file.format not in _SHOWN_BY_BROWSERS:
+        with image_file.open() as file, Image.open(file) as image:
+            converted = ImageOps.exif_transpose(image).convert("RGB")
+        image_file = ImageFile(_encoded(converted, "PNG"), "PNG", converted.size)
+    name = f"images/{sample_id:07d}{image_file.suffix}"
+    image_file.place(target / name, copy=True)
     return f"/data/local-files/?d={quote(f'{folder.name}/{name}')}"
 
 
@@ -174,26 +182,26 @@ def _encoded(image: Image.Image, format: str) -> bytes:
     return content.getvalue()
 
 
-def _readme(folder: Path, local: bool) -> str:
+def _readme(folder: Path, copied: bool) -> str:
     start = "label-studio start"
     storage = ""
-    if local:
+    if copied:
         root = folder.parent
         start = f"""LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true \\
    LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT='{root}' label-studio start
-   (the folder above this one; move both together, or name the new place)"""
+   (the folder that holds this one; if you move them, change this path)"""
         storage = f"""
    Settings > Cloud Storage > Add Source Storage > Local files, with the absolute path
    {folder / "images"}
    Without it Label Studio does not serve the images. It need not be synced."""
-    return f"""What gwaudit suspects, for Label Studio.
+    return f"""Suspects of gwaudit, for Label Studio.
 
 1. Start Label Studio:
    {start}
 2. Create a project; under Labeling Setup > Custom template > Code paste config.xml.{storage}
-3. Import tasks.json (and tasks-2.json on, where there are more).
+3. Import tasks.json (and tasks-2.json, ... where there are more files).
 4. Settings > Annotation: switch on "Use predictions to prelabel tasks", and order tasks by prediction score,
    which is the probability that the given label is wrong.
 5. For each task choose the right label; or unselect it and decide: keep (the given label is right), drop, unsure.
-6. Export as JSON: data.sample_id and data.key say which sample a task is.
+6. Export as JSON: data.sample_id and data.key identify the sample of each task; gwaudit apply reads the file.
 """

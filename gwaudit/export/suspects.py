@@ -1,4 +1,4 @@
-"""What leaves an audit for people to check: the suspects, what was left out, and the noise as a whole."""
+"""Write tables that people check: the suspects, the samples that were left out, and the estimated label noise."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ import pandas as pd
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.noise import class_health, transition_matrix, worst_first
 from gwaudit.core.spreadsheets import write_csv
+from gwaudit.export.findings import Findings
 
 if TYPE_CHECKING:  # for its type alone: suspects can be exported without torch
     from gwaudit.data.dataset import SkippedSample
@@ -19,51 +20,67 @@ SUSPECT_COLUMNS = (
 )  # fmt: skip
 
 MULTI_LABEL_SUSPECT_COLUMNS = (*SUSPECT_COLUMNS[:3], "class_name", *SUSPECT_COLUMNS[3:])
-"""Where samples have any number of classes: given and suggested are "absent" or "present" there."""
+"""The columns in a multi-label audit: given and suggested are "absent" or "present" there."""
+
+
+def write(findings: Findings, path: Path) -> Path:
+    """Write the samples of the findings as a CSV file and return its path.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    dataset = findings.original.dataset
+    return _write_samples(findings.audit, findings.samples, path, None if dataset is None else dataset.texts)
 
 
 def write_suspects(
     audit: Audit, path: Path | str, *, top: int | None = None, texts: Sequence[str] | None = None
 ) -> Path:
-    """Write the suspects, most suspicious first, as a CSV that a spreadsheet opens well.
+    """Write the suspects, most suspicious first, as a CSV file that spreadsheets open well, and return its path.
 
     Args:
-        audit: whose suspects.
-        path: of the file; it is there whole or not at all.
-        top: write so many samples from the top of the ranking instead, suspects or not.
-        texts: [n] what the samples say, for a column `text` behind the key.
+        audit: The audit.
+        path: The file; it is complete or does not exist.
+        top: Number of samples from the top of the ranking to write, instead of the suspects.
+        texts: [n] texts of the samples, for a column `text` behind the key.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
-    frame = audit.suspects if top is None else audit.frame.head(top)
-    frame = frame[list(MULTI_LABEL_SUSPECT_COLUMNS if audit.is_multi_label else SUSPECT_COLUMNS)].copy()
-    if texts is not None:
-        frame.insert(3, "text", [texts[sample_id] for sample_id in frame["sample_id"]])
-    return write_csv(frame, path)
+    return _write_samples(audit, audit.suspects if top is None else audit.frame.head(top), path, texts)
 
 
 def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
-    """Write the rows of a source that were left out, and why, as a CSV.
+    """Write the rows of a source that were left out, with the reasons, as a CSV file and return its path.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     rows = [(sample.row, sample.key, sample.reason) for sample in skipped]
     return write_csv(pd.DataFrame(rows, columns=["row", "key", "reason"]), path)
 
 
 def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:
-    """Write `transition_matrix.csv` and `class_health.csv`, as `gwaudit.analysis.noise` has them, into a folder.
+    """Write `transition_matrix.csv` and `class_health.csv`, tables of `gwaudit.analysis.noise`, into a folder.
 
-    Where samples have any number of classes the second alone: the shares of wrong and of missing labels there are all
-    that a matrix of absent and present would hold.
+    In a multi-label audit only the second is written: it has the shares of wrong and of missing labels, and a matrix of
+    absent and present would hold nothing else.
+
+    Returns:
+        The files.
 
     Raises:
-        StoreError: they cannot be written.
+        StoreError: the files cannot be written.
     """
     folder = Path(folder)
     health = write_csv(worst_first(class_health(audit)), folder / "class_health.csv", index=True)
     if audit.is_multi_label:
         return (health,)
     return write_csv(transition_matrix(audit), folder / "transition_matrix.csv", index=True), health
+
+
+def _write_samples(audit: Audit, samples: pd.DataFrame, path: Path | str, texts: Sequence[str] | None) -> Path:
+    table = samples[list(MULTI_LABEL_SUSPECT_COLUMNS if audit.is_multi_label else SUSPECT_COLUMNS)].copy()
+    if texts is not None:
+        table.insert(3, "text", [texts[sample_id] for sample_id in table["sample_id"]])
+    return write_csv(table, path)

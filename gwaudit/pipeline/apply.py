@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from gwaudit.core.settings import RECIPES, DataSettings, RankingSettings, Refine
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES
 from gwaudit.data.readers.tables import read_tables, tables_of
-from gwaudit.export.cleaned_data import CleanedFormat, write_cleaned_data
+from gwaudit.export.formats import cleaned_formats, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.audit import data_of_run, load_data
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
@@ -87,7 +87,7 @@ def apply_decisions(
             - `split/`: the corrected data in the `format`;
             - the source's own table, corrected, where the source is one (CSV, TSV, JSON Lines, Parquet);
             - `left.csv`: what was not applied, with `force`.
-        format: of the split, one of `gwaudit.export.cleaned_data.CleanedFormat`.
+        format: of the split, one of `gwaudit.export.formats.cleaned_formats()`.
         undecided: what becomes of suspects that nobody decided about: "keep", "drop" or "relabel".
         force: apply what is sound, and list the rest.
         copy: with "imagefolder", copy files rather than link them.
@@ -101,8 +101,8 @@ def apply_decisions(
     run, output = Path(run), Path(output)
     if output.exists():
         raise StoreExistsError(f"{output} exists: choose another folder, or delete it")
-    if format not in get_args(CleanedFormat):
-        raise SettingsError(f"the formats of a split are {', '.join(get_args(CleanedFormat))}, not {format!r}")
+    if format not in cleaned_formats():
+        raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")
     audit = Audit.load(run)
     decisions = read_decisions(files, audit)
     if decisions.frame.empty and not decisions.problems and undecided == "keep":
@@ -132,9 +132,8 @@ def apply_decisions(
             left = [(problem.file, problem.row, problem.reason) for problem in problems]
             write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
         root = None if data is None else data.files_root
-        kind = cast(CleanedFormat, format)
         write_cleaned_data(
-            corrections.cleaned_data, folder / SPLIT, format=kind, dataset=dataset, source_root=root, copy=copy
+            corrections.cleaned_data, folder / SPLIT, format=format, dataset=dataset, root=root, copy=copy
         )
 
     write_folder(output, write)

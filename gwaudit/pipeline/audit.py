@@ -19,7 +19,8 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import with_label_noise
 from gwaudit.data.loading import read_source
-from gwaudit.export.cleaned_data import Action, clean_data, write_cleaned_data
+from gwaudit.export.cleaned_data import Action, clean_data
+from gwaudit.export.formats import write_cleaned_data
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
 from gwaudit.review.report.contents import gather

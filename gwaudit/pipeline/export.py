@@ -5,7 +5,7 @@ from pathlib import Path
 from gwaudit.analysis.audit import Audit
 from gwaudit.data.loading import read_source
 from gwaudit.export.cleaned_data import Action
-from gwaudit.export.formats import Options, export_format, write_export
+from gwaudit.export.formats import ExportOptions, find_format, write_export
 from gwaudit.pipeline.audit import data_of_run, load_data
 from gwaudit.store.store import TrajectoryStore
 
@@ -51,8 +51,8 @@ def export_audit(
         'first-ten.csv'
     """
     ranked = audit if isinstance(audit, Audit) else Audit.load(audit)
-    options = Options(action, top, all, copy)
-    needs = export_format(format, options).needs
+    options = ExportOptions(action, top, all, copy)
+    needs = find_format(format, options).needs
     data = dataset = None
     with TrajectoryStore.open(ranked.run) as store:
         if needs == "data":

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, StoreBusyError, StoreDamagedError
-from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_one_label, write_decisions
+from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_single_label, write_decisions
 
 
 class LoggedDecision(NamedTuple):
@@ -42,7 +42,7 @@ class DecisionLog:
             StoreBusyError: another review of the run is open.
             StoreDamagedError: there is a `decisions.csv` that cannot be read.
         """
-        require_one_label(audit)
+        require_single_label(audit)
         self.path = audit.run / "decisions.csv"
         self._audit = audit
         self._keys, self._given = audit.by_id("key"), audit.by_id("given_label")

@@ -1,14 +1,15 @@
-"""What people decided about samples of an audit, from any files that say so, checked against the audit.
+"""Read decisions of people about samples of an audit, from any files that hold them, and check them against the audit.
 
-One decision a sample: `keep` its label, `relabel` it, `drop` it, or `unsure`, which changes nothing. What a row says:
+A sample has one decision: `keep` its label, `relabel` it, `drop` it, or `unsure`, which changes nothing. A row is read
+as follows:
 
-- Column `decision` holds one of these four; column `label` (or `new_label`) the new class. A class alone relabels; the
-  given class is `keep`; nothing at all decides nothing.
-- `relabel` without a class accepts the row's `suggested_name`.
-- An edited `suggested_name` relabels to what it now says. An untouched one decides nothing: what counts as untouched is
-  what the audit suggests, with `suggested_label` for a witness.
+- Column `decision` holds one of these four words, column `label` (or `new_label`) the new class. A class without a
+  decision relabels; the given class means `keep`; a row with neither decides nothing.
+- `relabel` without a class takes the row's `suggested_name`.
+- An edited `suggested_name` relabels to the class that it now holds. An unchanged one decides nothing: one that is the
+  suggestion of the audit, and agrees with `suggested_label`.
 
-Everything that does not add up is a `Problem`; samples that one is about have no decision.
+A row that contradicts the audit, itself or another row is a `Problem`; the samples of problems have no decision.
 """
 
 import re
@@ -17,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -32,162 +33,170 @@ ReviewDecision = Literal["keep", "relabel", "drop", "unsure"]
 DECISIONS: tuple[ReviewDecision, ...] = get_args(ReviewDecision)
 
 DECISION_COLUMNS = ("sample_id", "key", "given_name", "decision", "label")
-"""The columns of `decisions.csv`; `label` is the new class's name, empty unless relabelled."""
+"""Columns of `decisions.csv`; `label` is the name of the new class, empty unless relabelled."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """What was decided, a row a sample in the order of ids, and what could not be understood or does not add up.
+    """Hold the decisions on samples, and the rows that decide nothing because of a problem.
 
     Attributes:
-        frame: columns `sample_id`, `key`, `given_label`, `decision`, `label` (the new class's index; the given one's
-            unless relabelled), `file` and `row` (where it says so first).
-        problems: in the order of files and rows.
+        frame: One row per sample in the order of the ids, with the columns `sample_id`, `key`, `given_label`,
+            `decision`, `label` (index of the new class; the given one unless relabelled), `file` and `row` (of the
+            first row that holds the decision).
+        problems: Problems in the order of files and rows.
     """
 
     frame: pd.DataFrame
     problems: tuple[Problem, ...]
 
     def counts(self) -> dict[str, int]:
-        """How many samples each decision is of."""
-        found = self.frame["decision"].value_counts()
-        return {decision: int(found.get(decision, 0)) for decision in DECISIONS}
+        """Return the number of samples by decision."""
+        counts = self.frame["decision"].value_counts()
+        return {decision: int(counts.get(decision, 0)) for decision in DECISIONS}
 
 
-_SHOWN_AS = {0x2400 + code: chr(code) for code in range(32)} | {ord("＄"): "$"}
+_SYMBOLS = {0x2400 + code: chr(code) for code in range(32)} | {ord("＄"): "$"}
 
 
 class _RefusedError(Exception):
-    """Why a statement is no decision."""
+    """Signal that a statement is no decision; the message is the reason."""
 
 
 def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
-    """Read decisions from one file or several: later rounds, several people.
+    """Read decisions from one or several files, as of several people or several rounds.
 
     Args:
         files: `decisions.csv`, a relabelled `suspects.csv`, or Label Studio's JSON, JSON_MIN or CSV.
-        audit: what they are about.
+        audit: Audit that the decisions are about.
 
     Raises:
-        DataError: a file cannot be read, or is no table of decisions; or samples have any number of classes.
+        DataError: a file cannot be read, or is no table of decisions; or the audit is multi-label.
     """
-    require_one_label(audit)
+    require_single_label(audit)
     statements: list[Statement] = []
     problems: list[Problem] = []
     for file in files:
-        said, misread = read_statements(Path(file))
-        statements += said
-        problems += misread
-    return _decided(statements, problems, audit)
+        file_statements, file_problems = read_statements(Path(file))
+        statements += file_statements
+        problems += file_problems
+    return _decide(statements, problems, audit)
 
 
-def require_one_label(audit: Audit) -> None:
-    """Refuse to decide about samples with any number of classes: a decision is about the one label of a sample.
-
-    Raises:
-        DataError: the audit is of such samples.
-    """
+def require_single_label(audit: Audit) -> None:
+    """Raise DataError if the audit is multi-label: a decision is about the one label of a sample."""
     if audit.is_multi_label:
         raise DataError(
-            f"decisions are on samples with one label each, and those of {audit.run} have any number of classes: "
-            "choose with gwaudit rank which suspects to trust, and write their suggestions with "
-            "gwaudit export --to hf --action relabel"
+            f"a decision is about the one label of a sample, and {audit.run} is multi-label: choose with gwaudit rank "
+            "which suspects to trust, and export the data under their suggested labels (format hf, `action='relabel'`)"
         )
 
 
 def write_decisions(frame: pd.DataFrame, path: Path | str) -> Path:
-    """Write decisions, the columns `DECISION_COLUMNS`, as `read_decisions` reads them.
+    """Write decisions, the columns `DECISION_COLUMNS`, as a CSV file that `read_decisions` reads; return its path.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     return write_csv(frame[list(DECISION_COLUMNS)], path)
 
 
-def _decided(statements: Iterable[Statement], problems: list[Problem], audit: Audit) -> Decisions:
-    reader = _Reader(audit)
-    said: dict[int, list[tuple[Statement, ReviewDecision, int]]] = defaultdict(list)
+def _decide(statements: Iterable[Statement], problems: list[Problem], audit: Audit) -> Decisions:
+    parser = _DecisionParser(audit)
+    votes: dict[int, list[_Vote]] = defaultdict(list)
     for statement in statements:
         sample: int | None = None
         try:
-            sample = reader.sample(statement)
-            reader.require_given(statement, sample)
-            decided = reader.decision(statement, sample)
-            if decided is not None:
-                said[sample].append((statement, *decided))
+            sample = parser.sample(statement)
+            parser.require_given_label(statement, sample)
+            decision = parser.decision(statement, sample)
+            if decision is not None:
+                votes[sample].append(_Vote(statement, *decision))
         except _RefusedError as refused:
             problems.append(Problem(statement.file, statement.row, str(refused), sample))
     unclear = {problem.sample_id for problem in problems}
     rows = []
-    for sample, votes in sorted(said.items()):
-        # Who is unsure gives way to who is not.
-        sure = [vote for vote in votes if vote[1] != "unsure"] or votes
-        first, decision, label = sure[0]
-        other = next((vote for vote in sure if vote[1:] != (decision, label)), None)
+    for sample, all_votes in sorted(votes.items()):
+        # An unsure person gives way to the others.
+        sure = [vote for vote in all_votes if vote.decision != "unsure"] or all_votes
+        first = sure[0]
+        other = next((vote for vote in sure if (vote.decision, vote.label) != (first.decision, first.label)), None)
         if other is not None:
-            problems.append(reader.conflict(sample, sure[0], other))
+            problems.append(parser.conflict(sample, first, other))
         elif sample not in unclear:
-            rows.append((sample, reader.keys[sample], reader.given[sample], decision, label, first.file, first.row))
+            source = first.statement
+            key, given = parser.keys[sample], parser.given[sample]
+            rows.append((sample, key, given, first.decision, first.label, source.file, source.row))
     columns = ["sample_id", "key", "given_label", "decision", "label", "file", "row"]
-    order = {file: place for place, file in enumerate(dict.fromkeys(problem.file for problem in problems))}
+    order = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in problems))}
     problems.sort(key=lambda problem: (order[problem.file], problem.row or 0))
     return Decisions(pd.DataFrame(rows, columns=columns), tuple(problems))
 
 
+class _Vote(NamedTuple):
+    """Hold the decision of one row; `label` is the one that the sample then has."""
+
+    statement: Statement
+    decision: ReviewDecision
+    label: int
+
+
 class _TextIndex:
-    """Texts, and which of them a cell was made of."""
+    """Find the text that a cell was made from, in spite of the changes that spreadsheets make."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
         self._exact: dict[str, list[int]] = defaultdict(list)
-        self._alike: dict[str, list[int]] = defaultdict(list)
+        self._normalised: dict[str, list[int]] = defaultdict(list)
         for index, text in enumerate(texts):
             self._exact[text].append(index)
-            self._alike[_alike(text)].append(index)
+            self._normalised[_normalise(text)].append(index)
 
     def find(self, cell: str, *, escaped: bool) -> list[int]:
-        """The texts that the cell stands for: exactly, or but for what spreadsheets change."""
+        """Return the indices of the texts that are equal to the cell, or else of those that are equal normalised."""
         for text in (from_cell(cell), cell) if escaped else (cell,):
-            if found := self._exact.get(text):
-                return found
-        return self._alike.get(_alike(from_cell(cell) if escaped else cell), [])
+            if indices := self._exact.get(text):
+                return indices
+        return self._normalised.get(_normalise(from_cell(cell) if escaped else cell), [])
 
 
-def _alike(text: str) -> str:
-    """A text without what spreadsheets change: white space, case, zeros around a whole number, how accents are kept.
+def _normalise(text: str) -> str:
+    """Return a text without the differences that spreadsheets and labelling tools make.
 
-    And without what a labelling tool cannot hold: control characters, which come back as their pictures, and `$`.
+    Spreadsheets change white space, case, zeros around a whole number, and the encoding of accents. Labelling tools
+    return control characters as their symbols (␀), and `$` as `＄`.
     """
-    plain = " ".join(unicodedata.normalize("NFC", text.translate(_SHOWN_AS)).casefold().split())
+    plain = " ".join(unicodedata.normalize("NFC", text.translate(_SYMBOLS)).casefold().split())
     number = re.fullmatch(r"0*(\d+)(?:[.,]0+)?", plain)
     return number[1] if number else plain
 
 
-class _Reader:
-    """Makes of statements what they decide about an audit's samples."""
+class _DecisionParser:
+    """Turn statements into decisions on the samples of an audit; raise _RefusedError where one is no decision."""
 
     def __init__(self, audit: Audit) -> None:
         self.names = audit.class_names
         self.keys = [str(key) for key in audit.by_id("key")]
         self.given = audit.by_id("given_label").astype(np.int64)
         self.suggested = audit.by_id("suggested_label").astype(np.int64)
-        self._known_keys, self._classes = _TextIndex(self.keys), _TextIndex(self.names)
+        self._key_index, self._class_index = _TextIndex(self.keys), _TextIndex(self.names)
         self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
 
     def sample(self, statement: Statement) -> int:
+        """Return the id of the statement's sample."""
         id_text, key = statement.sample_id.strip(), statement.key
         if not id_text and not key.strip():
-            raise _RefusedError("says neither by sample_id nor by key which sample it is about")
-        by_key = self._known_keys.find(key, escaped=statement.escaped) if key.strip() else []
-        shown = _shown(from_cell(key) if statement.escaped else key)
+            raise _RefusedError("has neither a sample_id nor a key")
+        by_key = self._key_index.find(key, escaped=statement.escaped) if key.strip() else []
+        quoted_key = _quote(from_cell(key) if statement.escaped else key)
         if not id_text:
             if len(by_key) != 1:
-                many = f"{len(by_key)} samples" if by_key else "no sample"
-                raise _RefusedError(f"column key: the run has {many} with the key {shown}")
+                count = f"{len(by_key)} samples" if by_key else "no sample"
+                raise _RefusedError(f"column key: the run has {count} with the key {quoted_key}")
             return by_key[0]
         number = re.fullmatch(r"(\d+)(?:[.,]0+)?", id_text)
         if number is None:
-            raise _RefusedError(f"column sample_id: {_shown(id_text)} is no whole number")
+            raise _RefusedError(f"column sample_id: {_quote(id_text)} is no whole number")
         sample = int(number[1])
         if sample >= len(self.keys):
             raise _RefusedError(
@@ -196,51 +205,52 @@ class _Reader:
         if key.strip() and sample not in by_key:
             other = f", which is sample {by_key[0]}" if len(by_key) == 1 else ""
             raise _RefusedError(
-                f"column key: sample {sample} is {_shown(self.keys[sample])} in the run, not {shown}{other}; "
-                "is the file of another run?"
+                f"column key: sample {sample} is {_quote(self.keys[sample])} in the run, not {quoted_key}{other}; "
+                "use the file of this run"
             )
         return sample
 
-    def require_given(self, statement: Statement, sample: int) -> None:
+    def require_given_label(self, statement: Statement, sample: int) -> None:
+        """Refuse a statement about another given label than that of the audit."""
         if not statement.given_name.strip():
             return
-        if self.given[sample] not in self._classes.find(statement.given_name, escaped=statement.escaped):
-            ours = self.names[self.given[sample]]
+        if self.given[sample] not in self._class_index.find(statement.given_name, escaped=statement.escaped):
+            given = self.names[self.given[sample]]
             raise _RefusedError(
-                f"column given_name: sample {sample} has the label {_shown(ours)} in the run, "
-                f"not {_shown(statement.given_name)}: it changed since, or was edited (a new label belongs into label)"
+                f"column given_name: sample {sample} has the label {_quote(given)} in the run, not "
+                f"{_quote(statement.given_name)}: the data changed, or the cell was edited (write a new label into the "
+                "column label)"
             )
 
     def decision(self, statement: Statement, sample: int) -> tuple[ReviewDecision, int] | None:
-        """What is decided, and the label that the sample then has; None where nothing is."""
-        decision, given = self._word(statement.decision), int(self.given[sample])
+        """Return the decision, and the label that the sample then has; None where the statement decides nothing."""
+        decision, given = self._decision_word(statement.decision), int(self.given[sample])
         label = self._class(statement.label, statement, "label") if statement.label.strip() else None
         if decision is None:
             if label is None:
-                label = self._edited(statement, sample)
+                label = self._edited_suggestion(statement, sample)
             if label is None:
                 return None
             return ("keep", given) if label == given else ("relabel", label)
         if decision == "relabel":
             if label is None:
-                label = self._accepted(statement)
+                label = self._suggested_class(statement)
             return ("keep", given) if label == given else ("relabel", label)
         if label not in (None, given) and decision != "unsure":
-            raise _RefusedError(f"column decision: says {decision}, but the column label {_shown(statement.label)}")
+            raise _RefusedError(f"column decision: {decision} contradicts the column label, {_quote(statement.label)}")
         return decision, given
 
-    def conflict(
-        self, sample: int, one: tuple[Statement, ReviewDecision, int], other: tuple[Statement, ReviewDecision, int]
-    ) -> Problem:
-        told = " but ".join(
-            f"{decision}{f' to {_shown(self.names[label])}' if decision == 'relabel' else ''} "
-            f"({statement.file}, row {statement.row})"
-            for statement, decision, label in (one, other)
+    def conflict(self, sample: int, one: _Vote, other: _Vote) -> Problem:
+        """Return the problem that two rows decide differently about a sample."""
+        votes = " but ".join(
+            f"{vote.decision}{f' to {_quote(self.names[vote.label])}' if vote.decision == 'relabel' else ''} "
+            f"({vote.statement.file}, row {vote.statement.row})"
+            for vote in (one, other)
         )
-        reason = f"sample {sample} ({_shown(self.keys[sample])}) is decided twice: {told}"
-        return Problem(other[0].file, other[0].row, reason, sample)
+        reason = f"sample {sample} ({_quote(self.keys[sample])}) is decided twice: {votes}"
+        return Problem(other.statement.file, other.statement.row, reason, sample)
 
-    def _word(self, cell: str) -> ReviewDecision | None:
+    def _decision_word(self, cell: str) -> ReviewDecision | None:
         text = cell.strip().casefold()
         if not text:
             return None
@@ -248,49 +258,53 @@ class _Reader:
             if text == decision:
                 return decision
         hint = did_you_mean(text, DECISIONS)
-        if self._classes.find(cell, escaped=True):
-            hint = "; a class belongs into the column label"
-        raise _RefusedError(f"column decision: {_shown(cell)} is none of {', '.join(DECISIONS)}{hint}")
+        if self._class_index.find(cell, escaped=True):
+            hint = "; write a class into the column label"
+        raise _RefusedError(f"column decision: {_quote(cell)} is none of {', '.join(DECISIONS)}{hint}")
 
     def _class(self, cell: str, statement: Statement, column: str) -> int:
-        found = self._classes.find(cell, escaped=statement.escaped)
-        if len(found) > 1:
+        labels = self._class_index.find(cell, escaped=statement.escaped)
+        if len(labels) > 1:
             raise _RefusedError(
-                f"column {column}: {_shown(cell)} may be {len(found)} classes that differ in case or space"
+                f"column {column}: {_quote(cell)} may be {len(labels)} classes that differ in case or white space"
             )
-        if not found and cell in self._choices:
+        if labels:
+            return labels[0]
+        if cell in self._choices:
             return self._choices[cell]
-        if not found:
-            hint = did_you_mean(from_cell(cell), self.names)
-            raise _RefusedError(f"column {column}: {_shown(cell)} is none of the {len(self.names)} classes{hint}")
-        return found[0]
+        hint = did_you_mean(from_cell(cell), self.names)
+        raise _RefusedError(f"column {column}: {_quote(cell)} is none of the {len(self.names)} classes{hint}")
 
-    def _accepted(self, statement: Statement) -> int:
+    def _suggested_class(self, statement: Statement) -> int:
         if statement.suggestion is None or not statement.suggestion.name.strip():
-            raise _RefusedError("column decision: says relabel, but no column says to which class")
+            raise _RefusedError("column decision: relabel needs a class in the column label")
         return self._class(statement.suggestion.name, statement, "suggested_name")
 
-    def _edited(self, statement: Statement, sample: int) -> int | None:
-        """The class that a suggestion was edited to; None where it was left as it is."""
+    def _edited_suggestion(self, statement: Statement, sample: int) -> int | None:
+        """Return the class that the suggestion was edited to; None where it was left unchanged."""
         suggestion = statement.suggestion
         if suggestion is None:
             return None
-        ours = int(self.suggested[sample])
+        suggested = int(self.suggested[sample])
         name = suggestion.name
-        same_name = ours in self._classes.find(name, escaped=statement.escaped) if name.strip() else ours < 0
-        same_number = suggestion.number is not None and _alike(suggestion.number) == str(ours)
+        same_name = (
+            suggested in self._class_index.find(name, escaped=statement.escaped) if name.strip() else suggested < 0
+        )
+        same_number = suggestion.number is not None and _normalise(suggestion.number) == str(suggested)
         if same_name and (same_number or suggestion.number is None):
             return None
         if same_number and not name.strip():
-            raise _RefusedError("column suggested_name: was emptied; write keep, drop or unsure into a column decision")
+            raise _RefusedError(
+                "column suggested_name: is empty now; write keep, drop or unsure into a column decision"
+            )
         if same_number:
             return self._class(name, statement, "suggested_name")
+        ours = _quote(self.names[suggested]) if suggested >= 0 else "nothing"
         raise _RefusedError(
-            f"column suggested_name: the run suggests {_shown(self.names[ours]) if ours >= 0 else 'nothing'}, the file "
-            f"{_shown(name)}, and suggested_label does not show whether that was edited: write the new class into a "
-            "column label"
+            f"column suggested_name: the run suggests {ours}, the file {_quote(name)}, and suggested_label does not "
+            "show whether it was edited: write the new class into a column label"
         )
 
 
-def _shown(text: str) -> str:
+def _quote(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")

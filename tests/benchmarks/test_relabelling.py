@@ -9,8 +9,8 @@ from gwaudit.benchmarks.relabelling import ORDERS, oracle_decisions, read_rows, 
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
+from helpers.audits import make_audit
 from helpers.command import FAST, gwaudit
-from helpers.deciding import audit_of
 from helpers.making import few_digits
 
 ARGUMENTS = [
@@ -69,7 +69,7 @@ class TestOnDigits:
 
 
 def test_an_oracle_keeps_what_is_right_and_corrects_what_is_wrong():
-    audit = audit_of(["a", "b", "c"], [0, 1, 2], ["p", "q", "r"])
+    audit = make_audit(["a", "b", "c"], [0, 1, 2], ["p", "q", "r"])
     frame = oracle_decisions(audit, np.array([0, 2, 2]), [2, 1])
     assert frame.to_numpy().tolist() == [[2, "c", "r", "keep", ""], [1, "b", "q", "relabel", "r"]]
 

@@ -12,7 +12,7 @@ import pytest
 
 from gwaudit import __version__, load_dataset
 from helpers.command import COMMAND, FAST, gwaudit
-from helpers.recorded import make_run, with_a_fifth_wrong
+from helpers.recorded_runs import make_run, with_a_fifth_wrong
 
 
 @pytest.fixture(scope="module")

@@ -30,15 +30,20 @@ from sklearn.linear_model import LogisticRegression
 
 from gwaudit.core.errors import DataError, SettingsError, StoreExistsError
 from gwaudit.core.safe_names import choice_names
+from gwaudit.core.settings import DataSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.export import label_studio
 from gwaudit.export.cvat import label_names
-from gwaudit.export.formats import Options, write_export
-from gwaudit.review.decisions import read_decisions
-from helpers.findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
+from gwaudit.export.formats import FORMATS, ExportFormat, ExportOptions, write_export
+from gwaudit.review.decisions import read_decisions, write_decisions
+from helpers.audits import SUGGESTED, SUSPECTS, audit_of, make_decisions
+from helpers.command import gwaudit
+from helpers.hostile_data import HOSTILE, hostile_dataset
 from helpers.making import Unreadable, make_tree, picture
+from helpers.pages import ROOT
+from helpers.recorded_runs import ranked_run
 
-ALL = Options(all=True)
+ALL = ExportOptions(all=True)
 
 
 @pytest.fixture
@@ -58,8 +63,8 @@ def pixels(content):
 class TestLabelStudio:
     @pytest.mark.parametrize("modality", ["images", "texts", "features"])
     def test_its_own_library_takes_configuration_tasks_and_predictions(self, tmp_path, modality):
-        dataset = hostile(modality)
-        folder = write_export(make_audit(dataset), "label-studio", tmp_path / "review", ALL, dataset=dataset)
+        dataset = hostile_dataset(modality)
+        folder = write_export(audit_of(dataset), "label-studio", tmp_path / "review", ALL, dataset=dataset)
         interface = LabelInterface((folder / "config.xml").read_text("utf-8"))
         interface.validate()
         tasks = tasks_of(folder)
@@ -70,8 +75,8 @@ class TestLabelStudio:
                 assert interface.validate_prediction(prediction, return_errors=True) == []
 
     def test_the_controls_are_the_classes_and_a_decision(self, tmp_path):
-        dataset = hostile()
-        folder = write_export(make_audit(dataset), "label-studio", tmp_path / "review", dataset=dataset)
+        dataset = hostile_dataset()
+        folder = write_export(audit_of(dataset), "label-studio", tmp_path / "review", dataset=dataset)
         interface = LabelInterface((folder / "config.xml").read_text("utf-8"))
         label, decision = interface.get_control("label"), interface.get_control("decision")
         assert list(label.labels) == choice_names(HOSTILE)
@@ -90,8 +95,8 @@ class TestLabelStudio:
         ]
 
     def test_every_choice_comes_back_as_the_class_it_stands_for(self, tmp_path):
-        dataset = hostile()
-        audit = make_audit(dataset)
+        dataset = hostile_dataset()
+        audit = audit_of(dataset)
         folder = write_export(audit, "label-studio", tmp_path / "review", ALL, dataset=dataset)
         tasks = sorted(tasks_of(folder), key=lambda task: task["data"]["sample_id"])
         names = choice_names(HOSTILE)
@@ -109,7 +114,7 @@ class TestLabelStudio:
         assert choice_names(["$key", "5 $", "US$ 5", "a$b", "$[0]"]) == ["＄key", "5 $", "US$ 5", "a＄b", "＄[0]"]
 
     def test_suspects_come_worst_first_with_their_suggestion(self, photos, tmp_path):
-        tasks = tasks_of(write_export(make_audit(photos), "label-studio", tmp_path / "review", dataset=photos))
+        tasks = tasks_of(write_export(audit_of(photos), "label-studio", tmp_path / "review", dataset=photos))
         assert [task["data"]["sample_id"] for task in tasks] == SUSPECTS
         for task in tasks:
             data, (prediction,) = task["data"], task["predictions"]
@@ -121,15 +126,17 @@ class TestLabelStudio:
             assert prediction["result"][0]["value"] == {"choices": ["cat"]}
 
     def test_what_is_no_suspect_keeps_its_label_as_prediction(self, photos, tmp_path):
-        folder = write_export(make_audit(photos), "label-studio", tmp_path / "review", Options(top=4), dataset=photos)
+        folder = write_export(
+            audit_of(photos), "label-studio", tmp_path / "review", ExportOptions(top=4), dataset=photos
+        )
         for task in tasks_of(folder)[2:]:
             assert task["data"]["category"] == "fine"
             assert task["predictions"][0]["result"][0]["value"] == {"choices": [task["data"]["given_name"]]}
 
     @pytest.mark.parametrize("modality", ["images", "texts", "features"])
     def test_keys_texts_and_features_arrive_as_they_are(self, tmp_path, modality):
-        dataset = hostile(modality)
-        folder = write_export(make_audit(dataset), "label-studio", tmp_path / "review", ALL, dataset=dataset)
+        dataset = hostile_dataset(modality)
+        folder = write_export(audit_of(dataset), "label-studio", tmp_path / "review", ALL, dataset=dataset)
         for task in tasks_of(folder):
             data = task["data"]
             sample_id = data["sample_id"]
@@ -151,7 +158,7 @@ class TestLabelStudio:
         picture(0, (40, 30)).save(path.with_suffix(".bmp"))
         path.unlink()
         dataset = load_dataset(tmp_path / "photos", image_size=8)
-        audit = make_audit(dataset, suspects=[0, 1], suggested=1)
+        audit = audit_of(dataset, suspects=[0, 1], suggested=1)
         folder = write_export(audit, "label-studio", tmp_path / "review", dataset=dataset, root=tmp_path / "photos")
         small, large = [task["data"]["image"].partition(",") for task in tasks_of(folder)]
         assert small[0] == large[0] == "data:image/jpeg;base64"
@@ -160,9 +167,9 @@ class TestLabelStudio:
 
     def test_copies_are_addressed_as_label_studio_serves_them(self, photos, tmp_path):
         output = tmp_path / "re view&#?"
-        audit = make_audit(photos)
+        audit = audit_of(photos)
         folder = write_export(
-            audit, "label-studio", output, Options(copy=True), dataset=photos, root=tmp_path / "photos"
+            audit, "label-studio", output, ExportOptions(copy=True), dataset=photos, root=tmp_path / "photos"
         )
         for task in tasks_of(folder):
             address = urlparse(task["data"]["image"])
@@ -174,14 +181,14 @@ class TestLabelStudio:
 
     def test_many_tasks_go_into_several_files_that_can_be_uploaded(self, photos, tmp_path, monkeypatch):
         monkeypatch.setattr(label_studio, "FILE_BYTES", 3000)
-        folder = write_export(make_audit(photos), "label-studio", tmp_path / "review", ALL, dataset=photos)
+        folder = write_export(audit_of(photos), "label-studio", tmp_path / "review", ALL, dataset=photos)
         files = sorted(path.name for path in folder.glob("tasks*.json"))
         assert files[0] == "tasks-2.json"
         assert len(files) > 2
         assert sorted(task["data"]["sample_id"] for task in tasks_of(folder)) == list(range(9))
 
     def test_what_was_never_recorded_has_neither_score_nor_suggestion(self, photos, tmp_path):
-        audit = make_audit(photos)
+        audit = audit_of(photos)
         last = audit.frame.index[-1]
         audit.frame.loc[last, ["log_odds_wrong", "probability_wrong", "mean_alignment"]] = np.nan
         audit.frame.loc[last, "suggested_label"] = -1
@@ -198,9 +205,7 @@ def opened(path):
 
 class TestCvat:
     def test_images_and_annotations_are_those_of_cvat_for_images(self, photos, tmp_path):
-        path = write_export(
-            make_audit(photos), "cvat", tmp_path / "review.zip", dataset=photos, root=tmp_path / "photos"
-        )
+        path = write_export(audit_of(photos), "cvat", tmp_path / "review.zip", dataset=photos, root=tmp_path / "photos")
         files = opened(path)
         root = etree.fromstring(files["annotations.xml"])
         assert root.tag == "annotations"
@@ -229,14 +234,14 @@ class TestCvat:
             assert found["probability"] == "0.9000"
 
     def test_cvat_sorts_the_images_by_suspicion_and_as_their_numbers(self, photos, tmp_path):
-        files = opened(write_export(make_audit(photos), "cvat", tmp_path / "r.zip", ALL, dataset=photos))
+        files = opened(write_export(audit_of(photos), "cvat", tmp_path / "r.zip", ALL, dataset=photos))
         names = [image.get("name") for image in ElementTree.fromstring(files["annotations.xml"]).iter("image")]
         assert names == sorted(names)
         assert [int(Path(name).stem.split("-")[1]) for name in names[:2]] == SUSPECTS
 
     def test_its_own_schema_takes_the_labels(self, tmp_path):
-        dataset = hostile()
-        files = opened(write_export(make_audit(dataset), "cvat", tmp_path / "r.zip", dataset=dataset))
+        dataset = hostile_dataset()
+        files = opened(write_export(audit_of(dataset), "cvat", tmp_path / "r.zip", dataset=dataset))
         labels = json.loads(files["labels.json"])
         assert [label["name"] for label in labels] == label_names(HOSTILE)
         for label in labels:
@@ -247,8 +252,8 @@ class TestCvat:
             models.PatchedLabelRequest(name="x" * 65)
 
     def test_whatever_xml_can_hold_comes_back(self, tmp_path):
-        dataset = hostile()
-        files = opened(write_export(make_audit(dataset), "cvat", tmp_path / "r.zip", ALL, dataset=dataset))
+        dataset = hostile_dataset()
+        files = opened(write_export(audit_of(dataset), "cvat", tmp_path / "r.zip", ALL, dataset=dataset))
         names = label_names(HOSTILE)
         assert len(set(names)) == len(HOSTILE)
         found = {}
@@ -267,7 +272,7 @@ class TestCvat:
 
     def test_the_same_audit_gives_the_same_bytes(self, photos, tmp_path):
         first, second = (
-            write_export(make_audit(photos), "cvat", tmp_path / name, dataset=photos) for name in ("1.zip", "2.zip")
+            write_export(audit_of(photos), "cvat", tmp_path / name, dataset=photos) for name in ("1.zip", "2.zip")
         )
         assert first.read_bytes() == second.read_bytes()
 
@@ -275,7 +280,7 @@ class TestCvat:
 class TestCleanlab:
     @pytest.fixture
     def issues(self, photos, tmp_path):
-        path = write_export(make_audit(photos), "cleanlab", tmp_path / "issues.parquet")
+        path = write_export(audit_of(photos), "cleanlab", tmp_path / "issues.parquet")
         return pd.read_parquet(path)
 
     def test_columns_and_types_are_those_of_its_datalab(self, photos, issues):
@@ -312,8 +317,8 @@ class TestCleanlab:
 
     @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
     def test_any_names_and_keys_come_back(self, tmp_path, suffix):
-        dataset = hostile()
-        path = write_export(make_audit(dataset), "cleanlab", tmp_path / f"issues{suffix}")
+        dataset = hostile_dataset()
+        path = write_export(audit_of(dataset), "cleanlab", tmp_path / f"issues{suffix}")
         if suffix == ".parquet":
             issues = pd.read_parquet(path)
             assert issues["given_name"].tolist() == list(HOSTILE)
@@ -324,7 +329,7 @@ class TestCleanlab:
             assert issues["given_name"][1] == "'" + HOSTILE[1], "a spreadsheet would run it"
 
     def test_what_was_never_recorded_has_no_score_and_its_own_label(self, photos, tmp_path):
-        audit = make_audit(photos)
+        audit = audit_of(photos)
         last = audit.frame.index[-1]
         audit.frame.loc[last, "probability_wrong"] = np.nan
         audit.frame.loc[last, ["suggested_label", "predicted_label"]] = -1
@@ -334,14 +339,14 @@ class TestCleanlab:
 
     def test_another_kind_of_file_is_refused(self, photos, tmp_path):
         with pytest.raises(SettingsError, match=r"\.parquet or \.csv"):
-            write_export(make_audit(photos), "cleanlab", tmp_path / "issues.xlsx")
+            write_export(audit_of(photos), "cleanlab", tmp_path / "issues.xlsx")
 
 
 class TestFiftyOne:
     @pytest.mark.parametrize("copy", [False, True])
     def test_the_folder_is_an_image_classification_data_set(self, photos, tmp_path, copy):
         folder = write_export(
-            make_audit(photos), "fiftyone", tmp_path / "review", Options(copy=copy), dataset=photos,
+            audit_of(photos), "fiftyone", tmp_path / "review", ExportOptions(copy=copy), dataset=photos,
             root=tmp_path / "photos",
         )  # fmt: skip
         written = json.loads((folder / "labels.json").read_text())
@@ -355,8 +360,8 @@ class TestFiftyOne:
             assert files[stem].is_symlink() is not copy
 
     def test_its_script_sets_the_findings_in_the_order_of_the_samples(self, tmp_path, monkeypatch):
-        dataset = hostile()
-        folder = write_export(make_audit(dataset), "fiftyone", tmp_path / "review", dataset=dataset)
+        dataset = hostile_dataset()
+        folder = write_export(audit_of(dataset), "fiftyone", tmp_path / "review", dataset=dataset)
         fields = {}
         stand_in = types.ModuleType("fiftyone")
         stand_in.types = types.SimpleNamespace(FiftyOneImageClassificationDataset="layout")
@@ -389,13 +394,13 @@ class TestWholeOrNot:
     def test_an_image_that_is_gone_leaves_nothing_behind(self, photos, tmp_path, name):
         odd = type(photos)(**{**vars(photos), "inputs": Unreadable(photos.inputs)})
         with pytest.raises(DataError, match="can no longer be read"):
-            write_export(make_audit(photos), name, tmp_path / "review", Options(all=True), dataset=odd)
+            write_export(audit_of(photos), name, tmp_path / "review", ExportOptions(all=True), dataset=odd)
         assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
     def test_other_data_than_the_audited_are_refused(self, photos, tmp_path, name):
         other = photos.with_labels(np.roll(photos.labels, 1))
         with pytest.raises(DataError, match="not those that were audited"):
-            write_export(make_audit(photos), name, tmp_path / "review", dataset=other)
+            write_export(audit_of(photos), name, tmp_path / "review", dataset=other)
         assert not (tmp_path / "review").exists()
 
 
@@ -403,48 +408,84 @@ class TestWholeOrNot:
 def test_an_existing_folder_is_left_alone(photos, tmp_path, name):
     (tmp_path / "review").mkdir()
     with pytest.raises(StoreExistsError):
-        write_export(make_audit(photos), name, tmp_path / "review", dataset=photos)
+        write_export(audit_of(photos), name, tmp_path / "review", dataset=photos)
 
 
 class TestOptions:
     @pytest.mark.parametrize(("name", "options", "message"), [
-        ("csv", Options(action="drop"), "--action does not apply to csv, only to ids, hf, imagefolder"),
-        ("csv", Options(copy=True), "--copy does not apply to csv"),
-        ("ids", Options(top=3), "--top does not apply to ids, only to csv, label-studio, cvat"),
-        ("hf", Options(all=True), "--all does not apply to hf"),
-        ("cleanlab", Options(top=3), "--top does not apply to cleanlab"),
-        ("fiftyone", Options(top=3), "--top does not apply to fiftyone"),
-        ("excel", Options(), "unknown format 'excel': choose from csv, label-studio"),
+        ("csv", ExportOptions(action="drop"), "`action` does not apply to csv, only to ids, hf, imagefolder"),
+        ("csv", ExportOptions(copy=True), "`copy` does not apply to csv"),
+        ("ids", ExportOptions(top=3), "`top` does not apply to ids, only to csv, label-studio, cvat"),
+        ("hf", ExportOptions(all=True), "`all` does not apply to hf"),
+        ("cleanlab", ExportOptions(top=3), "`top` does not apply to cleanlab"),
+        ("fiftyone", ExportOptions(top=3), "`top` does not apply to fiftyone"),
+        ("excel", ExportOptions(), "unknown format 'excel': choose from csv, label-studio"),
     ])  # fmt: skip
     def test_what_does_not_apply_is_refused(self, photos, tmp_path, name, options, message):
         with pytest.raises(SettingsError, match=message):
-            write_export(make_audit(photos), name, tmp_path / "out", options, dataset=photos)
+            write_export(audit_of(photos), name, tmp_path / "out", options, dataset=photos)
         assert not (tmp_path / "out").exists()
 
     def test_options_that_contradict_or_mean_nothing_are_refused(self):
         with pytest.raises(SettingsError, match="choose one"):
-            Options(top=3, all=True)
+            ExportOptions(top=3, all=True)
         with pytest.raises(SettingsError, match="at least 1"):
-            Options(top=0)
+            ExportOptions(top=0)
         with pytest.raises(SettingsError, match="choose from drop, relabel"):
-            Options(action="burn")
+            ExportOptions(action="burn")
 
     @pytest.mark.parametrize("name", ["label-studio", "cvat"])
     def test_no_suspects_are_nothing_to_look_at(self, photos, tmp_path, name):
-        with pytest.raises(DataError, match="flags no sample"):
-            write_export(make_audit(photos, suspects=[]), name, tmp_path / "out", dataset=photos)
+        with pytest.raises(DataError, match="has no suspects"):
+            write_export(audit_of(photos, suspects=[]), name, tmp_path / "out", dataset=photos)
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(("modality", "name"), [
         ("texts", "cvat"), ("texts", "fiftyone"), ("texts", "imagefolder"), ("features", "cvat"),
     ])  # fmt: skip
     def test_a_format_that_cannot_hold_the_samples_names_those_that_can(self, tmp_path, modality, name):
-        dataset = hostile(modality)
-        message = f"holds {modality}: these go as csv, label-studio, cleanlab, ids, hf"
+        dataset = hostile_dataset(modality)
+        message = f"holds {modality}: export them as csv, label-studio, cleanlab, ids, hf"
         with pytest.raises(DataError, match=message):
-            write_export(make_audit(dataset), name, tmp_path / "out", dataset=dataset)
+            write_export(audit_of(dataset), name, tmp_path / "out", dataset=dataset)
 
     def test_copies_of_what_is_no_image_are_refused(self, tmp_path):
-        dataset = hostile("texts")
+        dataset = hostile_dataset("texts")
         with pytest.raises(DataError, match="no images to copy"):
-            write_export(make_audit(dataset), "label-studio", tmp_path / "out", Options(copy=True), dataset=dataset)
+            write_export(audit_of(dataset), "label-studio", tmp_path / "out", ExportOptions(copy=True), dataset=dataset)
+
+
+def test_a_new_format_is_one_function_and_one_line(photos, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    ranked_run(run, DataSettings(str(tmp_path / "photos")), suspects=SUSPECTS)
+
+    def write(findings, output):
+        output.write_text("\n".join(finding.key for finding in findings))
+        return output
+
+    monkeypatch.setitem(FORMATS, "toy", ExportFormat(write, options=("top",), needs="nothing"))
+    done = gwaudit("export", run, "--to", "toy", "--output", tmp_path / "toy.txt")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "toy.txt").read_text().split("\n") == [photos.keys[sample_id] for sample_id in SUSPECTS]
+    assert "only to csv, label-studio, cvat, toy" in gwaudit("export", run, "--to", "ids", "-o", "x", "--top", 1).stderr
+
+
+def test_a_new_format_of_cleaned_data_serves_export_and_apply(tmp_path, photos, monkeypatch):
+    def write(cleaned, folder, original):
+        (folder / "kept.txt").write_text(" ".join(map(str, cleaned.ids)))
+
+    monkeypatch.setitem(FORMATS, "toy", ExportFormat(write_cleaned=write, options=("action",), needs="nothing"))
+    audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos")), suspects=SUSPECTS)
+    assert gwaudit("export", audit.run, "--to", "toy", "-o", tmp_path / "dropped").returncode == 0
+    assert (tmp_path / "dropped" / "kept.txt").read_text() == "0 2 3 4 5 7 8"
+    decisions = write_decisions(make_decisions(audit, (1, "drop")), tmp_path / "decisions.csv")
+    assert gwaudit("apply", audit.run, decisions, "-o", tmp_path / "out", "--format", "toy").returncode == 0
+    assert (tmp_path / "out" / "split" / "kept.txt").read_text() == "0 2 3 4 5 6 7 8"
+
+
+def test_every_format_is_on_the_page_and_in_the_help():
+    page = (ROOT / "docs" / "howto" / "handover.md").read_text("utf-8")
+    shown = gwaudit("export", "--help").stdout
+    for name in FORMATS:
+        assert f"| `{name}` |" in page
+        assert name in shown

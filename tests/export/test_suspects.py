@@ -12,9 +12,11 @@ from torchvision.datasets import ImageFolder
 
 from gwaudit.core.errors import DataError, StoreError, StoreExistsError
 from gwaudit.data.loading import load_dataset
-from gwaudit.export.cleaned_data import clean_data, write_cleaned_data
+from gwaudit.export.cleaned_data import clean_data
+from gwaudit.export.formats import write_cleaned_data
 from gwaudit.export.suspects import SUSPECT_COLUMNS, write_suspects
-from helpers.findings import HOSTILE, SUGGESTED, SUSPECTS, hostile, make_audit
+from helpers.audits import SUGGESTED, SUSPECTS, audit_of
+from helpers.hostile_data import HOSTILE, hostile_dataset
 from helpers.making import Unreadable, make_tree, picture
 
 
@@ -26,7 +28,7 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def audit(dataset):
-    return make_audit(dataset)
+    return audit_of(dataset)
 
 
 class TestSuspects:
@@ -46,7 +48,7 @@ class TestSuspects:
 
     @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=x", "\n=x"])
     def test_no_cell_is_a_formula(self, dataset, tmp_path, name):
-        audit = make_audit(dataset)
+        audit = audit_of(dataset)
         audit.frame[["key", "given_name", "suggested_name"]] = name
         with write_suspects(audit, tmp_path / "s.csv").open(encoding="utf-8-sig", newline="") as file:
             for row in list(csv.DictReader(file)):
@@ -54,7 +56,7 @@ class TestSuspects:
                     assert row[column] == "'" + name
 
     def test_names_with_commas_quotes_and_lines_stay_in_their_cell(self, dataset, tmp_path):
-        audit = make_audit(dataset)
+        audit = audit_of(dataset)
         audit.frame["key"] = 'a "b", c\nd'
         assert (pd.read_csv(write_suspects(audit, tmp_path / "s.csv"))["key"] == 'a "b", c\nd').all()
 
@@ -108,18 +110,18 @@ class TestHuggingFace:
     def test_files_go_in_as_they_are_whatever_the_network_saw(self, tmp_path):
         paths = make_tree(tmp_path / "data", size=(20, 30))
         small = load_dataset(tmp_path / "data", image_size=8)
-        split = clean_data(make_audit(small, suspects=[]), "drop")
+        split = clean_data(audit_of(small, suspects=[]), "drop")
         for root in (tmp_path / "data", None):
             name = f"clean {root is None}"
-            folder = write_cleaned_data(split, tmp_path / name, format="hf", dataset=small, source_root=root)
+            folder = write_cleaned_data(split, tmp_path / name, format="hf", dataset=small, root=root)
             rows = pd.read_parquet(folder / "train-00000-of-00001.parquet")["image"]
             originals = [path.read_bytes() == row["bytes"] for path, row in zip(paths, rows, strict=True)]
             assert originals == [root is not None] * 6
 
     @pytest.mark.parametrize("modality", ["images", "texts", "features"])
     def test_whatever_names_keys_and_texts_hold_comes_back(self, tmp_path, modality):
-        dataset = hostile(modality)
-        audit = make_audit(dataset)
+        dataset = hostile_dataset(modality)
+        audit = audit_of(dataset)
         folder = write_cleaned_data(clean_data(audit, "relabel"), tmp_path / "clean", format="hf", dataset=dataset)
         loaded = datasets.load_dataset(
             "parquet", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache")
@@ -142,7 +144,7 @@ class TestImageFolder:
     @pytest.mark.parametrize("copy", [False, True])
     def test_torchvision_loads_links_or_copies_of_the_files(self, audit, dataset, tmp_path, copy):
         folder = write_cleaned_data(clean_data(audit, "relabel"), tmp_path / "clean", format="imagefolder",
-            dataset=dataset, source_root=tmp_path / "data", copy=copy,
+            dataset=dataset, root=tmp_path / "data", copy=copy,
         )  # fmt: skip
         loaded = ImageFolder(folder)
         assert len(loaded) == 9
@@ -157,7 +159,7 @@ class TestImageFolder:
     def test_without_files_the_images_are_written(self, tmp_path):
         digits = load_dataset("digits")
         folder = write_cleaned_data(
-            clean_data(make_audit(digits), "drop"), tmp_path / "clean", format="imagefolder", dataset=digits
+            clean_data(audit_of(digits), "drop"), tmp_path / "clean", format="imagefolder", dataset=digits
         )
         loaded = ImageFolder(folder)
         assert len(loaded) == len(digits) - len(SUSPECTS)
@@ -168,7 +170,7 @@ class TestImageFolder:
         names = ("../up", "a/b", "A_B")
         odd = type(dataset)(**{**vars(dataset), "class_names": names})
         folder = write_cleaned_data(
-            clean_data(make_audit(odd), "drop"), tmp_path / "clean", format="imagefolder", dataset=odd
+            clean_data(audit_of(odd), "drop"), tmp_path / "clean", format="imagefolder", dataset=odd
         )
         made = sorted(path.name for path in folder.iterdir())
         assert len(made) == 3
@@ -176,8 +178,8 @@ class TestImageFolder:
         assert not (tmp_path / "up").exists()
 
     def test_any_names_become_a_folder_each(self, tmp_path):
-        dataset = hostile()
-        split = clean_data(make_audit(dataset, suspects=[]), "drop")
+        dataset = hostile_dataset()
+        split = clean_data(audit_of(dataset, suspects=[]), "drop")
         loaded = ImageFolder(write_cleaned_data(split, tmp_path / "clean", format="imagefolder", dataset=dataset))
         assert len(loaded.classes) == len(HOSTILE)
         assert sorted(int(Path(path).stem) for path, _ in loaded.samples) == list(range(len(HOSTILE)))
@@ -185,11 +187,11 @@ class TestImageFolder:
     def test_a_key_that_leads_out_of_the_root_takes_no_file_along(self, tmp_path):
         (tmp_path / "data").mkdir()
         picture(0).save(tmp_path / "secret.png")
-        dataset = hostile()
+        dataset = hostile_dataset()
         keys = ["../secret.png", str(tmp_path / "secret.png"), *dataset.keys[2:]]
         odd = type(dataset)(**{**vars(dataset), "keys": keys})
-        folder = write_cleaned_data(clean_data(make_audit(odd, suspects=[]), "drop"), tmp_path / "clean",
-            format="imagefolder", dataset=odd, source_root=tmp_path / "data",
+        folder = write_cleaned_data(clean_data(audit_of(odd, suspects=[]), "drop"), tmp_path / "clean",
+            format="imagefolder", dataset=odd, root=tmp_path / "data",
         )  # fmt: skip
         assert not [path for path in folder.rglob("*") if path.is_symlink()]
 

@@ -4,7 +4,6 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,13 @@ from gwaudit import apply_decisions
 from gwaudit.core.errors import DataError, StoreExistsError, UnresolvedDecisionsError
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
-from gwaudit.export.cleaned_data import CleanedFormat
+from gwaudit.export.formats import cleaned_formats
 from gwaudit.export.source_table import corrected_table
 from gwaudit.review.decisions import write_decisions
+from helpers.audits import make_audit, make_decisions
 from helpers.command import FAST, gwaudit
-from helpers.deciding import audit_of, decide, ranked_run
 from helpers.making import make_parquet, make_tree, png
+from helpers.recorded_runs import ranked_run
 
 CELLS = st.tuples(st.text(st.sampled_from("ab,;\"\n\r\t '=é"), max_size=6), st.sampled_from("pq"))
 ROWS = [(0, "relabel", "dog"), (1, "keep"), (2, "drop"), (3, "unsure")]
@@ -35,7 +35,7 @@ def tree(tmp_path):
     make_tree(tmp_path / "photos", ("cat", "dog", "owl"), per_class=3)
     data = DataSettings(str(tmp_path / "photos"))
     audit = ranked_run(tmp_path / "runs" / "photos", data, suspects=[0, 1, 2, 3, 7, 8])
-    return audit, write_decisions(decide(audit, *ROWS), tmp_path / "decisions.csv")
+    return audit, write_decisions(make_decisions(audit, *ROWS), tmp_path / "decisions.csv")
 
 
 def apply(audit, tmp_path, *files, **options):
@@ -80,7 +80,7 @@ class TestAFolder:
         assert owls == labels
         assert split.labels[split.ids == 3] == 1, "unsure is decided: it stays"
 
-    @pytest.mark.parametrize("format", get_args(CleanedFormat))
+    @pytest.mark.parametrize("format", cleaned_formats())
     def test_the_split_comes_in_each_format(self, tree, tmp_path, format):
         audit, file = tree
         apply(audit, tmp_path, file, format=format)
@@ -120,7 +120,7 @@ class TestAFolder:
 
     def test_files_that_decide_nothing_are_refused_unless_the_undecided_are_settled(self, tree, tmp_path):
         audit, _ = tree
-        empty = write_decisions(decide(audit), tmp_path / "none.csv")
+        empty = write_decisions(make_decisions(audit), tmp_path / "none.csv")
         with pytest.raises(DataError, match=r"none\.csv decides nothing"):
             apply(audit, tmp_path, empty)
         assert len(apply(audit, tmp_path, empty, undecided="drop").corrections.cleaned_data.ids) == 3
@@ -152,7 +152,7 @@ class TestAFolder:
         data, first = DataSettings(str(tmp_path / "photos")), TrainingSettings(epochs=1)
         audit = ranked_run(tmp_path / "run", data, training=first)
         ranked_run(tmp_path / "run" / "rounds" / "1", data, training=replace(first, **second))
-        file = write_decisions(decide(audit, (0, "drop")), tmp_path / "d.csv")
+        file = write_decisions(make_decisions(audit, (0, "drop")), tmp_path / "d.csv")
         assert f"--epochs 1 {options}--output" in apply(audit, tmp_path, file).next_command
 
 
@@ -178,7 +178,7 @@ class TestDataThatChanged:
         table.to_csv(tmp_path / "t.csv", index=False)
         audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "t.csv")))
         file = write_decisions(
-            decide(audit, (0, "relabel", "q"), (1, "relabel", "q"), (2, "drop"), (3, "keep"), (4, "drop")),
+            make_decisions(audit, (0, "relabel", "q"), (1, "relabel", "q"), (2, "drop"), (3, "keep"), (4, "drop")),
             tmp_path / "d.csv",
         )
         table.loc[0, "label"] = "q"  # as was decided
@@ -207,7 +207,7 @@ class TestDataThatChanged:
 
 def test_a_run_of_ones_own_loop_is_corrected_by_its_record(tmp_path):
     audit = ranked_run(tmp_path / "run", dataset=load_dataset("digits"), suspects=[0])
-    file = write_decisions(decide(audit, (0, "relabel", "7"), (5, "drop")), tmp_path / "d.csv")
+    file = write_decisions(make_decisions(audit, (0, "relabel", "7"), (5, "drop")), tmp_path / "d.csv")
     done = gwaudit("apply", tmp_path / "run", file, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "1 labels changed and 1 samples dropped of 1,797" in done.stdout
@@ -236,7 +236,7 @@ class TestTables:
         audit = self.run(tmp_path, tmp_path / "t.csv", feature_columns="x,y")
         assert audit.by_id("key").tolist() == list("abcdf")
         rows = (0, "relabel", "'q'"), (1, "drop"), (2, "relabel", "'q'"), (4, "relabel", "p")
-        apply(audit, tmp_path, write_decisions(decide(audit, *rows), tmp_path / "d.csv"))
+        apply(audit, tmp_path, write_decisions(make_decisions(audit, *rows), tmp_path / "d.csv"))
         wanted = self.CSV.replace('"2",p,', "\"2\",'q',").replace("b,1e3,-0,'q',\r\n", "").replace('3,"p"', "3,\"'q'\"")
         wanted = wanted.removesuffix("'q',") + "p,"
         assert (tmp_path / "out" / "t.csv").read_bytes().decode() == wanted
@@ -253,7 +253,7 @@ class TestTables:
         (tmp_path / "t.jsonl").write_bytes("".join(lines).encode())
         audit = self.run(tmp_path, tmp_path / "t.jsonl", feature_columns="x")
         rows = (0, "relabel", "q"), (1, "relabel", "p"), (2, "drop")
-        apply(audit, tmp_path, write_decisions(decide(audit, *rows), tmp_path / "d.csv"))
+        apply(audit, tmp_path, write_decisions(make_decisions(audit, *rows), tmp_path / "d.csv"))
         wanted = (
             lines[0].replace('"label" : "p"', '"label" : "q"'),
             lines[1],
@@ -268,7 +268,7 @@ class TestTables:
         make_parquet(tmp_path / "t.parquet", contents, [0, 1, 0, 1, 2, 2], names=["ant", "bee", "cat", "none so far"])
         audit = self.run(tmp_path, tmp_path / "t.parquet")
         rows = (0, "relabel", "none so far"), (1, "drop"), (5, "relabel", "ant")
-        apply(audit, tmp_path, write_decisions(decide(audit, *rows), tmp_path / "d.csv"))
+        apply(audit, tmp_path, write_decisions(make_decisions(audit, *rows), tmp_path / "d.csv"))
         before, after = pq.read_table(tmp_path / "t.parquet"), pq.read_table(tmp_path / "out" / "t.parquet")
         assert after.schema.equals(before.schema, check_metadata=True)
         assert after["label"].to_pylist() == [3, 0, 1, 2, 0]
@@ -280,7 +280,7 @@ class TestTables:
             tmp_path / "images" / "metadata.csv", index=False
         )
         audit = self.run(tmp_path, tmp_path / "images")
-        apply(audit, tmp_path, write_decisions(decide(audit, (2, "relabel", "p")), tmp_path / "d.csv"))
+        apply(audit, tmp_path, write_decisions(make_decisions(audit, (2, "relabel", "p")), tmp_path / "d.csv"))
         again = load_dataset(tmp_path / "out" / "metadata.csv", root=tmp_path / "images")
         assert [again.class_names[label] for label in again.labels] == ["p", "q", "p"]
 
@@ -288,7 +288,9 @@ class TestTables:
         pd.DataFrame({"x": range(6), "label": list("ppqqpq")}).to_csv(tmp_path / "t.csv", index=False)
         np.save(tmp_path / "given.npy", [0, 1, 1, 1, 0, 0])
         audit = self.run(tmp_path, tmp_path / "t.csv", labels=str(tmp_path / "given.npy"))
-        applied = apply(audit, tmp_path, write_decisions(decide(audit, (0, "relabel", "q")), tmp_path / "d.csv"))
+        applied = apply(
+            audit, tmp_path, write_decisions(make_decisions(audit, (0, "relabel", "q")), tmp_path / "d.csv")
+        )
         assert [path.name for path in applied.files] == ["changes.csv", "labels.csv", "split"]
 
     @given(
@@ -351,17 +353,17 @@ class TestLabelFilesByKey:
         data = DataSettings(str(tmp_path / "t.parquet"), feature_columns="x")
         audit = ranked_run(tmp_path / "run", data)
         rows = [(i, "relabel", names[(i + 3) % 7]) for i in range(7)]
-        apply(audit, tmp_path, write_decisions(decide(audit, *rows), tmp_path / "d.csv"))
+        apply(audit, tmp_path, write_decisions(make_decisions(audit, *rows), tmp_path / "d.csv"))
         again = load_dataset(tmp_path / "t.parquet", feature_columns="x", labels=tmp_path / "out" / "labels.csv")
         assert again.labels.tolist() == [*[(i + 3) % 7 for i in range(7)], *range(7)]
         assert pq.read_table(tmp_path / "out" / "t.parquet")["label"].to_pylist() == again.labels.tolist()
 
 
 def test_fewer_than_two_classes_are_no_data(tmp_path):
-    audit = audit_of(["a", "b", "c"], [0, 0, 1], ["p", "q"])
+    audit = make_audit(["a", "b", "c"], [0, 0, 1], ["p", "q"])
     dataset = load_dataset("digits")
     audit = ranked_run(tmp_path / "run", dataset=dataset.subset([0, 1, 10]))
-    file = write_decisions(decide(audit, (1, "relabel", "0")), tmp_path / "d.csv")
+    file = write_decisions(make_decisions(audit, (1, "relabel", "0")), tmp_path / "d.csv")
     with pytest.raises(DataError, match="fewer than two classes"):
         apply(audit, tmp_path, file)
 

@@ -14,8 +14,8 @@ from gwaudit.pipeline.compare import measure_test_accuracy
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import predict
 from helpers.command import FAST, gwaudit
-from helpers.deciding import ranked_run
 from helpers.making import make_tree
+from helpers.recorded_runs import ranked_run
 
 DIGITS = load_dataset("digits")
 
@@ -48,13 +48,13 @@ def test_scores_of_common_samples_correlate_as_scipy_has_it(tmp_path):
     random = np.random.default_rng(0)
     scores = random.normal(size=(2, 50)).round(1)  # with ties
     scores[1] += scores[0]
-    run(tmp_path / "a", np.arange(50), score=scores[0])
-    run(tmp_path / "b", np.arange(50)[::-1].copy(), score=scores[1][::-1])
+    run(tmp_path / "a", np.arange(50), log_odds=scores[0])
+    run(tmp_path / "b", np.arange(50)[::-1].copy(), log_odds=scores[1][::-1])
     assert compare(tmp_path / "a", tmp_path / "b").rank_correlation == pytest.approx(spearmanr(*scores).statistic)
 
 
 def test_a_run_compared_with_itself_agrees_with_itself(tmp_path):
-    run(tmp_path / "a", np.arange(30), suspects=[4], score=np.arange(30.0))
+    run(tmp_path / "a", np.arange(30), suspects=[4], log_odds=np.arange(30.0))
     c = compare(tmp_path / "a", tmp_path / "a")
     assert (c.jaccard, c.suspects_stayed, c.labels_changed, c.gone, c.new) == (1.0, 1, 0, 0, 0)
     assert c.rank_correlation == pytest.approx(1)

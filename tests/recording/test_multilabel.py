@@ -21,7 +21,8 @@ from gwaudit.core.errors import InvalidEpochError, RecordingError, SettingsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.inputs import features
 from gwaudit.data.label_noise import add_multilabel_noise
-from gwaudit.export.cleaned_data import clean_data, write_cleaned_data
+from gwaudit.export.cleaned_data import clean_data
+from gwaudit.export.formats import write_cleaned_data
 from gwaudit.training.models import build_feature_head
 from helpers.command import gwaudit
 
@@ -334,9 +335,9 @@ def test_cleaned_label_sets_are_read_back_as_they_were_meant(audited):
     table = pd.read_csv(folder / "run" / "cleaned" / "relabel" / "split.csv", encoding="utf-8-sig", dtype=str)
     sets = [set(text.split("|")) - {""} for text in table["labels"].fillna("")]
     assert sets == [set(np.array(NAMES)[row == 1]) for row in relabelled]
-    split = clean_data(audit, "relabel")
-    assert list(split.keys[:3]) == ["s0", "s1", "s2"]
-    assert write_cleaned_data(split, folder / "ids").is_dir()
+    cleaned = clean_data(audit, "relabel")
+    assert list(cleaned.keys[:3]) == ["s0", "s1", "s2"]
+    assert write_cleaned_data(cleaned, folder / "ids").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_folders_a_class_and_detectors_side_by_side_are_refused(audited, tmp_pat
     folder, dataset, _, _ = audited
     done = gwaudit("export", folder / "run", "--to", "imagefolder", "--output", tmp_path / "tree")
     assert done.returncode == 2
-    assert "these go as csv, ids, hf" in done.stderr
+    assert "export them as csv, ids, hf" in done.stderr
     from gwaudit.benchmarks.detection.benchmark import detection
 
     with pytest.raises(SettingsError, match="benchmark pairs"):
@@ -390,4 +391,4 @@ def test_what_takes_one_label_a_sample_refuses_several(tmp_path):
     ):
         done = gwaudit(*command)
         assert done.returncode == 2
-        assert "any number of classes" in done.stderr
+        assert "multi-label" in done.stderr

@@ -16,7 +16,7 @@ from gwaudit.core.spreadsheets import from_cell, without_formula
 from gwaudit.export.suspects import write_suspects
 from gwaudit.review.decision_log import DecisionLog, LoggedDecision
 from gwaudit.review.decisions import DECISION_COLUMNS, read_decisions, write_decisions
-from helpers.deciding import audit_of, decide
+from helpers.audits import make_audit, make_decisions
 
 HOSTILE = [
     "=cmd|' /C calc'!A0", "'=cmd", "''+x", "+1", "-", "@SUM(A1)", "\t\ttab", "\r\nx", 'a "b", c;d', "line\nline",
@@ -28,7 +28,7 @@ NAMES = ("cat", "dog", "=ant", "Ünder")
 
 @pytest.fixture
 def audit():
-    return audit_of([f"a/{i}.png" for i in range(6)], [0, 1, 2, 3, 0, 1], NAMES, suspects=[0, 2, 3])
+    return make_audit([f"a/{i}.png" for i in range(6)], [0, 1, 2, 3, 0, 1], NAMES, suspects=[0, 2, 3])
 
 
 def read(audit, *files):
@@ -53,9 +53,9 @@ def reasons(problems):
 class TestRoundTrips:
     def test_hostile_keys_and_classes_come_back(self, tmp_path):
         n = len(HOSTILE)
-        audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE)
+        audit = make_audit([f"{text}/" for text in HOSTILE], range(n), HOSTILE)
         wanted = [(i, "relabel", HOSTILE[(i + 1) % n]) for i in range(n)]
-        assert read(audit, write_decisions(decide(audit, *wanted), tmp_path / "d.csv")) == (wanted, ())
+        assert read(audit, write_decisions(make_decisions(audit, *wanted), tmp_path / "d.csv")) == (wanted, ())
 
     @given(
         texts=st.lists(
@@ -65,13 +65,13 @@ class TestRoundTrips:
     )
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_texts_come_back(self, tmp_path, texts, data):
-        audit = audit_of(texts, range(len(texts)), texts)
+        audit = make_audit(texts, range(len(texts)), texts)
         wanted = []
         for i in range(len(texts)):
             decision = data.draw(st.sampled_from(["keep", "drop", "unsure", "relabel"]))
             label = data.draw(st.sampled_from([t for t in texts if t != texts[i]])) if decision == "relabel" else ""
             wanted.append((i, decision, label))
-        done, problems = read(audit, write_decisions(decide(audit, *wanted), tmp_path / "d.csv"))
+        done, problems = read(audit, write_decisions(make_decisions(audit, *wanted), tmp_path / "d.csv"))
         assert problems == ()
         assert done == [(i, decision, label or texts[i]) for i, decision, label in wanted]
 
@@ -83,14 +83,14 @@ class TestRoundTrips:
 
     def test_what_the_review_page_saves_comes_back(self, tmp_path):
         n = len(HOSTILE)
-        audit = audit_of([f"{text}/" for text in HOSTILE], range(n), HOSTILE, run=tmp_path)
+        audit = make_audit([f"{text}/" for text in HOSTILE], range(n), HOSTILE, run=tmp_path)
         with DecisionLog(audit) as log:
             log.change({i: LoggedDecision("relabel", (i + 1) % n) for i in range(1, n)} | {0: LoggedDecision("unsure")})
         wanted = [(0, "unsure", HOSTILE[0]), *((i, "relabel", HOSTILE[(i + 1) % n]) for i in range(1, n))]
         assert read(audit, tmp_path / "decisions.csv") == (wanted, ())
 
     def test_cells_of_a_writer_that_escapes_less_are_found_too(self, tmp_path):
-        audit = audit_of(["a", "b"], [0, 1], ["'=x", "y"])
+        audit = make_audit(["a", "b"], [0, 1], ["'=x", "y"])
         (tmp_path / "d.csv").write_text("sample_id,label\n1,'=x\n")
         assert read(audit, tmp_path / "d.csv") == ([(1, "relabel", "'=x")], ())
 
@@ -102,7 +102,9 @@ class TestSpreadsheets:
     @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     def test_encodings_separators_and_ends_of_lines(self, audit, tmp_path, encoding, separator, end):
-        rows = decide(audit, *[(i, d, n if d == "relabel" else "") for i, d, n in self.WANTED]).map(without_formula)
+        rows = make_decisions(audit, *[(i, d, n if d == "relabel" else "") for i, d, n in self.WANTED]).map(
+            without_formula
+        )
         text = text_of(rows.to_numpy().tolist(), separator=separator)
         (tmp_path / "d.csv").write_bytes(text.replace("\r\n", end).encode(encoding))
         assert read(audit, tmp_path / "d.csv") == ([*self.WANTED], ())
@@ -118,16 +120,17 @@ class TestSpreadsheets:
         assert read(audit, tmp_path / "d.csv")[0] == [(3, "drop", "Ünder")]
 
     def test_classes_that_a_spreadsheet_took_for_numbers(self, tmp_path):
-        audit = audit_of(["0001", "0002"], [0, 1], ["007", "1.50"])
+        audit = make_audit(["0001", "0002"], [0, 1], ["007", "1.50"])
         (tmp_path / "d.csv").write_text("key,given_name,decision,label\n1,7,relabel,1.50\n2.0,1.50,relabel,7.0\n")
         assert read(audit, tmp_path / "d.csv") == ([(0, "relabel", "1.50"), (1, "relabel", "007")], ())
 
     def test_what_may_be_two_classes_is_refused(self, tmp_path):
-        audit = audit_of(["a", "b"], [0, 1], ["7", "007", "x"])
+        audit = make_audit(["a", "b"], [0, 1], ["7", "007", "x"])
         (tmp_path / "d.csv").write_text("key,label\na,007\nb,07\n")
         done, problems = read(audit, tmp_path / "d.csv")
         assert done == [(0, "relabel", "007")]
-        assert reasons(problems) == [("d.csv", 3, "column label: '07' may be 2 classes that differ in case or space")]
+        reason = "column label: '07' may be 2 classes that differ in case or white space"
+        assert reasons(problems) == [("d.csv", 3, reason)]
 
     @pytest.mark.parametrize(("content", "message"), [
         (b"", "names none of the columns"),
@@ -152,15 +155,15 @@ class TestProblems:
         ("1.5,,,drop,", "column sample_id: '1.5' is no whole number"),
         ("1E+05,,,drop,", "column sample_id: '1E+05' is no whole number"),
         (",nowhere,,drop,", "column key: the run has no sample with the key 'nowhere'"),
-        (",,cat,drop,", "says neither by sample_id nor by key"),
+        (",,cat,drop,", "has neither a sample_id nor a key"),
         ("1,a/0.png,,drop,", "column key: sample 1 is 'a/1.png' in the run, not 'a/0.png', which is sample 0"),
-        ("0,,dog,drop,", "column given_name: sample 0 has the label 'cat' in the run, not 'dog': it changed since"),
+        ("0,,dog,drop,", "column given_name: sample 0 has the label 'cat' in the run, not 'dog': the data changed, or"),
         ("0,,,dorp,", "column decision: 'dorp' is none of keep, relabel, drop, unsure (did you mean 'drop'?)"),
-        ("0,,,dog,", "column decision: 'dog' is none of keep, relabel, drop, unsure; a class belongs into"),
+        ("0,,,dog,", "column decision: 'dog' is none of keep, relabel, drop, unsure; write a class into"),
         ("0,,,relabel,dgo", "column label: 'dgo' is none of the 4 classes (did you mean 'dog'?)"),
-        ("0,,,relabel,", "column decision: says relabel, but no column says to which class"),
-        ("0,,,keep,dog", "column decision: says keep, but the column label 'dog'"),
-        ("0,,,drop,dog", "column decision: says drop, but the column label 'dog'"),
+        ("0,,,relabel,", "column decision: relabel needs a class in the column label"),
+        ("0,,,keep,dog", "column decision: keep contradicts the column label, 'dog'"),
+        ("0,,,drop,dog", "column decision: drop contradicts the column label, 'dog'"),
         ("0,,,drop,,x", "has 6 cells, the header has 5"),
     ])  # fmt: skip
     def test_each_names_its_row_and_column(self, audit, tmp_path, row, reason):
@@ -176,7 +179,7 @@ class TestProblems:
             "ann.csv": [(0, "relabel", "dog"), (1, "drop"), (2, "unsure"), (3, "keep"), (4, "unsure")],
             "bob.csv": [(0, "relabel", "=ant"), (1, "drop"), (2, "relabel", "cat"), (3, "unsure"), (4, "unsure")],
         }.items():
-            files.append(write_decisions(decide(audit, *rows), tmp_path / name))
+            files.append(write_decisions(make_decisions(audit, *rows), tmp_path / name))
         done, problems = read(audit, *files)
         assert done == [(1, "drop", "dog"), (2, "relabel", "cat"), (3, "keep", "Ünder"), (4, "unsure", "cat")]
         told = (
@@ -234,11 +237,11 @@ class TestSuspects:
         ]
 
     def test_suggestions_of_another_ranking_are_not_taken_for_edits(self, audit, table, tmp_path):
-        again = audit_of(audit.by_id("key"), audit.by_id("given_label"), NAMES, suggested=[2, 0, 1, 2, 1, 2])
+        again = make_audit(audit.by_id("key"), audit.by_id("given_label"), NAMES, suggested=[2, 0, 1, 2, 1, 2])
         done, problems = read(again, self.saved(table, tmp_path))
         assert done == []
         assert len(problems) == 3
-        assert "does not show whether that was edited" in problems[0].reason
+        assert "does not show whether it was edited" in problems[0].reason
 
     def test_an_edit_without_the_suggestions_number_is_not_guessed(self, audit, table, tmp_path):
         table.loc[0, "suggested_name"] = "Ünder"
@@ -250,12 +253,12 @@ class TestSuspects:
         table.loc[0, "suggested_name"], table.loc[1, "suggested_label"] = "", "0"
         done, problems = read(audit, self.saved(table, tmp_path))
         assert done == []
-        assert "was emptied; write keep, drop or unsure" in problems[0].reason
+        assert "is empty now; write keep, drop or unsure" in problems[0].reason
         assert "write the new class into a column label" in problems[1].reason
 
     def test_an_edited_given_name_is_no_new_label(self, audit, table, tmp_path):
         table.loc[0, "given_name"] = "dog"
-        assert "a new label belongs into label" in read(audit, self.saved(table, tmp_path))[1][0].reason
+        assert "write a new label into the column label" in read(audit, self.saved(table, tmp_path))[1][0].reason
 
 
 def choice(value, control="label"):
@@ -315,7 +318,7 @@ class TestLabelStudio:
         assert read(audit, self.write(tmp_path, rows)) == ([(0, "relabel", "=ant"), (1, "drop", "dog")], ())
 
     def test_names_that_its_configuration_cannot_hold_are_found_by_their_pictures(self, tmp_path):
-        audit = audit_of(["a\0b", "b"], [0, 1], ["nul\0bell\a", "$price"])
+        audit = make_audit(["a\0b", "b"], [0, 1], ["nul\0bell\a", "$price"])
         rows = [
             {"sample_id": 0, "key": "a␀b", "given_name": "nul␀bell␇", "label": "＄price"},
             {"sample_id": 1, "key": "b", "given_name": "$price", "label": "nul␀bell␇"},
@@ -324,7 +327,7 @@ class TestLabelStudio:
         assert read(audit, self.write(tmp_path, rows)) == (wanted, ())
 
     def test_csv_whose_cells_are_not_escaped(self, tmp_path):
-        audit = audit_of(["'=a", "b"], [0, 1], ["=x", "'=x"])
+        audit = make_audit(["'=a", "b"], [0, 1], ["=x", "'=x"])
         text = text_of(
             [
                 (1, "0", "'=a", "=x", "'=x", "", 1, 2.5),

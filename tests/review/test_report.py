@@ -21,7 +21,8 @@ from gwaudit.review.report.figures import draw_figures
 from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.report.thumbnails import thumbnail
 from helpers.command import FAST, gwaudit
-from helpers.recorded import hostile, make_run, with_a_fifth_wrong
+from helpers.hostile_data import with_hostile_names
+from helpers.recorded_runs import make_run, with_a_fifth_wrong
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ class TestFigures:
 
 class TestPage:
     def test_hostile_names_are_text_everywhere(self, digits, tmp_path):
-        dataset = hostile(digits)
+        dataset = with_hostile_names(digits)
         with make_run(tmp_path / "run", dataset) as store:
             page = render_page(gather(rank(store), store, dataset))
         assert b"<script>alert" not in page

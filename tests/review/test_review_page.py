@@ -20,13 +20,14 @@ from gwaudit.review.report.contents import gather
 from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.server import ReviewServer
 from helpers.command import FAST, gwaudit
-from helpers.recorded import HOSTILE, hostile, make_run, with_a_fifth_wrong
+from helpers.hostile_data import HOSTILE, with_hostile_names
+from helpers.recorded_runs import make_run, with_a_fifth_wrong
 
 
 @pytest.fixture(scope="module")
 def dataset():
     digits = load_dataset("digits")
-    return hostile(with_a_fifth_wrong(digits))
+    return with_hostile_names(with_a_fifth_wrong(digits))
 
 
 @pytest.fixture(scope="module")

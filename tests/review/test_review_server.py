@@ -18,12 +18,13 @@ from gwaudit.data.loading import load_dataset
 from gwaudit.review.decision_log import DecisionLog, LoggedDecision
 from gwaudit.review.server import ReviewServer
 from helpers.command import COMMAND
-from helpers.recorded import hostile, make_run
+from helpers.hostile_data import with_hostile_names
+from helpers.recorded_runs import make_run
 
 
 @pytest.fixture
 def audit(tmp_path):
-    with make_run(tmp_path / "run", hostile(load_dataset("digits"))) as store:
+    with make_run(tmp_path / "run", with_hostile_names(load_dataset("digits"))) as store:
         ranked = rank(store)
         ranked.save(tmp_path / "run")
         return ranked

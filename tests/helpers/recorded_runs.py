@@ -1,14 +1,16 @@
-"""Recorded runs without a training, and data whose names no program should trust."""
+"""Build recorded runs without a training."""
 
 import numpy as np
 
 from gwaudit import TrajectoryStore
-
-HOSTILE = ("<script>alert(1)</script>", '=cmd|"/c calc"!A1', "\u202egnp.exe", "a/b\\c", "x" * 10_000)
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.pipeline.audit import load_data
+from gwaudit.store.store import SIGNALS
+from helpers.audits import make_audit
 
 
 def make_run(path, dataset, epochs=6, seed=0):
-    """A recorded run of random signals in which the first fifth of the samples opposes its labels."""
+    """Return a recorded run of random signals in which the first fifth of the samples opposes its labels."""
     random = np.random.default_rng(seed)
     n, n_classes = len(dataset), len(dataset.class_names)
     against = np.where(np.arange(n) < n // 5, -0.2, 0.2)
@@ -38,15 +40,29 @@ def make_run(path, dataset, epochs=6, seed=0):
 
 
 def with_a_fifth_wrong(dataset):
-    """The same samples with true labels that differ from the given ones where `make_run` opposes them."""
+    """Return the same samples with true labels that differ from the given ones where `make_run` opposes them."""
     n, n_classes = len(dataset), len(dataset.class_names)
     truth = np.where(np.arange(n) < n // 5, (dataset.labels + 1) % n_classes, dataset.labels)
     return dataset.with_labels(dataset.labels, true_labels=truth)
 
 
-def hostile(dataset):
-    """The same samples with classes and keys that no program should trust."""
-    values = vars(dataset)
-    names = (*HOSTILE, *dataset.class_names[len(HOSTILE) :])
-    keys = [f"{HOSTILE[i % len(HOSTILE)]}{i}" for i in range(len(dataset))]
-    return type(dataset)(**{**values, "class_names": names, "keys": keys})
+def ranked_run(folder, data=None, *, dataset=None, training=None, gwa=0.1, **ranking):
+    """Return the audit, saved, of a run of one made-up epoch over data, or over a data set."""
+    dataset = load_data(data) if dataset is None else dataset
+    settings = {"training": (training or TrainingSettings()).to_dict(), "data": data.to_dict()} if data else {}
+    n = len(dataset)
+    with TrajectoryStore.create(
+        folder,
+        given_labels=dataset.labels,
+        class_names=dataset.class_names,
+        keys=dataset.keys,
+        settings=settings,
+        fingerprint=dataset.fingerprint,
+    ) as store:
+        metrics = {"directional_alignment": 0.1, "dispersion": 0.5, "gwa": gwa, "accuracy_on_given": 0.75}
+        store.append_epoch(0, np.arange(n), {k: np.zeros(n, v) for k, v in SIGNALS.items()}, metrics=metrics)
+    audit = make_audit(
+        dataset.keys, dataset.labels, dataset.class_names, run=folder, fingerprint=dataset.fingerprint, **ranking
+    )
+    audit.save(folder)
+    return audit
