@@ -1,149 +1,78 @@
-"""What right and wrong labels' scores look like: two readings of one histogram, fitted without ground truth.
+"""Fit two mixtures to the scores of all samples, one for each kind of label noise, without ground truth.
 
-The score x is how well the best rival label fits less how well the given one does: right labels lie below zero by the
-network's confidence, wrong ones above it. Two mixtures read the shares off the scores of all samples:
+A score x is how much better the best other label fits than the given one: right labels lie below zero by the network's
+confidence, wrong labels above. Two mixtures estimate the share of wrong labels from the scores:
 
-- **mirrored**: right N(-m, s²), wrong N(c m, s²), 0.35 <= c <= 1. Wrong labels are mirrored, less what training on them
-  has taken from their confidence: c is near 1 where errors are blind, small where they are between look-alikes, which a
-  network learns by heart sooner. The bounds are what the score means: free means or spreads settle on whatever skew the
-  right labels have, and find errors in clean labels.
-- **blind**: right N(-m, s²), wrong N(m, s²), and between them N(-h, t²), 0 <= h <= m, hard samples whose labels are
-  right. That is what errors look like that have nothing to do with the sample: a hump of their own, as far above zero
-  as right labels are below. Where there is none, its share comes out near zero, and what is wrong is among the hard.
+- `ConfusableNoiseMixture`: right labels N(-m, s²), wrong labels N(c m, s²), 0.35 <= c <= 1. Errors are between classes
+  that look alike (class-dependent noise). Wrong labels lie on the other side of zero, nearer to it by the confidence
+  that training on them took away: c is near 1 for uniform noise and small for classes that look alike, whose errors a
+  network memorises sooner. The bounds follow from the meaning of the score: with free means or spreads the fit takes
+  any skew of the right labels for errors, and finds errors in clean labels.
+- `UniformNoiseMixture`: right labels N(-m, s²), wrong labels N(m, s²), and hard samples with right labels N(-h, t²),
+  0 <= h <= m. Errors are independent of the sample (uniform or symmetric noise) and form a mode of their own, as far
+  above zero as the right labels are below. Without such a mode its share is near zero, and the wrong labels are among
+  the hard samples.
 
-Which of the two to believe, `gwaudit.analysis.error_probability` says.
+`gwaudit.analysis.error_probability` selects one of the two.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-MIRROR = (0.35, 1.0)
+RETAINED = (0.35, 1.0)
 """The bounds of c."""
 
 _BINS = 2048
 _STARTS = (0.02, 0.1, 0.3, 0.5)
 _ITERATIONS = 2000
+_LEAST_GAIN = 1e-10
 _LEAST_VARIANCE = 1e-6
-_FEWEST = 1e-9  # with a smaller share of wrong labels, or none, samples are ranked all the same
+_LEAST_SHARE = 1e-9  # with a smaller share of wrong labels, or none, samples are still ranked
 _RISE = 0.01
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class MirroredMixture:
-    """Two normal distributions on either side of zero.
+class ConfusableNoiseMixture:
+    """Hold two normal distributions, one on either side of zero.
 
     Attributes:
-        share_wrong: the share of wrong labels, in [0, 1].
-        confidence: `m`, how far below zero right labels lie on average, in units of the score.
-        mirror: `c`; wrong labels lie `c m` above zero on average.
-        spread: `s`, the standard deviation of both, in units of the score.
-        log_likelihood: mean over the scores that it was fitted to.
+        share_wrong: share of wrong labels, in [0, 1].
+        confidence: m, how far below zero the right labels lie on average, in units of the score.
+        retained: c, the share of the confidence that wrong labels retain: they lie c m above zero on average.
+        spread: s, the standard deviation of both, in units of the score.
+        log_likelihood: mean over the scores of the fit, in nats.
     """
 
     share_wrong: float
     confidence: float
-    mirror: float
+    retained: float
     spread: float
     log_likelihood: float
 
     def log_odds_wrong(self, scores: Floats) -> NDArray[np.float64]:
-        """Of each score [n], rising with it."""
-        share = float(np.clip(self.share_wrong, _FEWEST, 1 - _FEWEST))
+        """Return the log odds of being wrong of scores [n]; they rise with the score."""
+        share = float(np.clip(self.share_wrong, _LEAST_SHARE, 1 - _LEAST_SHARE))
         m, variance = max(self.confidence, 1e-6), max(self.spread**2, 1e-12)
-        return mirrored_log_odds(np.asarray(scores, np.float64), share, m, self.mirror, variance)
-
-
-def fit_mirrored_mixture(scores: Floats, *, share_wrong: float | None = None) -> MirroredMixture:
-    """Fit the mixture by expectation maximisation on a histogram of the scores.
-
-    Args:
-        scores: [n] finite, higher is more suspicious, zero where the given label and its best rival are equal.
-        share_wrong: the share of wrong labels where it is known already.
-
-    Returns:
-        The best of several starts, by likelihood.
-    """
-    centres, weights, scale = _histogram(scores)
-    if scale == 0.0:
-        return MirroredMixture(0.0, 0.0, MIRROR[0], 0.0, 0.0)
-    starts = _STARTS if share_wrong is None else (share_wrong,)
-    fits = [_expectation_maximisation(centres, weights, start, share_wrong is None) for start in starts]
-    best = max(fits, key=lambda fit: fit.log_likelihood)
-    return MirroredMixture(
-        best.share_wrong,
-        best.confidence * scale,
-        best.mirror,
-        best.spread * scale,
-        best.log_likelihood - float(np.log(scale)),
-    )
-
-
-def _histogram(scores: Floats) -> tuple[Floats, Floats, float]:
-    """Centres of the bins that hold any, in units of the root mean square; their weights; that unit, or 0."""
-    x = np.asarray(scores, np.float64)
-    scale = float(np.sqrt(np.mean(x**2))) if len(x) else 0.0
-    if scale == 0.0:
-        return np.empty(0), np.empty(0), 0.0
-    counts, edges = np.histogram(x / scale, bins=_BINS)
-    kept = counts > 0
-    return ((edges[1:] + edges[:-1]) / 2)[kept], counts[kept] / len(x), scale
-
-
-def _expectation_maximisation(x: Floats, weights: Floats, share_wrong: float, is_free: bool) -> MirroredMixture:
-    share, m, c = share_wrong, max(-float(x[np.searchsorted(np.cumsum(weights), 0.5)]), 0.1), MIRROR[0]
-    variance, likelihood = float(weights @ x**2) / 2, -np.inf
-    for _ in range(_ITERATIONS):
-        right = (1 - share) * _normal(x + m, variance)
-        wrong = share * _normal(x - c * m, variance)
-        density = np.maximum(right + wrong, 1e-300)
-        previous, likelihood = likelihood, float(weights @ np.log(density))
-        if likelihood - previous < 1e-10:
-            break
-        posterior = weights * wrong / density
-        rest = weights - posterior
-        m, c = _means(float(rest @ x), float(posterior @ x), float(posterior.sum()))
-        share = float(posterior.sum()) if is_free else share
-        variance = max(float(rest @ (x + m) ** 2 + posterior @ (x - c * m) ** 2), _LEAST_VARIANCE)
-    return MirroredMixture(share, m, c, float(np.sqrt(variance)), likelihood)
-
-
-def _means(right_sum: float, wrong_sum: float, share: float) -> tuple[float, float]:
-    """m and c, from each part's weighted sum of scores; where c is on a bound, both means are fitted as one."""
-    m = max(-right_sum / max(1 - share, 1e-12), 1e-6)  # right labels lie below zero, by what the score means
-    c = wrong_sum / max(share, 1e-12) / m
-    if MIRROR[0] <= c <= MIRROR[1]:
-        return m, c
-    c = float(np.clip(c, *MIRROR))
-    return max((c * wrong_sum - right_sum) / (1 - share + c**2 * share), 1e-6), c
-
-
-def mirrored_log_odds(
-    x: NDArray[np.float64],
-    share: NDArray[np.float64] | float,
-    m: NDArray[np.float64] | float,
-    c: float,
-    variance: float,
-) -> NDArray[np.float64]:
-    """The log odds of being wrong of scores [n] under N(c m, variance) against N(-m, variance)."""
-    return np.asarray(((x + m) ** 2 - (x - c * m) ** 2) / (2 * variance) + np.log(share / (1 - share)))
+        return confusable_log_odds(np.asarray(scores, np.float64), share, m, self.retained, variance)
 
 
 @dataclass(frozen=True)
-class BlindMixture:
-    """Right and wrong labels at equal distances from zero, and hard right ones between them.
+class UniformNoiseMixture:
+    """Hold normal distributions of right and wrong labels at equal distances from zero, and of hard samples between.
 
     Attributes:
-        share_wrong: the share of wrong labels, in [0, 1].
-        share_hard: that of hard samples with right labels.
-        confidence: `m`, in units of the score.
-        hard_confidence: `h`, how far below zero hard samples lie on average.
-        spread: `s`, the standard deviation of right and wrong labels.
-        hard_spread: `t`, that of hard samples.
-        log_likelihood: mean over the scores that it was fitted to.
+        share_wrong: share of wrong labels, in [0, 1].
+        share_hard: share of hard samples with right labels.
+        confidence: m, in units of the score.
+        hard_confidence: h, how far below zero the hard samples lie on average.
+        spread: s, the standard deviation of right and of wrong labels.
+        hard_spread: t, the standard deviation of the hard samples.
+        log_likelihood: mean over the scores of the fit, in nats.
     """
 
     share_wrong: float
@@ -156,70 +85,186 @@ class BlindMixture:
 
     @property
     def highest_log_odds(self) -> float:
-        """Of a label within the hump of wrong ones: where these are most numerous beside hard ones, past its middle."""
+        """Return the log odds where wrong labels are most frequent relative to hard samples, beyond their mean."""
         precision, hard = 1 / max(self.spread**2, 1e-12), 1 / max(self.hard_spread**2, 1e-12)
-        place = self.confidence
+        score = self.confidence
         if precision > hard:
-            place = (precision * self.confidence + hard * self.hard_confidence) / (precision - hard)
-        return float(self.log_odds_wrong(np.array([place]))[0])
+            score = (precision * self.confidence + hard * self.hard_confidence) / (precision - hard)
+        return float(self.log_odds_wrong(np.array([score]))[0])
 
     def log_odds_wrong(self, scores: Floats) -> NDArray[np.float64]:
-        """Of each score [n]. They fall again beyond the hump of wrong labels, where hard samples are likelier, but not
-        below even: the normal distributions know little of so rare scores, which all speak against the label."""
+        """Return the log odds of being wrong of scores [n].
+
+        They fall again beyond the mode of the wrong labels, where hard samples are likelier, but not below even: the
+        normal distributions say little of scores that rare, and all of these speak against the label.
+        """
         x, m, variance = np.asarray(scores, np.float64), self.confidence, max(self.spread**2, 1e-12)
         easy_share = 1 - self.share_wrong - self.share_hard
         wrong = _log_normal(x - m, variance) + _log_share(self.share_wrong)
         hard = _log_normal(x + self.hard_confidence, max(self.hard_spread**2, 1e-12)) + _log_share(self.share_hard)
         easy = _log_normal(x + m, variance) + _log_share(easy_share)
         log_odds = wrong - np.logaddexp(hard, easy)
-        # Rising all the same, so that no two scores there have equal odds.
+        # They still rise slowly there, so that no two scores have equal odds.
         even = _RISE * (x - m) / np.sqrt(variance)
         return np.asarray(np.where(x > m, np.maximum(log_odds, np.minimum(even, log_odds.max())), log_odds))
 
 
-def fit_blind_mixture(scores: Floats) -> BlindMixture:
-    """Fit it by expectation maximisation on a histogram of the scores.
+def fit_confusable_mixture(scores: Floats, *, share_wrong: float | None = None) -> ConfusableNoiseMixture:
+    """Fit the mixture by expectation maximisation on a histogram of the scores.
 
     Args:
-        scores: [n] finite, higher is more suspicious, zero where the given label and its best rival are equal.
+        scores: [n] finite, higher is more suspicious, zero where the given label and its best alternative fit equally
+            well.
+        share_wrong: the share of wrong labels, if it is known.
 
     Returns:
-        The best of several starts, by likelihood.
+        The fit with the highest likelihood of several starts.
     """
     x, weights, scale = _histogram(scores)
     if scale == 0.0:
-        return BlindMixture(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    best = max((_fit_blind(x, weights, start) for start in _STARTS), key=lambda fit: fit.log_likelihood)
-    return BlindMixture(
-        best.share_wrong,
-        best.share_hard,
-        best.confidence * scale,
-        best.hard_confidence * scale,
-        best.spread * scale,
-        best.hard_spread * scale,
-        best.log_likelihood - float(np.log(scale)),
+        return ConfusableNoiseMixture(0.0, 0.0, RETAINED[0], 0.0, 0.0)
+    median = float(x[np.searchsorted(np.cumsum(weights), 0.5)])
+    first = _ConfusableFit(0.0, max(-median, 0.1), RETAINED[0], float(weights @ x**2) / 2, share_wrong is None)
+    shares = _STARTS if share_wrong is None else (share_wrong,)
+    fit, log_likelihood = _best_fit([replace(first, share=share) for share in shares], x, weights)
+    return ConfusableNoiseMixture(
+        fit.share, fit.m * scale, fit.c, float(np.sqrt(fit.variance)) * scale, log_likelihood - float(np.log(scale))
     )
 
 
-def _fit_blind(x: Floats, weights: Floats, share_wrong: float) -> BlindMixture:
-    shares = np.array([0.6 * (1 - share_wrong), 0.4 * (1 - share_wrong), share_wrong])  # easy, hard, wrong
-    m, h, variance, hard_variance, likelihood = 1.0, 0.5, 0.1, 0.4, -np.inf
+def fit_uniform_mixture(scores: Floats) -> UniformNoiseMixture:
+    """Fit the mixture by expectation maximisation on a histogram of the scores.
+
+    Args:
+        scores: [n] finite, higher is more suspicious, zero where the given label and its best alternative fit equally
+            well.
+
+    Returns:
+        The fit with the highest likelihood of several starts.
+    """
+    x, weights, scale = _histogram(scores)
+    if scale == 0.0:
+        return UniformNoiseMixture(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    starts = [
+        _UniformFit(np.array([0.6 * (1 - share), 0.4 * (1 - share), share]), 1.0, 0.5, 0.1, 0.4) for share in _STARTS
+    ]
+    fit, log_likelihood = _best_fit(starts, x, weights)
+    return UniformNoiseMixture(
+        float(fit.shares[2]),
+        float(fit.shares[1]),
+        fit.m * scale,
+        fit.h * scale,
+        float(np.sqrt(fit.variance)) * scale,
+        float(np.sqrt(fit.hard_variance)) * scale,
+        log_likelihood - float(np.log(scale)),
+    )
+
+
+def confusable_log_odds(
+    x: NDArray[np.float64],
+    share: NDArray[np.float64] | float,
+    m: NDArray[np.float64] | float,
+    c: float,
+    variance: float,
+) -> NDArray[np.float64]:
+    """Return the log odds of being wrong of scores [n], N(c m, variance) against N(-m, variance)."""
+    return np.asarray(((x + m) ** 2 - (x - c * m) ** 2) / (2 * variance) + np.log(share / (1 - share)))
+
+
+class _Fit(Protocol):
+    """Describe the parameters of a mixture while it is fitted, in units of the scores' root mean square."""
+
+    def joint_density(self, x: Floats) -> NDArray[np.float64]:
+        """Return the density of each component times its share, [components, bins]; wrong labels are the last."""
+
+    def maximise(self, x: Floats, weights: Floats, posterior: NDArray[np.float64]) -> Self:
+        """Return the parameters with the highest likelihood, given the weight of each component in each bin."""
+
+
+F = TypeVar("F", bound=_Fit)
+
+
+def _best_fit(starts: list[F], x: Floats, weights: Floats) -> tuple[F, float]:
+    """Return the fit with the highest mean log likelihood, and that."""
+    return max((_fit(start, x, weights) for start in starts), key=lambda fit: fit[1])
+
+
+def _fit(fit: F, x: Floats, weights: Floats) -> tuple[F, float]:
+    """Maximise the likelihood by expectation maximisation; return the fit and its mean log likelihood."""
+    likelihood = -np.inf
     for _ in range(_ITERATIONS):
-        parts = np.stack([_normal(x + m, variance), _normal(x + h, hard_variance), _normal(x - m, variance)])
-        joint = shares[:, None] * parts
+        joint = fit.joint_density(x)
         density = np.maximum(joint.sum(0), 1e-300)
         previous, likelihood = likelihood, float(weights @ np.log(density))
-        if likelihood - previous < 1e-10:
+        if likelihood - previous < _LEAST_GAIN:
             break
-        easy, hard, wrong = weights * joint / density
+        fit = fit.maximise(x, weights, weights * joint / density)
+    return fit, likelihood
+
+
+@dataclass(frozen=True)
+class _ConfusableFit:
+    share: float
+    m: float
+    c: float
+    variance: float
+    is_share_free: bool
+
+    def joint_density(self, x: Floats) -> NDArray[np.float64]:
+        right = (1 - self.share) * _normal(x + self.m, self.variance)
+        wrong = self.share * _normal(x - self.c * self.m, self.variance)
+        return np.stack([right, wrong])
+
+    def maximise(self, x: Floats, weights: Floats, posterior: NDArray[np.float64]) -> "_ConfusableFit":
+        wrong = posterior[1]
+        right = weights - wrong
+        m, c = _confusable_means(float(right @ x), float(wrong @ x), float(wrong.sum()))
+        share = float(wrong.sum()) if self.is_share_free else self.share
+        variance = max(float(right @ (x + m) ** 2 + wrong @ (x - c * m) ** 2), _LEAST_VARIANCE)
+        return _ConfusableFit(share, m, c, variance, self.is_share_free)
+
+
+@dataclass(frozen=True)
+class _UniformFit:
+    shares: NDArray[np.float64]  # of easy, hard and wrong labels
+    m: float
+    h: float
+    variance: float
+    hard_variance: float
+
+    def joint_density(self, x: Floats) -> NDArray[np.float64]:
+        easy, hard = _normal(x + self.m, self.variance), _normal(x + self.h, self.hard_variance)
+        return np.asarray(self.shares[:, None] * np.stack([easy, hard, _normal(x - self.m, self.variance)]))
+
+    def maximise(self, x: Floats, weights: Floats, posterior: NDArray[np.float64]) -> "_UniformFit":
+        easy, hard, wrong = posterior
         shares = np.array([easy.sum(), hard.sum(), wrong.sum()])
         m = max(float(wrong @ x - easy @ x) / max(1 - shares[1], 1e-12), 1e-6)
         h = float(np.clip(-(hard @ x) / max(shares[1], 1e-12), 0, m))
         variance = max(float(easy @ (x + m) ** 2 + wrong @ (x - m) ** 2) / max(1 - shares[1], 1e-12), _LEAST_VARIANCE)
         hard_variance = max(float(hard @ (x + h) ** 2) / max(shares[1], 1e-12), _LEAST_VARIANCE)
-    return BlindMixture(
-        float(shares[2]), float(shares[1]), m, h, float(np.sqrt(variance)), float(np.sqrt(hard_variance)), likelihood
-    )
+        return _UniformFit(shares, m, h, variance, hard_variance)
+
+
+def _confusable_means(right_sum: float, wrong_sum: float, share: float) -> tuple[float, float]:
+    """Return m and c from the weighted sum of scores of each component; with c on a bound, m is fitted to both."""
+    m = max(-right_sum / max(1 - share, 1e-12), 1e-6)  # by the meaning of the score, right labels lie below zero
+    c = wrong_sum / max(share, 1e-12) / m
+    if RETAINED[0] <= c <= RETAINED[1]:
+        return m, c
+    c = float(np.clip(c, *RETAINED))
+    return max((c * wrong_sum - right_sum) / (1 - share + c**2 * share), 1e-6), c
+
+
+def _histogram(scores: Floats) -> tuple[Floats, Floats, float]:
+    """Return centres and weights of the bins that are not empty, and the root mean square, their unit (or 0)."""
+    x = np.asarray(scores, np.float64)
+    scale = float(np.sqrt(np.mean(x**2))) if len(x) else 0.0
+    if scale == 0.0:
+        return np.empty(0), np.empty(0), 0.0
+    counts, edges = np.histogram(x / scale, bins=_BINS)
+    kept = counts > 0
+    return ((edges[1:] + edges[:-1]) / 2)[kept], counts[kept] / len(x), scale
 
 
 def _normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
@@ -231,4 +276,4 @@ def _log_normal(deviation: Floats, variance: float) -> NDArray[np.float64]:
 
 
 def _log_share(share: float) -> float:
-    return float(np.log(max(share, _FEWEST)))
+    return float(np.log(max(share, _LEAST_SHARE)))

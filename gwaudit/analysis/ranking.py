@@ -43,7 +43,7 @@ from gwaudit.analysis.error_probability import (
     log_odds_wrong,
     sigmoid,
 )
-from gwaudit.analysis.error_probability_multilabel import pair_log_odds_wrong
+from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
 from gwaudit.analysis.sample_statistics import default_window, sample_statistics
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
@@ -131,7 +131,7 @@ def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: Rankin
     """Return the log odds of a single training, [n]."""
     detector, score = DETECTORS[settings.detector], _score(store, statistics, settings.detector)
     if store.is_multi_label:
-        return pair_log_odds_wrong(score, store.given_labels(), len(store.class_names))
+        return multilabel_log_odds_wrong(score, store.given_labels(), len(store.class_names))
     if not detector.signed:
         combined = _log_odds(store, statistics, replace(settings, detector="combined"))
         return _reorder(combined, score, combined)

@@ -14,7 +14,7 @@ from gwaudit.analysis.error_probability import (
     log_odds_wrong,
     sigmoid,
 )
-from gwaudit.analysis.mixtures import fit_mirrored_mixture
+from gwaudit.analysis.mixtures import fit_confusable_mixture
 
 
 def scores_with_errors(share: float, *, n: int = 20_000, pull: float = 0.5, skew: float = 0.0, seed: int = 0):
@@ -55,13 +55,13 @@ def test_the_cut_comes_near_the_best_f1_at_every_noise_rate(share, pull):
 
 
 def test_errors_of_two_kinds_at_once_are_found_all_the_same():
-    blind, wrong = scores_with_errors(0.2, pull=1.0)
-    alike, also_wrong = scores_with_errors(0.2, pull=0.4, seed=1)
-    scores, wrong = np.concatenate([blind, alike]), np.concatenate([wrong, also_wrong])
+    uniform, wrong = scores_with_errors(0.2, pull=1.0)
+    confusable, also_wrong = scores_with_errors(0.2, pull=0.4, seed=1)
+    scores, wrong = np.concatenate([uniform, confusable]), np.concatenate([wrong, also_wrong])
     assert f1_of(flagged(scores), wrong) >= 0.98 * best_f1(scores, wrong)
 
 
-def scores_with_blind_errors(share: float, *, n: int = 20_000, seed: int = 0):
+def scores_with_uniform_errors(share: float, *, n: int = 20_000, seed: int = 0):
     """Wrong labels as far above zero as right ones are below, and a third of the right ones hard, near zero."""
     random = np.random.default_rng(seed)
     wrong, hard = random.random(n) < share, random.random(n) < 0.33
@@ -70,8 +70,8 @@ def scores_with_blind_errors(share: float, *, n: int = 20_000, seed: int = 0):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.4])
-def test_blind_errors_are_told_from_samples_that_are_merely_hard(share):
-    scores, wrong = scores_with_blind_errors(share)
+def test_uniform_errors_are_separated_from_samples_that_are_merely_hard(share):
+    scores, wrong = scores_with_uniform_errors(share)
     probability = probability_wrong(scores)
     assert f1_of(flagged(scores), wrong) >= 0.97 * best_f1(scores, wrong)
     assert probability.sum() == pytest.approx(wrong.sum(), rel=0.15)
@@ -94,7 +94,7 @@ def test_errors_among_the_hard_are_not_taken_for_merely_hard(share):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.15])
-def test_errors_learned_half_by_heart_are_not_taken_for_merely_hard(share):
+def test_half_memorised_errors_are_not_taken_for_merely_hard(share):
     random = np.random.default_rng(0)
     wrong = random.random(20_000) < share
     likeness = np.where(random.random(20_000) < 0.3, 0.6, 1.0)
@@ -103,7 +103,7 @@ def test_errors_learned_half_by_heart_are_not_taken_for_merely_hard(share):
 
 
 def test_scores_beyond_those_of_wrong_labels_stay_suspicious():
-    scores, _ = scores_with_blind_errors(0.2)
+    scores, _ = scores_with_uniform_errors(0.2)
     beyond = np.concatenate([scores, [5.0, 50.0, 500.0]])
     assert (log_odds_wrong(beyond)[-3:] > 0).all()
     assert (np.diff(log_odds_wrong(beyond)[-3:]) > 0).all()
@@ -117,12 +117,12 @@ def test_clean_labels_yield_next_to_no_suspects(skew):
 
 def test_the_estimated_share_is_near_the_planted_one():
     scores, wrong = scores_with_errors(0.2, pull=0.45)
-    assert fit_mirrored_mixture(scores).share_wrong == pytest.approx(wrong.mean(), abs=0.02)
+    assert fit_confusable_mixture(scores).share_wrong == pytest.approx(wrong.mean(), abs=0.02)
 
 
-def test_the_mirror_tells_blind_errors_from_those_between_look_alikes():
-    mirrors = [fit_mirrored_mixture(scores_with_errors(0.2, pull=pull)[0]).mirror for pull in (1.0, 0.6, 0.4)]
-    assert mirrors == pytest.approx([1.0, 0.6, 0.4], abs=0.1)
+def test_the_retained_confidence_separates_uniform_errors_from_those_between_similar_classes():
+    retained = [fit_confusable_mixture(scores_with_errors(0.2, pull=pull)[0]).retained for pull in (1.0, 0.6, 0.4)]
+    assert retained == pytest.approx([1.0, 0.6, 0.4], abs=0.1)
 
 
 @given(st.floats(1e-3, 1e3), st.integers(0, 5))

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from gwaudit import AlignmentRecorder, LabeledDataset, TrajectoryStore, load_dataset, train
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.error_probability import sigmoid
-from gwaudit.analysis.error_probability_multilabel import pair_log_odds_wrong
+from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import InvalidEpochError, RecordingError, SettingsError, StoreError
@@ -232,7 +232,7 @@ def test_the_odds_of_pairs_are_those_of_the_mixture_they_were_drawn_from():
     present, absent = np.array([3.0, 2.0, 1.0, -1.0]), np.array([-3.0, -4.0, -5.0, -6.0])
     presence = np.where(truth, present, absent) + random.normal(size=(n, 4))
     evidence = np.where(given, -presence, presence)
-    probability = sigmoid(pair_log_odds_wrong(evidence.ravel(), given.ravel().astype(int), 4)).reshape(n, 4)
+    probability = sigmoid(multilabel_log_odds_wrong(evidence.ravel(), given.ravel().astype(int), 4)).reshape(n, 4)
     missing = shares * 0.1
     exact = missing * norm.pdf(presence - present)
     exact = exact / (exact + (1 - shares) * norm.pdf(presence - absent))
@@ -245,10 +245,10 @@ def test_pairs_without_any_error_or_any_evidence_are_left_alone():
     random = np.random.default_rng(0)
     given = random.random(6000) < 0.2
     evidence = -3 + random.normal(size=6000)
-    assert sigmoid(pair_log_odds_wrong(evidence, given.astype(int), 6)).sum() < 10
-    assert (sigmoid(pair_log_odds_wrong(np.zeros(60), given[:60].astype(int), 6)) < 0.5).all()
+    assert sigmoid(multilabel_log_odds_wrong(evidence, given.astype(int), 6)).sum() < 10
+    assert (sigmoid(multilabel_log_odds_wrong(np.zeros(60), given[:60].astype(int), 6)) < 0.5).all()
     evidence[7] = np.nan
-    log_odds = pair_log_odds_wrong(evidence, given.astype(int), 6)
+    log_odds = multilabel_log_odds_wrong(evidence, given.astype(int), 6)
     assert np.flatnonzero(np.isnan(log_odds)).tolist() == [7]
 
 
