@@ -1,4 +1,4 @@
-"""What the integrations share: a recorder that follows a library's loop, its epochs, its resumes and its mixing."""
+"""Drive a recorder by the events of a library's training loop: its epochs, its resumed runs and its mixed batches."""
 
 import warnings
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from gwaudit.store.store import TrajectoryStore
 
 
 def require_one_process(processes: int) -> None:
-    """Raise a RecordingError where several processes train together."""
+    """Raise RecordingError if several processes train together."""
     if processes > 1:
         raise RecordingError(
             f"{processes} processes train together, which this integration does not record: run one (devices=1, or "
@@ -21,17 +21,17 @@ def require_one_process(processes: int) -> None:
 
 
 class LoopRecorder:
-    """An `AlignmentRecorder` driven by the events of a loop.
+    """Drive an `AlignmentRecorder` by the events of a loop.
 
     Args:
-        store: the run, open for writing.
-        head: as for `AlignmentRecorder`.
-        sweep: calls the recorder's `sweep`. Used after each epoch where training batches cannot be observed, as their
-            targets, and so their inputs, are mixed.
-        always_sweep: do so from the start.
+        store: The run, open for writing.
+        head: As for `AlignmentRecorder`.
+        record_pass: Calls the recorder's `record_pass`. It is used after each epoch if the training batches cannot be
+            observed, as their targets, and so their inputs, are mixed.
+        use_passes: Whether to record by evaluation passes from the start.
 
     Attributes:
-        sweeps: whether epochs are recorded by sweeps, and training batches are not observed.
+        uses_passes: Whether epochs are recorded by evaluation passes, and training batches are not observed.
     """
 
     def __init__(
@@ -39,30 +39,33 @@ class LoopRecorder:
         store: TrajectoryStore,
         *,
         head: str | nn.Module | None,
-        sweep: Callable[[AlignmentRecorder], object],
-        always_sweep: bool,
+        record_pass: Callable[[AlignmentRecorder], object],
+        use_passes: bool,
     ) -> None:
-        self._store, self._head, self._sweep, self.sweeps = store, head, sweep, always_sweep
+        self._store, self._head, self._record_pass, self.uses_passes = store, head, record_pass, use_passes
         self._recorder: AlignmentRecorder | None = None
         self._epoch: int | None = None
 
     def attach(self, model: nn.Module) -> None:
-        """Watch a model. Call it before the first forward pass."""
+        """Attach a recorder to a model. Call it before the first forward pass."""
         self.detach()
         self._recorder = AlignmentRecorder(model, self._store, head=self._head)
         self._recorder.__enter__()
 
     def detach(self) -> None:
-        """Let go of the model and of what was not committed."""
+        """Detach the recorder, and discard what was not committed."""
         if self._recorder is not None:
             self._recorder.__exit__(None, None, None)
         self._recorder, self._epoch = None, None
 
     def start(self, epoch: int) -> None:
-        """The loop starts, or goes on, at this epoch.
+        """Check that the run holds the epochs before the one that the loop starts or continues with.
+
+        Args:
+            epoch: The first epoch of the loop, from 0.
 
         Raises:
-            RecordingError: the run holds other epochs than those that the loop has behind it.
+            RecordingError: The run holds other epochs.
         """
         recorded = self._store.next_epoch
         if epoch > recorded or (epoch == 0 and recorded):
@@ -72,52 +75,57 @@ class LoopRecorder:
             )
 
     def begin_epoch(self, epoch: int) -> None:
-        """The loop begins this epoch."""
+        """Begin an epoch of the loop, counted from 0."""
         self._epoch = epoch
 
     def observe(self, sample_ids: Tensor, labels: Tensor) -> None:
-        """Score the last forward pass, as `AlignmentRecorder.observe`; with mixed targets, sweep from now on."""
+        """Observe the last forward pass, as `AlignmentRecorder.observe`; switch to passes if the targets are mixed."""
         assert self._recorder is not None
         mixed = isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2
-        if mixed and self._store.is_multi_label:  # the targets of binary cross entropy are decimal numbers
+        if mixed and self._store.is_multi_label:  # binary cross entropy takes its targets of 0 and 1 as floats
             mixed = not bool(((labels == 0) | (labels == 1)).all())
         if mixed:
-            self.sweep_from_now(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make them")
-        if not self.sweeps:
+            self.switch_to_passes(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make")
+        if not self.uses_passes:
             self._recorder.observe(sample_ids, labels)
 
-    def sweep_from_now(self, reason: str) -> None:
-        """Record by sweeps, as the training sees no sample by itself, and say so once."""
-        if self.sweeps:
+    def switch_to_passes(self, reason: str) -> None:
+        """Record by evaluation passes from now on, and warn once.
+
+        Args:
+            reason: Why the training batches cannot be observed.
+        """
+        if self.uses_passes:
             return
-        self.sweeps = True
+        self.uses_passes = True
         if self._recorder is not None:
             self._recorder.discard_epoch()
         warnings.warn(
-            f"{reason}, so that no sample is seen by itself: each epoch is recorded by a sweep over the training data "
-            "after it, one more forward pass without the mixing; sweep_loader= chooses other batches",
+            f"{reason}, so that no training batch holds single samples: each epoch is recorded by an evaluation pass "
+            "over the training data after it, one more forward pass without the mixing; evaluation_loader= chooses "
+            "other batches",
             stacklevel=2,
         )
 
     def end_epoch(self) -> None:
-        """Commit the epoch that was begun, unless that is done, or the run holds it from before a resume."""
+        """Commit the current epoch, unless that is done, or the run holds it from before the training was resumed."""
         if self._epoch is None or self._recorder is None:
             return
         epoch, self._epoch = self._epoch, None
         if epoch < self._store.next_epoch:
             self._recorder.discard_epoch()
             warnings.warn(
-                f"the run {self._store.path} holds epoch {epoch} already, from before the training was resumed: kept "
-                "as it is",
+                f"the run {self._store.path} holds epoch {epoch} already, from before the training was resumed: the "
+                "stored epoch is kept",
                 stacklevel=2,
             )
-        elif self.sweeps:
-            with torch.random.fork_rng(devices=[]):  # the training's random numbers stay as they were
-                self._sweep(self._recorder)
+        elif self.uses_passes:
+            with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay unchanged
+                self._record_pass(self._recorder)
         else:
             self._recorder.end_epoch()
 
 
 def not_installed(library: str, extra: str) -> ImportError:
-    """Return the error to raise where a library is missing."""
+    """Return the error to raise if a library is missing."""
     return ImportError(f"{library} is not installed: pip install 'gwaudit[{extra}]'")

@@ -1,10 +1,10 @@
-"""Which linear layer a head amounts to: the weight and the latent whose product its logits are.
+"""Write a head as a linear layer: find the weight and the latent whose product its logits are.
 
-The alignment is that of the weight which multiplies the latent. For an `nn.Linear`, also under `weight_norm`, that is
-its `weight`. A convolution whose logits are one number a class and sample is the linear layer of its flattened or
-averaged input. A cosine head, l = s cos(z, w_c), is the linear layer with the normalised weight s w_c / ‖w_c‖ and the
-normalised latent; with respect to its weight before normalisation every gradient is orthogonal to that weight
-(Euler: the loss does not change with the weight's scale), so that cosine would be 0 whatever the label.
+The alignment uses the weight that multiplies the latent. For an `nn.Linear`, also under `weight_norm`, that is its
+`weight`. A convolution that gives one logit per class and sample is a linear layer of its flattened or averaged input.
+A cosine head, l = s cos(z, w_c), is a linear layer with the normalised weight s w_c / ‖w_c‖ and the normalised latent.
+With respect to its weight before normalisation, every gradient is orthogonal to that weight (Euler: the loss does not
+depend on the weight's scale), so that cosine would be 0 for every label.
 """
 
 import copy
@@ -21,15 +21,15 @@ _PROBES, _AGREEMENT = 16, 1e-6
 
 
 class HeadForward(NamedTuple):
-    """One forward pass through a head, apart from the graph.
+    """Hold one forward pass through a head, detached from the graph.
 
     Attributes:
-        latent: [B, D] what went in, in the dtype it had; [B, D, H, W] for a convolution.
-        logits: [B, C] what came out, float32 or float64; a copy, the loss may change its own in place.
-            [B, C, H', W'] for a convolution.
-        weight: [C, D] the weight; itself, not a copy, for an `nn.Linear`. [C, D, h, w] for a convolution.
-        weight_norm: [] its Frobenius norm at that time.
-        bias: [C] a copy, or nothing.
+        latent: [B, D] input, in its own dtype; [B, D, H, W] for a convolution.
+        logits: [B, C] output, float32 or float64; a copy, as the loss may change the output in place. [B, C, H', W']
+            for a convolution.
+        weight: [C, D] weight; for an `nn.Linear` the weight itself, not a copy. [C, D, h, w] for a convolution.
+        weight_norm: [] Frobenius norm of the weight at the forward pass.
+        bias: [C] a copy of the bias, or None.
     """
 
     latent: Tensor
@@ -40,12 +40,12 @@ class HeadForward(NamedTuple):
 
 
 class HeadForm(NamedTuple):
-    """What a head does before it multiplies: l = s W' z' + b with W' and z' normalised or not.
+    """Describe how a head computes its logits: l = s W' z' + b, with W' and z' normalised or not.
 
     Attributes:
-        unit_latent: z' = z / ‖z‖.
-        unit_weight: w'_c = w_c / ‖w_c‖.
-        scaled: there may be a scale s other than 1.
+        unit_latent: Whether the latent is normalised, z' = z / ‖z‖.
+        unit_weight: Whether each row of the weight is normalised, w'_c = w_c / ‖w_c‖.
+        scaled: Whether there can be a scale s other than 1.
     """
 
     unit_latent: bool
@@ -53,7 +53,7 @@ class HeadForm(NamedTuple):
     scaled: bool
 
     def as_linear(self, forward: HeadForward) -> HeadForward:
-        """The same forward pass as that of a linear layer with the weight s W' and the latent z'."""
+        """Return the forward pass as that of a linear layer with the weight s W' and the latent z'."""
         if not self.scaled:
             return forward
         latent, weight = self.factors(forward.latent.to(forward.logits), forward.weight.to(forward.logits))
@@ -65,7 +65,7 @@ class HeadForm(NamedTuple):
         return forward._replace(latent=latent, weight=weight, weight_norm=norm)
 
     def factors(self, latent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """z' [B, D] and W' [C, D]."""
+        """Return z' [B, D] and W' [C, D]."""
         return (
             normalize(latent, dim=1) if self.unit_latent else latent,
             normalize(weight, dim=1) if self.unit_weight else weight,
@@ -77,35 +77,38 @@ _SCALED = [HeadForm(latent, weight, scaled=True) for latent in (False, True) for
 
 
 def is_plain(head: nn.Module) -> bool:
-    """Whether a head is torch's own linear or convolutional layer, which multiplies by its `weight` as it is."""
+    """Return whether a head is torch's own linear or convolutional layer, which multiplies by its `weight`."""
     return type(head).forward in (nn.Linear.forward, nn.Conv2d.forward)
 
 
 def find_form(head: LinearHead) -> HeadForm:
-    """Find out what a head computes, by trying a copy of it on random latents, weights and biases in float64.
+    """Find out how a head computes its logits, with a copy of it on random latents, weights and biases in float64.
+
+    Args:
+        head: The head; it is not changed.
 
     Raises:
-        ModelError: Its logits are no linear function of a latent and a weight, each normalised or not.
+        ModelError: The logits are not linear in a latent and a weight, each normalised or not.
     """
     if is_plain(head.module):
         return PLAIN
-    what = f"{head.name!r} ({type(head.module).__name__})"
+    description = f"{head.name!r} ({type(head.module).__name__})"
     probe = copy.deepcopy(head.module).eval().cpu().double()
     random = torch.Generator().manual_seed(0)
     for parameter in ("weight", "bias"):
         if isinstance(values := getattr(probe, parameter, None), nn.Parameter):
-            # A magnitude a row, so that a normalised weight and one that is not cannot look alike.
+            # Each row gets its own norm, so that the test can tell a normalised weight from another.
             values.data = torch.randn(values.shape, generator=random, dtype=torch.float64)
     weight = cast(Tensor, probe.weight).detach()
     latent = torch.randn(_PROBES, *weight.shape[1:], generator=random, dtype=torch.float64)
     try:
         with torch.no_grad():
             logits = probe(latent)
-    except Exception as error:  # whatever a stranger's layer raises
+    except Exception as error:  # a user's layer can raise any error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"the head {what} cannot be run on a latent alone ({reason}), so what it computes is not known: let it "
-            "return the logits of its one input, or name another layer with head="
+            f"the head {description} cannot be run on a latent only ({reason}), so its form is not known: let it take "
+            "one input and return the logits, or name another layer with head="
         ) from error
     bias = getattr(probe, "bias", None)
     if isinstance(logits, Tensor) and logits.shape == (_PROBES, len(weight)):
@@ -116,19 +119,23 @@ def find_form(head: LinearHead) -> HeadForm:
             if (_scale(product, unbiased) * product - unbiased).norm() <= _AGREEMENT * unbiased.norm():
                 return form
     raise ModelError(
-        f"the logits of the head {what} are neither linear in its input nor a scaled cosine of its input and the rows "
-        "of its weight (a margin, a distance?): make a linear or cosine layer the head, and name it with head="
+        f"the logits of the head {description} are neither linear in its input nor a scaled cosine of its input and "
+        "the rows of its weight (a margin, a distance?): make a linear or cosine layer the head, and name it with head="
     )
 
 
 def as_matrix(forward: HeadForward, head: LinearHead) -> HeadForward:
-    """A convolution's forward pass as that of a linear layer; any other is returned as it is.
+    """Return the forward pass of a convolution as that of a linear layer; any other is returned unchanged.
 
-    A kernel that covers the whole input multiplies the flattened input. Logits of a 1x1 kernel averaged over the
-    positions are those of the averaged input.
+    A kernel that covers the whole input multiplies the flattened input. The logits of a 1x1 kernel, averaged over the
+    positions, are the logits of the averaged input.
+
+    Args:
+        forward: The forward pass.
+        head: The head.
 
     Raises:
-        RecordingError: A convolution that is neither.
+        RecordingError: The head is a convolution of another kind.
     """
     layer = head.module
     if not isinstance(layer, nn.Conv2d) or forward.logits.ndim != 4:
@@ -142,11 +149,11 @@ def as_matrix(forward: HeadForward, head: LinearHead) -> HeadForward:
         return flat._replace(latent=latent.mean((2, 3)), logits=forward.logits.mean((2, 3)))
     raise RecordingError(
         f"the head {head.name!r} is a convolution with a kernel of {layer.kernel_size} on a map of "
-        f"{tuple(forward.latent.shape[2:])}: its logits are linear in one latent a sample only if the kernel is 1x1 "
+        f"{tuple(forward.latent.shape[2:])}: its logits are linear in one latent per sample only if the kernel is 1x1 "
         "(groups 1, no padding) or covers the map; pool before it, or use such a head"
     )
 
 
 def _scale(product: Tensor, unbiased: Tensor) -> Tensor:
-    """s of least squares, unbiased = s product: []."""
+    """Return the least-squares solution s of unbiased = s product: []."""
     return (product * unbiased).sum() / product.square().sum().clamp_min(torch.finfo(product.dtype).tiny)

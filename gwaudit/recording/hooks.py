@@ -1,6 +1,6 @@
-"""What goes through a classifier's head: the hooks that keep it.
+"""Keep the input and output of a classifier's head, with forward hooks, and check them.
 
-The hooks only store tensors; whatever compares or raises happens outside them, so that `torch.compile` can trace them.
+The hooks only store tensors. Checks and errors are outside them, so that `torch.compile` can trace the hooks.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from gwaudit.recording.head import LinearHead
 from gwaudit.recording.head_forms import HeadForward, is_plain
 
 
-class HeadWatch:
-    """Keeps the last forward pass of a head.
+class HeadHooks:
+    """Keep the last forward pass of a head.
 
-    The hooks are closures over two dictionaries, not methods: a copy of the model (an average of its weights, say)
-    then copies neither recorder nor store, and what the copy computes is not taken for the model's.
+    The hooks are closures over two dictionaries, not methods: so a copy of the model (a moving average of its weights,
+    for example) copies neither the recorder nor the store, and a forward pass of the copy is not recorded.
     """
 
     def __init__(self) -> None:
@@ -28,10 +28,10 @@ class HeadWatch:
         self._returned: dict[str, Any] = {}
 
     def head_hook(self, head: nn.Module) -> Callable[..., None]:
-        """A forward hook, with keyword arguments, for the head."""
+        """Return a forward hook for the head, to be registered with `with_kwargs=True`."""
         parts = self._parts
         computed = is_parametrized(head, "weight")
-        needs_weight = not is_plain(head)  # as it was at the forward pass, to normalise it
+        needs_weight = not is_plain(head)  # as it is at the forward pass, to normalise it
 
         def keep_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
             if module is not head and not getattr(module, "_is_replica", False):
@@ -42,17 +42,17 @@ class HeadWatch:
             norm = torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
             bias = getattr(module, "bias", None)
             parts[output.device] = HeadForward(
-                _gathered(latent),
-                _gathered(output.detach()).to(torch.promote_types(output.dtype, torch.float32), copy=True),
+                _full_tensor(latent),
+                _full_tensor(output.detach()).to(torch.promote_types(output.dtype, torch.float32), copy=True),
                 weight,
-                _gathered(norm),
-                None if bias is None else _gathered(bias.detach()).clone(),
+                _full_tensor(norm),
+                None if bias is None else _full_tensor(bias.detach()).clone(),
             )
 
         return keep_forward
 
     def output_hook(self, model: nn.Module) -> Callable[..., None]:
-        """A forward hook for the whole model."""
+        """Return a forward hook for the whole model."""
         returned = self._returned
 
         def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -62,58 +62,55 @@ class HeadWatch:
         return keep_output
 
     def take(self) -> tuple[dict[torch.device, HeadForward], Any]:
-        """The last forward pass, by device, and what the model returned; both are forgotten here."""
+        """Return the last forward pass, by device, and the output of the model; both are discarded here."""
         taken = dict(self._parts), self._returned.get("output")
         self.clear()
         return taken
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Discard everything."""
         self._parts.clear()
         self._returned.clear()
 
 
-def _gathered(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that ranks have a part of each (a DTensor): every rank makes the same forward pass."""
+def _full_tensor(tensor: Tensor) -> Tensor:
+    """Return the whole of a tensor that is distributed over ranks (a DTensor)."""
     gather: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
     return tensor if gather is None else gather()
 
 
 def require_whole(forward: HeadForward, head: LinearHead) -> None:
-    """Refuse a part of a head's weight, input or output.
+    """Raise RecordingError if a rank has only a part of the head's weight, input or output.
 
     Args:
-        forward: with `weight` [C, D].
-        head: what it went through.
-
-    Raises:
-        RecordingError: what is a part, and what to do.
+        forward: The forward pass, with `weight` [C, D].
+        head: The head.
     """
     name, classes = head.name, head.n_outputs
     features = getattr(head.module, "in_features", forward.weight.shape[-1])
-    found = {
+    shapes = {
         "weight": (tuple(forward.weight.shape), (classes, features)),
         "input": (tuple(forward.latent.shape), (len(forward.logits), features)),
         "output": (tuple(forward.logits.shape), (len(forward.logits), classes)),
     }
-    for what, (shape, expected) in found.items():
+    for part, (shape, expected) in shapes.items():
         if shape != expected:
             raise RecordingError(
-                f"the {what} of the head {name!r} was {list(shape)} in the forward pass, expected {list(expected)}: it "
+                f"the {part} of the head {name!r} was {list(shape)} in the forward pass, expected {list(expected)}: it "
                 "is split over processes. Leave the head whole (out of the tensor-parallel plan or the sharding), or "
                 "let it return whole logits (ColwiseParallel(output_layouts=Replicate()), or fully_shard)"
             )
 
 
-def whole_batch(parts: dict[torch.device, HeadForward], model: nn.Module) -> HeadForward:
-    """Put together the parts of a batch, in the order in which DataParallel dealt them out.
+def join_devices(parts: dict[torch.device, HeadForward], model: nn.Module) -> HeadForward:
+    """Join the parts of a batch, in the order in which DataParallel dealt them out.
 
     Args:
-        parts: what each device computed, at least one.
-        model: the model as the loop calls it.
+        parts: The forward pass of each device, at least one.
+        model: The model that the loop calls.
 
     Raises:
-        RecordingError: several parts, and the model does not say their order.
+        RecordingError: There are several parts, and the model is not the DataParallel that knows their order.
     """
     if len(parts) == 1:
         return next(iter(parts.values()))
@@ -131,12 +128,12 @@ def whole_batch(parts: dict[torch.device, HeadForward], model: nn.Module) -> Hea
 
 
 def is_returned(logits: Tensor, output: Any, *, tolerance: float = 0) -> bool:
-    """Whether a model's output is, or holds as `logits` or in a tuple, these logits [B, C]. Waits for the device.
+    """Return whether a model's output is, or holds as `logits` or in a tuple, these logits. Waits for the device.
 
     Args:
-        logits: [B, C] what the head made.
-        output: what the model returned.
-        tolerance: how far apart the two may be, as a share of the largest logit.
+        logits: [B, C] output of the head.
+        output: Output of the model.
+        tolerance: Largest difference allowed, relative to the largest logit.
     """
     if isinstance(output, Mapping):
         output = output.get("logits")
@@ -149,18 +146,20 @@ def is_returned(logits: Tensor, output: Any, *, tolerance: float = 0) -> bool:
         and candidate.numel() == logits.numel()
         and candidate.shape[:2] == logits.shape
         and torch.allclose(
-            _gathered(candidate.detach()).flatten(1).to(logits), logits, rtol=0, atol=allowed, equal_nan=True
+            _full_tensor(candidate.detach()).flatten(1).to(logits), logits, rtol=0, atol=allowed, equal_nan=True
         )
         for candidate in candidates
     )
 
 
 def _computed_weight(module: nn.Module) -> Tensor:
-    """The weight that a parametrization (`weight_norm`, `spectral_norm`) makes, without moving what it keeps."""
+    """Return the weight that a parametrization (`weight_norm`, `spectral_norm`) computes, its buffers unchanged."""
     parametrizations = [*cast(nn.ModuleDict, module.parametrizations)["weight"].modules()]
     modes = [part.training for part in parametrizations]
     for part in parametrizations:
-        part.training = False  # spectral_norm takes a step of its power iteration at each look while training
+        part.training = (
+            False  # in training mode each access of the weight takes a step of spectral_norm's power iteration
+        )
     with torch.no_grad():
         weight = cast(Tensor, module.weight).detach()
     for part, training in zip(parametrizations, modes, strict=True):

@@ -1,6 +1,6 @@
-"""Record while `Model.fit` of Keras 3 trains, on Keras's torch backend.
+"""Record the training of `Model.fit` of Keras 3, on Keras's torch backend.
 
-model.fit(loader, epochs=10, callbacks=[AlignmentCallback(store)])   # the loader gives (inputs, labels, sample_ids)
+model.fit(loader, epochs=10, callbacks=[AlignmentCallback(store)])   # batches of (inputs, labels, sample_ids)
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,21 +21,24 @@ except ModuleNotFoundError as error:
 
 
 class AlignmentCallback(keras.callbacks.Callback):
-    """Records every training batch of `Model.fit`, and commits every epoch to a run.
+    """Record every training batch of `Model.fit`, and commit every epoch to a run.
 
-    `fit` gets a torch `DataLoader` of (inputs, labels, sample_ids), as `gwaudit.WithSampleIds` makes of any
-    data set. The ids are taken out before Keras sees them, which would take them for sample weights.
+    `fit` gets a torch `DataLoader` of (inputs, labels, sample_ids), as `gwaudit.WithSampleIds` makes from any data set.
+    The ids are removed before the batch reaches Keras, which would use them as sample weights.
 
     Args:
-        store: the run, open for writing; its given labels are those of the training data.
-        head: the `Dense` layer that makes the logits, or its name, where it is not the model's last layer.
-        sweep_loader: record by a sweep over these batches, (inputs, labels, sample_ids), after each epoch, rather than
-            the training batches: needed where those come with one-hot or mixed targets.
+        store: The run, open for writing; its given labels are those of the training data.
+        head: The `Dense` layer that computes the logits, or its name, if it is not the last layer of the model.
+        evaluation_loader: Batches (inputs, labels, sample_ids) for an evaluation pass that records each epoch, instead
+            of the training batches. It is needed if those have one-hot or mixed targets.
 
     Raises:
         RecordingError: Keras does not run on torch.
-        ModelError, RecordingError, StoreError: in `fit`, as `gwaudit.AlignmentRecorder` does; also for a head with an
+        ModelError, RecordingError, StoreError: In `fit`, as `gwaudit.AlignmentRecorder`; also for a head with an
             activation, and for a compiled train step.
+
+    Example:
+        >>> model.fit(loader, epochs=10, callbacks=[AlignmentCallback(store)])  # doctest: +SKIP
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class AlignmentCallback(keras.callbacks.Callback):
         store: TrajectoryStore,
         *,
         head: str | keras.layers.Dense | None = None,
-        sweep_loader: Iterable[tuple[Any, Tensor, Tensor]] | None = None,
+        evaluation_loader: Iterable[tuple[Any, Tensor, Tensor]] | None = None,
     ) -> None:
         super().__init__()
         if keras.backend.backend() != "torch":
@@ -51,78 +54,80 @@ class AlignmentCallback(keras.callbacks.Callback):
                 f"Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=torch in the environment before keras is "
                 "imported"
             )
-        self._head, self._sweep_loader = head, sweep_loader
-        self._loop = LoopRecorder(store, head=None, sweep=self._sweep, always_sweep=sweep_loader is not None)
-        self._watched: _Watched | None = None
+        self._head, self._evaluation_loader = head, evaluation_loader
+        self._loop = LoopRecorder(
+            store, head=None, record_pass=self._record_pass, use_passes=evaluation_loader is not None
+        )
+        self._torch_model: _TorchModel | None = None
         self._started = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Watch the model's head and its train step."""
+        """Attach the recorder to the head, and wrap the train step."""
         if self.model.jit_compile:
-            raise RecordingError("the train step is compiled as a whole: use model.compile(..., jit_compile=False)")
-        self._watched, self._started = _Watched(self.model, _find_dense(self.model, self._head)), False
+            raise RecordingError("the train step is compiled: use model.compile(..., jit_compile=False)")
+        self._torch_model, self._started = _TorchModel(self.model, _find_dense(self.model, self._head)), False
         train_step: Callable[[Any], Any] = self.model.train_step
 
         def observed_train_step(data: Any) -> Any:
-            with self._released_on_error():
+            with self._restored_on_error():
                 inputs, labels, sample_ids = _unpack(data)
                 result = train_step((inputs, labels))
-                if not self._loop.sweeps:
+                if not self._loop.uses_passes:
                     self._loop.observe(sample_ids, labels)
             return result
 
         self.model.train_step = observed_train_step
-        with self._released_on_error():
-            self._loop.attach(self._watched)
+        with self._restored_on_error():
+            self._loop.attach(self._torch_model)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Begin an epoch; the first is compared with the run's."""
+        """Begin an epoch; before the first one, check that the run holds the epochs before it."""
         if not self._started:
-            with self._released_on_error():
+            with self._restored_on_error():
                 self._loop.start(epoch)
             self._started = True
         self._loop.begin_epoch(epoch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Commit the epoch."""
-        with self._released_on_error():
+        with self._restored_on_error():
             self._loop.end_epoch()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leave the model as it was."""
-        if self._watched is not None:
-            self._watched.release()
-            self._watched = None
+        """Restore the model, and detach the recorder."""
+        if self._torch_model is not None:
+            self._torch_model.release()
+            self._torch_model = None
             del self.model.train_step
         self._loop.detach()
 
     @contextmanager
-    def _released_on_error(self) -> Iterator[None]:
+    def _restored_on_error(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            self.on_train_end()  # Keras tells no callback of errors
+            self.on_train_end()  # Keras does not call callbacks after an error
             raise
 
-    def _sweep(self, recorder: AlignmentRecorder) -> None:
-        if self._sweep_loader is None:
+    def _record_pass(self, recorder: AlignmentRecorder) -> None:
+        if self._evaluation_loader is None:
             raise RecordingError(
-                "the batches have one-hot or mixed targets: give AlignmentCallback(sweep_loader=) batches of "
+                "the batches have one-hot or mixed targets: give AlignmentCallback(evaluation_loader=) batches of "
                 "(inputs, labels, sample_ids) with integer labels, and without mixing"
             )
-        recorder.sweep(self._sweep_loader)
+        recorder.record_pass(self._evaluation_loader)
 
 
-class _Watched(nn.Module):
-    """A Keras model as the recorder wants it: called as a module of torch, with an `nn.Linear` for a head.
+class _TorchModel(nn.Module):
+    """Wrap a Keras model as a torch module with an `nn.Linear` as its head.
 
-    Keras does not run torch's hooks. So a linear layer that shares the Dense layer's memory stands before it: it is
-    called in its stead, and leaves the computing to it.
+    Keras does not run torch's hooks. So an `nn.Linear` that shares the memory of the Dense layer is called instead of
+    it, and its forward pass calls the Dense layer.
     """
 
     def __init__(self, model: Any, dense: Any) -> None:
         super().__init__()
-        self._keras = (model, dense)  # in a tuple, as they are not to be parts of this module
+        self._keras = (model, dense)  # in a tuple, so that torch does not register them as parts of this module
         kernel = dense.kernel.value.detach()
         head: Any = nn.Linear(kernel.shape[0], kernel.shape[1], bias=dense.use_bias, device="meta")
         head.weight = nn.Parameter(kernel.T, requires_grad=False)
@@ -133,16 +138,17 @@ class _Watched(nn.Module):
         dense.call = lambda inputs, *args, **kwargs: head(inputs, *args, **kwargs)
 
     def get_classifier(self) -> nn.Module:
-        """As timm's models tell their head."""
+        """Return the head, as timm's models do."""
         head: nn.Module = self.head
         return head
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits of the Keras model."""
         logits: Tensor = self._keras[0](inputs, training=self.training)
         return logits
 
     def release(self) -> None:
-        """Let Keras call the Dense layer itself again."""
+        """Restore the call of the Dense layer."""
         del self._keras[1].call
 
 
@@ -170,6 +176,6 @@ def _find_dense(model: Any, head: Any) -> Any:
     if not layer.built or not isinstance(layer.kernel, keras.Variable):
         raise ModelError(
             f"the head {layer.name!r} has no kernel of its own (not built yet, quantized, LoRA): build the model with "
-            "an Input, and train it without"
+            "an Input, and train it without quantization or LoRA"
         )
     return layer

@@ -1,4 +1,4 @@
-"""Record every sample's alignment in anyone's training loop, by watching the model's linear head.
+"""Record the alignment of every sample in a training loop, with hooks on the linear head of the model.
 
     with AlignmentRecorder(model, store) as recorder:
         for epoch in range(epochs):
@@ -8,21 +8,20 @@
                 ...
             recorder.end_epoch()
 
-A hook keeps what went into and came out of the head at the last forward pass. `observe` turns that into the signals of
-`gwaudit.recording.alignment.SampleSignals`, on the device and without waiting for it. `end_epoch` fetches them and
-commits them
-to the store as one epoch. The model's parameters, buffers, outputs and state-dict keys stay as they are.
+A hook keeps the input and the output of the head at the last forward pass. `observe` computes the signals of
+`gwaudit.recording.alignment.SampleSignals` from them, on the device and without waiting for it. `end_epoch` fetches the
+signals and commits them to the store as one epoch. The model's parameters, buffers, outputs and state-dict keys stay
+unchanged.
 
-Where samples have any number of classes (a store made with a matrix of labels), `observe` takes the batch's 0/1 matrix
-and a row is recorded for each sample and class, as `gwaudit.recording.multilabel` says.
+In a multi-label run (a store created with a matrix of labels), `observe` takes the 0/1 matrix of the batch, and a row
+is recorded for each sample and class, as `gwaudit.recording.multilabel` describes.
 
-Where several processes train together, each observes what it trained on. `end_epoch` brings the rows to the rank that
-owns their block, drops what a sampler repeated to make equal shares, and rank 0 commits.
+If several ranks train together, each observes the samples that it trained on. `end_epoch` sends the rows to the rank
+that owns their block, drops the samples that a sampler repeated to make equal parts, and rank 0 commits.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
-from gwaudit.recording.alignment import SampleSignals, sample_signals
+from gwaudit.recording.batch_labels import out_of_range, read_integers, read_label_matrix
 from gwaudit.recording.distributed import (
     all_gather,
     all_reduce_sum,
@@ -44,28 +43,29 @@ from gwaudit.recording.distributed import (
     send_to_owner,
     world_size,
 )
+from gwaudit.recording.epoch_buffer import EpochBuffer, ObservedRows, first_occurrences, require_finite
 from gwaudit.recording.head import LinearHead, find_head, unwrap
 from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form
-from gwaudit.recording.hooks import HeadWatch, is_returned, require_whole, whole_batch
-from gwaudit.recording.moments import EpochMoments, MovingMoments, epoch_moments
-from gwaudit.recording.multilabel import RowSignals, row_signals, rows_of_samples, to_sample_signals
-from gwaudit.store.store import SIGNALS, TrajectoryStore
+from gwaudit.recording.hooks import HeadHooks, is_returned, join_devices, require_whole
+from gwaudit.recording.modes import evaluation_mode
+from gwaudit.recording.moments import EpochMoments, epoch_moments
+from gwaudit.store.store import TrajectoryStore
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What was committed as one epoch, by all ranks together.
+    """Hold the summary of a committed epoch, over all ranks.
 
     Attributes:
-        epoch: its number in the store, from 0.
-        recorded: samples that were seen; pairs of sample and class, where samples have any number of them.
-        missing: those of the run that were not.
-        repeated: observations dropped because their sample had one already in this epoch.
+        epoch: Number of the epoch in the store, from 0.
+        recorded: Number of samples observed; of rows (samples times classes) in a multi-label run.
+        missing: Number of the run's samples (or rows) that were not observed.
+        repeated: Number of observations that were dropped, as their sample had one already in this epoch.
         moments: E, K and GWA of all recorded alignments.
-        moving: the same from mini-batch averages, the cheap streaming estimate, begun anew each epoch; the mean of
-            the ranks' own.
-        mean_loss: mean cross entropy on the given labels, in nats.
-        accuracy_on_given: share of samples whose given label was predicted, in [0, 1].
+        moving: The streaming estimate of the same from mini-batches of this epoch; with several ranks, the mean of
+            their estimates.
+        mean_loss: Mean cross entropy of the given labels, in nats.
+        accuracy_on_given: Share of the samples whose given label is the predicted one, in [0, 1].
     """
 
     epoch: int
@@ -77,22 +77,52 @@ class EpochSummary:
     mean_loss: float
     accuracy_on_given: float
 
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that are stored with the epoch, by name."""
+        return {
+            "directional_alignment": self.moments.directional_alignment,
+            "dispersion": self.moments.dispersion,
+            "gwa": self.moments.gwa,
+            "moving_directional_alignment": self.moving.directional_alignment,
+            "moving_dispersion": self.moving.dispersion,
+            "moving_gwa": self.moving.gwa,
+            "mean_loss": self.mean_loss,
+            "accuracy_on_given": self.accuracy_on_given,
+        }
+
 
 class AlignmentRecorder:
-    """Watches a classifier's head and commits one epoch of signals after the other to a store.
+    """Record the alignment of every sample with the head of a classifier, epoch by epoch, in a store.
+
+    The alignment of a sample is γ = cos(-∇_W loss, W), the cosine between the descent direction of its loss and the
+    weight W of the linear head (arXiv 2510.25480; `gwaudit.recording.alignment`). Use the recorder as a context manager
+    around the training loop: inside the block its hooks are on the model.
 
     Args:
-        model: The classifier as the loop calls it: bare, or inside DataParallel, DistributedDataParallel or
-            `torch.compile`. A model that is compiled must not have run before the recorder is attached.
-        store: The run, open for writing. Its given labels are what every sample is scored against. Where several
-            processes train together, `gwaudit.shared_store` gives each of them the store that it needs.
-        head: The layer that makes the logits, or its name: an `nn.Linear`, an `nn.Conv2d` that gives one logit a class,
-            or a layer whose logits are linear or a scaled cosine. Without it timm's `get_classifier()` tells, else the
-            model's last `nn.Linear` is taken, if the first forward pass shows that the model returns its output.
+        model: The classifier that the loop calls, with or without DataParallel, DistributedDataParallel or
+            `torch.compile` around it. A compiled model must not have run before the recorder is attached.
+        store: The run, open for writing. Its given labels are the labels that are audited. If several ranks train
+            together, `gwaudit.shared_store` opens the store for each of them.
+        head: The layer that computes the logits, or its name in the model: an `nn.Linear`, an `nn.Conv2d` with one
+            logit per class, or a layer whose logits are linear in its input or a scaled cosine. Without it, the layer
+            is timm's `get_classifier()`, or else the last `nn.Linear` of the model, if the first forward pass shows
+            that the model returns its output.
 
     Raises:
-        ModelError: No linear head was found, or it computes something else.
-        RecordingError: The head has not one output a class, or the store is open for reading only, on rank 0.
+        ModelError: No linear head was found, or the head computes something else.
+        RecordingError: The head does not have one output per class, or the store of rank 0 is open for reading only.
+
+    Example:
+        >>> import tempfile
+        >>> model = nn.Linear(5, 3)
+        >>> labels = np.array([0, 1, 2, 0])
+        >>> folder = tempfile.mkdtemp()
+        >>> store = TrajectoryStore.create(f"{folder}/run", given_labels=labels, class_names=["a", "b", "c"])
+        >>> with store, AlignmentRecorder(model, store) as recorder:
+        ...     logits = model(torch.randn(4, 5))
+        ...     recorder.observe([0, 1, 2, 3], labels)
+        ...     recorder.end_epoch().recorded
+        4
     """
 
     def __init__(self, model: nn.Module, store: TrajectoryStore, *, head: str | nn.Module | None = None) -> None:
@@ -110,28 +140,25 @@ class AlignmentRecorder:
             raise RecordingError(f"the run {store.path} is open for reading: open it with writable=True to record")
         if not is_rank0() and store.writable:
             raise RecordingError(
-                f"rank {process_rank()} has a run of its own, {store.path}: "
-                "all ranks record to one, as shared_store(lambda: "
-                "TrajectoryStore.create(...)) opens it"
+                f"rank {process_rank()} has opened a run of its own for writing, {store.path}: all ranks record to one "
+                "run, opened with shared_store(lambda: TrajectoryStore.create(...))"
             )
         self._form = find_form(self._head)
         self._given_labels = store.given_labels()
         self._id_of_key: dict[str, int] = {}
-        self._watch = HeadWatch()
+        self._hooks = HeadHooks()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._rows: list[Tensor] = []
-        self._ids: list[Tensor] = []
-        self._moving: MovingMoments | None = None
+        self._buffer = EpochBuffer(store.layout)
 
     def __enter__(self) -> Self:
         if self._handles:
             raise RecordingError("this recorder is attached already: enter it once, around the whole training loop")
         self._handles = [
-            self._head.module.register_forward_hook(self._watch.head_hook(self._head.module), with_kwargs=True)
+            self._head.module.register_forward_hook(self._hooks.head_hook(self._head.module), with_kwargs=True)
         ]
         if self._head_is_a_guess:
-            base = unwrap(self._model)
-            self._handles.append(base.register_forward_hook(self._watch.output_hook(base)))
+            unwrapped = unwrap(self._model)
+            self._handles.append(unwrapped.register_forward_hook(self._hooks.output_hook(unwrapped)))
         return self
 
     def __exit__(
@@ -140,146 +167,114 @@ class AlignmentRecorder:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._watch.clear()
+        self._hooks.clear()
 
     def observe(self, sample_ids: ArrayLike | Tensor | Sequence[str], labels: ArrayLike | Tensor) -> None:
-        """Score the samples of the last forward pass. Call it before the model runs again.
+        """Compute the signals of the samples of the last forward pass. Call it before the model runs again.
 
         Args:
-            sample_ids: [B] integers, the samples' ids in the run, in the batch's order; those on the CPU stay there.
-                Or [B] texts, their keys in the run, as a WebDataset stream has them in `__key__`.
-            labels: [B] integers, the samples' own given labels in [0, C), also where the loss mixes or smooths them. Or
-                [B, C] of 0 and 1, of any type, where the run's samples have any number of classes.
+            sample_ids: [B] integers, the ids of the samples in the run, in the order of the batch; keep ids that are
+                on the CPU there. Or [B] strings, the keys of the samples in the run, as a WebDataset has in `__key__`.
+            labels: [B] integers, the given labels of the samples in [0, C), also if the loss mixes or smooths them. Or
+                [B, C] of 0 and 1, of any dtype, in a multi-label run.
 
         Raises:
-            RecordingError: No forward pass since the last call, or ids or labels that do not fit it.
+            RecordingError: There was no forward pass since the last call, or the ids or labels do not fit it.
         """
         forward = self._last_forward()
-        rows = forward.logits.shape[0]
+        batch_size, n_classes = forward.logits.shape[0], len(self._store.class_names)
         if isinstance(sample_ids, list | tuple) and sample_ids and isinstance(sample_ids[0], str):
             sample_ids = self._ids_of(sample_ids)
-        ids = _integers(sample_ids, "sample_ids", rows, self._store.n_samples)
+        ids = read_integers(sample_ids, "sample_ids", batch_size, self._store.n_samples)
         if self._store.is_multi_label:
-            given = _zeros_and_ones(labels, rows, len(self._store.class_names))
-            self._observe_pairs(forward, ids, given)
-            return
-        given = _integers(labels, "labels", rows, len(self._store.class_names))
-        if rows == 0:
-            return
-        device = forward.logits.device
-        with torch.no_grad(), _one_thread():
-            given = given.to(device, torch.int32, non_blocking=True)
-            signals = sample_signals(
-                forward.latent,
-                forward.logits,
-                given,
-                forward.weight,
-                forward.bias,
-                weight_norm=forward.weight_norm,
-            )
-            if self._moving is None:
-                self._moving = MovingMoments(-(-self._store.n_rows // (rows * world_size())))
-            self._moving.update(signals.alignment)
-            # One tensor a step, bits kept: int32 and float32 travel together in the epoch's one transfer.
-            self._rows.append(torch.stack([given, *(signal.view(torch.int32) for signal in signals)]))
-        self._ids.append(ids)
-
-    def _observe_pairs(self, forward: HeadForward, sample_ids: Tensor, given: Tensor) -> None:
-        n_classes = forward.logits.shape[1]
-        if not len(sample_ids):
-            return
-        with torch.no_grad(), _one_thread():
-            given = given.to(forward.logits.device, torch.int32, non_blocking=True)
-            pairs = row_signals(forward.latent, forward.logits, given, forward.weight, forward.bias)
-            if self._moving is None:
-                self._moving = MovingMoments(-(-self._store.n_rows // (given.numel() * world_size())))
-            self._moving.update(pairs.alignment)
-            # Two numbers a pair imply the rest, which is a quarter of the memory until the epoch ends.
-            self._rows.append(torch.stack([given.reshape(-1), *(signal.view(torch.int32) for signal in pairs)]))
-        self._ids.append(rows_of_samples(sample_ids, n_classes))
+            given = read_label_matrix(labels, batch_size, n_classes)
+        else:
+            given = read_integers(labels, "labels", batch_size, n_classes)
+        self._buffer.add(forward, ids, given)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> EpochSummary:
-        """Commit what was observed since the last epoch as the store's next epoch.
+        """Commit what was observed since the last epoch as the next epoch of the store.
 
-        A sample observed twice keeps its first observation; one not observed is stored as missing. Both are counted.
-        Where several processes train together all of them must call; an error of one is raised on all.
+        If a sample was observed twice, the first observation is kept; a sample that was not observed is stored as
+        missing. Both are counted. If several ranks train together, all of them must call; an error of one is raised on
+        all.
 
         Args:
-            metrics: Numbers to keep with the epoch, those of rank 0. Its moments, mean loss and accuracy are added.
+            metrics: Numbers to store with the epoch, those of rank 0. Its moments, mean loss and accuracy are added.
 
         Returns:
-            The same summary on every rank.
+            The summary of the epoch, the same on every rank.
 
         Raises:
-            RecordingError: Nothing was observed, or ids, labels or signals are wrong. Nothing is committed, and
-                what was observed is kept until `discard_epoch`.
+            RecordingError: Nothing was observed, or ids, labels or signals are wrong. Nothing is committed, and the
+                observations are kept until `discard_epoch`.
             StoreError: The store cannot be written.
         """
         epoch = self._store.next_epoch
         with raise_on_all_ranks():
-            ids, labels, signals = self._fetch()
-            self._check_labels(epoch, ids, labels)
-        observed = int(all_reduce_sum(torch.tensor([len(ids)])))
-        if not observed:
+            observed = self._buffer.fetch()
+            self._check_labels(epoch, observed)
+        n_observed = int(all_reduce_sum(torch.tensor([len(observed.ids)])))
+        if not n_observed:
             raise RecordingError(
                 f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
             )
-        ids, signals = send_to_owner(ids, signals, ids // self._store.layout.block_rows % world_size())
-        first = _first_occurrences(ids, self._store.n_rows)
-        ids, kept = ids[first], {name: values[first] for name, values in signals.items()}
+        owners = observed.ids // self._store.layout.block_rows % world_size()
+        ids, signals = send_to_owner(observed.ids, observed.signals, owners)
+        first = first_occurrences(ids, self._store.n_rows)
+        ids, signals = ids[first], {name: values[first] for name, values in signals.items()}
         with raise_on_all_ranks():
-            _check_finite(epoch, ids, kept)
-        summary = self._summary(epoch, observed, ids, kept)
-        self._commit(ids, kept, summary, {**(metrics or {}), **_metrics(summary)})
+            require_finite(epoch, ids, signals, self._store.layout)
+        summary = self._summarise(epoch, n_observed, ids, signals)
+        self._commit(ids, signals, summary, {**(metrics or {}), **summary.metrics()})
         self.discard_epoch()
         return summary
 
     def discard_epoch(self) -> None:
-        """Forget what was observed since the last committed epoch."""
-        self._rows, self._ids, self._moving = [], [], None
+        """Discard what was observed since the last committed epoch."""
+        self._buffer.clear()
 
-    def sweep(
+    def record_pass(
         self,
         batches: Iterable[tuple[Tensor | Mapping[str, Any], Tensor, Tensor]],
         *,
         metrics: Mapping[str, float] | None = None,
     ) -> EpochSummary:
-        """Score a whole pass over the data with the weights as they are, and commit it as an epoch.
+        """Record one evaluation pass over the data with the current weights, and commit it as an epoch.
 
-        The model runs in evaluation mode and without gradients; every module's mode is restored. Use
-        `torch.autocast` around the call where training uses it. Where several processes train together, all of them
-        must call, each with a share of the batches: any under DistributedDataParallel, equally many under FSDP.
+        The model runs in evaluation mode and without gradients; the mode of every module is restored. Use
+        `torch.autocast` around the call if the training uses it. If several ranks train together, all of them must
+        call, each with a part of the batches: any number under DistributedDataParallel, equally many under FSDP.
 
         Args:
-            batches: (inputs, labels, sample_ids), the inputs as the model takes them, without augmentation; a mapping
+            batches: (inputs, labels, sample_ids), with inputs as the model takes them, without augmentation; a mapping
                 for a model that takes its inputs by name.
             metrics: As for `end_epoch`.
 
+        Returns:
+            The summary of the epoch, the same on every rank.
+
         Raises:
-            RecordingError: As for `observe` and `end_epoch`, or an online epoch is under way.
+            RecordingError: As for `observe` and `end_epoch`, or an epoch is being observed.
         """
-        if self._ids:
-            raise RecordingError("an epoch is being observed: call end_epoch() or discard_epoch() before sweep()")
+        if self._buffer:
+            raise RecordingError("an epoch is being observed: call end_epoch() or discard_epoch() before record_pass()")
         self._require_attached()
         device = next(self._head.module.parameters()).device
-        modes = {module: module.training for module in self._model.modules()}
-        # DistributedDataParallel exchanges buffers at each forward pass, which the ranks need not have equally many of.
+        # DistributedDataParallel synchronises buffers in each forward pass, of which ranks can have different numbers.
         distributed = isinstance(self._model, nn.parallel.DistributedDataParallel)
         model: nn.Module = self._model.module if distributed else self._model  # type: ignore[assignment]  # a Tensor to mypy
-        model.eval()
         try:
-            with raise_on_all_ranks(), torch.no_grad():
+            with evaluation_mode(model), raise_on_all_ranks(), torch.no_grad():
                 for inputs, labels, sample_ids in batches:
                     if isinstance(inputs, Mapping):
-                        model(**{name: _moved(value, device) for name, value in inputs.items()})
+                        model(**{name: _to_device(value, device) for name, value in inputs.items()})
                     else:
-                        model(_moved(inputs, device))
+                        model(_to_device(inputs, device))
                     self.observe(sample_ids, labels)
             return self.end_epoch(metrics)
         finally:
             self.discard_epoch()
-            for module, training in modes.items():
-                module.training = training
 
     def _require_attached(self) -> None:
         if not self._handles:
@@ -295,14 +290,14 @@ class AlignmentRecorder:
         if unknown:
             raise RecordingError(
                 f"the run {self._store.path} has no sample {unknown[0]!r} ({len(unknown)} of {len(keys)} keys unknown"
-                "): create it with the keys of the data (keys=), as its samples are known in the batches"
+                "): create it with the keys that the batches have (keys=)"
             )
         return [self._id_of_key[key] for key in keys]
 
     def _last_forward(self) -> HeadForward:
-        """The forward pass not yet observed, checked."""
+        """Return the forward pass that was not observed yet, checked, as that of a linear layer."""
         self._require_attached()
-        parts, returned = self._watch.take()
+        parts, returned = self._hooks.take()
         name = self._head.name
         if not parts:
             raise RecordingError(
@@ -313,11 +308,11 @@ class AlignmentRecorder:
             )
         averaged = any(part.logits.shape[2:].numel() > 1 for part in parts.values())
         parts = {device: as_matrix(part, self._head) for device, part in parts.items()}
-        forward = whole_batch(parts, self._model)
+        forward = join_devices(parts, self._model)
         if forward.logits.ndim != 2:
             raise RecordingError(
                 f"the head {name!r} gave logits of shape {tuple(forward.logits.shape)}, expected [batch, classes]: "
-                "one prediction a sample is needed, pool before the head"
+                "each sample needs one prediction, pool before the head"
             )
         if self._head_is_a_guess:
             # Means of the same numbers in another order differ by rounding, in bfloat16 by up to a percent.
@@ -329,34 +324,37 @@ class AlignmentRecorder:
         require_whole(forward, self._head)
         return self._form.as_linear(forward)
 
-    def _fetch(self) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[Any]]]:
-        """The epoch so far on the host: ids [N], labels [N] and signals [N] each, in the order of observation."""
-        names = SampleSignals._fields
-        if not self._ids:
-            nothing = np.empty(0, np.int32)
-            return np.empty(0, np.int64), nothing, {name: nothing.view(SIGNALS[name]) for name in names}
-        ids = torch.cat(self._ids).cpu().numpy()
-        packed = torch.cat(self._rows, dim=1).cpu()
-        rows = packed.numpy()
-        if self._store.is_multi_label:
-            pairs = RowSignals(*(column.view(torch.float32) for column in packed[1:]))
-            return ids, rows[0], {n: s.numpy() for n, s in to_sample_signals(pairs, packed[0])._asdict().items()}
-        return ids, rows[0], {name: rows[1 + i].view(SIGNALS[name]) for i, name in enumerate(names)}
+    def _check_labels(self, epoch: int, observed: ObservedRows) -> None:
+        # Here and not in `observe`, where ids on a GPU would have to be waited for.
+        store, ids = self._store, observed.ids
+        outside = np.flatnonzero((ids < 0) | (ids >= store.n_rows))
+        if len(outside):
+            sample = store.layout.sample_of(int(ids[outside[0]]))
+            raise RecordingError(out_of_range("sample_ids", sample, store.n_samples))
+        given = self._given_labels[ids]
+        differing = np.flatnonzero(given != observed.labels)
+        if len(differing):
+            first = differing[0]
+            sample = store.layout.sample_of(int(ids[first]))
+            raise RecordingError(
+                f"epoch {epoch}: {len(differing)} observed labels are not the run's given labels, the first at sample "
+                f"{sample} (observed {observed.labels[first]}, given {given[first]}): pass sample_ids and given labels "
+                "of the same batch, in the same order; nothing was committed"
+            )
 
-    def _summary(
-        self, epoch: int, observed: int, ids: NDArray[np.int64], kept: Mapping[str, NDArray[Any]]
+    def _summarise(
+        self, epoch: int, n_observed: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]]
     ) -> EpochSummary:
-        right = kept["predicted_label"] == self._given_labels[ids]
-        sums = torch.tensor([len(ids), kept["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
+        right = signals["predicted_label"] == self._given_labels[ids]
+        sums = torch.tensor([len(ids), signals["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
         recorded, loss, n_right = all_reduce_sum(sums).tolist()
-        moving = MovingMoments(1) if self._moving is None else self._moving
         return EpochSummary(
             epoch=epoch,
             recorded=int(recorded),
             missing=self._store.n_rows - int(recorded),
-            repeated=observed - int(recorded),
-            moments=epoch_moments(torch.from_numpy(kept["alignment"]), all_reduce_sum=all_reduce_sum),
-            moving=moving.moments(all_reduce_sum),
+            repeated=n_observed - int(recorded),
+            moments=epoch_moments(torch.from_numpy(signals["alignment"]), all_reduce_sum=all_reduce_sum),
+            moving=self._buffer.moving_moments().moments(all_reduce_sum),
             mean_loss=loss / recorded,
             accuracy_on_given=n_right / recorded,
         )
@@ -364,148 +362,31 @@ class AlignmentRecorder:
     def _commit(
         self,
         ids: NDArray[np.int64],
-        kept: Mapping[str, NDArray[Any]],
+        signals: Mapping[str, NDArray[Any]],
         summary: EpochSummary,
         metrics: Mapping[str, float],
     ) -> None:
         attempt = run_on_rank0(lambda: uuid.uuid4().hex[:12])
         with raise_on_all_ranks():
             writer = self._store.begin_epoch(summary.epoch, attempt)
-            writer.write_rows(ids, kept, range(process_rank(), self._store.n_blocks, world_size()))
+            writer.write_rows(ids, signals, range(process_rank(), self._store.n_blocks, world_size()))
         for written in all_gather(writer.written):
             writer.written |= written
         self._store.remember(run_on_rank0(lambda: writer.commit(repeated=summary.repeated, metrics=metrics)))
-
-    def _check_labels(self, epoch: int, ids: NDArray[np.int64], labels: NDArray[np.int32]) -> None:
-        # Here rather than at each step, where ids on a device would have to be waited for.
-        outside = np.flatnonzero((ids < 0) | (ids >= self._store.n_rows))
-        if len(outside):
-            sample = self._store.layout.sample_of(int(ids[outside[0]]))
-            raise RecordingError(_out_of_range("sample_ids", sample, self._store.n_samples))
-        differing = np.flatnonzero(self._given_labels[ids] != labels)
-        if len(differing):
-            sample = self._store.layout.sample_of(int(ids[differing[0]]))
-            raise RecordingError(
-                f"epoch {epoch}: {len(differing)} observed labels are not the run's given labels, the first at sample "
-                f"{sample} (observed {labels[differing[0]]}, given {self._given_labels[ids[differing[0]]]}): pass "
-                "sample_ids and given labels of the same batch, in the same order; nothing was committed"
-            )
 
 
 def _not_returned(head: LinearHead, model: str, averaged: bool) -> str:
     if averaged:
         return (
-            f"the head {head.name!r} of {model} gives logits for every position, and their mean is not what the model "
-            "returns (another pooling, an activation in between?): pool before the head"
+            f"the head {head.name!r} of {model} gives logits for every position, and the model does not return their "
+            "mean (another pooling, an activation in between?): pool before the head"
         )
     kind = "nn.Conv2d" if isinstance(head.module, nn.Conv2d) else "nn.Linear"
     return (
-        f"{head.name!r}, the last {kind} of {model}, does not make what the model returns: name the layer whose output "
-        "the loss uses as logits with head="
+        f"the model does not return the output of {head.name!r}, the last {kind} of {model}: name the layer whose "
+        "output the loss uses as logits with head="
     )
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute on the calling thread alone.
-
-    A batch's signals are a millisecond of work. Where other processes keep the cores busy, waiting for a second thread
-    to be scheduled made it 40 to 80 ms.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
+def _to_device(value: Any, device: torch.device) -> Any:
     return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-
-
-def _integers(values: ArrayLike | Tensor, what: str, rows: int, limit: int) -> Tensor:
-    """A copy of ids or labels as int64 [rows], on the device they are on; in range where that can be seen at once."""
-    try:
-        tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RecordingError(f"{what} must be [B] integers: {error}") from error
-    if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        hint = "the samples' dense ids"
-        if what == "labels":
-            hint = (
-                "the given labels, not one-hot or mixed targets; where mixup or CutMix mixes the inputs, leave out "
-                "observe() and call sweep() over unmixed batches after each epoch"
-            )
-        raise RecordingError(f"{what} must be [B] integers ({hint}), not {tensor.dtype} {list(tensor.shape)}")
-    if len(tensor) != rows:
-        raise RecordingError(
-            f"{len(tensor)} {what} for a forward pass of {rows} samples: call observe() right after the forward pass "
-            "that the loss used, with the same batch"
-        )
-    if rows and tensor.device.type == "cpu":
-        low, high = (int(bound) for bound in tensor.aminmax())
-        if low < 0 or high >= limit:
-            raise RecordingError(_out_of_range(what, low if low < 0 else high, limit))
-    return tensor.to(torch.int64, copy=True)
-
-
-def _zeros_and_ones(values: ArrayLike | Tensor, rows: int, n_classes: int) -> Tensor:
-    """A copy of labels [rows, C] as int64, on the device they are on; 0 and 1 alone where that can be seen at once."""
-    try:
-        tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RecordingError(f"labels must be [B, {n_classes}] of 0 and 1: {error}") from error
-    if tensor.shape != (rows, n_classes) or tensor.is_complex():
-        raise RecordingError(
-            f"labels must be [{rows}, {n_classes}] of 0 and 1, a place for each class, not {tensor.dtype} "
-            f"{list(tensor.shape)}: call observe() right after the forward pass that the loss used, with the same batch"
-        )
-    valid = (tensor == 0) | (tensor == 1)
-    if tensor.device.type != "cpu":
-        tensor = torch.where(valid, tensor, -torch.ones_like(tensor))  # told when the epoch ends, without waiting here
-    elif not bool(valid.all()):
-        raise RecordingError(
-            "labels hold other values than 0 and 1, as smoothed or mixed targets do: pass the samples' own given "
-            "labels; where mixup or CutMix mixes the inputs, call sweep() over unmixed batches after each epoch"
-        )
-    return tensor.to(torch.int64, copy=True)
-
-
-def _out_of_range(what: str, value: int, limit: int) -> str:
-    source = "class numbers" if what == "labels" else "row numbers of the run"
-    return f"{what} hold {value}, expected {source} from 0 to {limit - 1}"
-
-
-def _first_occurrences(ids: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
-    """Where each id occurs first, by id: [distinct ids]."""
-    position = np.full(n_rows, -1, dtype=np.int64)
-    # Assigned from the back, so that the first occurrence is written last.
-    position[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
-    return position[position >= 0]
-
-
-def _check_finite(epoch: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]]) -> None:
-    bad = np.zeros(len(ids), dtype=bool)
-    for values in signals.values():
-        bad |= ~np.isfinite(values)
-    if bad.any():
-        shown = ", ".join(str(sample) for sample in ids[bad][:5])
-        raise RecordingError(
-            f"epoch {epoch}: the signals of {bad.sum()} samples are NaN or infinite (sample ids {shown}"
-            f"{', ...' if bad.sum() > 5 else ''}): the model diverged or these inputs hold NaN; look at these samples, "
-            "or train with a lower learning rate or without float16; nothing was committed, discard_epoch() forgets it"
-        )
-
-
-def _metrics(summary: EpochSummary) -> dict[str, float]:
-    return {
-        "directional_alignment": summary.moments.directional_alignment,
-        "dispersion": summary.moments.dispersion,
-        "gwa": summary.moments.gwa,
-        "moving_directional_alignment": summary.moving.directional_alignment,
-        "moving_dispersion": summary.moving.dispersion,
-        "moving_gwa": summary.moving.gwa,
-        "mean_loss": summary.mean_loss,
-        "accuracy_on_given": summary.accuracy_on_given,
-    }

@@ -1,11 +1,11 @@
-"""Record while a Hugging Face Trainer trains a text or image classifier.
+"""Record the training of a Hugging Face Trainer, of a text or image classifier.
 
     with record_alignment(trainer, store):
         trainer.train()
 
-Trainer's callbacks see neither logits nor which samples a batch holds, and it drops columns that the model does not
-know. So inside the block every training sample carries its index past that, and `compute_loss` takes it out of the
-batch, lets Trainer compute the loss as ever, and observes. Afterwards the Trainer is as it was.
+Trainer's callbacks get neither the logits nor the ids of the samples, and Trainer drops columns that the model does not
+take. So inside the block every training sample carries its index, `compute_loss` removes it from the batch, calls
+Trainer's `compute_loss`, and observes. After the block the Trainer is restored.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,79 +35,90 @@ def record_alignment(
     store: TrajectoryStore,
     *,
     head: str | nn.Module | None = None,
-    sweep_loader: Iterable[Mapping[str, Any]] | None = None,
+    evaluation_loader: Iterable[Mapping[str, Any]] | None = None,
 ) -> Iterator[None]:
-    """Record what `trainer.train()` does inside this block, and commit every epoch to a run.
+    """Record every training batch of `trainer.train()` inside this block, and commit every epoch to a run.
 
-    A sample's id is its row in `trainer.train_dataset`. Works with any collator, workers, gradient accumulation, label
-    smoothing, mixed precision, `torch_compile`, gradient checkpointing and evaluation in between. Where the collator
-    mixes samples (soft targets), each epoch is recorded by a sweep after it, which is said once.
+    The id of a sample is its row in `trainer.train_dataset`. Any collator, workers, gradient accumulation, label
+    smoothing, mixed precision, `torch_compile`, gradient checkpointing and evaluation during the training are
+    supported. If the collator mixes samples (soft targets), each epoch is recorded by an evaluation pass after it, and
+    a warning says so once.
 
     Args:
-        trainer: built, not yet trained; its training data have a length and hold one label a sample.
-        store: the run, open for writing; its given labels are those of the training data, row by row.
-        head: as for `gwaudit.AlignmentRecorder`.
-        sweep_loader: record by a sweep over these batches after each epoch, rather than the training batches: mappings
-            as the model takes them, with labels and `sample_id`.
+        trainer: The Trainer, before `train()`; its training data have a length and one label per sample.
+        store: The run, open for writing; its given labels are those of the training data, row by row.
+        head: As for `gwaudit.AlignmentRecorder`.
+        evaluation_loader: Batches for an evaluation pass that records each epoch, instead of the training batches:
+            mappings as the model takes them, with labels and `sample_id`.
 
     Raises:
-        DataError: training data that are a stream, or samples that are not mappings.
-        RecordingError: no training data, another number of samples than the run's, or several processes.
-        ModelError, RecordingError, StoreError: while training, as `gwaudit.AlignmentRecorder` does.
+        DataError: The training data are a stream, or their samples are not mappings.
+        RecordingError: There are no training data, the run has another number of samples, or several processes train.
+        ModelError, RecordingError, StoreError: While training, as `gwaudit.AlignmentRecorder`.
+
+    Example:
+        >>> with record_alignment(trainer, store):  # doctest: +SKIP
+        ...     trainer.train()
     """
-    data = _checked_data(trainer, store)
-    recording = _Recording(trainer, store, head, sweep_loader)
-    callback = _Epochs(recording)
-    inside: Any = trainer  # what follows is no part of its declared interface
-    before = inside.train_dataset, inside.data_collator, inside._signature_columns
-    inside.train_dataset, inside.data_collator = data, _KeepIds(inside.data_collator)
-    inside._set_signature_columns_if_needed()
-    inside._signature_columns = [*inside._signature_columns, SAMPLE_ID]
-    inside.compute_loss = recording.compute_loss
-    inside.add_callback(callback)
+    data = _data_with_ids(trainer, store)
+    recording = _Recording(trainer, store, head, evaluation_loader)
+    callback = _EpochCallback(recording)
+    patched: Any = trainer  # these attributes are not part of its typed interface
+    before = patched.train_dataset, patched.data_collator, patched._signature_columns
+    patched.train_dataset, patched.data_collator = data, _KeepIds(patched.data_collator)
+    patched._set_signature_columns_if_needed()
+    patched._signature_columns = [*patched._signature_columns, SAMPLE_ID]
+    patched.compute_loss = recording.compute_loss
+    patched.add_callback(callback)
     try:
         yield
     finally:
         recording.loop.detach()
-        inside.remove_callback(callback)
-        del inside.compute_loss
-        inside.train_dataset, inside.data_collator, inside._signature_columns = before
+        patched.remove_callback(callback)
+        del patched.compute_loss
+        patched.train_dataset, patched.data_collator, patched._signature_columns = before
 
 
 class _Recording:
-    """What takes the place of a Trainer's `compute_loss`."""
+    """Wrap a Trainer's `compute_loss`."""
 
     def __init__(
         self,
         trainer: Trainer,
         store: TrajectoryStore,
         head: str | nn.Module | None,
-        sweep_loader: Iterable[Mapping[str, Any]] | None,
+        evaluation_loader: Iterable[Mapping[str, Any]] | None,
     ) -> None:
-        self.trainer, self._sweep_loader = trainer, sweep_loader
+        self.trainer, self._evaluation_loader = trainer, evaluation_loader
         self._compute_loss: Callable[..., Any] = trainer.compute_loss
-        self.loop = LoopRecorder(store, head=head, sweep=self._sweep, always_sweep=sweep_loader is not None)
+        self.loop = LoopRecorder(
+            store, head=head, record_pass=self._record_pass, use_passes=evaluation_loader is not None
+        )
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         sample_ids = inputs.pop(SAMPLE_ID, None)
-        labels = {name: inputs[name] for name in self.trainer.label_names if name in inputs}  # before it pops them
+        labels = {
+            name: inputs[name] for name in self.trainer.label_names if name in inputs
+        }  # before compute_loss pops them
         loss = self._compute_loss(model, inputs, *args, **kwargs)
         # Evaluation, also on the training data, calls this, too.
-        if sample_ids is not None and model.training and not self.loop.sweeps:
-            self.loop.observe(sample_ids, _only(labels))
+        if sample_ids is not None and model.training and not self.loop.uses_passes:
+            self.loop.observe(sample_ids, _only_labels(labels))
         return loss
 
-    def _sweep(self, recorder: AlignmentRecorder) -> None:
-        loader = self._unmixed() if self._sweep_loader is None else self._sweep_loader
-        recorder.sweep(self._parts(batch) for batch in loader)
+    def _record_pass(self, recorder: AlignmentRecorder) -> None:
+        loader = self._unmixed() if self._evaluation_loader is None else self._evaluation_loader
+        recorder.record_pass(self._parts(batch) for batch in loader)
 
     def _parts(self, batch: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor, Tensor]:
         inputs = dict(batch)
         if SAMPLE_ID not in inputs:
-            raise RecordingError(f"a batch of sweep_loader has no {SAMPLE_ID!r}: wrap its data set in WithSampleIds")
+            raise RecordingError(
+                f"a batch of evaluation_loader has no {SAMPLE_ID!r}: wrap its data set in WithSampleIds"
+            )
         sample_ids = inputs.pop(SAMPLE_ID)
         labels = {name: inputs.pop(name) for name in self.trainer.label_names if name in inputs}
-        return inputs, _only(labels), sample_ids
+        return inputs, _only_labels(labels), sample_ids
 
     def _unmixed(self) -> DataLoader[Any]:
         trainer: Any = self.trainer
@@ -115,8 +126,8 @@ class _Recording:
         return DataLoader(trainer.train_dataset, trainer.args.train_batch_size, collate_fn=collator)
 
 
-class _Epochs(TrainerCallback):
-    """Tells the recording where the Trainer is."""
+class _EpochCallback(TrainerCallback):
+    """Pass the Trainer's epochs on to the recorder."""
 
     def __init__(self, recording: _Recording) -> None:
         self._loop, self._trainer = recording.loop, recording.trainer
@@ -129,7 +140,7 @@ class _Epochs(TrainerCallback):
         self._loop.begin_epoch(int(state.epoch or 0))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # The epoch's last step: here and not at its end, as a checkpoint of it may be saved in between.
+        # At the epoch's last step and not at its end, as a checkpoint of it may be saved in between.
         if float(state.epoch).is_integer():
             self._loop.end_epoch()
 
@@ -142,7 +153,7 @@ class _Epochs(TrainerCallback):
 
 @dataclass(frozen=True)
 class _KeepIds:
-    """A collator that sees samples without their ids, and puts the ids beside what it makes of them."""
+    """Collate samples without their ids, and add the ids to the batch."""
 
     collate: Callable[[list[Any]], Any]
 
@@ -155,9 +166,9 @@ class _KeepIds:
         return batch
 
 
-def _checked_data(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
+def _data_with_ids(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
     if trainer.train_dataset is None:
-        raise RecordingError("the Trainer has no train_dataset")
+        raise RecordingError("the Trainer has no train_dataset: give it the data that the run was created for")
     require_one_process(trainer.args.world_size)
     data = WithSampleIds(cast(Any, trainer.train_dataset))
     if len(data) != store.n_samples:
@@ -168,7 +179,7 @@ def _checked_data(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
     return data
 
 
-def _only(labels: Mapping[str, Any]) -> Tensor:
+def _only_labels(labels: Mapping[str, Any]) -> Tensor:
     if len(labels) != 1:
         raise RecordingError(
             f"expected one kind of labels in a batch, found {', '.join(labels) or 'none'}: name it in label_names of "

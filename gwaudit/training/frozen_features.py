@@ -49,8 +49,8 @@ def extract_features(
     """
     if not settings.pretrained and settings.checkpoint is None:
         raise SettingsError(
-            "backbone: a frozen backbone needs trained weights; set pretrained to True for timm's, or checkpoint to a "
-            "file of weights"
+            "a frozen backbone needs trained weights: use timm's with `pretrained`, or name a file of weights with "
+            "`checkpoint`"
         )
     channels, height, _ = dataset.input_shape
     model = build_model(
@@ -160,7 +160,7 @@ def _with_features(dataset: LabeledDataset, digest: Any, compute: Callable[[], T
         if len(bad):
             key = dataset.keys[int(bad[0])]
             raise ModelError(
-                f"the features of {len(bad)} samples are NaN or infinite, the first is {key}: set dtype to 'float32'"
+                f"the features of {len(bad)} samples are NaN or infinite, the first is {key}: use `dtype='float32'`"
             )
         _save_to_cache(path, values)
     return replace(dataset, inputs=features(values))

@@ -29,7 +29,7 @@ class Loss:
         self._smoothing, self._weighted = settings.label_smoothing, settings.balance == "loss"
         if self._is_multi_label and settings.balance == "sampling":
             raise SettingsError(
-                "balance: multi-label samples cannot be drawn so that all classes are equally frequent; use 'loss', "
+                "multi-label samples cannot be drawn so that all classes are equally frequent: use `balance='loss'`, "
                 "which weights given against not given labels class by class"
             )
         self.class_weights = _class_weights(labels, n_classes)

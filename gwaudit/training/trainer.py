@@ -277,7 +277,7 @@ class _Training:
             summary = recorder.end_epoch(metrics)
         else:
             with self._autocast():
-                summary = recorder.sweep(self._evaluation_batches(), metrics=metrics)
+                summary = recorder.record_pass(self._evaluation_batches(), metrics=metrics)
         run_on_rank0(lambda: self._clean_checkpoints(epoch))
         if self.progress is not None:
             seconds = time.monotonic() - start
@@ -289,7 +289,7 @@ class _Training:
         start = time.monotonic()
         mirrored = epoch - len(self.store.training_epochs)
         with self._autocast():
-            recorder.sweep(self._evaluation_batches(mirrored=bool(mirrored)), metrics={FINAL_SWEEP: mirrored})
+            recorder.record_pass(self._evaluation_batches(mirrored=bool(mirrored)), metrics={FINAL_SWEEP: mirrored})
         if self.progress is not None:
             self.progress.on_final_pass(time.monotonic() - start)
 
@@ -321,8 +321,8 @@ class _Training:
                 self.progress.on_step(StepReport(epoch, settings.epochs, step, self.steps, float(loss.detach()), rate))
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
             raise RecordingError(
-                f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite); lower learning_rate "
-                f"({settings.learning_rate}) or set clip_norm, and start a new run"
+                f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite): lower `learning_rate` "
+                f"({settings.learning_rate}) or set `clip_norm`, and start a new run"
             )
 
     def _forward(

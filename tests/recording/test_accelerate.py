@@ -43,7 +43,7 @@ def _fresh_accelerator() -> Iterator[None]:
 
 
 def record(
-    path: Path, *, workers: int = 0, sweep: bool = False, given: str = "prepared", **options: Any
+    path: Path, *, workers: int = 0, evaluation_pass: bool = False, given: str = "prepared", **options: Any
 ) -> TrajectoryStore:
     """The loop of accelerate's quick tour, with the recorder."""
     accelerator = Accelerator(cpu=True, **options)
@@ -59,8 +59,8 @@ def record(
                     optimizer.step()
                     optimizer.zero_grad()
             recorder.end_epoch()
-        if sweep:
-            recorder.sweep(DataLoader(dataset(), 50))
+        if evaluation_pass:
+            recorder.record_pass(DataLoader(dataset(), 50))
     return store
 
 
@@ -109,8 +109,8 @@ def test_a_model_that_accelerate_compiles_records_as_the_one_it_does_not(tmp_pat
     assert_same(compiled, plain)
 
 
-def test_a_sweep_through_a_prepared_model_scores_every_sample(tmp_path: Path) -> None:
-    store = record(tmp_path / "run", sweep=True)
+def test_an_evaluation_pass_through_a_prepared_model_scores_every_sample(tmp_path: Path) -> None:
+    store = record(tmp_path / "run", evaluation_pass=True)
     model = network()
     plain_run(tmp_path / "plain", model=model)
     with torch.no_grad():

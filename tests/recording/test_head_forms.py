@@ -294,9 +294,9 @@ class Distance(nn.Linear):
 @pytest.mark.parametrize(
     ("head", "message"),
     [
-        (Margin(FEATURES, CLASSES), "'1'.*cannot be run on a latent alone.*head="),
+        (Margin(FEATURES, CLASSES), "'1'.*cannot be run on a latent only.*head="),
         (Distance(FEATURES, CLASSES), "'1'.*neither linear.*nor a scaled cosine.*head="),
-        (nn.Embedding(CLASSES, FEATURES), "'1'.*cannot be run on a latent alone"),
+        (nn.Embedding(CLASSES, FEATURES), "'1'.*cannot be run on a latent only"),
     ],
 )
 def test_a_head_that_is_neither_linear_nor_a_cosine_is_refused_before_training(

@@ -106,7 +106,7 @@ def test_a_training_that_goes_on_records_the_later_epochs_and_a_new_one_is_refus
         assert store.epochs == (0, 1, 2)
 
 
-def test_mixed_targets_are_recorded_by_sweeps_over_a_loader_that_is_given_or_refused(tmp_path: Path) -> None:
+def test_mixed_targets_are_recorded_by_evaluation_passes_over_a_loader_that_is_given_or_refused(tmp_path: Path) -> None:
     def mixed(samples: list[Any]) -> Any:
         images, labels, ids = torch.utils.data.default_collate(samples)
         targets = torch.nn.functional.one_hot(labels, CLASSES).float()
@@ -118,11 +118,11 @@ def test_mixed_targets_are_recorded_by_sweeps_over_a_loader_that_is_given_or_ref
         model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
         return model
 
-    with pytest.raises(RecordingError, match="sweep_loader="), pytest.warns(UserWarning, match="soft targets"):
+    with pytest.raises(RecordingError, match="evaluation_loader="), pytest.warns(UserWarning, match="soft targets"):
         fit(tmp_path / "refused", soft(), loader(collate_fn=mixed))
     model = soft()
-    sweep_loader = DataLoader(dataset(), 50)
-    store = fit(tmp_path / "run", model, loader(collate_fn=mixed), callback={"sweep_loader": sweep_loader})
+    evaluation_loader = DataLoader(dataset(), 50)
+    store = fit(tmp_path / "run", model, loader(collate_fn=mixed), callback={"evaluation_loader": evaluation_loader})
     with torch.no_grad():
         expected = torch.nn.functional.cross_entropy(model(IMAGES), LABELS, reduction="none")
     np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4, atol=1e-5)

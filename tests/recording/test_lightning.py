@@ -189,9 +189,11 @@ def mixed(samples: list[Any]) -> Any:
     return *v2.MixUp(num_classes=CLASSES)(images, labels), ids
 
 
-def test_mixed_targets_are_said_once_and_recorded_by_sweeps_on_the_samples_own_labels(tmp_path: Path) -> None:
+def test_mixed_targets_are_said_once_and_recorded_by_evaluation_passes_on_the_own_labels(
+    tmp_path: Path,
+) -> None:
     module = Mixing()
-    with pytest.warns(UserWarning, match=r"soft targets.*mixup.*sweep") as said:
+    with pytest.warns(UserWarning, match=r"soft targets.*mixup.*evaluation pass") as said:
         store = fit(tmp_path, module, loaders=[loader(collate_fn=mixed)])
     assert sum("soft targets" in str(warning.message) for warning in said) == 1
     assert store.epochs == (0, 1)
@@ -209,7 +211,7 @@ def test_mixed_targets_are_said_once_and_recorded_by_sweeps_on_the_samples_own_l
     ],
     ids=["torchvision", "torchvision's choice", "timm"],
 )
-def test_mixing_that_the_module_holds_is_said_and_recorded_by_sweeps(tmp_path: Path, mixing: Any) -> None:
+def test_mixing_that_the_module_holds_is_said_and_recorded_by_evaluation_passes(tmp_path: Path, mixing: Any) -> None:
     class MixingInside(Digits):
         def __init__(self) -> None:
             super().__init__()
@@ -220,24 +222,24 @@ def test_mixing_that_the_module_holds_is_said_and_recorded_by_sweeps(tmp_path: P
             return nn.functional.cross_entropy(self.model(images), targets)
 
     module = MixingInside()
-    with pytest.warns(UserWarning, match=r"holds (MixUp|CutMix|Mixup).*sweep"):
+    with pytest.warns(UserWarning, match=r"holds (MixUp|CutMix|Mixup).*evaluation pass"):
         store = fit(tmp_path, module, loaders=[DataLoader(dataset(), 30, shuffle=True)])
     with torch.no_grad():
         expected = nn.functional.cross_entropy(module.model(IMAGES), LABELS, reduction="none")
     np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_mixing_that_nobody_sees_is_recorded_by_sweeps_over_a_loader_that_is_given(tmp_path: Path) -> None:
+def test_mixing_that_nobody_sees_is_recorded_by_evaluation_passes_over_a_loader_that_is_given(tmp_path: Path) -> None:
     module = Digits()
-    sweep_loader = DataLoader(dataset(), batch_size=50)
+    evaluation_loader = DataLoader(dataset(), batch_size=50)
     with new_store(tmp_path / "run") as store:
-        trainer(tmp_path, AlignmentCallback(store, sweep_loader=sweep_loader)).fit(module, loader())
+        trainer(tmp_path, AlignmentCallback(store, evaluation_loader=evaluation_loader)).fit(module, loader())
     with torch.no_grad():
         expected = nn.functional.cross_entropy(module.model(IMAGES), LABELS, reduction="none")
     np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_sweeping_does_not_change_what_is_trained(tmp_path: Path) -> None:
+def test_an_evaluation_pass_does_not_change_what_is_trained(tmp_path: Path) -> None:
     trained = []
     for record in (False, True):
         module = Mixing()

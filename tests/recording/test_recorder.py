@@ -321,14 +321,16 @@ def test_gradient_accumulation_records_each_micro_batch(store: TrajectoryStore) 
         assert recorder.end_epoch().recorded == N
 
 
-def test_a_sweep_scores_all_samples_with_fixed_weights_and_restores_every_mode(store: TrajectoryStore) -> None:
+def test_an_evaluation_pass_scores_all_samples_with_fixed_weights_and_restores_the_modes(
+    store: TrajectoryStore,
+) -> None:
     model = Net()
     model.body[1].eval()
     modes = {name: module.training for name, module in model.named_modules()}
     before = copy.deepcopy(model.state_dict())
     batches = [(INPUTS[ids], LABELS[ids], ids) for ids in torch.randperm(N).split(7)]
     with AlignmentRecorder(model, store) as recorder:
-        summary = recorder.sweep(batches, metrics={"step": 5})
+        summary = recorder.record_pass(batches, metrics={"step": 5})
 
     with torch.no_grad():
         logits = copy.deepcopy(model).eval()(INPUTS)
@@ -339,7 +341,7 @@ def test_a_sweep_scores_all_samples_with_fixed_weights_and_restores_every_mode(s
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_a_sweep_that_fails_restores_the_modes_and_leaves_nothing_behind(store: TrajectoryStore) -> None:
+def test_an_evaluation_pass_that_fails_restores_the_modes_and_leaves_nothing_behind(store: TrajectoryStore) -> None:
     def batches():  # type: ignore[no-untyped-def]  # breaks on purpose
         yield INPUTS[:4], LABELS[:4], torch.arange(4)
         raise OSError("the disk is gone")
@@ -347,9 +349,9 @@ def test_a_sweep_that_fails_restores_the_modes_and_leaves_nothing_behind(store: 
     model = Net()
     with AlignmentRecorder(model, store) as recorder:
         with pytest.raises(OSError, match="disk"):
-            recorder.sweep(batches())
+            recorder.record_pass(batches())
         assert model.training
-        assert recorder.sweep([(INPUTS, LABELS, torch.arange(N))]).repeated == 0
+        assert recorder.record_pass([(INPUTS, LABELS, torch.arange(N))]).repeated == 0
     assert store.epochs == (0,)
 
 

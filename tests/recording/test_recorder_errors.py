@@ -35,7 +35,7 @@ def test_observing_outside_the_with_block(store: TrajectoryStore, model: nn.Modu
     with pytest.raises(RecordingError, match="with AlignmentRecorder"):
         recorder.observe(IDS, LABELS)
     with pytest.raises(RecordingError, match="with AlignmentRecorder"):
-        recorder.sweep([])
+        recorder.record_pass([])
 
 
 def test_entering_twice(store: TrajectoryStore, model: nn.Module) -> None:
@@ -58,12 +58,12 @@ def test_ending_an_epoch_in_which_nothing_was_observed(store: TrajectoryStore, m
         recorder.end_epoch()
 
 
-def test_sweeping_while_an_epoch_is_under_way(store: TrajectoryStore, model: nn.Module) -> None:
+def test_an_evaluation_pass_while_an_epoch_is_under_way(store: TrajectoryStore, model: nn.Module) -> None:
     with AlignmentRecorder(model, store) as recorder:
         model(INPUTS)
         recorder.observe(IDS, LABELS)
         with pytest.raises(RecordingError, match=r"end_epoch\(\) or discard_epoch\(\)"):
-            recorder.sweep([(INPUTS, LABELS, IDS)])
+            recorder.record_pass([(INPUTS, LABELS, IDS)])
         assert recorder.end_epoch().recorded == N
 
 
@@ -72,7 +72,7 @@ def test_sweeping_while_an_epoch_is_under_way(store: TrajectoryStore, model: nn.
     [
         (IDS[:4], LABELS, r"4 sample_ids for a forward pass of 12 samples"),
         (IDS, LABELS[:4], r"4 labels for a forward pass of 12 samples"),
-        (IDS + 1, LABELS, r"sample_ids hold 12, expected row numbers of the run from 0 to 11"),
+        (IDS + 1, LABELS, r"sample_ids hold 12, expected sample ids of the run from 0 to 11"),
         (IDS - 1, LABELS, r"sample_ids hold -1"),
         (IDS, LABELS + 1, r"labels hold 3, expected class numbers from 0 to 2"),
         (IDS, LABELS - 100, r"labels hold -100"),

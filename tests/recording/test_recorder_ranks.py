@@ -71,9 +71,9 @@ def record_with_padding(run):
             seen.append(ids.tolist())
         summaries.append(recorder.end_epoch({"rank": dist.get_rank()}))
         epochs = store.epochs  # the other rank's store knows of the commit, too
-        # The second epoch is a sweep, of which the second rank has no batch.
+        # The second epoch is an evaluation pass, of which the second rank has no batch.
         batches = [(INPUTS[:20], LABELS[:20], torch.arange(20))] if dist.get_rank() == 0 else []
-        summaries.append(recorder.sweep(batches))
+        summaries.append(recorder.record_pass(batches))
     return {"seen": seen, "summaries": [repr(s) for s in summaries], "epochs": epochs}
 
 
@@ -200,7 +200,7 @@ def test_an_error_of_one_rank_is_raised_on_all_and_nothing_is_committed(made):
         assert error == other
         assert any(part in error for part in text.split(" .* "))
     assert (len(first["errors"]), len(second["errors"])) == (4, 5)
-    assert "rank 1 has a run of its own" in second["errors"][4]
+    assert "rank 1 has opened a run of its own" in second["errors"][4]
     assert "shared_store" in second["errors"][4]
     assert first["committed"] == second["committed"] == [[], [0]]
     TrajectoryStore.open(made / "failing").verify()

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gwaudit.core.errors import ModelError, RecordingError
 from gwaudit.recording.head_forms import HeadForward
-from gwaudit.recording.hooks import whole_batch
+from gwaudit.recording.hooks import join_devices
 from gwaudit.recording.recorder import AlignmentRecorder, EpochSummary
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
@@ -95,7 +95,7 @@ def test_a_compiled_timm_model_records_in_training_and_evaluation(store: Traject
         model(images)
         recorder.observe(range(N), LABELS)
         assert recorder.end_epoch().missing == 0
-        assert recorder.sweep([(images, LABELS, torch.arange(N))]).missing == 0
+        assert recorder.record_pass([(images, LABELS, torch.arange(N))]).missing == 0
 
 
 def test_a_model_compiled_in_place_records(store: TrajectoryStore) -> None:
@@ -126,9 +126,9 @@ def test_the_parts_of_a_batch_are_joined_in_the_order_in_which_data_parallel_dea
     model.device_ids = [1, 0, 2]
     parts = {torch.device("cuda", 0): _part(range(3, 6)), torch.device("cuda", 1): _part(range(3))}
 
-    assert whole_batch(parts, model).logits.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert join_devices(parts, model).logits.flatten().tolist() == [0, 1, 2, 3, 4, 5]
     with pytest.raises(RecordingError, match="give the recorder the DataParallel model"):
-        whole_batch(parts, model.module)
+        join_devices(parts, model.module)
 
 
 def test_a_distributed_model_records(tmp_path: Path) -> None:
@@ -284,4 +284,4 @@ def test_a_vision_transformer_records_through_timms_classifier(store: Trajectory
     model = timm.create_model("vit_tiny_patch16_224", num_classes=CLASSES, img_size=32)
     images = torch.randn(N, 3, 32, 32)
     with AlignmentRecorder(model, store) as recorder:
-        assert recorder.sweep([(images, LABELS, torch.arange(N))]).recorded == N
+        assert recorder.record_pass([(images, LABELS, torch.arange(N))]).recorded == N

@@ -1,4 +1,4 @@
-"""A loop in the style of timm's train.py records what the plain loop does, and mixing by sweeps."""
+"""A loop in the style of timm's train.py records what the plain loop does, and mixing by evaluation passes."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -102,7 +102,7 @@ def train(
             if mixup is None:
                 recorder.end_epoch()
             else:
-                recorder.sweep(loader(training=False))
+                recorder.record_pass(loader(training=False))
             schedule.step(epoch + 1)
     return store, model
 
@@ -151,7 +151,7 @@ def test_label_smoothing_records_as_the_plain_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"mixup_alpha": 0.8}, {"mixup_alpha": 0.0, "cutmix_alpha": 1.0}])
-def test_mixup_and_cutmix_are_recorded_by_sweeps_on_the_samples_own_labels(
+def test_mixup_and_cutmix_are_recorded_by_evaluation_passes_on_the_samples_own_labels(
     tmp_path: Path, options: dict[str, float]
 ) -> None:
     store, model = train(tmp_path / "run", mixup=Mixup(num_classes=CLASSES, **options))

@@ -356,9 +356,9 @@ class SoftTargets(Trainer):
         return nn.functional.cross_entropy(outputs.logits, inputs["labels"])
 
 
-def test_a_collator_that_mixes_is_said_once_and_recorded_by_sweeps(tmp_path: Path) -> None:
+def test_a_collator_that_mixes_is_said_once_and_recorded_by_evaluation_passes(tmp_path: Path) -> None:
     run = trainer(tmp_path, vit(), TorchDigits(), mixup, cls=SoftTargets)
-    with pytest.warns(UserWarning, match=r"soft targets.*sweep") as said:
+    with pytest.warns(UserWarning, match=r"soft targets.*evaluation pass") as said:
         store = record(tmp_path, run)
     assert sum("soft targets" in str(warning.message) for warning in said) == 1
     batch = default_data_collator([TorchDigits()[row] for row in range(N)])
@@ -374,10 +374,10 @@ def test_a_loader_that_is_given_is_swept_after_each_epoch_and_has_to_carry_ids(t
         return torch.utils.data.DataLoader(data, batch_size=20, collate_fn=default_data_collator)
 
     run = trainer(tmp_path, vit(), TorchDigits(), default_data_collator)
-    with pytest.raises(RecordingError, match=r"sweep_loader has no 'sample_id'.*WithSampleIds"):
-        record(tmp_path, run, "refused", sweep_loader=batches(digits().with_transform(as_images)))
+    with pytest.raises(RecordingError, match=r"evaluation_loader has no 'sample_id'.*WithSampleIds"):
+        record(tmp_path, run, "refused", evaluation_loader=batches(digits().with_transform(as_images)))
     run = trainer(tmp_path, vit(), TorchDigits(), default_data_collator)
-    store = record(tmp_path, run, sweep_loader=batches(WithSampleIds(digits().with_transform(as_images))))
+    store = record(tmp_path, run, evaluation_loader=batches(WithSampleIds(digits().with_transform(as_images))))
     batch = default_data_collator([TorchDigits()[row] for row in range(N)])
     with torch.no_grad():
         logits = run.model.eval()(pixel_values=batch["pixel_values"]).logits

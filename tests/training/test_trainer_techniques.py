@@ -184,19 +184,19 @@ Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @pytest.mark.parametrize("options", [{"mixup_alpha": 0.8}, {"mixup_alpha": 0.0, "cutmix_alpha": 1.0}])
-def test_mixed_targets_are_refused_with_the_sweep_that_records_them(tmp_path: Path, options: dict[str, float]) -> None:
+def test_mixed_targets_are_refused_with_the_pass_that_records_them(tmp_path: Path, options: dict[str, float]) -> None:
     model, mix = network(), Mixup(num_classes=CLASSES, **options)
     optimizer = optimizer_of(model)
     with new_store(tmp_path / "run") as store, AlignmentRecorder(model, store) as recorder:
         for images, labels, ids in loader():
             mixed, targets = mix(images, labels)
             loss = cross_entropy(model(mixed), targets)
-            with pytest.raises(RecordingError, match=r"mixup or CutMix.*call sweep\(\)"):
+            with pytest.raises(RecordingError, match=r"mixup or CutMix.*call record_pass\(\)"):
                 recorder.observe(ids, targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        recorder.sweep(DataLoader(dataset(), batch_size=50))
+        recorder.record_pass(DataLoader(dataset(), batch_size=50))
     assert_losses_are_of_the_samples_alone(store, model)
 
 
