@@ -76,8 +76,8 @@ def require_refinable(dataset: LabeledDataset, refinement: RefinementSettings) -
     """Raise SettingsError if rounds of refinement are asked for and the samples are multi-label."""
     if refinement.refine and dataset.is_multi_label:
         raise SettingsError(
-            "rounds of refinement learn one label per sample, and these samples are multi-label: leave out `refine` and "
-            "`preset`"
+            "rounds of refinement learn one label per sample, and these samples are multi-label: leave out `refine` "
+            "and `preset`"
         )
 
 
