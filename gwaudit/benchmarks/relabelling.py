@@ -22,7 +22,7 @@ from gwaudit.benchmarks.results import mean_and_spread, read_results, write_resu
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.pipeline.compare import accuracy_on
+from gwaudit.pipeline.accuracy import accuracy_on
 from gwaudit.review.corrections import correct
 from gwaudit.review.decisions import read_decisions, write_decisions
 from gwaudit.store.store import TrajectoryStore

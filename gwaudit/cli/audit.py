@@ -24,14 +24,10 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Audit the digits of scikit-learn with label errors made on purpose: under a minute, nothing to download."""
-    from gwaudit.pipeline.audit import audit
-    from gwaudit.pipeline.demo import demo_data, demo_training
+    from gwaudit.pipeline.demo import demo
 
-    if output is None:
-        numbers = (f"-{i}" if i else "" for i in range(10_000))
-        output = next(path for path in (Path(f"gwaudit-demo{number}") for number in numbers) if not path.exists())
     with TrainingDisplay(quiet=as_json) as display:
-        result = audit(demo_data(seed), output, demo_training(seed), progress=display)
+        result = demo(output, seed, progress=display)
     _report(result, as_json)
 
 
@@ -83,7 +79,7 @@ def train_command(
 @command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
 def rank_command(run: Run, ranking: RankingSettings, as_json: AsJson = False) -> None:
     """Rank a recorded run, or rank it again, and write its suspects and the cleaned data."""
-    from gwaudit.pipeline.audit import rank_again
+    from gwaudit.pipeline.rank import rank_again
 
     _report(rank_again(run, ranking), as_json)
 
@@ -96,14 +92,9 @@ def evaluate_command(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate ranked runs against the true labels, a row per run."""
-    from gwaudit.analysis.audit import Audit
-    from gwaudit.analysis.evaluation import evaluate
-    from gwaudit.pipeline.audit import true_labels, write_evaluation
+    from gwaudit.pipeline.evaluate import evaluate_run
 
-    evaluations = {}
-    for run in runs:
-        evaluations[str(run)] = evaluate(Audit.load(run), true_labels(run, truth, truth_key))
-        write_evaluation(evaluations[str(run)], run)
+    evaluations = {str(run): evaluate_run(run, truth, truth_key) for run in runs}
     if as_json:
         print(to_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()}))
     else:

@@ -80,7 +80,7 @@ def detection_command(
     """Compare detectors of wrong labels on the same labels, network and epochs."""
     from gwaudit.benchmarks.detection.benchmark import detection, markdown
     from gwaudit.benchmarks.detection.figures import write_figures
-    from gwaudit.pipeline.audit import load_data
+    from gwaudit.pipeline.run_data import load_data
 
     with TrainingDisplay(quiet=as_json) as display:
         rows = detection(
@@ -239,8 +239,8 @@ def relabelling_command(
 ) -> None:
     """Measure what the decisions of a reviewer gain, in the order of the ranking and at random."""
     from gwaudit.benchmarks.relabelling import markdown, relabelling, split_off
-    from gwaudit.pipeline.audit import load_data
-    from gwaudit.pipeline.compare import held_out_split
+    from gwaudit.pipeline.accuracy import held_out_split
+    from gwaudit.pipeline.run_data import load_data
 
     with TrainingDisplay(quiet=as_json) as display:
         dataset = load_data(data, display)

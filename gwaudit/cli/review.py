@@ -169,7 +169,8 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Show the changes of a round of corrections, or the agreement of two seeds: suspects, accuracy, GWA."""
-    from gwaudit.pipeline.compare import compare, measure_test_accuracy
+    from gwaudit.pipeline.accuracy import measure_test_accuracy
+    from gwaudit.pipeline.compare import compare
 
     if test_split is not None or test_source is not None:
         for run in (before, after):

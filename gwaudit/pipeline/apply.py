@@ -18,7 +18,7 @@ from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES
 from gwaudit.data.readers.tables import read_tables, tables_of
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
-from gwaudit.pipeline.audit import data_of_run, load_data
+from gwaudit.pipeline.run_data import data_of_run, load_data
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions, read_decisions

@@ -1,49 +1,45 @@
-"""Two runs side by side: what a round of corrections changed, or how far two seeds agree.
+"""Compare two ranked runs: the changes of a round of corrections, or the agreement of two seeds (`compare`).
 
-Samples are matched by their keys, as ids shift where samples were dropped. Where the truth is known it scores; nothing
-else here sees it.
+Samples are matched by their keys, as ids shift where samples were dropped. Known true labels are used for the share of
+right labels and the average precision alone.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.core.errors import DataError, StoreDamagedError
-from gwaudit.core.files import write_text
-from gwaudit.core.settings import DataSettings, TrainingSettings
-from gwaudit.data.dataset import LabeledDataset
-from gwaudit.pipeline.audit import data_of_run, load_data
+from gwaudit.core.json import read_json
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.pipeline.accuracy import TEST_FILE
+from gwaudit.pipeline.results import EVALUATION_FILE
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.trainer import predict
-
-TEST_FILE = "test.json"
-"""Where a run keeps its accuracy on test data."""
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A ranked run in numbers; None where something is not known.
+    """Hold the numbers of a ranked run; None where a number is not known.
 
     Attributes:
-        run: its folder.
-        samples: how many.
-        suspects: how many are flagged.
-        expected_wrong: wrong labels to expect in all.
-        epoch: the chosen one, from 1, that the next three are of.
-        directional_alignment: E.
-        dispersion: K.
-        gwa: GWA; None where the alignments are two-humped.
-        accuracy_on_given: share of the given labels that the last epoch predicted while it trained.
-        test_accuracy: under the weights of the chosen epoch, where it was measured.
-        label_accuracy: share of the given labels that are right, where the truth is known.
-        average_precision: of the ranking, where the truth is known and some labels are wrong.
+        run: the folder of the run.
+        samples: the number of samples.
+        suspects: the number of suspects.
+        expected_wrong: the expected number of wrong labels.
+        epoch: the selected epoch, counted from 1.
+        directional_alignment: E at the selected epoch.
+        dispersion: K at the selected epoch.
+        gwa: GWA at the selected epoch; None where the alignments are bimodal.
+        accuracy_on_given: the share of the given labels that the last epoch predicted while it trained.
+        test_accuracy: the accuracy on test data under the weights of the selected epoch, where it was measured.
+        label_accuracy: the share of the given labels that are right, where the truth is known.
+        average_precision: the average precision of the ranking, where the truth is known and some labels are wrong.
     """
 
     run: str
@@ -62,21 +58,23 @@ class RunFacts:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A run before and one after.
+    """Hold the comparison of two ranked runs.
 
     Attributes:
-        before, after: each by itself.
-        common, gone, new: samples in both, in the first alone, in the second alone.
-        labels_changed: of the common samples.
-        suspects_corrected: suspects of the first run whose label changed, and that are none any more.
+        before, after: the numbers of each run.
+        common: the number of samples in both runs.
+        gone: the number of samples in the first run alone.
+        new: the number of samples in the second run alone.
+        labels_changed: the number of common samples with another label.
+        suspects_corrected: suspects of the first run that have another label and are no suspects of the second.
         suspects_dropped: suspects of the first run whose sample is gone.
-        suspects_cleared: suspects of the first run that are none any more under the same label.
+        suspects_cleared: suspects of the first run that have the same label and are no suspects of the second.
         suspects_stayed: suspects of both runs.
-        suspects_new: suspects of the second run alone, in samples of both.
-        suspects_added: suspects of the second run in samples that the first did not have.
-        jaccard: of the common samples, suspects of both runs among those of either; NaN without any.
-        rank_correlation: Spearman's, of the scores of the common samples.
-        frame: a row a common sample: `key`, `before` and `after` (given class), `log_odds_before`, `log_odds_after`,
+        suspects_new: suspects of the second run alone, among the common samples.
+        suspects_added: suspects of the second run among its new samples.
+        jaccard: the Jaccard index of the suspects among the common samples; NaN without suspects.
+        rank_correlation: Spearman's correlation of the log odds of the common samples; NaN if one run has equal odds.
+        frame: a row per common sample: `key`, `before` and `after` (given class), `log_odds_before`, `log_odds_after`,
             `suspect_before`, `suspect_after`.
     """
 
@@ -97,28 +95,35 @@ class Comparison:
     frame: pd.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it, NaN apart; the frame's new suspects by their keys."""
+        """Return the comparison as a dict, with the keys of the new suspects in place of the frame."""
         facts = {name: value for name, value in vars(self).items() if name != "frame"}
         return {**facts, "before": asdict(self.before), "after": asdict(self.after), "new_suspects": self.new_suspects}
 
     @property
     def new_suspects(self) -> list[str]:
-        """Keys of the common samples that only the second run suspects, the most suspicious first."""
+        """Return the keys of the common samples that are suspects of the second run alone, most suspicious first."""
         new = self.frame[self.frame["suspect_after"] & ~self.frame["suspect_before"]]
         keys: list[str] = new.sort_values("log_odds_after", ascending=False, kind="stable")["key"].tolist()
         return keys
 
 
 def compare(before: Path | str, after: Path | str) -> Comparison:
-    """Compare two ranked runs of the same data, corrected or not.
+    """Compare two ranked runs of the same data, or of data before and after corrections.
 
     Args:
         before: Folder of the run before the corrections.
         after: Folder of the run after them, or of the other seed.
 
     Raises:
-        StoreNotFoundError: one is not ranked.
-        DataError: they have no sample in common, or are of data whose keys are but row numbers that have shifted.
+        StoreNotFoundError: a run is not ranked.
+        DataError: the runs have no sample in common, or their keys are row numbers that have shifted.
+
+    Example:
+        >>> import gwaudit
+        >>> with gwaudit.TrajectoryStore.open("runs/worse") as store:
+        ...     gwaudit.rank(store).save("runs/worse")
+        >>> gwaudit.compare("runs/worse", "runs/worse").jaccard
+        1.0
     """
     audits = Audit.load(before), Audit.load(after)
     samples = [_samples(audit) for audit in audits]
@@ -127,11 +132,11 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
     if both.empty:
         raise DataError(f"{before} and {after} have no sample in common: their keys are all different")
     changed = both["given_before"] != both["given_after"]
-    was, is_ = both["suspect_before"], both["suspect_after"]
+    before_suspect, after_suspect = both["suspect_before"], both["suspect_after"]
     n_before, n_after = (int(sample["suspect"].sum()) for sample in samples)
-    either = int((was | is_).sum())
-    ranks = both[["log_odds_before", "log_odds_after"]].rank()
-    varied = (ranks.nunique() > 1).all()
+    either = int((before_suspect | after_suspect).sum())
+    log_odds = both[["log_odds_before", "log_odds_after"]].dropna()
+    varied = bool((log_odds.nunique() > 1).all())
     return Comparison(
         before=_facts(audits[0]),
         after=_facts(audits[1]),
@@ -139,70 +144,16 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
         gone=len(samples[0]) - len(both),
         new=len(samples[1]) - len(both),
         labels_changed=int(changed.sum()),
-        suspects_corrected=int((was & ~is_ & changed).sum()),
-        suspects_dropped=n_before - int(was.sum()),
-        suspects_cleared=int((was & ~is_ & ~changed).sum()),
-        suspects_stayed=int((was & is_).sum()),
-        suspects_new=int((~was & is_).sum()),
-        suspects_added=n_after - int(is_.sum()),
-        jaccard=float((was & is_).sum() / either) if either else float("nan"),
-        rank_correlation=float(ranks["log_odds_before"].corr(ranks["log_odds_after"])) if varied else float("nan"),
+        suspects_corrected=int((before_suspect & ~after_suspect & changed).sum()),
+        suspects_dropped=n_before - int(before_suspect.sum()),
+        suspects_cleared=int((before_suspect & ~after_suspect & ~changed).sum()),
+        suspects_stayed=int((before_suspect & after_suspect).sum()),
+        suspects_new=int((~before_suspect & after_suspect).sum()),
+        suspects_added=n_after - int(after_suspect.sum()),
+        jaccard=float((before_suspect & after_suspect).sum() / either) if either else float("nan"),
+        rank_correlation=float(spearmanr(log_odds).statistic) if varied else float("nan"),
         frame=both.rename(columns={"given_before": "before", "given_after": "after"}).drop(columns="copy"),
     )
-
-
-def measure_test_accuracy(run: Path | str, split: str = "test", source: str | None = None) -> float:
-    """The accuracy of a run's model on test data, under the weights of its chosen epoch; kept in the run.
-
-    Args:
-        run: a finished run.
-        split: of the run's own source, or of another.
-        source: other data with their right labels, in the same form as the run's.
-
-    Returns:
-        Share of the samples whose label is predicted, in [0, 1].
-
-    Raises:
-        DataError: there is no such split, or it has other classes.
-    """
-    run = Path(run)
-    with TrajectoryStore.open(run) as store:
-        data = data_of_run(store)
-    trained_on = load_data(data)
-    test = held_out_split(data, split, source)
-    accuracy = accuracy_on(run, trained_on, test)
-    facts = {"source": source or data.source, "split": split, "samples": len(test), "accuracy": accuracy}
-    write_text(run / TEST_FILE, json.dumps(facts, indent=1))
-    return accuracy
-
-
-def held_out_split(data: DataSettings, split: str = "test", source: str | None = None) -> LabeledDataset:
-    """Another split of a source, or other data in its form, under their own labels.
-
-    Raises:
-        DataError: the source gives the same samples for both splits.
-    """
-    elsewhere = source or data.source
-    test = load_data(replace(data, source=elsewhere, split=split, labels=None, label_key=None, add_noise=0.0))
-    if source is None and list(test.keys) == list(
-        load_data(replace(data, labels=None, label_key=None, add_noise=0.0)).keys
-    ):
-        raise DataError(f"{data.source} has no split {split!r} apart from {data.split!r}: name test data of its own")
-    return test
-
-
-def accuracy_on(run: Path, trained_on: LabeledDataset, test: LabeledDataset) -> float:
-    """The share of the labels of a data set that a run's model predicts; classes are matched by name.
-
-    Raises:
-        DataError: the test data have a class that the run has not.
-    """
-    unknown = [name for name in test.class_names if name not in trained_on.class_names]
-    if unknown:
-        raise DataError(f"{test.name} has the class {unknown[0]!r}, which the run does not know: give --classes")
-    place = np.array([trained_on.class_names.index(name) for name in test.class_names])
-    predicted = predict(run, trained_on, test).argmax(1).numpy()
-    return float((predicted == place[test.labels]).mean())
 
 
 def _samples(audit: Audit) -> pd.DataFrame:
@@ -215,18 +166,18 @@ def _samples(audit: Audit) -> pd.DataFrame:
 
 
 def _require_own_keys(audits: tuple[Audit, Audit]) -> None:
-    """Row numbers for keys shift when rows are dropped, unless they are of one source, whose rows keep theirs."""
+    """Raise DataError if the keys are row numbers of two sources of unequal length, which cannot be matched."""
     sources = [_source(audit.run) for audit in audits]
     if sources[0] is not None and sources[0] == sources[1]:
         return
     numbers = [audit.frame["key"].astype(str).str.extract(r"^(?:\w+/)?(\d+)$")[0] for audit in audits]
-    if len(numbers[0]) == len(numbers[1]) or any(found.isna().any() for found in numbers):
+    if len(numbers[0]) == len(numbers[1]) or any(column.isna().any() for column in numbers):
         return
-    if all((np.sort(found.astype(np.int64)) == np.arange(len(found))).all() for found in numbers):
+    if all((np.sort(column.astype(np.int64)) == np.arange(len(column))).all() for column in numbers):
         raise DataError(
             f"{audits[0].run} has {len(numbers[0]):,} samples, {audits[1].run} {len(numbers[1]):,}, and their keys are "
-            "but row numbers, which no longer fit: give the table an id column, or audit the source with the "
-            "labels.csv of gwaudit apply"
+            "row numbers, which shift when rows are dropped: give the table a column of ids (`id_column`), or audit "
+            "the source with the labels.csv of gwaudit apply (`labels`)"
         )
 
 
@@ -242,7 +193,7 @@ def _facts(audit: Audit) -> RunFacts:
         settings = TrainingSettings.from_dict(store.settings.get("training") or {})
         selected = selected_epoch(store, settings.select, total_epochs=settings.epochs)
         moments = store.commit(selected.epoch).metrics
-    evaluation, test = _json(audit.run / "evaluation.json"), _json(audit.run / TEST_FILE)
+    evaluation, test = _read(audit.run / EVALUATION_FILE), _read(audit.run / TEST_FILE)
     return RunFacts(
         run=str(audit.run),
         samples=len(audit.frame),
@@ -259,14 +210,14 @@ def _facts(audit: Audit) -> RunFacts:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run; empty without the file."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        return read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise StoreDamagedError(f"{path} is broken ({error}): delete it, and rank the run again") from error
-    return content
 
 
 def _known(value: float) -> float | None:

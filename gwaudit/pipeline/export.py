@@ -6,7 +6,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.data.loading import read_source
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, find_format, write_export
-from gwaudit.pipeline.audit import data_of_run, load_data
+from gwaudit.pipeline.run_data import data_of_run, load_data
 from gwaudit.store.store import TrajectoryStore
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.data.label_files import read_label_file
-from gwaudit.pipeline.audit import data_if_recorded
+from gwaudit.pipeline.run_data import data_if_recorded
 from gwaudit.review.report.contents import TOP, ReportContents, gather
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from gwaudit.analysis.detectors import DETECTORS
+from gwaudit.analysis.stopping import recorded_rules
 from gwaudit.cli import command as commands
 from gwaudit.cli.options import attribute_texts, parse_seeds
 from gwaudit.core.errors import SettingsError
@@ -96,8 +97,8 @@ def test_help_shows_every_option_with_its_choices_and_defaults():
     assert "<onecycle|cosine>" in shown
     assert "<auto|bfloat16|float32>" in shown
     assert "[default: onecycle]" in shown
-    for detector in ("auto", *DETECTORS):
-        assert detector in shown
+    for choice in ("auto", *DETECTORS, *recorded_rules()):
+        assert choice in shown
 
 
 def test_no_literal_is_shown_as_text():

@@ -41,5 +41,5 @@ def test_a_round_of_twice_the_width_runs():
         "seed=2", "seed=2, epochs=1, batch_size=128"
     )
     namespace = {}
-    exec("from gwaudit.core.settings import DataSettings\nfrom gwaudit.pipeline.audit import load_data", namespace)
+    exec("from gwaudit.core.settings import DataSettings\nfrom gwaudit.pipeline.run_data import load_data", namespace)
     exec(compile(program, "wide.py", "exec"), namespace)

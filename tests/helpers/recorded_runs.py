@@ -4,7 +4,7 @@ import numpy as np
 
 from gwaudit import TrajectoryStore
 from gwaudit.core.settings import TrainingSettings
-from gwaudit.pipeline.audit import load_data
+from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import SIGNALS
 from helpers.audits import make_audit
 

@@ -10,7 +10,7 @@ from gwaudit import compare
 from gwaudit.core.errors import DataError, StoreNotFoundError
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
-from gwaudit.pipeline.compare import measure_test_accuracy
+from gwaudit.pipeline.accuracy import measure_test_accuracy
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import predict
 from helpers.command import FAST, gwaudit

@@ -11,7 +11,7 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
 from gwaudit.data.label_noise import add_label_noise
-from gwaudit.pipeline.audit import load_data
+from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.models import build_model

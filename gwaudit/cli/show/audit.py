@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # for their types alone: showing a run does not wait for torc
 
     from gwaudit.analysis.audit import Audit
     from gwaudit.analysis.evaluation import Evaluation
-    from gwaudit.pipeline.audit import AuditResult
+    from gwaudit.pipeline.results import AuditResult
 
 
 def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
