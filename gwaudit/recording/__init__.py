@@ -1,7 +1,6 @@
 """Compute alignment while a network trains, and record it in a store.
 
-Comes in: `core`, `data`, `store`, torch. Stays out: how the network is trained (`training`), and what the recorded
-values
-say about labels (`analysis`). `lightning`, `transformers` and `keras` import their own library, and no module imports
-them.
+May import `core`, `data`, `store` and torch. Must not hold how the network is trained (`training`), nor what the
+recorded values say about labels (`analysis`). `lightning`, `transformers` and `keras` import the library of their name,
+and no module imports them.
 """

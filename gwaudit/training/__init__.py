@@ -1,6 +1,5 @@
-"""Train a network with a recorder at its head: the reference trainer, its models, and rounds of refinement.
+"""Train a network with a recorder on its head: the reference trainer, its networks, and rounds of refinement.
 
-Comes in: `analysis` (stopping rules, rankings to refine from), `recording`, `data`, `store`. Stays out: `export` to
-files and
-`review` by people.
+May import `core`, `data`, `store`, `recording`, and `analysis` (stopping rules, and rankings to refine from). Must not
+hold what writes files for others (`export`) or lets people decide (`review`).
 """

@@ -1,4 +1,4 @@
-"""Models to train: any timm model by name, the compact networks among them, and their linear head."""
+"""Build models to train: any timm model by name, the networks of `small_networks` among them, or a head on features."""
 
 import difflib
 from collections.abc import Sequence
@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import ModelError
 from gwaudit.core.settings import Head
-from gwaudit.training import patch_networks  # noqa: F401  # registers them with timm
-from gwaudit.training.small_networks import ResNet9, SmallResNet  # and registers them with timm
+from gwaudit.training.small_networks import NETWORKS  # the import registers them with timm
 
-__all__ = ["ResNet9", "SmallResNet", "build_model"]
-
+__all__ = ["NETWORKS", "build_feature_head", "build_model", "pretrained_statistics"]
 
 _FEATURE_LENGTH = 4.0
 _HIDDEN = 256
@@ -31,23 +29,23 @@ def build_model(
     pretrained: bool = False,
     checkpoint: Path | None = None,
 ) -> nn.Module:
-    """Build a classifier by its timm name, with a new head when the weights at hand have another number of classes.
+    """Build a classifier by its timm name, with a new head if its weights are for another number of classes.
 
     Args:
-        name: A name timm knows, with its tag if it has one (`resnet9_16`, `vit_small_patch16_224.augreg_in21k`).
+        name: Name of a timm model, with its tag if it has one (`resnet9_16`, `vit_small_patch16_224.augreg_in21k`).
         n_classes: Number of classes C, at least 2.
-        in_chans: Channels of the images.
-        image_size: Side of the square images in pixels. Models of a fixed input size (ViT, Swin) need it; with it,
-            one image is tried, so that a size that cannot work is refused here.
-        pretrained: Download the weights that timm has for this name.
-        checkpoint: A file with weights for this name (`.safetensors`, `.pt`), used instead of a download.
-            Every weight but the head's must be in it.
+        in_chans: Number of channels of the images.
+        image_size: Side of the square images in pixels. Models of a fixed input size (ViT, Swin) need it. If it is
+            given, the model is tried on one image, so that a size that cannot work is refused here.
+        pretrained: Whether to download the weights that timm has for this name.
+        checkpoint: File with weights for this name (`.safetensors`, `.pt`), used instead of a download. It must hold
+            every weight but the head's.
 
     Returns:
         The model, on the CPU, in training mode, float32.
 
     Raises:
-        ModelError: Unknown name, no weights for it, or a checkpoint that does not fit.
+        ModelError: The name is unknown, timm has no weights for it, or the checkpoint does not fit.
 
     Example:
         >>> build_model("resnet9_16", n_classes=10, in_chans=1).num_features
@@ -62,7 +60,10 @@ def build_model(
     if checkpoint is not None:
         model = _build_from_checkpoint(name, n_classes, Path(checkpoint), config, arguments)
     elif pretrained and config is not None and not config.has_weights:
-        raise ModelError(f"timm has no pretrained weights for {name!r}; leave pretrained off or give a checkpoint")
+        raise ModelError(
+            f"timm has no pretrained weights for {name!r}: leave out `pretrained`, or name a file of weights with "
+            "`checkpoint`"
+        )
     else:
         model = _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
     if image_size is not None:
@@ -71,9 +72,14 @@ def build_model(
 
 
 def build_feature_head(kind: Head, *, n_features: int, n_classes: int) -> nn.Module:
-    """Build a classifier of features [B, n_features], standardised each: a linear layer, or one with a hidden layer.
+    """Build a classifier of standardised features [B, n_features]: a linear layer, or one with a hidden layer.
 
-    Features are scaled to a length that does not grow with their number, so that one learning rate serves all.
+    The features are scaled to a length that does not grow with their number, so that one learning rate suits all.
+
+    Args:
+        kind: "linear", or "mlp" with a hidden layer.
+        n_features: Number of features D.
+        n_classes: Number of classes C.
     """
     scale = Scaled(_FEATURE_LENGTH / n_features**0.5)
     if kind == "linear":
@@ -84,21 +90,26 @@ def build_feature_head(kind: Head, *, n_features: int, n_classes: int) -> nn.Mod
 
 
 class Scaled(nn.Module):
-    """Its input times a constant."""
+    """Multiply the input by a constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Return `factor * x`, for a tensor of any shape."""
         return x * self.factor
 
 
 def pretrained_statistics(name: str, channels: int) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation [C] of the pixels (0 to 255) that timm's weights of a model expect.
+    """Return the mean and standard deviation [C] of the pixels (0 to 255) that timm's weights of a model expect.
 
-    None for models that timm has no weights for, or images of another number of channels.
+    Args:
+        name: Name of a timm model.
+        channels: Number of channels of the images.
+
+    Returns:
+        Mean and standard deviation; None if timm has no weights for the model, or for another number of channels.
     """
     config = _config(name)
     if config is None or not config.has_weights or len(config.mean) != channels:
@@ -107,8 +118,8 @@ def pretrained_statistics(name: str, channels: int) -> tuple[list[float], list[f
 
 
 def _config(name: str) -> PretrainedCfg | None:
-    """What timm knows of a model's input size, head and weights."""
-    if ":" in name:  # a model hub's
+    """Return timm's record of a model's input size, head and weights; None for a model of a hub."""
+    if ":" in name:  # a model hub
         return None
     if timm.models.is_model(name.partition(".")[0]):
         try:
@@ -125,7 +136,7 @@ def _create(name: str, **arguments: Any) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, **arguments)
     except (RuntimeError, ValueError, TypeError, AssertionError, OSError) as error:
-        # timm reports a wrong size, tag or download by any of these.
+        # timm reports a wrong size, tag or download by any of these errors.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot build {name!r}: {reason}") from error
     return model
@@ -145,13 +156,13 @@ def _require_fit(name: str, model: nn.Module, shape: tuple[int, int, int]) -> No
 def _build_from_checkpoint(
     name: str, n_classes: int, path: Path, config: PretrainedCfg | None, arguments: dict[str, Any]
 ) -> nn.Module:
-    """Build with as many classes as the file's head has, load all weights strictly, then change the head."""
+    """Build the model with the file's number of classes, load all weights strictly, then replace the head."""
     if not path.is_file():
-        raise ModelError(f"no checkpoint at {path}")
+        raise ModelError(f"no checkpoint at {path}: name a file of weights")
     try:
         weights = load_state_dict(str(path), device="cpu", weights_only=True)
     except Exception as error:
-        # Whatever a stranger's file raises while it is read, it is the file that is wrong.
+        # A damaged or foreign file can raise any error while it is read.
         raise ModelError(f"cannot read {path} as a file of weights: {str(error).splitlines()[0]}") from error
     classifier = _first(None if config is None else config.classifier) or "fc"
     head = weights.get(f"{classifier}.weight")
@@ -160,7 +171,7 @@ def _build_from_checkpoint(
     first_conv = _first(None if config is None else config.first_conv)
     stem = weights.get(f"{first_conv}.weight")
     if config is not None and isinstance(stem, Tensor):
-        # timm converts between channels, but takes the file's to be those of its own weights.
+        # timm converts between numbers of channels, but assumes that the file has those of its own weights.
         overlay["input_size"] = (stem.shape[1], *config.input_size[1:])
     model: Any = _create(name, pretrained=True, num_classes=n_stored, pretrained_cfg_overlay=overlay, **arguments)
     if n_stored != n_classes:
@@ -169,7 +180,7 @@ def _build_from_checkpoint(
 
 
 def _first(names: str | Sequence[str] | None) -> str | None:
-    """timm gives one name or several."""
+    """Return the first name; timm gives one name or several."""
     if isinstance(names, str) or names is None:
         return names
     return names[0] if names else None

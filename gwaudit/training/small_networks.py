@@ -1,26 +1,33 @@
-"""Compact networks for small images, registered with timm.
+"""Register networks for images of about 32x32 pixels with timm.
 
-Importing this module registers them: `timm.create_model("resnet9_16")` and `build_model("resnet9_16", ...)` then give
-the same thing. They take any image from 4x4 pixels and any number of channels.
+Importing this module registers all of `NETWORKS`: `timm.create_model("resnet9_16")` and
+`build_model("resnet9_16", ...)` then build the same network. A new network is a row of that table. The ResNets and the
+whitened networks take any image from 4x4 pixels and any number of channels. The ViT and the ConvNeXt are timm's own
+classes with patches and stems of 4 and 2 pixels, instead of the 16 and 4 of ImageNet's models.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.convnext import ConvNeXt
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
 # timm appends the name of every registered network to this list.
-__all__ = ["ResNet9", "SmallResNet", "WhitenedNet"]
+__all__ = ["NETWORKS", "Network", "ResNet9", "SmallResNet", "WhitenedNet"]
+
+_PATCH = 2
 
 
 class ConvNormAct(nn.Sequential):
-    """A convolution without bias, its normalisation, and ReLU (unless told otherwise).
+    """Apply a convolution without bias, its normalisation, and ReLU (if `act`).
 
-    With `halve`, a max-pooling stands before the normalisation: three quarters of the work of norm and ReLU go, which
+    With `halve`, a max-pooling comes before the normalisation. It saves three quarters of the work of norm and ReLU, which
     made a training step of `resnet9_16` on two CPU cores 1.4 times faster than pooling last.
     """
 
@@ -37,12 +44,12 @@ class ConvNormAct(nn.Sequential):
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
-    """Batch norm, or group norm with 4 or more channels a group and at most 32 groups."""
+    """Return batch norm, or group norm with at least 4 channels per group and at most 32 groups."""
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(min(32, channels // 4), channels)
 
 
 class _SmallImageNet(nn.Module):
-    """What both compact families share: timm's interface around a body, a global pooling and a linear `fc`."""
+    """Give timm's interface to a body, a global pooling and a linear head `fc`."""
 
     stem: nn.Module
     body: nn.Module
@@ -56,26 +63,26 @@ class _SmallImageNet(nn.Module):
         self.reset_classifier(num_classes)
 
     def get_classifier(self) -> nn.Module:
-        """The linear head, or an identity when there are no classes."""
+        """Return the linear head, or an identity if there are no classes."""
         return self.fc
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new head in place; 0 classes leave the pooled features as the output."""
+        """Replace the head by a new one; with 0 classes the pooled features are the output."""
         self.num_classes = num_classes
         self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [B, in_chans, H, W] to the last feature map [B, num_features, h, w]."""
+        """Return the last feature map [B, num_features, h, w] of images [B, in_chans, H, W]."""
         features: Tensor = self.body(self.stem(x))
         return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Feature map to logits [B, num_classes], or to the pooled features [B, num_features]."""
+        """Return the logits [B, num_classes] of a feature map, or its pooled features [B, num_features]."""
         latent: Tensor = self.pool(x).flatten(1)
         return latent if pre_logits else self.fc(latent)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [B, in_chans, H, W] to logits [B, num_classes]."""
+        """Return the logits [B, num_classes] of images [B, in_chans, H, W]."""
         return self.forward_head(self.forward_features(x))
 
 
@@ -92,20 +99,20 @@ class _Residual(nn.Module):
 
 
 class ResNet9(_SmallImageNet):
-    """The nine-layer residual network of the DAWNBench CIFAR-10 entries, at any width.
+    """Build the nine-layer residual network of the DAWNBench CIFAR-10 entries, in any width.
 
-    Width w means feature maps of w, 2w, 4w and 8w channels, hence a latent of 8w. Width 64 is the original;
+    Width w means feature maps of w, 2w, 4w and 8w channels, so a latent of 8w features. Width 64 is the original;
     width 16 learns CIFAR-10 in minutes on two CPU cores and has 128 latent features.
 
     Args:
         num_classes: Number of classes; 0 for no head.
-        in_chans: Channels of the images.
-        width: Channels of the first layer, w.
+        in_chans: Number of channels of the images.
+        width: Number of channels of the first layer, w.
         norm: "batch" or "group".
 
     Reference:
-        David Page, "How to train your ResNet", 2018. The logits are not scaled, so the head's output is the model's.
-        Weights start as torch sets them: smaller than Kaiming's, hence learned faster under batch norm.
+        David Page, "How to train your ResNet", 2018. The logits are not scaled, so the model returns the head's output.
+        Weights are initialised as torch does by default: smaller than Kaiming's, so learned faster under batch norm.
     """
 
     def __init__(self, num_classes: int = 10, in_chans: int = 3, width: int = 64, norm: str = "batch") -> None:
@@ -139,17 +146,17 @@ class _BasicBlock(nn.Module):
 
 
 class SmallResNet(_SmallImageNet):
-    """A ResNet of basic blocks with a 3x3 stem that keeps the resolution, for images of about 32x32.
+    """Build a ResNet of basic blocks with a 3x3 stem that keeps the resolution, for images of about 32x32.
 
     Args:
         num_classes: Number of classes; 0 for no head.
-        in_chans: Channels of the images.
-        layers: Blocks of each stage; every stage but the first halves the resolution.
-        widths: Channels of each stage.
+        in_chans: Number of channels of the images.
+        layers: Number of blocks of each stage; every stage but the first halves the resolution.
+        widths: Number of channels of each stage.
         norm: "batch" or "group".
 
     Reference:
-        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (section 4.2; shortcuts of kind B).
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (section 4.2; shortcuts of type B).
     """
 
     def __init__(
@@ -177,19 +184,19 @@ class SmallResNet(_SmallImageNet):
 
 
 class WhitenedNet(_SmallImageNet):
-    """A network that learns in a few epochs: its first layer whitens patches of 2x2 pixels and is not trained.
+    """Build a network that learns in a few epochs: its first layer whitens patches of 2x2 pixels and is not trained.
 
     Three stages follow, each a convolution, a max-pooling to half the resolution, and a second convolution, with batch
-    norm (of fixed scale) and GELU after each. Before training, `whiten` sets the first layer from images.
+    norm (of fixed scale) and GELU after each. Before the training, `whiten` sets the first layer from images.
 
     Args:
         num_classes: Number of classes; 0 for no head.
-        in_chans: Channels of the images.
-        widths: Channels of each stage; the last one is the number of latent features.
+        in_chans: Number of channels of the images.
+        widths: Number of channels of each stage; the last one is the number of latent features.
 
     Reference:
-        Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024 (arXiv 2404.00498). The scale of its logits is
-        in the head's initial weights here, so that the head's output is the model's.
+        Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024 (arXiv 2404.00498). Here the scale of its logits
+        is part of the head's initial weights, so that the model returns the head's output.
     """
 
     def __init__(self, num_classes: int = 10, in_chans: int = 3, widths: Sequence[int] = (32, 128, 128)) -> None:
@@ -202,12 +209,12 @@ class WhitenedNet(_SmallImageNet):
         self.pool = nn.AdaptiveMaxPool2d(1)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [B, in_chans, H, W] to the last feature map [B, num_features, h, w]."""
+        """Return the last feature map [B, num_features, h, w] of images [B, in_chans, H, W]."""
         features: Tensor = self.body(functional.gelu(self.first(x)))
         return features
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new head in place, without bias; 0 classes leave the pooled features as the output."""
+        """Replace the head by a new one without bias; with 0 classes the pooled features are the output."""
         self.num_classes = num_classes
         self.fc = nn.Linear(self.num_features, num_classes, bias=False) if num_classes else nn.Identity()
         if isinstance(self.fc, nn.Linear):
@@ -215,16 +222,16 @@ class WhitenedNet(_SmallImageNet):
                 self.fc.weight.div_(9)
 
     def no_weight_decay(self) -> set[str]:
-        """The head: what decay would do to it, label smoothing does."""
+        """Return the name of the head's weight: label smoothing keeps it small, so it needs no weight decay."""
         return {"fc.weight"}
 
     @torch.no_grad()
     def whiten(self, images: Tensor, *, floor: float = 5e-4) -> None:
-        """Have the first layer whiten patches: eigenvectors of their covariance, scaled, and the same negated.
+        """Set the first layer's filters to the scaled eigenvectors of the patches' covariance, and their negatives.
 
         Args:
-            images: [B, in_chans, H, W] normalised, a few thousand.
-            floor: added to the eigenvalues.
+            images: [B, in_chans, H, W] normalised images, a few thousand.
+            floor: Number added to the eigenvalues.
         """
         patches = images.double().unfold(2, _PATCH, 1).unfold(3, _PATCH, 1).permute(0, 2, 3, 1, 4, 5).flatten(3)
         flat = patches.flatten(0, 2)
@@ -234,133 +241,128 @@ class WhitenedNet(_SmallImageNet):
         self.first.load_state_dict({"weight": weight, "bias": torch.zeros(len(weight))})
 
 
-_PATCH = 2
-
-
 class _WhitenedStage(nn.Sequential):
     def __init__(self, inputs: int, outputs: int) -> None:
         layers: list[nn.Module] = []
         for channels, pool in ((inputs, True), (outputs, False)):
             conv = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
-            nn.init.dirac_(conv.weight[: min(channels, outputs)])  # starts by passing its input on
-            norm = nn.BatchNorm2d(outputs, momentum=0.4)  # follows weights that move fast
+            nn.init.dirac_(conv.weight[: min(channels, outputs)])  # the initial convolution is the identity
+            norm = nn.BatchNorm2d(outputs, momentum=0.4)  # a short average, as the weights change fast
             norm.weight.requires_grad_(False)
             layers += [conv, *([nn.MaxPool2d(2, ceil_mode=True)] if pool else []), norm, nn.GELU()]
         super().__init__(*layers)
 
 
-_CIFAR_STAGES = (16, 32, 64)
-_IMAGENET_STAGES = (64, 128, 256, 512)
-_COMPACT = (
-    "resnet9_16", "resnet9_16_gn", "resnet9_32", "resnet9_64", "resnet18_small", "resnet18_small_gn",
-    "resnet20_bn", "resnet20_gn", "resnet56_bn", "resnet56_gn", "resnet110_gn", "whitened_32", "whitened_64",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Network:
+    """Describe a network to register with timm.
 
-# timm looks for this name when it registers a network.
+    Attributes:
+        description: The network in one line.
+        constructor: Its class, which takes timm's arguments and `arguments`.
+        arguments: Arguments of the constructor that make this network.
+        first_conv: Name of its first convolution.
+        classifier: Name of its linear head.
+        fixed_input_size: Whether it takes images of one size only, the argument `img_size`.
+    """
+
+    description: str
+    constructor: Callable[..., nn.Module]
+    arguments: Mapping[str, Any]
+    first_conv: str = "stem.conv"
+    classifier: str = "fc"
+    fixed_input_size: bool = False
+
+
+def _cifar_resnet(blocks: int, norm: str) -> dict[str, Any]:
+    return {"layers": (blocks,) * 3, "widths": (16, 32, 64), "norm": norm}
+
+
+def _resnet18(norm: str) -> dict[str, Any]:
+    return {"layers": (2, 2, 2, 2), "widths": (64, 128, 256, 512), "norm": norm}
+
+
+_VIT = {
+    "img_size": 32, "patch_size": 4, "embed_dim": 192, "depth": 6, "num_heads": 3, "class_token": False,
+    "global_pool": "avg",
+}  # fmt: skip
+_CONVNEXT = {"depths": (2, 2, 4, 2), "dims": (32, 64, 128, 256), "patch_size": 2}
+
+NETWORKS: Mapping[str, Network] = {
+    "resnet9_16": Network("ResNet-9 of width 16: 128 latent features, 0.4 million weights.", ResNet9, {"width": 16}),
+    "resnet9_16_gn": Network(
+        "ResNet-9 of width 16, group norm: its predictions change less from epoch to epoch.",
+        ResNet9,
+        {"width": 16, "norm": "group"},
+    ),
+    "resnet9_32": Network("ResNet-9 of width 32: 256 latent features.", ResNet9, {"width": 32}),
+    "resnet9_64": Network("ResNet-9 of width 64, the original: 512 latent features.", ResNet9, {"width": 64}),
+    "resnet18_small": Network(
+        "ResNet-18 with a 3x3 stem and no pooling before the first stage, batch norm.", SmallResNet, _resnet18("batch")
+    ),
+    "resnet18_small_gn": Network(
+        "ResNet-18 with a 3x3 stem and no pooling before the first stage, group norm.", SmallResNet, _resnet18("group")
+    ),
+    "resnet20_bn": Network("The 20-layer CIFAR ResNet, batch norm.", SmallResNet, _cifar_resnet(3, "batch")),
+    "resnet20_gn": Network("The 20-layer CIFAR ResNet, group norm.", SmallResNet, _cifar_resnet(3, "group")),
+    "resnet56_bn": Network("The 56-layer CIFAR ResNet, batch norm.", SmallResNet, _cifar_resnet(9, "batch")),
+    "resnet56_gn": Network("The 56-layer CIFAR ResNet, group norm.", SmallResNet, _cifar_resnet(9, "group")),
+    "resnet110_gn": Network("The 110-layer CIFAR ResNet, group norm.", SmallResNet, _cifar_resnet(18, "group")),
+    "whitened_32": Network(
+        "A whitened network of 32, 128 and 128 channels: 128 latent features, 0.6 million weights.",
+        WhitenedNet,
+        {"widths": (32, 128, 128)},
+        first_conv="first",
+    ),
+    "whitened_64": Network(
+        "A whitened network of 64, 256 and 256 channels, the original: 256 latent features, 2 million weights.",
+        WhitenedNet,
+        {"widths": (64, 256, 256)},
+        first_conv="first",
+    ),
+    "vit_mini_patch4_32": Network(
+        "A ViT with patches of 4 pixels, 6 layers of width 192 in 3 heads: 2.7 million weights, 192 latent features.",
+        VisionTransformer,
+        _VIT,
+        first_conv="patch_embed.proj",
+        classifier="head",
+        fixed_input_size=True,
+    ),
+    "convnext_mini_32": Network(
+        "A ConvNeXt with a stem of 2 pixels and stages of 32, 64, 128 and 256 channels; images from 16x16.",
+        ConvNeXt,
+        _CONVNEXT,
+        first_conv="stem.0",
+        classifier="head.fc",
+    ),
+}
+"""The networks that this module registers with timm, by name."""
+
+# timm looks for this name in the module of a network that is registered.
 default_cfgs = generate_default_cfgs(
     {
         name: {
             "input_size": (3, 32, 32),
             "num_classes": 10,
-            "first_conv": "first" if name.startswith("whitened") else "stem.conv",
-            "classifier": "fc",
+            "first_conv": network.first_conv,
+            "classifier": network.classifier,
+            "fixed_input_size": network.fixed_input_size,
         }
-        for name in _COMPACT
+        for name, network in NETWORKS.items()
     }
 )
 
 
-def _resnet9(name: str, width: int, pretrained: bool, arguments: dict[str, Any]) -> ResNet9:
-    model: ResNet9 = build_model_with_cfg(ResNet9, name, pretrained, **{"width": width, **arguments})
-    return model
+def _register(name: str, network: Network) -> None:
+    def build(pretrained: bool = False, **arguments: Any) -> nn.Module:
+        model: nn.Module = build_model_with_cfg(
+            network.constructor, name, pretrained, **{**network.arguments, **arguments}
+        )
+        return model
+
+    build.__name__, build.__doc__ = name, network.description
+    globals()[name] = register_model(build)
 
 
-def _small_resnet(
-    name: str, layers: Sequence[int], widths: Sequence[int], norm: str, pretrained: bool, arguments: dict[str, Any]
-) -> SmallResNet:
-    shape = {"layers": layers, "widths": widths, "norm": norm}
-    model: SmallResNet = build_model_with_cfg(SmallResNet, name, pretrained, **{**shape, **arguments})
-    return model
-
-
-def _whitened(name: str, widths: Sequence[int], pretrained: bool, arguments: dict[str, Any]) -> WhitenedNet:
-    model: WhitenedNet = build_model_with_cfg(WhitenedNet, name, pretrained, **{"widths": widths, **arguments})
-    return model
-
-
-@register_model
-def whitened_32(pretrained: bool = False, **arguments: Any) -> WhitenedNet:
-    """A whitened network of 32, 128 and 128 channels: 128 latent features, 0.6 million weights."""
-    return _whitened("whitened_32", (32, 128, 128), pretrained, arguments)
-
-
-@register_model
-def whitened_64(pretrained: bool = False, **arguments: Any) -> WhitenedNet:
-    """A whitened network of 64, 256 and 256 channels, the original: 256 latent features, 2 million weights."""
-    return _whitened("whitened_64", (64, 256, 256), pretrained, arguments)
-
-
-@register_model
-def resnet9_16(pretrained: bool = False, **arguments: Any) -> ResNet9:
-    """ResNet-9 of width 16: 128 latent features, 0.4 million weights."""
-    return _resnet9("resnet9_16", 16, pretrained, arguments)
-
-
-@register_model
-def resnet9_16_gn(pretrained: bool = False, **arguments: Any) -> ResNet9:
-    """ResNet-9 of width 16 with group norm: what it has learned does not jump from epoch to epoch."""
-    return _resnet9("resnet9_16_gn", 16, pretrained, {"norm": "group", **arguments})
-
-
-@register_model
-def resnet9_32(pretrained: bool = False, **arguments: Any) -> ResNet9:
-    """ResNet-9 of width 32: 256 latent features."""
-    return _resnet9("resnet9_32", 32, pretrained, arguments)
-
-
-@register_model
-def resnet9_64(pretrained: bool = False, **arguments: Any) -> ResNet9:
-    """ResNet-9 of width 64, the original: 512 latent features."""
-    return _resnet9("resnet9_64", 64, pretrained, arguments)
-
-
-@register_model
-def resnet18_small(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """ResNet-18 with a 3x3 stem and no pooling before the first stage, batch norm."""
-    return _small_resnet("resnet18_small", (2, 2, 2, 2), _IMAGENET_STAGES, "batch", pretrained, arguments)
-
-
-@register_model
-def resnet18_small_gn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """ResNet-18 with a 3x3 stem and no pooling before the first stage, group norm."""
-    return _small_resnet("resnet18_small_gn", (2, 2, 2, 2), _IMAGENET_STAGES, "group", pretrained, arguments)
-
-
-@register_model
-def resnet20_bn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """The 20-layer CIFAR ResNet, batch norm."""
-    return _small_resnet("resnet20_bn", (3, 3, 3), _CIFAR_STAGES, "batch", pretrained, arguments)
-
-
-@register_model
-def resnet20_gn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """The 20-layer CIFAR ResNet, group norm."""
-    return _small_resnet("resnet20_gn", (3, 3, 3), _CIFAR_STAGES, "group", pretrained, arguments)
-
-
-@register_model
-def resnet56_bn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """The 56-layer CIFAR ResNet, batch norm."""
-    return _small_resnet("resnet56_bn", (9, 9, 9), _CIFAR_STAGES, "batch", pretrained, arguments)
-
-
-@register_model
-def resnet56_gn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """The 56-layer CIFAR ResNet, group norm."""
-    return _small_resnet("resnet56_gn", (9, 9, 9), _CIFAR_STAGES, "group", pretrained, arguments)
-
-
-@register_model
-def resnet110_gn(pretrained: bool = False, **arguments: Any) -> SmallResNet:
-    """The 110-layer CIFAR ResNet, group norm."""
-    return _small_resnet("resnet110_gn", (18, 18, 18), _CIFAR_STAGES, "group", pretrained, arguments)
+for _name, _network in NETWORKS.items():
+    _register(_name, _network)
