@@ -1,4 +1,4 @@
 """Run whole tasks, one module a verb, for the command line and for Python alike.
 
-Comes in: every package below. Stays out: what is typed (`cli`), what a terminal shows, and benchmarks.
+Comes in: every package below. Stays out: the command line (`cli`), what a terminal shows, and benchmarks.
 """

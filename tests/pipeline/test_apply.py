@@ -108,7 +108,7 @@ class TestAFolder:
         file.write_text(file.read_text() + '99,"","","drop",""\n4,,,relabel,fox\n')
         done = gwaudit("apply", audit.run, file, "-o", tmp_path / "out")
         assert done.returncode == 2
-        assert "nothing was written, as 2 things do not add up" in done.stderr
+        assert "nothing was written, as 2 decisions cannot be applied" in done.stderr
         assert "decisions.csv" in done.stderr
         assert "has no sample 99" in done.stderr
         assert not (tmp_path / "out").exists()
@@ -121,7 +121,7 @@ class TestAFolder:
     def test_files_that_decide_nothing_are_refused_unless_the_undecided_are_settled(self, tree, tmp_path):
         audit, _ = tree
         empty = write_decisions(make_decisions(audit), tmp_path / "none.csv")
-        with pytest.raises(DataError, match=r"none\.csv decides nothing"):
+        with pytest.raises(DataError, match=r"none\.csv: no decision found"):
             apply(audit, tmp_path, empty)
         assert len(apply(audit, tmp_path, empty, undecided="drop").corrections.cleaned_data.ids) == 3
 

@@ -112,7 +112,7 @@ def test_test_accuracy_is_measured_on_another_split_by_class_name(tmp_path):
     with pytest.raises(DataError, match=r"has no split 'train' apart from 'train'"):
         measure_test_accuracy(tmp_path / "run", "train")
     (tmp_path / "data" / "test" / "bee").rename(tmp_path / "data" / "test" / "dog")
-    with pytest.raises(DataError, match="has the class 'dog', which the run does not know"):
+    with pytest.raises(DataError, match="has the class 'dog', which the run does not have"):
         measure_test_accuracy(tmp_path / "run")
 
 

@@ -1,8 +1,9 @@
-"""The demo does the main job on embedded data in under a minute, and finds what was planted."""
+"""The demo does the main job on embedded data in under a minute, and finds the errors that it adds."""
 
 import json
+import os
+import resource
 import subprocess
-import time
 
 import pytest
 
@@ -10,19 +11,23 @@ from helpers.command import COMMAND
 
 
 def demo(cwd, *arguments):
-    began = time.monotonic()
-    done = subprocess.run([*COMMAND, "demo", *arguments], capture_output=True, text=True, cwd=cwd)
-    return done, time.monotonic() - began
+    """Run it on one thread, and return the process and the seconds of a processor that it took."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*COMMAND, "demo", *arguments], capture_output=True, text=True, cwd=cwd, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Not the clock: other processes may have the processors.
+    return done, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """The folder that it was started in, the process, its seconds."""
+    """Return the folder that it was started in, the process, and its seconds."""
     folder = tmp_path_factory.mktemp("demo")
     return folder, *demo(folder)
 
 
-def test_the_demo_finds_the_planted_errors_in_under_a_minute(first):
+def test_the_demo_finds_the_added_errors_in_under_a_minute(first):
     folder, done, seconds = first
     assert done.returncode == 0, done.stderr
     assert seconds <= 60

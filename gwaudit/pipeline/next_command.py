@@ -1,0 +1,69 @@
+"""Write the command that audits corrected data with the settings of the run before."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.core.settings import RECIPES, DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.refinement import rounds_of
+
+
+def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> str:
+    """Return the command that audits a run again under corrected labels.
+
+    Args:
+        run: the folder of the run.
+        audit: its ranking.
+        data: the data that were audited.
+        labels: the file with the corrected labels.
+
+    Returns:
+        A line for a shell, with every setting of the run that is not the default, and a new folder.
+    """
+    with TrajectoryStore.open(run) as store:
+        training = TrainingSettings.from_dict(store.settings["training"])
+    # The file has labels by key. Label noise was a trial on the labels of the source.
+    data = replace(data, labels=str(labels), label_key=None, add_noise=0.0, add_noise_seed=0)
+    refinement = _refinement(rounds_of(run), training)
+    ranking = RankingSettings(per_class=audit.settings.per_class, precision=audit.settings.precision)
+    options = [
+        *_options(asdict(data), asdict(DataSettings(data.source))),
+        *_options(asdict(training), asdict(TrainingSettings())),
+        *_options(asdict(refinement), asdict(RefinementSettings())),
+        *_options(asdict(ranking), asdict(RankingSettings())),
+    ]
+    return shlex.join(["gwaudit", "audit", data.source, *options, "--output", str(_next_folder(run))])
+
+
+def _options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    options: list[str] = []
+    for name, value in values.items():
+        if value != defaults[name]:
+            option = f"--{name.replace('_', '-')}"
+            options += [option] if value is True else [option, str(value)]
+    return options
+
+
+def _refinement(rounds: Sequence[Path], first: TrainingSettings) -> RefinementSettings:
+    """Return settings that train the rounds of a run as they were trained, as far as their own settings show it."""
+    if len(rounds) == 1:
+        return RefinementSettings()
+    with TrajectoryStore.open(rounds[1]) as store:
+        trained = TrainingSettings.from_dict(store.settings["training"])
+    candidates = [RefinementSettings(refine=len(rounds) - 1, refine_as=recipe) for recipe in (None, *RECIPES)]
+    for candidate in candidates:
+        if candidate.training(first, 1) == trained:
+            return candidate
+    return replace(candidates[0], refine_model=trained.model, refine_epochs=trained.epochs)
+
+
+def _next_folder(run: Path) -> Path:
+    base, _, number = run.name.rpartition("-round-")
+    name, next_round = (base, int(number) + 1) if base and number.isdecimal() else (run.name, 2)
+    while (folder := run.with_name(f"{name}-round-{next_round}")).exists():
+        next_round += 1
+    return folder
