@@ -1,6 +1,5 @@
 """Turn recorded trajectories into an audit: statistics, detectors, error probabilities, ranking, evaluation, stopping.
 
-Comes in: `store` and `recording`'s formulas. Stays out: training, files for people (`export`), pages and servers
-(`review`).
-Ranking and evaluation need no torch.
+May import `core`, `store`, and the formulas of `recording`. Must not train, write files for people (`export`) or
+serve pages (`review`). Ranking and evaluation must not import torch.
 """

@@ -1,4 +1,4 @@
 """Measure what gwaudit finds and costs, one package or module a question.
 
-Comes in: every package below. Stays out: nothing below imports a benchmark; ground truth is used for scoring only.
+May import every package but `cli`. Must not be imported by a package below it. Ground truth is used for scoring only.
 """

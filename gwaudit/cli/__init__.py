@@ -1,4 +1,4 @@
-"""Parse what is typed, call the pipeline, print the result. No logic.
+"""Parse what is typed, call the pipeline, print the result.
 
-Comes in: everything. Stays out: nothing imports the command line.
+May import every package. Must not be imported by another package, nor hold logic that Python users need too.
 """

@@ -1,5 +1,5 @@
-"""Write an audit in the formats of other tools, one module a format; `formats` registers all of them.
+"""Write an audit in the formats of other tools, one module a format; `formats` registers them.
 
-Comes in: `analysis`, `data`. Stays out: training, decisions of people (`review`), and the libraries of these tools: the
-formats are plain JSON, XML, CSV and Parquet.
+May import `core`, `data`, `store` and `analysis`. Must not train, nor hold decisions of people (`review`), nor import
+the library of a tool: the formats are JSON, XML, CSV, zip and Parquet.
 """

@@ -1,4 +1,4 @@
-"""Run whole tasks, one module a verb, for the command line and for Python alike.
+"""Run whole tasks, one module a verb, for the command line and for Python.
 
-Comes in: every package below. Stays out: the command line (`cli`), what a terminal shows, and benchmarks.
+May import every package but `benchmarks` and `cli`. Must not parse what is typed or print to a terminal.
 """

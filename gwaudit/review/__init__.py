@@ -1,4 +1,5 @@
 """Let people decide about suspects, check their decisions, and apply them to labels.
 
-Comes in: `export`, `analysis`, `data`, `store`. Stays out: training. `report` writes the page, `server` serves it.
+May import `core`, `data`, `store`, `analysis` and `export`. Must not train. `report` writes the page, `server` serves
+it.
 """

@@ -1,5 +1,5 @@
 """Keep what a run recorded in one folder of Parquet files: create, append an epoch, commit, resume, read, verify.
 
-Comes in: `core`, pyarrow, pandas. Stays out: torch, data sets, networks. The store holds arrays by row and does not
-interpret them.
+May import `core`, pyarrow and pandas. Must not import torch, nor hold data sets or networks: the store keeps arrays
+by row.
 """

@@ -78,8 +78,9 @@ def test_features_that_are_no_numbers(tmp_path):
 def test_lists_of_features_may_be_of_any_type_but_of_one_length(tmp_path, kind):
     rows = [[1, 2], [3, 4], None, [5, 6]]
     table = pa.table({"embedding": pa.array(rows, kind), "label": ["a", "b", "a", "a"]})
-    pq.write_table(table, tmp_path / "mine.parquet")
-    dataset = load_dataset(tmp_path / "mine.parquet", on_error="skip")
+    with pa.ipc.new_file(tmp_path / "mine.arrow", table.schema) as file:  # Parquet's writer refuses some of them
+        file.write_table(table)
+    dataset = load_dataset(tmp_path / "mine.arrow", on_error="skip")
     assert [s.row for s in dataset.skipped] == [2]
     np.testing.assert_array_equal(dataset.read(torch.arange(3)), [[1, 2], [3, 4], [5, 6]])
     texts = pa.table({"embedding": [["x", "y"], ["z", "z"]], "label": ["a", "b"]})

@@ -1,4 +1,4 @@
 """Show results and progress in a terminal.
 
-Comes in: results of the pipeline, for their types. Stays out: torch, servers, and anything that computes a result.
+May import results of the pipeline, for their types. Must not import torch, run a server or compute a result.
 """
