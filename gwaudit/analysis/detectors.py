@@ -81,7 +81,7 @@ class Detector:
 
     Attributes:
         detect: scores the samples of a run; its docstring gives the formula and the source.
-        needs: what it reads: `statistics` of the window; these and the run's `final_sweeps`; or whole `trajectories`,
+        needs: what it reads: `statistics` of the window; these and the run's `final_passes`; or whole `trajectories`,
             whatever the window is.
         signed: whether the sign of the score says which label fits better: 0 where the given label and its best
             alternative fit equally well, above 0 where the alternative fits better. The odds of being wrong can be
@@ -93,7 +93,7 @@ class Detector:
     """
 
     detect: Callable[[RecordedRun], Detection]
-    needs: Literal["statistics", "final_sweeps", "trajectories"] = "trajectories"
+    needs: Literal["statistics", "final_passes", "trajectories"] = "trajectories"
     signed: bool = False
     bounded: bool = False
 
@@ -123,13 +123,13 @@ def margin(run: RecordedRun) -> Detection:
 
 
 def probability(run: RecordedRun) -> Detection:
-    """Score by the margin of the probabilities, over the window and, with twice the weight, in the final sweeps.
+    """Score by the margin of the probabilities, over the window and, with twice the weight, in the final passes.
 
     The margin is p_y less the highest p of another label: samples that the network is unsure of count less than with
     logits. Each of the two means is divided by its root mean square; the score is the negative of their weighted mean.
-    gwaudit's default for runs with final sweeps.
+    gwaudit's default for runs with final evaluation passes.
     """
-    return Detection(_evidence(run, mean_probability_margin=1, sweep_probability_margin=2))
+    return Detection(_evidence(run, mean_probability_margin=1, final_probability_margin=2))
 
 
 def aum(run: RecordedRun) -> Detection:
@@ -219,7 +219,7 @@ DETECTORS: dict[str, Detector] = {
     "alignment_gap": Detector(alignment_gap, "statistics", signed=True),
     "alignment": Detector(alignment, "statistics", signed=True),
     "margin": Detector(margin, "statistics", signed=True),
-    "probability": Detector(probability, "final_sweeps", signed=True, bounded=True),
+    "probability": Detector(probability, "final_passes", signed=True, bounded=True),
     "aum": Detector(aum, signed=True),
     "mean_loss": Detector(mean_loss),
     "el2n": Detector(el2n),
@@ -233,13 +233,13 @@ DETECTORS: dict[str, Detector] = {
 """Every detector, by name."""
 
 
-def select_detector(name: str, *, final_sweeps: int, multi_label: bool, run: object = "the run") -> str:
+def select_detector(name: str, *, final_passes: int, multi_label: bool, run: object = "the run") -> str:
     """Return the name of the detector that ranks a run: the default for "auto", otherwise `name`.
 
     Args:
-        name: a name of `DETECTORS`, or "auto": `probability` for a run with final sweeps, `combined` for others and for
+        name: a name of `DETECTORS`, or "auto": `probability` for a run with final passes, `combined` for others and for
             multi-label runs. Most labels are absent there and nearly certain, and `probability` finds less.
-        final_sweeps: number of final sweeps of the run, or of the last round of its refinement.
+        final_passes: number of final evaluation passes of the run, or of the last round of its refinement.
         multi_label: whether the rows of the run are pairs of sample and class.
         run: its folder, for messages.
 
@@ -247,13 +247,13 @@ def select_detector(name: str, *, final_sweeps: int, multi_label: bool, run: obj
         SettingsError: There is no such detector, or the run lacks what it needs.
     """
     if name == "auto":
-        return "probability" if final_sweeps and not multi_label else "combined"
+        return "probability" if final_passes and not multi_label else "combined"
     if name not in DETECTORS:
         raise SettingsError(f"unknown detector {name!r}: choose from auto, {', '.join(DETECTORS)}")
     detector = DETECTORS[name]
-    if detector.needs == "final_sweeps" and not final_sweeps:
+    if detector.needs == "final_passes" and not final_passes:
         raise SettingsError(
-            f"{run} has no final sweeps, which the detector {name!r} needs: train with final_sweeps=1 or 2"
+            f"{run} has no final evaluation passes, which the detector {name!r} needs: train with final_passes=1 or 2"
         )
     if multi_label and not detector.signed:
         possible = ", ".join(name for name, detector in DETECTORS.items() if detector.signed)

@@ -80,7 +80,7 @@ def rank(
     window = _window(store, settings)
     last = rounds[-1] if rounds else store
     detector = select_detector(
-        settings.detector, final_sweeps=len(last.final_sweeps), multi_label=multi_label, run=last.path
+        settings.detector, final_passes=len(last.final_passes), multi_label=multi_label, run=last.path
     )
     settings = replace(settings, detector=detector)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
@@ -155,7 +155,7 @@ def _refined_log_odds(
     as they are: their order alone counts.
     """
     scores: list[NDArray[np.floating]] = []
-    name = select_detector(settings.detector, final_sweeps=len(rounds[-1].final_sweeps), multi_label=False)
+    name = select_detector(settings.detector, final_passes=len(rounds[-1].final_passes), multi_label=False)
     for run in rounds:
         first, last = _window(run, replace(settings, window="auto"))
         of_round = sample_statistics(run, range(first, last + 1), executor=executor)

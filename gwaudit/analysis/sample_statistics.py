@@ -39,7 +39,7 @@ COLUMNS = {
     "trend": "slope of γ over all recorded epochs, a epoch",
     "early_alignment": "mean γ over the first third of the run",
     "late_alignment": "mean γ over the last third of the run",
-    "sweep_probability_margin": "the mean of the same over the final sweeps, NaN in a run without them",
+    "final_probability_margin": "the mean of the same over the final evaluation passes, NaN in a run without them",
     "times_learned": "times the prediction turned to the given label",
     "times_forgotten": "times the prediction turned away from it (forgetting events, Toneva et al., ICLR 2019)",
 }
@@ -110,9 +110,9 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
             weight[place] = signals["alternative_alignment"]
     alternative_label, alternative_votes = most_voted(alternative, weight)
     del alternative, weight
-    swept = _Mean(rows)
-    for epoch in store.final_sweeps:
-        swept.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
+    final = _Mean(rows)
+    for epoch in store.final_passes:
+        final.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
     predicted_label, predicted_votes = most_voted(predicted)
     columns = {
         **means.columns(),
@@ -123,7 +123,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
         **course.columns(),
         "early_alignment": early.value(),
         "late_alignment": late.value(),
-        "sweep_probability_margin": swept.value(),
+        "final_probability_margin": final.value(),
     }
     reach = store.block_range(block)
     index = pd.RangeIndex(reach.start, reach.stop, name=store.layout.id_column)

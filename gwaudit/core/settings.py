@@ -172,9 +172,9 @@ class TrainingSettings:
         clip_norm: Largest L2 norm of the gradient of a step. By default gradients are not clipped.
         ema_decay: Decay of an exponential moving average of the weights, which the checkpoints then hold. By default
             there is no average.
-        record: Time of recording: `online`, each sample at its own training step; or `sweep`, all samples after each
+        record: Time of recording: `online`, each sample at its own training step; or `pass`, all samples after each
             epoch under fixed weights, without augmentation.
-        final_sweeps: Number of evaluation passes over all samples after the training, under its final weights and
+        final_passes: Number of evaluation passes over all samples after the training, under its final weights and
             without augmentation: 0, 1 (as they are) or 2 (also mirrored). Each is recorded as an epoch of the run.
         select: Rule that selects the epoch kept as `checkpoints/best.pt`, without validation data. The rules
             `validation` and `gradient-disparity` read signals that only a training loop of your own can measure.
@@ -204,8 +204,8 @@ class TrainingSettings:
     accumulate: int = 1
     clip_norm: float | None = None
     ema_decay: float | None = None
-    record: Literal["online", "sweep"] = "online"
-    final_sweeps: int = 0
+    record: Literal["online", "pass"] = "online"
+    final_passes: int = 0
     select: str = "last"
     patience: int | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
@@ -221,8 +221,8 @@ class TrainingSettings:
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"`{name}` must be at least 1, not {getattr(self, name)}")
-        if self.final_sweeps not in (0, 1, 2):
-            raise SettingsError(f"`final_sweeps` must be 0, 1 or 2, not {self.final_sweeps}")
+        if self.final_passes not in (0, 1, 2):
+            raise SettingsError(f"`final_passes` must be 0, 1 or 2, not {self.final_passes}")
         if not 0 <= self.momentum < 1:
             raise SettingsError(f"`momentum` must be in [0, 1), not {self.momentum}")
         if not self.learning_rate > 0:
@@ -255,10 +255,10 @@ RECIPES: Mapping[Recipe, TrainingSettings] = {
         weight_decay=0.5,
         augment="shift-flip",
         label_smoothing=0.2,
-        final_sweeps=2,
+        final_passes=2,
     ),
     "resnet18": TrainingSettings(
-        model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_sweeps=2
+        model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_passes=2
     ),
 }
 """Settings of the trainings of a refinement: `whitened`, a few epochs of a small network; `resnet18`, for a GPU."""
@@ -311,8 +311,8 @@ class RankingSettings:
     In Python `window` and `cut` are "auto" or a value, and `window` counts epochs from 0.
 
     Attributes:
-        detector: Detector that ranks the samples. `auto` is `probability` for runs with final sweeps and `combined` for
-            others.
+        detector: Detector that ranks the samples. `auto` is `probability` for runs with final evaluation passes and
+            `combined` for others.
         window: First and last epoch of the means and votes, both included. By default the last half of the epochs.
             Detectors that read whole trajectories, such as `aum`, always rank by all epochs.
         cut: Threshold on the log odds of being wrong (natural logarithm; 0 is even): suspects lie above it. By default

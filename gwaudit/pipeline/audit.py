@@ -55,7 +55,7 @@ def audit(
     refinement = refinement or RefinementSettings()
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector
-    select_detector(detector, final_sweeps=last.final_sweeps, multi_label=False)  # before anything is loaded or trained
+    select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
     dataset, _ = load_and_train(data, run, training, refinement, resume=resume, progress=progress)
     refine(dataset, Path(run), training, refinement, progress=progress)
 

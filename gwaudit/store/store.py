@@ -41,6 +41,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
 from gwaudit.core.files import writing
+from gwaudit.store import version_1
 from gwaudit.store.block_files import (
     MISSING_LABEL,
     SIGNALS,
@@ -59,7 +60,7 @@ from gwaudit.store.sample_trajectories import find_sample, read_class_trajectori
 
 __all__ = [
     "ANSWERS",
-    "FINAL_SWEEP",
+    "FINAL_PASS",
     "MISSING_LABEL",
     "SIGNALS",
     "EpochCommit",
@@ -69,8 +70,8 @@ __all__ = [
     "WrittenBlock",
 ]
 
-FINAL_SWEEP = "final_sweep"
-"""The metric that marks an epoch as a sweep after the training: 0 for inputs as they are, 1 for mirrored images."""
+FINAL_PASS = "final_pass"
+"""The metric that marks an epoch as a final evaluation pass: 0 for inputs as they are, 1 for mirrored images."""
 
 
 class TrajectoryStore:
@@ -257,14 +258,14 @@ class TrajectoryStore:
 
     @property
     def training_epochs(self) -> range:
-        """Return the committed epochs without the final sweeps, which are the last ones."""
+        """Return the committed epochs without the final evaluation passes, which are the last ones."""
         n = self.next_epoch
-        while n and FINAL_SWEEP in self.commit(n - 1).metrics:
+        while n and not {FINAL_PASS, version_1.FINAL_PASS}.isdisjoint(self.commit(n - 1).metrics):
             n -= 1
         return range(n)
 
     @property
-    def final_sweeps(self) -> range:
+    def final_passes(self) -> range:
         """Return the epochs that score the samples after the training, under its final weights."""
         return range(len(self.training_epochs), self.next_epoch)
 

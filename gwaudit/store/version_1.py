@@ -2,7 +2,7 @@
 
 In version 1 `run.json` counted the rows as `n_samples`; in a multi-label run its `class_names` were the two answers and
 its `label_names` the classes. The Parquet column of row ids was called `sample_id` in every run, and the best other
-label and its alignment were called counterfactual.
+label and its alignment were called counterfactual. Evaluation passes were called sweeps.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,9 @@ from gwaudit.store.layout import RunLayout
 
 VERSION = 1
 
+FINAL_PASS = "final_sweep"
+"""The metric that marked an epoch as an evaluation pass after the training."""
+
 _STORED_NAMES = {
     "row_id": "sample_id",
     "alternative_label": "counterfactual_label",
@@ -25,6 +28,7 @@ _STORED_NAMES = {
 def upgrade_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a version 1 `run.json` under the names of today; its `format_version` stays 1."""
     classes = manifest.get("label_names")
+    manifest = {**manifest, "settings": _upgrade_settings(manifest.get("settings"))}
     if not isinstance(classes, list) or not isinstance(manifest.get("n_samples"), int):
         return {**manifest, "is_multi_label": False}
     return {
@@ -33,6 +37,16 @@ def upgrade_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
         "class_names": classes,
         "is_multi_label": True,
     }
+
+
+def _upgrade_settings(settings: Any) -> Any:
+    training = settings.get("training") if isinstance(settings, dict) else None
+    if not isinstance(training, dict):
+        return settings
+    training = {"final_passes" if name == "final_sweeps" else name: value for name, value in training.items()}
+    if training.get("record") == "sweep":
+        training["record"] = "pass"
+    return {**settings, "training": training}
 
 
 def stored_columns(columns: Sequence[str]) -> list[str]:

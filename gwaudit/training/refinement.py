@@ -119,7 +119,7 @@ def _is_finished(run: Path) -> bool:
         settings = TrainingSettings.from_dict(store.settings["training"])
         epochs = len(store.training_epochs)
         stopped_early = settings.patience is not None and epochs > 0
-        return len(store.final_sweeps) == settings.final_sweeps and (epochs == settings.epochs or stopped_early)
+        return len(store.final_passes) == settings.final_passes and (epochs == settings.epochs or stopped_early)
 
 
 def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> Audit:

@@ -42,7 +42,7 @@ from gwaudit.recording.distributed import (
 )
 from gwaudit.recording.head import find_head
 from gwaudit.recording.recorder import AlignmentRecorder
-from gwaudit.store.store import FINAL_SWEEP, TrajectoryStore
+from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, normalise
 from gwaudit.training.checkpoints import (
     TrainingState,
@@ -256,7 +256,7 @@ class _Training:
         with AlignmentRecorder(self.model, store) as recorder:
             while len(store.training_epochs) < settings.epochs and not self._should_stop():
                 self._run_epoch(store.next_epoch, recorder)
-            while store.next_epoch < len(store.training_epochs) + min(settings.final_sweeps, self.views):
+            while store.next_epoch < len(store.training_epochs) + min(settings.final_passes, self.views):
                 self._record_final_pass(store.next_epoch, recorder)
         return TrainingResult(
             store.path, len(store.training_epochs), run_on_rank0(self._selected), time.monotonic() - start
@@ -289,7 +289,7 @@ class _Training:
         start = time.monotonic()
         mirrored = epoch - len(self.store.training_epochs)
         with self._autocast():
-            recorder.record_pass(self._evaluation_batches(mirrored=bool(mirrored)), metrics={FINAL_SWEEP: mirrored})
+            recorder.record_pass(self._evaluation_batches(mirrored=bool(mirrored)), metrics={FINAL_PASS: mirrored})
         if self.progress is not None:
             self.progress.on_final_pass(time.monotonic() - start)
 

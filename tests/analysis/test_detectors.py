@@ -164,22 +164,22 @@ def test_a_detector_of_ones_own_is_one_function_and_one_line(store, tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    ("name", "final_sweeps", "multi_label", "message"),
+    ("name", "final_passes", "multi_label", "message"),
     [
         ("beauty", 0, False, "unknown detector 'beauty': choose from auto, combined"),
-        ("probability", 0, False, "no final sweeps"),
+        ("probability", 0, False, "no final evaluation passes"),
         ("mean_loss", 0, True, "multi-label run: .* choose from combined"),
     ],
 )
-def test_a_detector_that_cannot_rank_the_run_is_refused(name, final_sweeps, multi_label, message):
+def test_a_detector_that_cannot_rank_the_run_is_refused(name, final_passes, multi_label, message):
     with pytest.raises(SettingsError, match=message):
-        select_detector(name, final_sweeps=final_sweeps, multi_label=multi_label)
+        select_detector(name, final_passes=final_passes, multi_label=multi_label)
 
 
-def test_the_default_detector_depends_on_final_sweeps_and_on_the_labels():
-    assert select_detector("auto", final_sweeps=0, multi_label=False) == "combined"
-    assert select_detector("auto", final_sweeps=2, multi_label=False) == "probability"
-    assert select_detector("auto", final_sweeps=2, multi_label=True) == "combined"
+def test_the_default_detector_depends_on_final_passes_and_on_the_labels():
+    assert select_detector("auto", final_passes=0, multi_label=False) == "combined"
+    assert select_detector("auto", final_passes=2, multi_label=False) == "probability"
+    assert select_detector("auto", final_passes=2, multi_label=True) == "combined"
 
 
 def test_every_detector_says_what_it_computes():

@@ -13,7 +13,7 @@ from gwaudit.store.block_files import SIGNALS, FileRecord
 NAMES = {"alternative_label": "counterfactual_label", "alternative_alignment": "counterfactual_alignment"}
 
 
-def write_version_1(path, given_labels, class_names, epochs, *, block_rows=4, keys=None):
+def write_version_1(path, given_labels, class_names, epochs, *, block_rows=4, keys=None, final_sweeps=0):
     """Write a run of version 1; epochs are mappings of today's signals, [n_rows] each."""
     given = np.asarray(given_labels)
     is_multi_label = given.ndim == 2
@@ -36,7 +36,9 @@ def write_version_1(path, given_labels, class_names, epochs, *, block_rows=4, ke
         "block_rows": block_rows,
         "signals": {NAMES.get(name, name): dtype.name for name, dtype in SIGNALS.items()},
         "samples": _write_blocks(path, path / "samples", samples, block_rows),
-        "settings": {"training": {"epochs": len(epochs)}},
+        "settings": {
+            "training": {"epochs": len(epochs) - final_sweeps, "final_sweeps": final_sweeps, "record": "sweep"}
+        },
         "fingerprint": "old",
     }
     if is_multi_label:
@@ -52,7 +54,8 @@ def write_version_1(path, given_labels, class_names, epochs, *, block_rows=4, ke
             "files": _write_blocks(path, folder, columns, block_rows),
             "missing": 0,
             "repeated": 0,
-            "metrics": {"gwa": 0.5, "kurtosis": None},
+            "metrics": {"gwa": 0.5, "kurtosis": None}
+            | ({"final_sweep": 0} if epoch >= len(epochs) - final_sweeps else {}),
             "committed_at": "2025-01-01T00:00:00+00:00",
         }
         (path / "commits" / f"epoch-{epoch:05d}.json").write_text(json.dumps(commit))

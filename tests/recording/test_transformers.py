@@ -369,7 +369,7 @@ def test_a_collator_that_mixes_is_said_once_and_recorded_by_evaluation_passes(tm
     np.testing.assert_allclose(column(store, 1, "loss"), expected, rtol=1e-4)
 
 
-def test_a_loader_that_is_given_is_swept_after_each_epoch_and_has_to_carry_ids(tmp_path: Path) -> None:
+def test_a_given_loader_is_recorded_after_each_epoch_and_has_to_carry_ids(tmp_path: Path) -> None:
     def batches(data: Any) -> Any:
         return torch.utils.data.DataLoader(data, batch_size=20, collate_fn=default_data_collator)
 

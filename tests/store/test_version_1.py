@@ -6,6 +6,7 @@ import pytest
 
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import StoreVersionError
+from gwaudit.core.settings import TrainingSettings
 from gwaudit.store.store import SIGNALS, TrajectoryStore
 from helpers.version_1 import write_version_1
 
@@ -63,6 +64,15 @@ def test_a_run_of_version_1_reads_like_the_same_run_of_version_2(runs):
 def test_a_run_of_version_1_is_ranked_like_the_same_run_of_version_2(runs):
     old, new = runs
     pd.testing.assert_frame_equal(rank(old).frame, rank(new).frame)
+
+
+def test_the_final_sweeps_of_version_1_are_final_evaluation_passes(tmp_path):
+    signals = {name: np.zeros(8, dtype) for name, dtype in SIGNALS.items()}
+    write_version_1(tmp_path / "old", np.zeros(8, int), CLASSES, [signals] * 3, final_sweeps=1)
+    store = TrajectoryStore.open(tmp_path / "old")
+    assert (store.training_epochs, store.final_passes) == (range(2), range(2, 3))
+    settings = TrainingSettings.from_dict(store.settings["training"])
+    assert (settings.final_passes, settings.record) == (1, "pass")
 
 
 def test_a_run_of_version_1_is_not_written_to(runs):

@@ -146,15 +146,15 @@ def test_features_of_any_kind_take_the_same_way(tmp_path, head):
     assert 1500 < len(clean) < 1797
 
 
-def test_refinement_and_final_sweeps_work_on_features(tmp_path):
+def test_refinement_and_final_passes_work_on_features(tmp_path):
     digits = load_dataset("digits")
     np.savez(tmp_path / "mine.npz", x=digits.read(torch.arange(len(digits))).flatten(1).numpy(), y=digits.labels)
     done = gwaudit(
-        "audit", tmp_path / "mine.npz", "-o", tmp_path / "run", *FAST[:4], "--refine", 1, "--final-sweeps", 2
+        "audit", tmp_path / "mine.npz", "-o", tmp_path / "run", *FAST[:4], "--refine", 1, "--final-passes", 2
     )
     assert done.returncode == 0, done.stderr
     with TrajectoryStore.open(tmp_path / "run" / "rounds" / "1") as store:
-        assert len(store.final_sweeps) == 1, "a feature has no mirror image"
+        assert len(store.final_passes) == 1, "a feature has no mirror image"
 
 
 def test_a_preset_for_images_refines_features_as_they_were_trained_first(tmp_path):

@@ -131,28 +131,28 @@ def test_refining_once_more_adds_a_round(digits, run):
     assert len(rounds_of(run)) == 4
 
 
-def test_final_sweeps_come_after_the_training_and_stay_out_of_its_statistics(digits, tmp_path):
-    train(digits, tmp_path / "run", dataclasses.replace(SETTINGS, final_sweeps=2))
+def test_final_passes_come_after_the_training_and_stay_out_of_its_statistics(digits, tmp_path):
+    train(digits, tmp_path / "run", dataclasses.replace(SETTINGS, final_passes=2))
     with TrajectoryStore.open(tmp_path / "run") as store:
-        assert (store.training_epochs, store.final_sweeps) == (range(4), range(4, 6))
+        assert (store.training_epochs, store.final_passes) == (range(4), range(4, 6))
         frame = rank(store).frame.set_index("sample_id").sort_index()
         rows = pd.concat([store.read_epoch(epoch).to_pandas().assign(epoch=epoch) for epoch in store.epochs])
     assert rank(TrajectoryStore.open(tmp_path / "run")).settings.detector == "probability"
     rows["other"] = np.exp(-(rows["loss"] + rows["margin"]))
     rows["difference"] = rows["given_probability"] - rows["other"]
-    means = rows.groupby(["sample_id", pd.cut(rows["epoch"], [-1, 1, 3, 5], labels=["early", "window", "sweep"])])
+    means = rows.groupby(["sample_id", pd.cut(rows["epoch"], [-1, 1, 3, 5], labels=["early", "window", "final"])])
     difference = means["difference"].mean().unstack()
     np.testing.assert_allclose(frame["mean_probability_margin"], difference["window"], atol=1e-5)
-    np.testing.assert_allclose(frame["sweep_probability_margin"], difference["sweep"], atol=1e-5)
+    np.testing.assert_allclose(frame["final_probability_margin"], difference["final"], atol=1e-5)
     negative = (rows[rows["epoch"] < 4].set_index("sample_id")["alignment"] < 0).groupby("sample_id").mean()
     np.testing.assert_allclose(frame["share_negative"], negative, atol=1e-6)
 
 
-def test_an_interrupted_sweep_is_made_up_for(digits, tmp_path):
+def test_an_interrupted_final_pass_is_made_up_for(digits, tmp_path):
     class StopError(Exception):
         pass
 
-    class StopAtSweep:
+    class StopAtFinalPass:
         def on_step(self, report):
             pass
 
@@ -162,17 +162,17 @@ def test_an_interrupted_sweep_is_made_up_for(digits, tmp_path):
         def on_final_pass(self, seconds):
             raise StopError
 
-    settings = dataclasses.replace(SETTINGS, epochs=2, final_sweeps=2)
+    settings = dataclasses.replace(SETTINGS, epochs=2, final_passes=2)
     train(digits, tmp_path / "whole", settings)
     with pytest.raises(StopError):
-        train(digits, tmp_path / "stopped", settings, progress=StopAtSweep())
+        train(digits, tmp_path / "stopped", settings, progress=StopAtFinalPass())
     train(digits, tmp_path / "stopped", settings, resume=True)
     frames = [rank(TrajectoryStore.open(tmp_path / name)).frame for name in ("whole", "stopped")]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
-def test_the_probability_score_needs_final_sweeps(run):
-    with pytest.raises(SettingsError, match="no final sweeps"):
+def test_the_probability_score_needs_final_passes(run):
+    with pytest.raises(SettingsError, match="no final evaluation passes"):
         rank_run([run], RankingSettings(detector="probability"))
 
 
@@ -208,7 +208,7 @@ def test_rounds_are_announced(tmp_path):
     (["--refine", "-1"], "cannot be -1 rounds"),
     (["--refine-epochs", "0"], "at least 1"),
     (["--refine-as", "x"], "must be one of whitened, resnet18"),
-    (["--final-sweeps", "3"], "must be 0, 1 or 2"),
+    (["--final-passes", "3"], "must be 0, 1 or 2"),
     (["--momentum", "1"], r"must be in [0, 1)"),
 ])  # fmt: skip
 def test_impossible_refinement_is_refused(tmp_path, options, message):

@@ -65,7 +65,7 @@ def with_settings(**changes):
     {"accumulate": 3, "clip_norm": 0.5},
     {"optimizer": "adamw", "schedule": "cosine", "learning_rate": 1e-3},
     {"ema_decay": 0.9},
-    {"record": "sweep"},
+    {"record": "pass"},
     {"model": "resnet20_gn"},
     {"model": "whitened_32", "optimizer": "nmuon", "momentum": 0.6, "weight_decay": 0.5, "augment": "shift-flip"},
     {"dtype": "bfloat16"},
@@ -134,7 +134,7 @@ def test_training_leaves_the_callers_random_numbers_alone(digits, tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("changes", [{}, {"record": "sweep", "ema_decay": 0.9, "accumulate": 2}])
+@pytest.mark.parametrize("changes", [{}, {"record": "pass", "ema_decay": 0.9, "accumulate": 2}])
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(digits, tmp_path, changes):
     class StopError(Exception):
         pass
@@ -214,8 +214,8 @@ def test_a_single_leftover_sample_is_trained_and_recorded(digits, tmp_path):
     assert TrajectoryStore.open(tmp_path / "run").commit(0).missing == 0
 
 
-def test_the_sweep_records_what_the_kept_model_says_without_augmentation(digits, tmp_path):
-    train(digits, tmp_path / "run", with_settings(epochs=2, record="sweep"))
+def test_an_evaluation_pass_records_what_the_kept_model_says_without_augmentation(digits, tmp_path):
+    train(digits, tmp_path / "run", with_settings(epochs=2, record="pass"))
     logits = logits_of(tmp_path / "run", digits)
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(digits.labels), reduction="none")
     recorded = TrajectoryStore.open(tmp_path / "run").read_epoch(1).to_pandas()["loss"]

@@ -19,11 +19,11 @@ from helpers.ranks import run_as_rank, torchrun
 
 # Of 600 samples: twice a batch of 299 in shares of 149 and 150, then two samples, both for the first rank.
 COMMON = TrainingSettings(
-    model="resnet20_gn", epochs=2, batch_size=299, learning_rate=0.005, dtype="float32", device="cpu", final_sweeps=1
+    model="resnet20_gn", epochs=2, batch_size=299, learning_rate=0.005, dtype="float32", device="cpu", final_passes=1
 )
 SETTINGS = {
     "online": COMMON,
-    "sweep": dataclasses.replace(COMMON, record="sweep", accumulate=2, ema_decay=0.9, clip_norm=1.0),
+    "pass": dataclasses.replace(COMMON, record="pass", accumulate=2, ema_decay=0.9, clip_norm=1.0),
     "shift": dataclasses.replace(COMMON, epochs=1, augment="shift-flip", optimizer="adamw", learning_rate=1e-3),
 }
 CLI = "from gwaudit.cli.app import main; main()"
@@ -65,7 +65,7 @@ def test_two_ranks_record_the_trajectories_of_one_process(trained, name):
 
 @pytest.mark.slow
 def test_the_checkpoint_of_two_ranks_is_that_of_one_process(trained):
-    states = [torch.load(folder / "sweep/checkpoints/best.pt", weights_only=True) for folder in trained.values()]
+    states = [torch.load(folder / "pass/checkpoints/best.pt", weights_only=True) for folder in trained.values()]
     for part in ("model", "ema"):
         assert states[0][part].keys() == states[1][part].keys()
         for name, value in states[0][part].items():

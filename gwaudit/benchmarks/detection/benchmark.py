@@ -175,7 +175,7 @@ class _Bench:
             for name, detector in DETECTORS.items():
                 if detector.needs == "trajectories":  # of the literature: its own score and cut, where it has one
                     yield self._row(name, "plain", detector.detect(recorded), cost)
-                elif detector.needs == "statistics" or store.final_sweeps:
+                elif detector.needs == "statistics" or store.final_passes:
                     yield self._own_row(f"gwaudit_{name}", "plain", rank(store, RankingSettings(detector=name)), cost)
             everything = RankingSettings(detector="alignment", window=(0, len(store.training_epochs) - 1))
             yield self._own_row("gwaudit_alignment_all_epochs", "plain", rank(store, everything), cost)
