@@ -204,10 +204,10 @@ def test_rounds_are_announced(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--preset", "best"], "unknown preset 'best': choose from fast, quality"),
-    (["--refine", "-1"], "cannot be -1 rounds"),
-    (["--refine-epochs", "0"], "at least 1"),
-    (["--refine-as", "x"], "must be one of whitened, resnet18"),
+    (["--preset", "best"], "'best' is not one of 'fast', 'quality'"),
+    (["--refine", "-1"], "--refine must be at least 0, not -1"),
+    (["--refine-epochs", "0"], "--refine-epochs must be at least 1"),
+    (["--refine-as", "x"], "'x' is not one of 'whitened', 'resnet18'"),
     (["--final-passes", "3"], "must be 0, 1 or 2"),
     (["--momentum", "1"], r"must be in [0, 1)"),
 ])  # fmt: skip
