@@ -1,10 +1,10 @@
-"""What a reviewer's decisions are worth: audit, correct so many labels, train again; in the tool's order and at random.
+"""Measure the value of a reviewer's decisions: audit, correct a number of labels, train again.
 
-The reviewer is an oracle: it looks at the samples it is shown, in their order, and gives each its true label. What is
-compared is the order. Everything goes the way that people take: `decisions.csv`, `gwaudit.review.decisions`,
-`gwaudit.review.corrections`.
+The reviewer is an oracle: it looks at the samples in the order given and gives each its true label. The benchmark
+compares orders: that of the audit, and a random one. It takes the same way as people: `decisions.csv`,
+`gwaudit.review.decisions`, `gwaudit.review.corrections`.
 
-Rows are kept in `relabelling.json`, so that what was measured once stays; trainings go on where they were cut short.
+Rows are kept in `relabelling.json`, so that results stay; trainings that were cut short are resumed.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.core.json import without_nan
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.pipeline.accuracy import accuracy_on
@@ -30,30 +31,30 @@ from gwaudit.training.progress import Progress
 from gwaudit.training.refinement import rank_run
 from gwaudit.training.trainer import train
 
-# Draws of their own: errors are planted with a generator of the plain seed, whose permutation is that of the errors.
+# Seeds of their own: label noise is drawn with the plain seed, and its permutation would select the same samples.
 _HOLD_OUT, _RANDOM_ORDER = 1, 2
 
 ORDERS = ("none", "gwaudit", "random")
-"""Whom the reviewer is shown: nobody; the most suspicious; anybody, as a control."""
+"""The samples that the reviewer looks at: none; the most suspicious; random ones, as a control."""
 
 
 @dataclass(frozen=True)
 class RelabellingRow:
-    """A training after so many decisions in an order.
+    """Hold the result of one training after a number of decisions in an order.
 
     Attributes:
-        order: one of `ORDERS`.
-        decisions: samples that the reviewer looked at.
-        seed: of the training and of the random order.
-        corrected: wrong labels among these, now right.
-        wrong: labels that are still wrong.
-        samples: of the training.
-        label_accuracy: share of the labels that are right.
-        test_accuracy: of the training on them, under its last weights; the mean of each image as it is and mirrored.
-        average_precision: of the audit that this training gives; None where no label is wrong.
-        seconds: of the training.
-        data: fingerprint of the data before any decision.
-        training: settings that are not defaults.
+        order: One of `ORDERS`.
+        decisions: Number of samples that the reviewer looked at.
+        seed: Seed of the training and of the random order.
+        corrected: Number of wrong labels among these, which are now right.
+        wrong: Number of labels that are still wrong.
+        samples: Number of training samples.
+        label_accuracy: Share of the labels that are right.
+        test_accuracy: Test accuracy under the last weights; predictions are means over each image and its mirror image.
+        average_precision: Average precision of the audit of this training; None if no label is wrong.
+        seconds: Seconds of the training.
+        data: Fingerprint of the data before any decision.
+        training: Settings that differ from the defaults.
     """
 
     order: str
@@ -71,12 +72,12 @@ class RelabellingRow:
 
 
 def oracle_decisions(audit: Audit, true_labels: NDArray[np.int64], sample_ids: Sequence[int]) -> pd.DataFrame:
-    """What a reviewer who never errs decides about samples: the frame of a `decisions.csv`.
+    """Return the decisions of a reviewer who makes no errors, as the frame of a `decisions.csv`.
 
     Args:
-        audit: of n samples.
-        true_labels: [n].
-        sample_ids: those that are looked at, in their order.
+        audit: An audit of n samples.
+        true_labels: [n] true labels.
+        sample_ids: Ids of the samples to decide on, in this order.
     """
     given, names = audit.by_id("given_label"), np.array(audit.class_names, object)
     ids = np.asarray(sample_ids, np.int64)
@@ -93,13 +94,13 @@ def oracle_decisions(audit: Audit, true_labels: NDArray[np.int64], sample_ids: S
 
 
 def split_off(dataset: LabeledDataset, share: float, *, seed: int = 0) -> tuple[LabeledDataset, LabeledDataset]:
-    """A data set without a random share of its samples, and that share under its true labels, to test on.
+    """Return a data set without a random share of its samples, and that share under its true labels, as test data.
 
     Raises:
-        SettingsError: the share is not between 0 and 1.
+        SettingsError: The share is not between 0 and 1.
     """
     if not 0 < share < 1:
-        raise SettingsError(f"the share to hold out must be between 0 and 1, not {share}")
+        raise SettingsError(f"`hold_out`, the share to test on, must be between 0 and 1, not {share}")
     order = np.random.default_rng((seed, _HOLD_OUT)).permutation(len(dataset))
     cut = round(len(dataset) * share)
     test = dataset.subset(np.sort(order[:cut]))
@@ -118,46 +119,46 @@ def relabelling(
     seeds: Sequence[int] = (0,),
     progress: Progress | None = None,
 ) -> list[RelabellingRow]:
-    """Train on the labels as they are, after the tool's decisions, and after as many random ones.
+    """Train on the given labels, on those after decisions in the audit's order, and after as many in random order.
 
     Args:
-        dataset: with given and true labels.
-        test: under right labels, apart from `dataset`.
-        folder: keeps the runs and decisions, and gets `relabelling.json` and `relabelling.md`.
-        training: how to train, each time alike.
-        decisions: that the reviewer makes.
-        seeds: of trainings and random orders.
-        progress: told how each training goes.
+        dataset: Data set with given and true labels.
+        test: Test data with right labels, without samples of `dataset`.
+        folder: Folder that keeps the runs, the decisions, `relabelling.json` and `relabelling.md`.
+        training: Settings of every training.
+        decisions: Number of decisions that the reviewer makes.
+        seeds: Seeds of the trainings and random orders.
+        progress: Receives the progress of each training.
 
     Returns:
         All rows of the folder, those of earlier calls included.
 
     Raises:
-        DataError: the truth is not known.
-        SettingsError: no decisions, or more than samples; or rows in the folder that are of other data or trainings.
+        DataError: The true labels are not known.
+        SettingsError: There are no decisions, or more than samples; or rows in the folder have other data or settings.
     """
     if dataset.true_labels is None:
         raise DataError(f"{dataset.name}: the oracle needs true labels: CIFAR-N's file (`labels`), or `add_noise`")
     if not 0 < decisions <= len(dataset):
-        raise SettingsError(f"{decisions} decisions about {len(dataset)} samples: give a number between")
+        raise SettingsError(f"`decisions` must be from 1 to the {len(dataset)} samples, not {decisions}")
     rows = read_rows(folder)
-    told = {name: value for name, value in asdict(training).items() if value != getattr(TrainingSettings(), name)}
-    bench: dict[str, Any] = {"data": dataset.fingerprint, "training": told}
-    if other := next((row for row in rows if {"data": row.data, "training": row.training} != bench), None):
+    changed = {name: value for name, value in asdict(training).items() if value != getattr(TrainingSettings(), name)}
+    common: dict[str, Any] = {"data": dataset.fingerprint, "training": changed}
+    if other := next((row for row in rows if {"data": row.data, "training": row.training} != common), None):
         raise SettingsError(f"{folder} holds rows of other data or trainings ({other.training}): choose another folder")
     done = {(row.order, row.decisions, row.seed) for row in rows}
     for seed in seeds:
-        arms = _Arms(dataset, test, folder / f"seed-{seed}", replace(training, seed=seed), progress)
+        trainings = _SeedTrainings(dataset, test, folder / f"seed-{seed}", replace(training, seed=seed), progress)
         for order in ORDERS:
-            made = decisions if order != "none" else 0
-            if (order, made, seed) not in done:
-                rows.append(RelabellingRow(order, made, seed, **arms.measure(order, made), **bench))
+            count = decisions if order != "none" else 0
+            if (order, count, seed) not in done:
+                rows.append(RelabellingRow(order, count, seed, **trainings.measure(order, count), **common))
                 write_results(folder / "relabelling.json", rows, table=markdown(rows))
     return rows
 
 
-class _Arms:
-    """The trainings of one seed."""
+class _SeedTrainings:
+    """Train with one seed, and measure each training."""
 
     def __init__(
         self,
@@ -172,28 +173,29 @@ class _Arms:
         self.truth = dataset.true_labels
 
     def measure(self, order: str, decisions: int) -> dict[str, Any]:
+        """Return the measured numbers of a `RelabellingRow`, after the training if it is not done yet."""
         given = self.dataset
         if order != "none":
             audit = self._audit(given, self.folder / "none")
-            shown = audit.frame["sample_id"].to_numpy()
+            sample_ids = audit.frame["sample_id"].to_numpy()
             if order == "random":
-                shown = np.random.default_rng((self.settings.seed, _RANDOM_ORDER)).permutation(len(shown))
+                sample_ids = np.random.default_rng((self.settings.seed, _RANDOM_ORDER)).permutation(len(sample_ids))
             file = self.folder / f"{order}-{decisions}" / "decisions.csv"
-            write_decisions(oracle_decisions(audit, self.truth, shown[:decisions].tolist()), file)
+            write_decisions(oracle_decisions(audit, self.truth, sample_ids[:decisions].tolist()), file)
             corrections = correct(audit, read_decisions([file], audit), dataset=given)
             given = given.with_labels(corrections.new, true_labels=self.truth)
         run = self.folder / ("none" if order == "none" else f"{order}-{decisions}/run")
-        found = evaluate(self._audit(given, run), self.truth)
+        evaluation = evaluate(self._audit(given, run), self.truth)
         with TrajectoryStore.open(run) as store:
             seconds = sum(store.commit(epoch).metrics["seconds"] for epoch in store.training_epochs)
-        before = int((self.dataset.labels != self.truth).sum())
+        wrong_before = int((self.dataset.labels != self.truth).sum())
         return {
-            "corrected": before - found.n_wrong,
-            "wrong": found.n_wrong,
-            "samples": found.n,
-            "label_accuracy": 1 - found.n_wrong / found.n,
+            "corrected": wrong_before - evaluation.n_wrong,
+            "wrong": evaluation.n_wrong,
+            "samples": evaluation.n,
+            "label_accuracy": 1 - evaluation.n_wrong / evaluation.n,
             "test_accuracy": accuracy_on(run, given, self.test),
-            "average_precision": found.average_precision if found.n_wrong else None,
+            "average_precision": without_nan(evaluation.average_precision),
             "seconds": seconds,
         }
 
@@ -203,16 +205,16 @@ class _Arms:
 
 
 def read_rows(folder: Path) -> list[RelabellingRow]:
-    """The rows of `relabelling.json` in a folder; none where there is no such file.
+    """Read the rows of `relabelling.json` in a folder; none if there is no such file.
 
     Raises:
-        StoreDamagedError: it is broken.
+        StoreDamagedError: The file is broken.
     """
     return read_results(folder / "relabelling.json", RelabellingRow)
 
 
 def markdown(rows: Sequence[RelabellingRow]) -> str:
-    """The rows as a table, seeds averaged, with half their range where there are several."""
+    """Return the rows as a table of means over the seeds, with half their range if there are several."""
     lines = [
         "| order | decisions | corrected | labels right | test accuracy | average precision | minutes |",
         "|---|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
 """Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +24,13 @@ Kept = Annotated[
 
 @command(benchmark, "overhead")
 def overhead_command(
-    pairs: Annotated[int, typer.Option(help="Number of pairs of steps, one with and one without recording.")] = 200,
+    trials: Annotated[int, typer.Option(help="Number of trials: two steps, one with and one without recording.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """Measure what recording costs a training step: for the CIFAR network, and for a head of ViT-S size."""
     from gwaudit.benchmarks.cost.overhead import overhead
 
-    _print_benchmark("recording", overhead(pairs=pairs), as_json)
+    _print_benchmark("recording", overhead(trials=trials), as_json)
 
 
 @command(benchmark, "ranking")
@@ -52,17 +52,17 @@ def ranking_command(
     benchmark,
     "detection",
     "For example: gwaudit benchmark detection cifar10/ --labels CIFAR-10_human.pt "
-    "--sets worse_label,aggre_label,instance-20 -o runs/detection",
+    "--label-variants worse_label,aggre_label,instance-20 -o runs/detection",
 )
 def detection_command(
     source: Annotated[str, typer.Argument(help="Data set with right labels, as for audit.", show_default=False)],
     training: TrainingSettings,
     output: Kept,
-    sets: Annotated[
+    label_variants: Annotated[
         str,
         typer.Option(
-            help="Label sets, separated by commas: clean, symmetric-20, pair-30, instance-40, long-tail-10 (any "
-            "percentage), keys of the label file."
+            help="Label variants, separated by commas: clean, symmetric-20, asymmetric-30, instance-40, long-tail-10 "
+            "(any percentage), keys of the label file."
         ),
     ] = "clean,symmetric-20,instance-20",
     trainings: Annotated[
@@ -86,7 +86,7 @@ def detection_command(
         rows = detection(
             load_data(DataSettings(source), display),
             output,
-            split_commas(sets),
+            split_commas(label_variants),
             training,
             trainings=split_commas(trainings),
             seeds=parse_seeds(seeds),
@@ -104,7 +104,7 @@ def detection_command(
     benchmark,
     "stopping",
     "For example: gwaudit benchmark stopping cifar10/ --labels CIFAR-10_human.pt "
-    "--sets clean,aggre_label,random_label1,worse_label -o runs/stopping",
+    "--label-variants clean,aggre_label,random_label1,worse_label -o runs/stopping",
 )
 def stopping_command(
     source: Annotated[str, typer.Argument(help="Images with right labels, as for audit.", show_default=False)],
@@ -156,7 +156,7 @@ def _report_stopping(measurements: Any, folder: Path, patience: int, as_json: bo
 def related_command(
     source: Annotated[str, typer.Argument(help="Images with right labels, as for audit.", show_default=False)],
     output: Kept,
-    label_set: Annotated[str, typer.Option(help="Label set, as in the stopping benchmark.")] = "symmetric-40",
+    label_variant: Annotated[str, typer.Option(help="Label variant, as in the stopping benchmark.")] = "symmetric-40",
     model: Annotated[str, typer.Option(help="Small network: all its gradients are held in memory.")] = "resnet9_16",
     epochs: Annotated[int, typer.Option(help="Number of passes over the data.")] = 15,
     samples: Annotated[int, typer.Option(help="Number of training samples, drawn at random; 0 for all.")] = 1000,
@@ -170,14 +170,14 @@ def related_command(
     """Compare alignment with stiffness, full-network alignment and the direction to the final weights."""
     from gwaudit.benchmarks.stopping.related import markdown, related
 
-    settings = StoppingSettings(
-        sets=label_set,
+    defaults = StoppingSettings()
+    settings = replace(
+        defaults,
+        label_variants=label_variant,
         models=model,
-        epochs=epochs,
         samples=samples,
         test_samples=test_samples,
-        batch_size=batch_size,
-        seed=seed,
+        training=replace(defaults.training, epochs=epochs, batch_size=batch_size, seed=seed),
     )
     with TrainingDisplay(quiet=as_json) as display:
         rows = related(source, output, settings, watched=watched, labels=labels, progress=display)
@@ -197,7 +197,7 @@ def validation_cost_command(
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 512,
     samples: Annotated[int, typer.Option(help="Samples per epoch.")] = 50_000,
     share: Annotated[float, typer.Option(help="Share of these that a validation would evaluate.")] = 0.01,
-    pairs: Annotated[int, typer.Option(help="Number of pairs of a recorded step and a validation batch.")] = 50,
+    trials: Annotated[int, typer.Option(help="Number of trials: a recorded step, and a validation batch.")] = 50,
     device: Annotated[str, typer.Option(help="Device: cpu, cuda, ..., or auto.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -211,7 +211,7 @@ def validation_cost_command(
         batch_size=batch_size,
         samples=samples,
         share=share,
-        pairs=pairs,
+        trials=trials,
         device=device,
     )
     _print_benchmark("recording and validation", result, as_json)
@@ -254,8 +254,8 @@ def relabelling_command(
     print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 
-@command(benchmark, "pairs", "For example: gwaudit benchmark pairs -o runs/pairs")
-def pairs_command(
+@command(benchmark, "multilabel", "For example: gwaudit benchmark multilabel -o runs/multilabel")
+def multilabel_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the runs.")],
     questions: Annotated[
         Path | None,
@@ -268,9 +268,9 @@ def pairs_command(
     as_json: AsJson = False,
 ) -> None:
     """Measure how many missing and extra labels an audit of multi-label data finds."""
-    from gwaudit.benchmarks.multilabel import markdown, measure_pairs
+    from gwaudit.benchmarks.multilabel import markdown, multilabel
 
-    rows = measure_pairs(output, questions=questions, encoder=encoder, seeds=parse_seeds(seeds))
+    rows = multilabel(output, questions=questions, encoder=encoder, seeds=parse_seeds(seeds))
     print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 

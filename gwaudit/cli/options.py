@@ -7,8 +7,8 @@ A settings dataclass declares every option once: its name, type, choices and def
 import functools
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -76,7 +76,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(context: typer.Context, **values: Any) -> None:
         preset = values.pop("preset", None)
         for name, cls in settings.items():
-            typed = {field.name: values.pop(field.name) for field in fields(cls)}
+            typed = _pop_fields(cls, values)
             defaults = [part for part in PRESETS[preset] if isinstance(part, cls)] if preset else []
             for part in defaults:
                 typed |= {key: getattr(part, key) for key in typed if not _is_typed(context, key)}
@@ -111,29 +111,55 @@ def parse_seeds(text: str) -> list[int]:
     return [int(seed) for seed in split_commas(text)]
 
 
-def _options_of(cls: type) -> list[inspect.Parameter]:
+def _options_of(cls: Any, held: Any = None, names: Collection[str] | None = None) -> list[inspect.Parameter]:
+    """Return the options of a settings dataclass, and of the settings that it holds as a field.
+
+    Args:
+        cls: the dataclass.
+        held: an instance whose values are the defaults, in place of those of the class.
+        names: the fields that are options, by default all.
+    """
     texts, hints = attribute_texts(cls), get_type_hints(cls)
     panel = cls.__name__.removesuffix("Settings")
-    return [_option(field, hints[field.name], texts.get(field.name, ""), panel) for field in fields(cls)]
+    options = []
+    for field in fields(cls):
+        if is_dataclass(field.default):
+            options += _options_of(type(field.default), field.default, field.metadata["options"])
+        elif names is None or field.name in names:
+            default = field.default if held is None else getattr(held, field.name)
+            options.append(_option(field.name, hints[field.name], default, texts.get(field.name, ""), panel))
+    return options
 
 
-def _option(field: "Field[Any]", hint: Any, text: str, panel: str) -> inspect.Parameter:
-    if field.default is MISSING:
-        return _keyword(field.name, hint, typer.Argument(..., help=text))
-    if field.name in _CONVERTERS:
+def _pop_fields(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Remove the values of a settings dataclass from those of a command, and return them by field."""
+    typed = {}
+    for field in fields(cls):
+        if is_dataclass(held := field.default) and not isinstance(held, type):
+            names = field.metadata["options"]
+            changed = {name: _from_typed(type(held), name, values.pop(name)) for name in names}
+            typed[field.name] = replace(held, **changed)
+        else:
+            typed[field.name] = values.pop(field.name)
+    return typed
+
+
+def _option(name: str, hint: Any, default: Any, text: str, panel: str) -> inspect.Parameter:
+    if default is MISSING:
+        return _keyword(name, hint, typer.Argument(..., help=text))
+    if name in _CONVERTERS:
         text = f"{text} {_COUNTED}"
-    names = [f"--{field.name.replace('_', '-')}", *_ALIASES.get(field.name, [])]
-    default = field.default
+    names = [f"--{name.replace('_', '-')}", *_ALIASES.get(name, [])]
     if _is_automatic(hint):
         default, hint = None, _value_type(hint) | None
-    if field.name in _REGISTRIES:
-        hint = Literal[_REGISTRIES[field.name]]
+    if name in _REGISTRIES:
+        hint = Literal[_REGISTRIES[name]]
     choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
     metavar = None
     if len("|".join(choices)) > _WIDEST_METAVAR:
-        metavar, text = f"<{field.name}>", f"{text} Choices: {', '.join(choices)}."
+        metavar, text = f"<{name}>", f"{text} Choices: {', '.join(choices)}."
     option = typer.Option(default, *names, help=text, metavar=metavar, rich_help_panel=panel)
-    return _keyword(field.name, hint, option)
+    return _keyword(name, hint, option)
 
 
 def _is_automatic(hint: Any) -> bool:

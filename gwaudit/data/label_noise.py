@@ -9,7 +9,7 @@ from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import InMemory
 
-NoiseKind = Literal["symmetric", "pair", "confusable"]
+NoiseKind = Literal["symmetric", "asymmetric", "confusable"]
 
 
 def with_label_noise(dataset: LabeledDataset, rate: float, seed: int) -> LabeledDataset:
@@ -50,7 +50,7 @@ def add_label_noise(
         labels: [n] true labels, integers in [0, n_classes).
         n_classes: C, at least 2.
         rate: Share of the labels to change, in [0, 1]; exactly round(rate * n) change.
-        kind: "symmetric", to any other class with equal probability; "pair", to the next class; "confusable", two
+        kind: "symmetric", to any other class with equal probability; "asymmetric", to the next class; "confusable", two
             thirds by `similarity` and one third symmetric, as people make errors: mostly between classes that look
             alike.
         seed: Seed of the choice of samples and of classes.
@@ -63,7 +63,7 @@ def add_label_noise(
         SettingsError: The rate is outside [0, 1], the kind is unknown, or the similarity is missing.
 
     Example:
-        >>> add_label_noise([0, 1, 2, 0], 3, rate=0.5, kind="pair")
+        >>> add_label_noise([0, 1, 2, 0], 3, rate=0.5, kind="asymmetric")
         array([1, 1, 0, 0])
     """
     truth = np.asarray(labels, np.int64)
@@ -72,7 +72,7 @@ def add_label_noise(
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(truth))[: round(rate * len(truth))]
     weights = np.ones((len(chosen), n_classes))
-    if kind == "pair":
+    if kind == "asymmetric":
         weights = np.eye(n_classes)[(truth[chosen] + 1) % n_classes]
     elif kind == "confusable":
         if similarity is None:

@@ -14,9 +14,9 @@ from gwaudit.core.errors import SettingsError
 def test_recording_and_committing_cost_less_than_two_percent_of_training() -> None:
     state = torch.get_rng_state()
 
-    result = overhead(pairs=3, vit_batch=1)
+    result = overhead(trials=3, vit_batch=1)
 
-    # The difference of paired steps needs more pairs than a test has time for.
+    # The difference between steps needs more trials than a test has time for.
     assert 0 < result.recording_share + result.commit_share < 0.02
     assert 0 < result.vit_share < 0.02
     assert result.step_share_low <= result.step_share <= result.step_share_high
@@ -24,6 +24,6 @@ def test_recording_and_committing_cost_less_than_two_percent_of_training() -> No
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_too_few_pairs_are_refused() -> None:
-    with pytest.raises(SettingsError, match="pairs >= 3"):
-        overhead(pairs=1)
+def test_too_few_trials_are_refused() -> None:
+    with pytest.raises(SettingsError, match="`trials` >= 3"):
+        overhead(trials=1)

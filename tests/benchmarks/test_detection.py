@@ -1,4 +1,4 @@
-"""The detection benchmark on digits: every method on every label set, resumed, extended, refused before training."""
+"""The detection benchmark on digits: every method on every variant, resumed, extended, refused before training."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from gwaudit.analysis.detectors import DETECTORS, Detection, Detector
 from gwaudit.benchmarks.detection.benchmark import as_frame, markdown, read_rows
-from gwaudit.benchmarks.label_sets import IMBALANCE, instance_errors, label_set
+from gwaudit.benchmarks.label_variants import IMBALANCE, instance_noise, make_label_variant
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import PRESETS, RefinementSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
@@ -27,17 +27,17 @@ def benchmark(tmp_path_factory):
     noisy = np.where(np.arange(len(truth)) % 4 == 0, (truth + 3) % 10, truth)
     labels = make_cifar_n(folder / "human.pt", truth, worse_label=noisy)
     arguments = ["benchmark", "detection", "digits", "--labels", labels, "-o", folder / "out", *FAST]
-    done = gwaudit(*arguments, "--sets", SETS)
+    done = gwaudit(*arguments, "--label-variants", SETS)
     assert done.returncode == 0, done.stderr
     return folder / "out", arguments, done
 
 
 @pytest.fixture
 def rows(benchmark):
-    return as_frame(read_rows(benchmark[0])).set_index(["label_set", "method"])
+    return as_frame(read_rows(benchmark[0])).set_index(["label_variant", "method"])
 
 
-def test_every_method_stands_beside_every_label_set_with_its_cost(benchmark, rows):
+def test_every_method_stands_beside_every_label_variant_with_its_cost(benchmark, rows):
     folder, _, done = benchmark
     own = [f"gwaudit_{name}" for name, detector in DETECTORS.items() if detector.needs == "statistics"]
     others = [name for name, detector in DETECTORS.items() if detector.needs == "trajectories"]
@@ -60,7 +60,7 @@ def test_every_method_stands_beside_every_label_set_with_its_cost(benchmark, row
 
 
 def test_curves_fall_and_expected_counts_stand_beside_the_found(benchmark):
-    rows = {(row.label_set, row.method): row for row in read_rows(benchmark[0])}
+    rows = {(row.label_variant, row.method): row for row in read_rows(benchmark[0])}
     row = rows["worse_label", "gwaudit_combined"]
     assert len(row.curve) == 101
     assert (np.diff(row.curve) <= 0).all()
@@ -72,15 +72,15 @@ def test_curves_fall_and_expected_counts_stand_beside_the_found(benchmark):
 
 def test_what_is_done_stays_done_also_without_its_runs(benchmark, tmp_path):
     folder, arguments, done = benchmark
-    again = gwaudit(*arguments, "--sets", SETS)
+    again = gwaudit(*arguments, "--label-variants", SETS)
     assert again.stdout == done.stdout
     assert "epoch" not in again.stderr, "nothing is trained again"
     shutil.copytree(folder, tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
     arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
-    more = gwaudit(*arguments, "--sets", "pair-10", "--seeds", "3")
+    more = gwaudit(*arguments, "--label-variants", "asymmetric-10", "--seeds", "3")
     rows = read_rows(tmp_path / "out")
     assert rows[: len(read_rows(folder))] == read_rows(folder)
-    assert {(row.label_set, row.seed) for row in rows[len(read_rows(folder)) :]} == {("pair-10", 3)}
+    assert {(row.label_variant, row.seed) for row in rows[len(read_rows(folder)) :]} == {("asymmetric-10", 3)}
     assert "| worse_label | aum |" in more.stdout
 
 
@@ -92,13 +92,13 @@ def test_an_epoch_during_which_the_machine_slept_is_no_cost(benchmark, tmp_path)
     facts["metrics"]["seconds"] = 28_800.0
     commit.write_text(json.dumps(facts))
     arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
-    done = gwaudit(*arguments, "--sets", "symmetric-20")
+    done = gwaudit(*arguments, "--label-variants", "symmetric-20")
     assert done.returncode == 0, done.stderr
-    rows = [row for row in read_rows(tmp_path / "out") if row.label_set == "symmetric-20"]
+    rows = [row for row in read_rows(tmp_path / "out") if row.label_variant == "symmetric-20"]
     assert all(0 < row.seconds < 600 for row in rows)
 
 
-def test_what_was_measured_of_a_label_set_stands_together_whenever_that_was(benchmark):
+def test_what_was_measured_of_a_label_variant_stands_together_whenever_that_was(benchmark):
     first, *rest = read_rows(benchmark[0])
     sets = [line.split(" | ")[0] for line in markdown([*rest, first]).splitlines()[2:]]
     assert sets == sorted(sets, key=sets.index)
@@ -110,24 +110,24 @@ def test_a_detector_of_ones_own_is_measured_beside_the_others(benchmark, tmp_pat
     shutil.copytree(folder, tmp_path / "out")
     monkeypatch.setitem(DETECTORS, "largest_loss", Detector(lambda run: Detection(run["loss"].max(0))))
     arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
-    done = gwaudit(*arguments, "--sets", "symmetric-20")
+    done = gwaudit(*arguments, "--label-variants", "symmetric-20")
     assert done.returncode == 0, done.stderr
-    rows = as_frame(read_rows(tmp_path / "out")).set_index(["label_set", "method"])
+    rows = as_frame(read_rows(tmp_path / "out")).set_index(["label_variant", "method"])
     assert rows.loc[("symmetric-20", "largest_loss"), "auroc"] > 0.7
 
 
 def test_seeds_are_averaged_with_their_spread(benchmark):
     _, arguments, _ = benchmark
-    done = gwaudit(*arguments, "--sets", "symmetric-20", "--seeds", "0,1")
+    done = gwaudit(*arguments, "--label-variants", "symmetric-20", "--seeds", "0,1")
     line = next(line for line in done.stdout.splitlines() if line.startswith("| symmetric-20 | aum |"))
     assert "±" in line
 
 
 def test_folds_and_threshold_samples_have_trainings_of_their_own(benchmark):
     _, arguments, _ = benchmark
-    done = gwaudit(*arguments, "--sets", "worse_label", "--trainings", "folds,threshold")
+    done = gwaudit(*arguments, "--label-variants", "worse_label", "--trainings", "folds,threshold")
     assert done.returncode == 0, done.stderr
-    rows = as_frame(read_rows(benchmark[0])).set_index(["label_set", "method"]).loc["worse_label"]
+    rows = as_frame(read_rows(benchmark[0])).set_index(["label_variant", "method"]).loc["worse_label"]
     plain = rows.loc["aum"]
     for method, times in {
         "cleanlab_self_confidence": 4,
@@ -143,9 +143,9 @@ def test_folds_and_threshold_samples_have_trainings_of_their_own(benchmark):
 def test_a_peer_that_is_not_installed_says_so_in_its_row(benchmark, monkeypatch):
     folder, arguments, _ = benchmark
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
-    done = gwaudit(*arguments, "--sets", "clean", "--trainings", "folds,plain")
+    done = gwaudit(*arguments, "--label-variants", "clean", "--trainings", "folds,plain")
     assert done.returncode == 0, done.stderr
-    row = next(row for row in read_rows(folder) if row.training == "folds" and row.label_set == "clean")
+    row = next(row for row in read_rows(folder) if row.training == "folds" and row.label_variant == "clean")
     assert row.quality is None
     assert "not installed: pip install" in row.note
     assert f"| clean | cleanlab | {row.note} |" in done.stdout
@@ -156,26 +156,26 @@ def test_a_broken_table_of_results_is_not_overwritten(benchmark, tmp_path):
     (tmp_path / "detection.json").write_text('{"rows": [{}]}')
     folder = arguments[arguments.index("-o") + 1]
     arguments = [tmp_path if argument == folder else argument for argument in arguments]
-    done = gwaudit(*arguments, "--sets", "clean")
+    done = gwaudit(*arguments, "--label-variants", "clean")
     assert done.returncode == 2
     assert "move it away" in done.stderr
     assert json.loads((tmp_path / "detection.json").read_text()) == {"rows": [{}]}
 
 
-def test_instance_errors_fall_on_what_the_clean_run_was_unsure_of(benchmark):
+def test_instance_noise_fall_on_what_the_clean_run_was_unsure_of(benchmark):
     folder, _, _ = benchmark
     with TrajectoryStore.open(folder / "runs" / "clean" / "seed-0" / "plain") as store:
-        labels = instance_errors(store, rate=0.2, seed=1)
+        labels = instance_noise(store, rate=0.2, seed=1)
         truth = store.given_labels()
         wrong = labels != truth
         sure = store.read_epoch(3, ["given_probability"])["given_probability"].to_numpy()
-        np.testing.assert_array_equal(labels, instance_errors(store, rate=0.2, seed=1))
+        np.testing.assert_array_equal(labels, instance_noise(store, rate=0.2, seed=1))
     assert wrong.mean() == pytest.approx(0.2, abs=0.03)
     assert sure[wrong].mean() < sure[~wrong].mean()
 
 
 def test_a_long_tail_falls_to_its_fiftieth():
-    chosen = label_set("long-tail-10", load_dataset("digits"), None).dataset
+    chosen = make_label_variant("long-tail-10", load_dataset("digits"), None).dataset
     sizes = np.bincount(chosen.true_labels, minlength=10)
     assert (np.diff(sizes) < 0).all()
     assert sizes[0] / sizes[-1] == pytest.approx(IMBALANCE, rel=0.2)
@@ -186,11 +186,11 @@ def test_a_class_without_samples_is_refused(tmp_path):
     digits = load_dataset("digits")
     without = digits.subset(np.flatnonzero(digits.labels != 4))
     with pytest.raises(DataError, match="no sample of class 4"):
-        label_set("symmetric-20", without, None)
+        make_label_variant("symmetric-20", without, None)
     given = np.where(digits.labels == 7, 1, digits.labels)
     labels = make_cifar_n(tmp_path / "human.pt", digits.labels, worse_label=given)
     with pytest.raises(DataError, match="gives no sample the class 7"):
-        label_set("worse_label", digits, labels)
+        make_label_variant("worse_label", digits, labels)
 
 
 def test_cifar_100_n_goes_the_same_way(tmp_path):
@@ -203,7 +203,7 @@ def test_cifar_100_n_goes_the_same_way(tmp_path):
     make_parquet(tmp_path / "cifar100" / "train-0.parquet", contents, fine, names, label="fine_label")
     labels = make_cifar_n(tmp_path / "human.pt", fine, noisy_label=noisy)
     done = gwaudit(
-        "benchmark", "detection", tmp_path / "cifar100", "--labels", labels, "--sets", "noisy_label",
+        "benchmark", "detection", tmp_path / "cifar100", "--labels", labels, "--label-variants", "noisy_label",
         "-o", tmp_path / "out", "--epochs", "2", "--batch-size", "64", "--augment", "none",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -215,9 +215,9 @@ def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, mon
     folder, arguments, _ = benchmark
     small = TrainingSettings(epochs=3, batch_size=128, augment="none", learning_rate=0.05)
     monkeypatch.setitem(PRESETS, "fast", (small, RefinementSettings(refine=1)))
-    done = gwaudit(*arguments, "--sets", "worse_label", "--trainings", "fast")
+    done = gwaudit(*arguments, "--label-variants", "worse_label", "--trainings", "fast")
     assert done.returncode == 0, done.stderr
-    rows = as_frame(read_rows(folder)).set_index(["label_set", "method"]).loc["worse_label"]
+    rows = as_frame(read_rows(folder)).set_index(["label_variant", "method"]).loc["worse_label"]
     first, refined = rows.loc["gwaudit_fast_0"], rows.loc["gwaudit_fast_1"]
     assert refined["samples_trained"] == 2 * first["samples_trained"] == 6 * first["n"]
     assert refined["training_flops"] == pytest.approx(2 * first["training_flops"])
@@ -226,9 +226,9 @@ def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, mon
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--sets", "clean,best_label"], "no 'best_label': there are"),
-    (["--sets", "clean,instance"], "no 'instance'"),
-    (["--sets", "symmetric-100"], "between 1 and 99"),
+    (["--label-variants", "clean,best_label"], "no 'best_label': there are"),
+    (["--label-variants", "clean,instance"], "no 'instance'"),
+    (["--label-variants", "symmetric-100"], "between 1 and 99"),
     (["--trainings", "plain,bagging"], "unknown training 'bagging'"),
     (["--seeds", "0,x"], "--seeds takes whole numbers"),
 ])  # fmt: skip
@@ -242,9 +242,9 @@ def test_what_is_unknown_is_refused_before_anything_is_trained(benchmark, tmp_pa
 
 
 def test_without_a_label_file_its_keys_are_unknown(tmp_path):
-    done = gwaudit("benchmark", "detection", "digits", "--sets", "worse_label", "-o", tmp_path / "out")
+    done = gwaudit("benchmark", "detection", "digits", "--label-variants", "worse_label", "-o", tmp_path / "out")
     assert done.returncode == 2
-    assert "unknown label set" in done.stderr
+    assert "unknown label variant" in done.stderr
 
 
 def test_without_its_data_the_benchmark_says_so(tmp_path):

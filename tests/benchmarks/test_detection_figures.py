@@ -28,20 +28,22 @@ def test_a_method_has_one_colour_in_all_panels_and_a_place_in_the_legend(draw):
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(colours)
 
 
-def test_every_label_set_has_its_curves():
+def test_every_label_variant_has_its_curves():
     figure = precision_recall_figure(ROWS)
-    assert [axes.get_title() for axes in figure.axes] == list(dict.fromkeys(row.label_set for row in ROWS if row.curve))
+    assert [axes.get_title() for axes in figure.axes] == list(
+        dict.fromkeys(row.label_variant for row in ROWS if row.curve)
+    )
 
 
 def test_cost_is_drawn_where_methods_differ_in_it_and_rounds_are_joined():
     figure = cost_quality_figure(ROWS)
-    sets = list(dict.fromkeys(row.label_set for row in ROWS if row.training == "fast"))
+    sets = list(dict.fromkeys(row.label_variant for row in ROWS if row.training == "fast"))
     assert [(axes.get_title(), axes.get_ylabel()) for axes in figure.axes] == [
         (name, measure) for measure in ("average precision", "F1 at the own cut") for name in sets
     ]
     for axes, name in zip(figure.axes, sets * 2, strict=True):
         column = axes.get_ylabel().replace("average precision", "average_precision").replace("F1 at the own cut", "f1")
-        rows = [row for row in ROWS if row.label_set == name and row.training == "fast"]
+        rows = [row for row in ROWS if row.label_variant == name and row.training == "fast"]
         (course,) = [line for line in axes.lines if line.get_label().startswith("_")]
         assert list(course.get_ydata()) == pytest.approx([row.quality[column] for row in rows])
         assert list(course.get_xdata()) == pytest.approx([row.training_flops / rows[0].training_flops for row in rows])
@@ -51,21 +53,21 @@ def test_cost_is_drawn_where_methods_differ_in_it_and_rounds_are_joined():
 
 
 def test_what_costs_more_than_one_training_is_within_its_panel():
-    dear = {row.label_set for row in ROWS if row.training == "folds"}
+    dear = {row.label_variant for row in ROWS if row.training == "folds"}
     for axes in cost_quality_figure(ROWS).axes:
         if axes.get_title() in dear:
             ((value,),) = [drawn(axes)["cleanlab self confidence"].get_ydata()]
             assert axes.get_ylim()[0] < value < axes.get_ylim()[1]
 
 
-def test_of_plain_trainings_alone_all_label_sets_are_drawn():
-    plain = [row for row in ROWS if row.training == "plain" and row.label_set != "clean"]
-    names = list(dict.fromkeys(row.label_set for row in plain))
+def test_of_plain_trainings_alone_all_label_variants_are_drawn():
+    plain = [row for row in ROWS if row.training == "plain" and row.label_variant != "clean"]
+    names = list(dict.fromkeys(row.label_variant for row in plain))
     assert [axes.get_title() for axes in cost_quality_figure(plain).axes] == names * 2
 
 
 def test_of_clean_labels_alone_there_is_nothing_to_draw():
-    clean = [row for row in ROWS if row.label_set == "clean"]
+    clean = [row for row in ROWS if row.label_variant == "clean"]
     assert clean
     for draw in (precision_recall_figure, cost_quality_figure):
         assert not draw(clean).axes

@@ -92,7 +92,7 @@ def test_what_cannot_work_is_refused_before_training(tmp_path):
         relabelling(digits, digits, tmp_path, TrainingSettings(), decisions=5)
     known = digits.with_labels(digits.labels, true_labels=digits.labels)
     for decisions in (0, 601):
-        with pytest.raises(SettingsError, match="give a number between"):
+        with pytest.raises(SettingsError, match="must be from 1 to"):
             relabelling(known, digits, tmp_path, TrainingSettings(), decisions=decisions)
     with pytest.raises(SettingsError, match="between 0 and 1"):
         split_off(digits, 1.0)

@@ -29,7 +29,16 @@ RULES = [
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopping") / "out"
     done = gwaudit(
-        "benchmark", "stopping", "digits", "--sets", "symmetric-40", "--memorisation", "2", *SMALL, "-o", folder
+        "benchmark",
+        "stopping",
+        "digits",
+        "--label-variants",
+        "symmetric-40",
+        "--memorisation",
+        "2",
+        *SMALL,
+        "-o",
+        folder,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == (folder / "stopping.md").read_text().strip()
@@ -95,20 +104,20 @@ def test_figures_and_tables_are_made_again_from_the_json_alone(folder, tmp_path)
     assert [row["rule"] for row in rows] == RULES
 
 
-def test_a_second_call_trains_nothing_again_and_adds_label_sets(folder, measured, tmp_path):
+def test_a_second_call_trains_nothing_again_and_adds_label_variants(folder, measured, tmp_path):
     shutil.copytree(folder, tmp_path / "out")
     runs = tmp_path / "out" / "runs" / "symmetric-40"
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("commits/*.json")}
-    done = gwaudit("benchmark", "stopping", "digits", "--sets", "symmetric-40", "--held-out", "0.1,0.01",
+    done = gwaudit("benchmark", "stopping", "digits", "--label-variants", "symmetric-40", "--held-out", "0.1,0.01",
                    "--memorisation", "2", *SMALL, "-o", tmp_path / "out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("commits/*.json")} == before
-    done = gwaudit("benchmark", "stopping", "digits", "--sets", "clean", "--held-out", "", "--corrupted", "none",
-                   *SMALL, "-o", tmp_path / "out")  # fmt: skip
+    done = gwaudit("benchmark", "stopping", "digits", "--label-variants", "clean", "--held-out", "", "--corrupted",
+                   "none", *SMALL, "-o", tmp_path / "out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     again, clean = read_measurements(tmp_path / "out")
     assert again.runs == measured.runs
-    assert (clean.label_set, clean.wrong_share, set(clean.runs)) == ("clean", 0, {FULL})
+    assert (clean.label_variant, clean.wrong_share, set(clean.runs)) == ("clean", 0, {FULL})
     assert "mislabelled" not in clean.trajectories
     assert math.isnan(as_frame([clean])["corrupted"].iloc[0])
 
@@ -117,7 +126,9 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_the_same(folder, measured, tm
     shutil.copytree(folder, tmp_path / "out")
     run = tmp_path / "out" / "runs" / "symmetric-40" / "resnet9_16" / "seed-0" / "held-out-10"
     shutil.rmtree(run)
-    done = gwaudit("benchmark", "stopping", "digits", "--sets", "symmetric-40", *SMALL, "-o", tmp_path / "out")
+    done = gwaudit(
+        "benchmark", "stopping", "digits", "--label-variants", "symmetric-40", *SMALL, "-o", tmp_path / "out"
+    )
     assert done.returncode == 0, done.stderr
     again = read_measurements(tmp_path / "out")[0]
     timed = [name for name in again.runs[FULL] if "seconds" in name]
@@ -203,13 +214,13 @@ def test_a_split_of_its_own_several_models_and_cifar_10_c_are_taken(tmp_path):
     np.save(tmp_path / "c" / "labels.npy", np.tile(truth[:75], 5))
     for name in CORRUPTIONS:
         np.save(tmp_path / "c" / f"{name}.npy", np.zeros((375, 32, 32, 3), np.uint8))
-    done = gwaudit("benchmark", "stopping", tmp_path / "data", "--labels", labels, "--sets", "worse_label",
+    done = gwaudit("benchmark", "stopping", tmp_path / "data", "--labels", labels, "--label-variants", "worse_label",
                    "--models", "resnet9_16,vit_mini_patch4_32", "--optimizer", "adamw", "--learning-rate", "0.001",
                    "--corrupted", tmp_path / "c", "--held-out", "0.2", "--epochs", "3", "--samples", "0",
                    "--batch-size", "40", "--disparity-batch", "0", "-o", tmp_path / "out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = read_measurements(tmp_path / "out")
-    assert [(m.label_set, m.model, m.test_samples, m.corrupted) for m in found] == [
+    assert [(m.label_variant, m.model, m.test_samples, m.corrupted) for m in found] == [
         ("worse_label", "resnet9_16", 75, "CIFAR-10-C"),
         ("worse_label", "vit_mini_patch4_32", 75, "CIFAR-10-C"),
     ]
@@ -218,11 +229,11 @@ def test_a_split_of_its_own_several_models_and_cifar_10_c_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--sets", "best_label"], "unknown label set"),
-    (["--sets", "instance-20"], "needs a training of its own"),
+    (["--label-variants", "best_label"], "unknown label variant"),
+    (["--label-variants", "instance-20"], "needs a training of its own"),
     (["--models", "resnet9_15"], "unknown model"),
     (["--held-out", "0.9"], "above 0 and at most 0.5"),
-    (["--held-out", "a"], "shares with commas between"),
+    (["--held-out", "a"], "shares separated by commas"),
     (["--memorisation", "1"], "at least 2, or 0"),
     (["--epochs", "2"], "at least 3"),
     (["--patience", "0"], "at least 1 epoch"),
@@ -241,6 +252,6 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(options, message
 
 def test_a_broken_or_missing_json_is_told(tmp_path):
     assert "holds no stopping.json" in gwaudit("benchmark", "stopping-report", tmp_path).stderr
-    (tmp_path / "stopping.json").write_text('{"measurements": [{"label_set": 1}]}')
+    (tmp_path / "stopping.json").write_text('{"measurements": [{"label_variant": 1}]}')
     with pytest.raises(StoreDamagedError, match="is broken"):
         read_measurements(tmp_path)

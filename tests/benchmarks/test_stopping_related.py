@@ -52,7 +52,7 @@ def test_a_second_call_reads_what_there_is(folder):
 
 def test_recording_stands_beside_a_validation_pass_on_any_network():
     state = torch.get_rng_state()
-    cost = validation_cost(model="vit_mini_patch4_32", batch_size=16, samples=3200, pairs=3, device="cpu")
+    cost = validation_cost(model="vit_mini_patch4_32", batch_size=16, samples=3200, trials=3, device="cpu")
     assert cost.recording_share_low <= cost.recording_share <= cost.recording_share_high
     assert cost.ratio_low <= cost.ratio <= cost.ratio_high
     assert cost.epoch_recording_ms >= 200 * 0.5 * cost.recording_ms > 0
@@ -62,6 +62,6 @@ def test_recording_stands_beside_a_validation_pass_on_any_network():
 
 
 def test_too_little_to_measure_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match="pairs >= 3"):
-        validation_cost(pairs=1)
+    with pytest.raises(SettingsError, match="`trials` >= 3"):
+        validation_cost(trials=1)
     assert "at least 2 samples" in gwaudit("benchmark", "related", "digits", "--watched", "1", "-o", tmp_path).stderr

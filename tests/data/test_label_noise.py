@@ -15,7 +15,7 @@ from gwaudit.data.loading import load_dataset
     n=st.integers(1, 200),
     n_classes=st.integers(2, 12),
     rate=st.floats(0, 1),
-    kind=st.sampled_from(["symmetric", "pair", "confusable"]),
+    kind=st.sampled_from(["symmetric", "asymmetric", "confusable"]),
     seed=st.integers(0, 99),
 )
 def test_exactly_the_share_is_wrong_and_every_label_is_a_class(n, n_classes, rate, kind, seed):
@@ -32,7 +32,7 @@ def test_exactly_the_share_is_wrong_and_every_label_is_a_class(n, n_classes, rat
 
 def test_pairs_go_to_the_next_class_and_symmetric_errors_everywhere():
     truth = np.repeat(np.arange(10), 500)
-    pairs = add_label_noise(truth, 10, rate=0.3, kind="pair")
+    pairs = add_label_noise(truth, 10, rate=0.3, kind="asymmetric")
     moved = pairs != truth
     np.testing.assert_array_equal(pairs[moved], (truth[moved] + 1) % 10)
     counts = confusion_matrix(truth, add_label_noise(truth, 10, rate=0.9))

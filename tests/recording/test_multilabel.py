@@ -364,7 +364,7 @@ def test_folders_a_class_and_detectors_side_by_side_are_refused(audited, tmp_pat
     assert "export them as csv, ids, hf" in done.stderr
     from gwaudit.benchmarks.detection.benchmark import detection
 
-    with pytest.raises(SettingsError, match="benchmark pairs"):
+    with pytest.raises(SettingsError, match="benchmark multilabel"):
         detection(dataset, tmp_path, ["clean"], SETTINGS)
 
 

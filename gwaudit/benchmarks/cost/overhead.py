@@ -1,7 +1,7 @@
-"""What recording costs: paired measurements on the CPU, with and without it, in the same run.
+"""Measure what recording costs on the CPU: trials of two steps, with and without recording, in the same run.
 
-Other work on the machine slows both halves of a pair alike, so the ratio of a pair says more than two times do.
-Three things are measured:
+Other work on the machine slows both steps of a trial equally, so the ratio of a trial is steadier than two times.
+The benchmark measures:
 
 1. a training step of the CIFAR network (`resnet9_16`, 32x32 images, bfloat16 autocast, channels last),
 2. recording at a head of the size of ViT-S (D = 384, C = 1000, B = 256), beside a ViT-S/16 step,
@@ -33,30 +33,30 @@ _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH = 384, 1000, 256
 
 @dataclass(frozen=True)
 class OverheadResult:
-    """Times in milliseconds, shares as fractions (0.02 is 2 %).
+    """Hold times in milliseconds and shares as fractions (0.02 is 2 %).
 
     Attributes:
-        pairs: Pairs of steps, one plain and one recorded, that were timed.
+        trials: Number of trials: a plain and a recorded step.
         batch_size: Images of a step of the CIFAR network.
         plain_step_ms: Median of its training steps without recording.
-        recorded_step_ms: Median with recording.
-        step_share: Median over the pairs of recorded / plain - 1.
-        step_share_low: Lower end of its 95 % interval (bootstrap over the pairs).
-        step_share_high: Upper end.
-        recording_ms: Median of the recorder's own time within those recorded steps (its hook and `observe`).
-        recording_share: Median over the recorded steps of that time over the rest of the step. The steadier figure:
-            two steps of a pair also differ by chance, by far more than the recorder takes.
-        commit_ms: Committing an epoch of 50,000 samples.
+        recorded_step_ms: Median of its training steps with recording.
+        step_share: Median over the trials of recorded / plain - 1.
+        step_share_low: Lower end of its 95 % interval (bootstrap over the trials).
+        step_share_high: Upper end of that interval.
+        recording_ms: Median of the recorder's own time within the recorded steps (its hook and `observe`).
+        recording_share: Median over the recorded steps of that time over the rest of the step. It is steadier than
+            `step_share`: two steps of a trial also differ by chance, by far more than the recorder takes.
+        commit_ms: Time of committing an epoch of 50,000 samples.
         commit_share: `commit_ms` over the time of the epoch's plain steps.
-        vit_recording_ms: Median of the recorder's work at a head with D = 384, C = 1000, B = 256.
-        vit_step_ms: A step (forward and backward) of `vit_small_patch16_224` at batch 256: measured at
-            `vit_measured_batch` and scaled up by the ratio of the batches, hence an estimate.
+        vit_recording_ms: Median of the recorder's time at a head with D = 384, C = 1000, B = 256.
+        vit_step_ms: Estimated time of a step (forward and backward) of `vit_small_patch16_224` at batch 256: measured
+            at `vit_measured_batch` and scaled by the ratio of the batches.
         vit_measured_batch: Images of the measured step.
         vit_share: `vit_recording_ms` over `vit_step_ms`.
-        threads: Threads torch used.
+        threads: Number of threads of torch.
     """
 
-    pairs: int
+    trials: int
     batch_size: int
     plain_step_ms: float
     recorded_step_ms: float
@@ -74,36 +74,37 @@ class OverheadResult:
     threads: int
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers by name, for JSON."""
+        """Return all numbers by name, for JSON."""
         return asdict(self)
 
 
-def overhead(*, pairs: int = 200, batch_size: int = 512, vit_batch: int = 8, seed: int = 0) -> OverheadResult:
+def overhead(*, trials: int = 200, batch_size: int = 512, vit_batch: int = 8, seed: int = 0) -> OverheadResult:
     """Measure what recording costs on this machine's CPU; about a minute on two cores.
 
     Args:
-        pairs: Pairs of training steps to time, at least 3; a tenth more come first to warm up.
+        trials: Number of trials, at least 3; a tenth more come first as warm-up.
         batch_size: Images of a step of the CIFAR network.
         vit_batch: Images of the ViT step that is measured and scaled to 256.
-        seed: Of weights, images and bootstrap.
+        seed: Seed of weights, images and bootstrap.
 
     Raises:
-        SettingsError: Too few pairs, or a batch without images.
+        SettingsError: There are too few trials, or a batch has no images.
     """
-    if pairs < 3 or batch_size < 2 or vit_batch < 1:
+    if trials < 3 or batch_size < 2 or vit_batch < 1:
         raise SettingsError(
-            f"overhead needs pairs >= 3, batch_size >= 2 and vit_batch >= 1, got {pairs}, {batch_size} and {vit_batch}"
+            "this benchmark needs `trials` >= 3, `batch_size` >= 2 and `vit_batch` >= 1, not "
+            f"{trials}, {batch_size} and {vit_batch}"
         )
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        plain, recorded, recording = _cifar_steps(Path(folder) / "cifar", pairs, batch_size)
+        plain, recorded, recording = _cifar_steps(Path(folder) / "cifar", trials, batch_size)
         commit = commit_seconds(Path(folder) / "epoch", 10, batch_size)
         vit_recording = recording_seconds(Path(folder) / "vit", _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH)
         vit_step = _vit_step(vit_batch, repeats=3) * _VIT_BATCH / vit_batch
     low, high = median_interval(recorded / plain - 1, seed)
     step = float(np.median(plain))
     return OverheadResult(
-        pairs=pairs,
+        trials=trials,
         batch_size=batch_size,
         plain_step_ms=1e3 * step,
         recorded_step_ms=1e3 * float(np.median(recorded)),
@@ -123,11 +124,11 @@ def overhead(*, pairs: int = 200, batch_size: int = 512, vit_batch: int = 8, see
 
 
 def _cifar_steps(
-    folder: Path, pairs: int, batch_size: int
+    folder: Path, trials: int, batch_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds of plain steps, of recorded ones, and of the recorder within these: [pairs] each.
+    """Return the seconds of plain steps, of recorded ones, and of the recorder within these: [trials] each.
 
-    Both steps of a pair train the same model on the same batch.
+    Both steps of a trial train the same model on the same batch.
     """
     model = build_model("resnet9_16", n_classes=10).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -148,26 +149,26 @@ def _cifar_steps(
     plain, recorded, recording = [], [], []
     with new_store(folder, labels, 10) as store:
         recorder = AlignmentRecorder(model, store)
-        for pair in range(pairs + max(2, pairs // 10)):
+        for trial in range(trials + max(2, trials // 10)):
             ids = torch.randperm(len(labels))[:batch_size]
-            # Which half comes first alternates: the second finds warmer caches.
-            for record in (False, True) if pair % 2 else (True, False):
+            # The order alternates, because the caches are warmer for the second step.
+            for record in (False, True) if trial % 2 else (True, False):
                 if not record:
                     plain.append(train_step(ids, lambda ids, labels: None))
                     continue
                 with TimedRecorder(recorder, find_head(model).module) as timed:
                     recorded.append(train_step(ids, timed.observe))
                 recording.append(timed.seconds)
-    return np.array(plain[-pairs:]), np.array(recorded[-pairs:]), np.array(recording[-pairs:])
+    return np.array(plain[-trials:]), np.array(recorded[-trials:]), np.array(recording[-trials:])
 
 
 class TimedRecorder:
-    """An attached recorder that times its own work: hooks around its hook, and a clock around `observe`.
+    """Time the work of a recorder: with hooks around its hook, and a clock around `observe`.
 
     Args:
-        recorder: not attached yet.
-        head: what it watches.
-        clock: seconds; on a GPU one that waits for what is under way there.
+        recorder: A recorder that is not attached yet.
+        head: The layer that it watches.
+        clock: Returns seconds; on a GPU one that waits for the work queued there.
     """
 
     def __init__(self, recorder: AlignmentRecorder, head: nn.Module, clock: Callable[[], float] = perf_counter) -> None:
@@ -190,14 +191,14 @@ class TimedRecorder:
         self.seconds += seconds
 
     def observe(self, sample_ids: Tensor, labels: Tensor) -> None:
-        """As the recorder's."""
+        """Observe a batch; see `AlignmentRecorder.observe`."""
         self.seconds -= self._clock()
         self._recorder.observe(sample_ids, labels)
         self.seconds += self._clock()
 
 
 def recording_seconds(folder: Path, features: int, classes: int, batch: int) -> float:
-    """Seconds of the recorder's work in one step at a bare head of this size: the median of 30, after two."""
+    """Measure the seconds of recording one step at a bare head of this size: the median of 30, after two."""
     head = nn.Linear(features, classes)
     ids, x, y = torch.arange(batch), torch.randn(batch, features), torch.randint(classes, (batch,))
     times = []
@@ -212,7 +213,7 @@ def recording_seconds(folder: Path, features: int, classes: int, batch: int) -> 
 
 
 def commit_seconds(folder: Path, classes: int, batch: int, samples: int = _EPOCH_SAMPLES) -> float:
-    """Seconds of fetching and committing an epoch of so many samples."""
+    """Measure the seconds of fetching and committing an epoch of this number of samples."""
     head = nn.Linear(8, classes)
     labels = torch.randint(classes, (samples,))
     with new_store(folder, labels, classes) as store, AlignmentRecorder(head, store, head=head) as recorder:
@@ -224,7 +225,7 @@ def commit_seconds(folder: Path, classes: int, batch: int, samples: int = _EPOCH
 
 
 def _vit_step(batch: int, repeats: int) -> float:
-    """Seconds of a forward and backward pass of ViT-S/16, in bfloat16 autocast; the median after one to warm up."""
+    """Measure the seconds of a forward and backward pass of ViT-S/16, in bfloat16 autocast: the median, after one."""
     model = build_model("vit_small_patch16_224", n_classes=_VIT_CLASSES)
     images, labels = torch.randn(batch, 3, 224, 224), torch.randint(_VIT_CLASSES, (batch,))
 
@@ -244,13 +245,13 @@ def _seconds(work: Callable[..., object], *arguments: object) -> float:
 
 
 def new_store(folder: Path, labels: Tensor, classes: int) -> TrajectoryStore:
-    """A run for these labels [n], whose classes have numbers for names."""
+    """Create a run for labels [n], with numbers as class names."""
     names = [str(c) for c in range(classes)]
     return TrajectoryStore.create(folder, given_labels=labels.numpy(), class_names=names)
 
 
 def median_interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a median."""
+    """Return the 95 % bootstrap interval of a median."""
     draws = np.random.default_rng(seed).choice(values, size=(2000, len(values)))
     low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
     return float(low), float(high)

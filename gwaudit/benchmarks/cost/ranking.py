@@ -1,4 +1,4 @@
-"""How long ranking and the report take, and how much memory, on a synthetic run of any size."""
+"""Measure the time and memory of ranking and of the report, on a synthetic run of any size."""
 
 import json
 import resource
@@ -22,18 +22,18 @@ TARGET_MB = 15.0
 
 @dataclass(frozen=True)
 class RankingCost:
-    """What `rank`, and then the report on it, took in a process of their own.
+    """Hold the cost of `rank` and of the report on it, in a process of their own.
 
     Attributes:
-        samples, epochs: of the run; rows is their product.
-        rows: trajectory rows ranked.
-        seconds: from opening the run to the finished audit, imports left out.
-        peak_gib: the process's largest resident memory until then.
-        report_seconds: from there to the finished page: summaries, and the thousand most suspicious samples.
-        report_peak_gib: the largest resident memory at its end.
-        report_mb: the page's size.
-        store_gib: the run on the disk.
-        within_target: at most 60 s and 2 GiB for ranking, 60 s and 15 MB for the report.
+        samples, epochs: Size of the run.
+        rows: Number of trajectory rows, samples times epochs.
+        seconds: Seconds from opening the run to the finished audit, without imports.
+        peak_gib: Largest resident memory of the process until then, in GiB.
+        report_seconds: Seconds from there to the finished page: summaries, and the thousand most suspicious samples.
+        report_peak_gib: Largest resident memory until then, in GiB.
+        report_mb: Size of the page, in MB.
+        store_gib: Size of the run on the disk, in GiB.
+        within_target: Whether ranking takes at most 60 s and 2 GiB, and the report 60 s and 15 MB.
     """
 
     samples: int
@@ -54,9 +54,9 @@ def ranking(
     """Write a synthetic run, rank it in a fresh process, and measure that process.
 
     Args:
-        samples, epochs, classes: of the run.
-        folder: where to make it (a few gigabytes by default); it is removed again.
-        seed: of its numbers.
+        samples, epochs, classes: Size of the run.
+        folder: Folder for the run (a few gigabytes), which is deleted afterwards; by default a temporary one.
+        seed: Seed of its numbers.
     """
     parent = Path(tempfile.mkdtemp(prefix="gwaudit-ranking-", dir=folder))
     try:
@@ -76,31 +76,31 @@ def ranking(
 
 
 def _write_run(run: Path, samples: int, epochs: int, classes: int, random: np.random.Generator) -> None:
-    """A tenth of the labels is wrong; every number moves from epoch to epoch as in a training."""
+    """Write a run in which a tenth of the labels is wrong; every number changes between epochs as in a training."""
     given = random.integers(classes, size=samples)
-    rival = random.integers(classes, size=samples)
+    alternative = random.integers(classes, size=samples)
     level = np.where(random.random(samples) < 0.1, -0.05, 0.1).astype(np.float32)
     names = [f"class {i}" for i in range(classes)]
     ids = np.arange(samples)
     with TrajectoryStore.create(run, given_labels=given, class_names=names) as store:
         for epoch in range(epochs):
 
-            def drawn(scale: float) -> NDArray[np.float32]:
+            def draw(scale: float) -> NDArray[np.float32]:
                 return random.normal(0, scale, samples).astype(np.float32)
 
-            alignment = level + drawn(0.05)
-            other = -level + drawn(0.05)
+            alignment = level + draw(0.05)
+            other = -level + draw(0.05)
             stray = random.integers(classes, size=samples)
-            rivals = np.where(random.random(samples) < 0.6, rival, stray).astype(np.int32)
+            alternatives = np.where(random.random(samples) < 0.6, alternative, stray).astype(np.int32)
             signals = {
                 "alignment": alignment,
-                "alternative_label": rivals,
+                "alternative_label": alternatives,
                 "alternative_alignment": other,
                 "margin": 20 * (alignment - other),
                 "loss": np.logaddexp(0, 20 * (other - alignment)),
                 "given_probability": 1 / (1 + np.exp(20 * (other - alignment))),
                 "el2n": np.sqrt(2) / (1 + np.exp(20 * (alignment - other))),
-                "predicted_label": np.where(alignment > other, given, rivals).astype(np.int32),
+                "predicted_label": np.where(alignment > other, given, alternatives).astype(np.int32),
             }
             store.append_epoch(epoch, ids, signals)
 

@@ -1,22 +1,21 @@
-"""What recording costs beside the validation pass that it can replace: paired, with any network, on any device.
+"""Compare the cost of recording with that of the validation pass that it can replace, for any network and device.
 
-Each pair is a training step with the recorder attached, whose own time is taken, and a forward pass of a batch in
-evaluation mode. Other work on the machine slows both alike, so that the ratio of a pair says more than two times do. On
-a GPU the clock waits for the device before and after, which charges the recorder with more than it takes when nobody
-waits.
+Each trial is a training step with the recorder attached, whose own time is measured, and a forward pass of a batch in
+evaluation mode. Other work on the machine slows both equally, so the ratio of a trial is steadier than two times. On a
+GPU the clock waits for the device before and after, so the recorder's time is overestimated.
 """
 
 import math
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional
 
 from gwaudit.benchmarks.cost.overhead import TimedRecorder, commit_seconds, median_interval, new_store
@@ -29,21 +28,22 @@ from gwaudit.training.models import build_model
 
 @dataclass(frozen=True)
 class ValidationCost:
-    """Times in milliseconds, shares as fractions.
+    """Hold times in milliseconds and shares as fractions.
 
     Attributes:
-        model, image_size, classes, batch_size, device, threads: what was measured.
-        pairs: of a recorded step and a validation batch.
-        samples, share: an epoch of so many samples, of which validation would evaluate this share.
-        step_ms: median of a training step without the recorder's part.
-        recording_ms: median of the recorder's part.
-        recording_share: median over the pairs of the second over the first.
-        recording_share_low, recording_share_high: its 95 % interval (bootstrap over the pairs).
-        epoch_recording_ms: recording a whole epoch, its commit included.
-        validation_ms: evaluating that share of the samples.
-        validation_share: that over the epoch's training.
-        ratio: median over the pairs of `epoch_recording_ms` over `validation_ms`: below 1, recording is cheaper.
-        ratio_low, ratio_high: its 95 % interval.
+        model, image_size, classes, batch_size, device, threads: Network, data and machine that were measured.
+        trials: Number of trials: a recorded step and a validation batch.
+        samples: Samples per epoch.
+        share: Share of them that a validation would evaluate.
+        step_ms: Median time of a training step without the recorder's part.
+        recording_ms: Median time of the recorder's part.
+        recording_share: Median over the trials of the second over the first.
+        recording_share_low, recording_share_high: 95 % interval of that share (bootstrap over the trials).
+        epoch_recording_ms: Time of recording a whole epoch, including its commit.
+        validation_ms: Time of evaluating that share of the samples.
+        validation_share: This time over that of the epoch's training.
+        ratio: Median over the trials of `epoch_recording_ms` over `validation_ms`: below 1, recording is cheaper.
+        ratio_low, ratio_high: 95 % interval of the ratio.
     """
 
     model: str
@@ -52,7 +52,7 @@ class ValidationCost:
     batch_size: int
     device: str
     threads: int
-    pairs: int
+    trials: int
     samples: int
     share: float
     step_ms: float
@@ -76,71 +76,37 @@ def validation_cost(
     batch_size: int = 512,
     samples: int = 50_000,
     share: float = 0.01,
-    pairs: int = 50,
+    trials: int = 50,
     device: str = "auto",
     seed: int = 0,
 ) -> ValidationCost:
-    """Measure on this machine, with random images and weights.
+    """Measure the costs on this machine, with random images and weights.
 
     Args:
-        model, image_size, classes, batch_size: of the training step; the papers' shapes are `vit_small_patch16_224`,
-            224 pixels, 1,000 classes and batch 256, on a GPU.
-        samples: of an epoch.
-        share: of them that validation would evaluate.
-        pairs: at least 3; a tenth more, and two at least, come first to warm up.
-        device: as in `TrainingSettings`.
-        seed: of weights, images and bootstrap.
+        model, image_size, classes, batch_size: Training step; the papers use `vit_small_patch16_224`, 224 pixels, 1,000
+            classes and batch 256, on a GPU.
+        samples: Samples per epoch.
+        share: Share of them that a validation would evaluate.
+        trials: Number of trials, at least 3; a tenth more, at least two, come first as warm-up.
+        device: Device, as in `TrainingSettings`.
+        seed: Seed of weights, images and bootstrap.
 
     Raises:
-        SettingsError: too few pairs, samples or images.
-        ModelError: an unknown model.
+        SettingsError: There are too few trials, samples or images.
+        ModelError: The model is unknown.
     """
-    if pairs < 3 or batch_size < 2 or samples < batch_size or not 0 < share < 1:
+    if trials < 3 or batch_size < 2 or samples < batch_size or not 0 < share < 1:
         raise SettingsError(
-            "needs pairs >= 3, batch_size >= 2, samples >= batch_size and a share between 0 and 1, got "
-            f"{pairs}, {batch_size}, {samples} and {share}"
+            "this benchmark needs `trials` >= 3, `batch_size` >= 2, `samples` >= `batch_size` and `share` in (0, 1), "
+            f"not {trials}, {batch_size}, {samples} and {share}"
         )
-    place = resolve_device(device)
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), ExitStack() as stack:
+    resolved = resolve_device(device)
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_model(model, n_classes=classes, image_size=image_size)
-        network = network.to(place).to(memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
-        labels = torch.randint(classes, (batch_size,))
-        on_device, ids = labels.to(place), torch.arange(batch_size)
-        images = torch.randn(batch_size, 3, image_size, image_size).to(place, memory_format=torch.channels_last)
-        store = stack.enter_context(new_store(Path(folder) / "run", labels, classes))
-        recorder, clock = AlignmentRecorder(network, store), _clock(place)
-
-        def step() -> tuple[float, float]:
-            network.train()
-            with TimedRecorder(recorder, find_head(network).module, clock) as timed:
-                began = clock()
-                with autocast("auto", place):
-                    loss = functional.cross_entropy(network(images), on_device)
-                timed.observe(ids, labels)
-                optimizer.zero_grad()
-                torch.autograd.backward([loss])
-                optimizer.step()
-                spent = clock() - began
-            recorder.discard_epoch()
-            return spent - timed.seconds, timed.seconds
-
-        def validation() -> float:
-            network.eval()
-            began = clock()
-            with torch.no_grad(), autocast("auto", place):
-                predicted: Tensor = network(images).argmax(1)
-                (predicted == on_device).sum().item()
-            return clock() - began
-
-        rows = []
-        for pair in range(pairs + max(2, pairs // 10)):
-            # Which half comes first alternates: the second finds warmer caches.
-            first = validation() if pair % 2 else None
-            plain, recording = step()
-            rows.append((plain, recording, validation() if first is None else first))
-        plain, recording, evaluated = np.array(rows[-pairs:]).T
+        network = network.to(resolved).to(memory_format=torch.channels_last)
+        shape = (batch_size, 3, image_size, image_size)
+        plain, recording, evaluated = _time_trials(Path(folder) / "run", network, shape, classes, trials)
         commit = commit_seconds(Path(folder) / "epoch", classes, batch_size, samples)
     epoch_recording = math.ceil(samples / batch_size) * recording + commit
     epoch_validation = share * samples / batch_size * evaluated
@@ -150,9 +116,9 @@ def validation_cost(
         image_size=image_size,
         classes=classes,
         batch_size=batch_size,
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
+        device=torch.cuda.get_device_name(resolved) if resolved.type == "cuda" else resolved.type,
         threads=torch.get_num_threads(),
-        pairs=pairs,
+        trials=trials,
         samples=samples,
         share=share,
         step_ms=1e3 * float(np.median(plain)),
@@ -167,6 +133,58 @@ def validation_cost(
         ratio_low=median_interval(ratio, seed)[0],
         ratio_high=median_interval(ratio, seed)[1],
     )
+
+
+def _time_trials(
+    folder: Path, network: nn.Module, shape: tuple[int, ...], classes: int, trials: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the seconds of each trial: of the step without the recorder's part, of that part, of the validation batch.
+
+    Args:
+        folder: Folder for the run.
+        network: The network, on its device.
+        shape: Shape of a batch, (B, C, H, W).
+        classes: Number of classes of the head.
+        trials: Number of trials.
+    """
+    device = next(network.parameters()).device
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
+    labels = torch.randint(classes, shape[:1])
+    targets, ids = labels.to(device), torch.arange(len(labels))
+    images, clock = torch.randn(shape).to(device, memory_format=torch.channels_last), _clock(device)
+    with new_store(folder, labels, classes) as store:
+        recorder = AlignmentRecorder(network, store)
+
+        def step() -> tuple[float, float]:
+            network.train()
+            with TimedRecorder(recorder, find_head(network).module, clock) as timed:
+                began = clock()
+                with autocast("auto", device):
+                    loss = functional.cross_entropy(network(images), targets)
+                timed.observe(ids, labels)
+                optimizer.zero_grad()
+                torch.autograd.backward([loss])
+                optimizer.step()
+                spent = clock() - began
+            recorder.discard_epoch()
+            return spent - timed.seconds, timed.seconds
+
+        def validation() -> float:
+            network.eval()
+            began = clock()
+            with torch.no_grad(), autocast("auto", device):
+                predicted: Tensor = network(images).argmax(1)
+                (predicted == targets).sum().item()
+            return clock() - began
+
+        rows = []
+        for trial in range(trials + max(2, trials // 10)):
+            # The order alternates, because the caches are warmer for the second part.
+            first = validation() if trial % 2 else None
+            plain, recording = step()
+            rows.append((plain, recording, validation() if first is None else first))
+    plains, recordings, validations = np.array(rows[-trials:]).T
+    return plains, recordings, validations
 
 
 def _clock(device: torch.device) -> Callable[[], float]:

@@ -1,1 +1,1 @@
-"""Measure which detector finds the most label errors from one training run."""
+"""Measure which detector finds the most label errors, and at what cost."""

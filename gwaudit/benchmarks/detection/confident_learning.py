@@ -1,4 +1,4 @@
-"""Confident learning by its own library, cleanlab, on out-of-sample probabilities of as many trainings as folds."""
+"""Find label errors by confident learning: cleanlab, on out-of-sample probabilities of one training a fold."""
 
 from pathlib import Path
 
@@ -24,22 +24,22 @@ def out_of_sample_probabilities(
     folds: int = FOLDS,
     progress: Progress | None = None,
 ) -> NDArray[np.float64]:
-    """Each sample's class probabilities by a model that was trained without it.
+    """Return each sample's class probabilities by a model that was trained without it.
 
     Args:
-        dataset: with given labels.
-        folder: keeps a run a fold; what is there is gone on with.
-        training: how to train, the same in each fold.
-        folds: how many, stratified by given label, shuffled by the training's seed.
-        progress: told how each training goes.
+        dataset: Data set with given labels.
+        folder: Folder that keeps one run a fold; runs that are there are resumed.
+        training: Settings of each training.
+        folds: Number of folds, stratified by given label, shuffled by the training's seed.
+        progress: Receives the progress of each training.
 
     Returns:
         [n, C] float64.
     """
     n = len(dataset)
     probabilities = np.empty((n, len(dataset.class_names)))
-    splits = StratifiedKFold(folds, shuffle=True, random_state=training.seed).split(np.zeros(n), dataset.labels)
-    for fold, (inside, outside) in enumerate(splits):
+    folds_of_ids = StratifiedKFold(folds, shuffle=True, random_state=training.seed).split(np.zeros(n), dataset.labels)
+    for fold, (inside, outside) in enumerate(folds_of_ids):
         run, rest = folder / f"fold-{fold}", dataset.subset(inside)
         train(rest, run, training, resume=True, progress=progress)
         probabilities[outside] = predict(run, rest, dataset.subset(outside)).double().numpy()
@@ -47,11 +47,11 @@ def out_of_sample_probabilities(
 
 
 def confident_learning(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Detection]:
-    """cleanlab's two rankings with its default cut (Northcutt et al., JAIR 2021).
+    """Return cleanlab's two rankings with its default cut (Northcutt et al., JAIR 2021), by name.
 
     Args:
         labels: [n] given labels.
-        probabilities: [n, C] out of sample.
+        probabilities: [n, C] out-of-sample probabilities.
 
     Raises:
         MissingExtraError: cleanlab is not installed.

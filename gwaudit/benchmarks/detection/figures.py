@@ -1,4 +1,4 @@
-"""The detection benchmark as figures: precision against recall, and quality against cost. Needs matplotlib."""
+"""Draw the detection benchmark: precision against recall, and quality against cost. Needs matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 SHOWN = (
     "gwaudit_combined", "gwaudit_fast_2", "aum", "mean_loss", "cartography_confidence", "cleanlab_self_confidence",
 )  # fmt: skip
-"""The methods whose curves are drawn; the table has all."""
+"""The methods whose curves are drawn; the table has all methods."""
 
 _SHOWN_DOWN_TO = 0.8  # of the best in a panel
 
 
 def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str] = SHOWN) -> "Figure":
-    """A panel a label set with the curve of each method, seeds averaged."""
-    sets = list(dict.fromkeys(row.label_set for row in rows if row.curve))
-    figure, colours = _figure(len(sets)), _colours(methods)
-    for axes, name in zip(figure.axes, sets, strict=True):
+    """Draw one panel a label variant with the curve of each method, the mean over the seeds."""
+    variants = list(dict.fromkeys(row.label_variant for row in rows if row.curve))
+    figure, colours = _figure(len(variants)), _colours(methods)
+    for axes, name in zip(figure.axes, variants, strict=True):
         for method in methods:
-            curves = [row.curve for row in rows if row.label_set == name and row.method == method and row.curve]
+            curves = [row.curve for row in rows if row.label_variant == name and row.method == method and row.curve]
             if curves:
                 recall = np.linspace(0, 1, len(curves[0]))
                 axes.plot(recall, np.mean(curves, axis=0), color=colours[method], label=method.replace("_", " "))
@@ -40,24 +40,24 @@ def precision_recall_figure(rows: Sequence[DetectionRow], methods: Sequence[str]
 
 
 def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
-    """Average precision, and below it F1 at the own cut, against training operations in units of the cheapest method's.
+    """Draw average precision, and below it F1 at the method's own cut, against relative training operations.
 
-    A column for each label set whose methods differ in cost (or for all, where none do). A preset's rounds are joined
-    by a line. Of gwaudit's scores only the default is drawn; what stays far below the best is left out of the picture.
-    The table has all.
+    The cheapest method has 1. There is one column for each label variant whose methods differ in cost (or for each
+    variant, if none differ). A line joins the rounds of a preset. Of gwaudit's scores only the default is drawn, and
+    methods far below the best are left out. The table has all.
     """
     frame = as_frame(rows).dropna(subset=["average_precision"])
     own = frame["method"].str.startswith("gwaudit") & (frame["training"] == "plain")
     frame = frame[~own | (frame["method"] == "gwaudit_combined")].astype({"f1": float})
-    frame["cost"] = frame["training_flops"] / frame.groupby("label_set")["training_flops"].transform("min")
-    dearest = frame.groupby("label_set", sort=False)["cost"].max()
-    sets = list(dearest.index[dearest > 1]) or list(dearest.index)
-    panels = [(name, column) for column in ("average_precision", "f1") for name in sets]
-    figure, colours = _figure(len(panels), columns=len(sets)), _colours(sorted(set(frame["method"])))
+    frame["cost"] = frame["training_flops"] / frame.groupby("label_variant")["training_flops"].transform("min")
+    dearest = frame.groupby("label_variant", sort=False)["cost"].max()
+    variants = list(dearest.index[dearest > 1]) or list(dearest.index)
+    panels = [(name, column) for column in ("average_precision", "f1") for name in variants]
+    figure, colours = _figure(len(panels), columns=len(variants)), _colours(sorted(set(frame["method"])))
     for axes, (name, column) in zip(figure.axes, panels, strict=True):
-        _cost_panel(axes, frame[frame["label_set"] == name].dropna(subset=[column]), column, colours)
-        called = "average precision" if column == "average_precision" else "F1 at the own cut"
-        axes.set(title=name, xlabel="training operations, least = 1", ylabel=called)
+        _cost_panel(axes, frame[frame["label_variant"] == name].dropna(subset=[column]), column, colours)
+        label = "average precision" if column == "average_precision" else "F1 at the own cut"
+        axes.set(title=name, xlabel="training operations, least = 1", ylabel=label)
         axes.grid(alpha=0.3)
     _legend(figure)
     return figure
@@ -65,21 +65,21 @@ def cost_quality_figure(rows: Sequence[DetectionRow]) -> "Figure":
 
 def _cost_panel(axes: "Axes", frame: pd.DataFrame, column: str, colours: Mapping[str, tuple[float, ...]]) -> None:
     for _, rounds in frame[frame["training"].isin(PRESETS)].groupby("training"):
-        course = rounds.groupby("method")[["cost", column]].mean().sort_values("cost")
-        axes.plot(course["cost"], course[column], color="grey", linewidth=1, zorder=1)
+        means = rounds.groupby("method")[["cost", column]].mean().sort_values("cost")
+        axes.plot(means["cost"], means[column], color="grey", linewidth=1, zorder=1)
     for method, (cost, value) in frame.groupby("method")[["cost", column]].mean().iterrows():
         marker = "o" if str(method).startswith("gwaudit") else "x"
         axes.plot(cost, value, marker, color=colours[str(method)], label=str(method).replace("_", " "))
     if len(frame):
         best = frame[column].max()
-        # What costs more is shown, however little it finds.
+        # Methods that cost more are shown, even if they find little.
         dearer = frame.loc[frame["cost"] > frame["cost"].min(), column]
         least = min([_SHOWN_DOWN_TO * best, *(dearer - 0.01)])
         axes.set_ylim(least, best + 0.05 * (1 - _SHOWN_DOWN_TO))
 
 
 def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
-    """Write both as `precision-recall.png` and `cost-quality.png` into the folder.
+    """Write both figures into a folder: `precision-recall.png` and `cost-quality.png`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -91,14 +91,14 @@ def write_figures(rows: Sequence[DetectionRow], folder: Path) -> list[Path]:
 
 
 def _colours(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """A colour for each method, the same in every panel, whatever else is there."""
+    """Return a colour for each method, the same in every panel."""
     from matplotlib import colormaps
 
-    return {method: colormaps["tab20"](place % 20) for place, method in enumerate(methods)}
+    return {method: colormaps["tab20"](number % 20) for number, method in enumerate(methods)}
 
 
 def _legend(figure: "Figure") -> None:
-    """One for all panels, with every method that any of them has."""
+    """Draw one legend for all panels, with every method that any of them has."""
     shown = {
         label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }

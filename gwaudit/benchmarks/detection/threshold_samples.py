@@ -1,4 +1,4 @@
-"""AUM with its own cut: a class that does not exist shows what the margin of a wrong label looks like."""
+"""Find label errors by AUM with its own cut: samples of a class that does not exist have the margin of wrong labels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,31 +18,31 @@ PERCENTILE = 99
 def aum_with_threshold_samples(
     dataset: LabeledDataset, folder: Path, training: TrainingSettings, *, progress: Progress | None = None
 ) -> Detection:
-    """AUM, flagging what lies below the 99th percentile of threshold samples (Pleiss et al., NeurIPS 2020, sec. 3.2).
+    """Flag samples whose AUM is below the 99th percentile of threshold samples (Pleiss et al., NeurIPS 2020, sec. 3.2).
 
-    Two trainings, each with n / (C + 1) other samples under a class of their own. A sample's AUM is the mean of the
-    trainings where it was not one of them; it is flagged where each of these flags it.
+    There are two trainings, each with n / (C + 1) other samples under an additional class. A sample's AUM is the mean
+    over the trainings in which it was not a threshold sample; it is flagged if each of these trainings flags it.
 
     Args:
-        dataset: with given labels.
-        folder: keeps both runs; what is there is gone on with.
-        training: how to train.
-        progress: told how each training goes.
+        dataset: Data set with given labels.
+        folder: Folder that keeps both runs; runs that are there are resumed.
+        training: Settings of each training.
+        progress: Receives the progress of each training.
     """
     n, n_classes = len(dataset), len(dataset.class_names)
     order = np.random.default_rng(training.seed).permutation(n)
     size = n // (n_classes + 1)
     scores, flags = np.full((2, n), np.nan), np.zeros((2, n), bool)
     for part in range(2):
-        chosen = order[part * size : (part + 1) * size]
+        threshold_ids = order[part * size : (part + 1) * size]
         labels = dataset.labels.copy()
-        labels[chosen] = n_classes
+        labels[threshold_ids] = n_classes
         extended = replace(dataset, labels=labels, class_names=(*dataset.class_names, "threshold sample"))
         run = folder / f"threshold-{part}"
         train(extended, run, training, resume=True, progress=progress)
         with TrajectoryStore.open(run) as store:
             score = aum(RecordedRun(store)).score
-        flags[part] = score > -np.percentile(-score[chosen], PERCENTILE)
+        flags[part] = score > -np.percentile(-score[threshold_ids], PERCENTILE)
         scores[part] = score
-        scores[part, chosen], flags[part, chosen] = np.nan, True
+        scores[part, threshold_ids], flags[part, threshold_ids] = np.nan, True
     return Detection(np.nanmean(scores, axis=0), flags[0] & flags[1])

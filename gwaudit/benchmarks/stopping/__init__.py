@@ -1,1 +1,1 @@
-"""Measure which stopping rule keeps the best epoch, with and without validation data."""
+"""Measure which stopping rule selects the best epoch, with and without validation data."""

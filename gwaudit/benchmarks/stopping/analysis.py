@@ -1,7 +1,7 @@
-"""From what the stopping runs recorded to choices, correlations and verdicts: pure, no run is read and none is made."""
+"""Make selections, correlations and verdicts from measurements of the stopping benchmark, without reading a run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from gwaudit.benchmarks.stopping.probe import DISPARITY_BATCHES
 from gwaudit.benchmarks.stopping.trajectory_groups import Curve
 
 CLOSE = 0.005
-"""How far from the best epoch a choice may be: half a point of accuracy."""
+"""Largest accuracy difference to the best epoch of a close selection: half a point."""
 
 PREDICTORS = {
     "gwa": "GWA",
@@ -27,34 +27,35 @@ PREDICTORS = {
     "gradient_norm": "gradient norm",
     "gradient_disparity": "gradient disparity",
 }
-"""What test accuracy is correlated with, and how it is called."""
+"""The signals that are correlated with test accuracy, and their names in the tables."""
 
 PHASES = ("early", "overfitting", "whole")
-"""Up to the best test accuracy, from there on, and all epochs."""
+"""Epochs up to the best test accuracy, epochs from it on, and all epochs."""
 
-_FALL = 0.01  # of test accuracy: with less there is no overfitting to follow
-_FEWEST = 4  # epochs that a correlation needs to mean anything
+_FALL = 0.01  # of test accuracy: a smaller fall is no overfitting
+_FEWEST = 4  # epochs that a correlation needs
 
 
 @dataclass(frozen=True)
 class StoppingRow:
-    """One rule on one label set and network. Epochs count from 1; accuracies and shares are fractions.
+    """Hold the result of one rule on one label variant and network. Epochs count from 1; accuracies are fractions.
 
     Attributes:
-        label_set, model, seed: which.
-        rule: its name; "validation-10" is that with a tenth held out.
-        withheld: share of the samples that the training does without.
-        epoch: chosen in hindsight, of the whole run.
-        test, corrupted: accuracy there.
-        gap: test accuracy at the best epoch of the run on all samples, less `test`.
-        online_epoch: chosen while training.
-        stopped: epochs trained then, all where it never stops.
-        online_test, online_corrupted, online_gap: the same there.
-        seconds: that the rule takes an epoch, and `overhead` that over the epoch's training.
-        memory: bytes that it holds beside the model and one checkpoint.
+        label_variant, model, seed: Label variant, network and seed.
+        rule: Name of the rule; "validation-10" is validation with a tenth held out.
+        withheld: Share of the samples that the training lacks.
+        epoch: Epoch that the rule selects in hindsight, from the whole run.
+        test, corrupted: Accuracy in this epoch on test images, and on corrupted ones.
+        gap: Test accuracy in the best epoch of the run on all samples, minus `test`.
+        online_epoch: Epoch that the rule selects while training.
+        stopped: Number of epochs trained then; all if it never stops.
+        online_test, online_corrupted, online_gap: The same numbers for the online epoch.
+        seconds: Seconds per epoch that the rule takes.
+        overhead: These seconds over those of the epoch's training.
+        memory: Bytes that the rule holds besides the model and one checkpoint.
     """
 
-    label_set: str
+    label_variant: str
     model: str
     seed: int
     rule: str
@@ -75,9 +76,9 @@ class StoppingRow:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, whether it held on a label set, and the numbers. `held` is None where it cannot be told."""
+    """Hold a claim, whether it held on a label variant, and the numbers. `held` is None if that is undecided."""
 
-    label_set: str
+    label_variant: str
     model: str
     claim: str
     held: bool | None
@@ -85,7 +86,7 @@ class Verdict:
 
 
 def stopping_rows(measured: StoppingMeasurement, *, patience: int = PATIENCE) -> list[StoppingRow]:
-    """Every rule's choice, in hindsight and online, and what it costs."""
+    """Return the selection of each rule, in hindsight and online, and its cost."""
     best = max(curve(measured, FULL, "test_accuracy"))
     rows = []
     for name in RULES:
@@ -107,83 +108,97 @@ def stopping_rows(measured: StoppingMeasurement, *, patience: int = PATIENCE) ->
 
 
 def correlations(measured: StoppingMeasurement) -> dict[str, dict[str, float]]:
-    """Pearson's correlation of each predictor with test accuracy, by its name and the phase of `PHASES`.
+    """Return Pearson's correlation of each predictor with test accuracy, by name and phase of `PHASES`.
 
-    NaN where a phase has fewer than four epochs that have both.
+    It is NaN if fewer than four epochs of a phase have both numbers.
     """
     test = np.array(curve(measured, FULL, "test_accuracy"))
     best = int(test.argmax())
-    parts = {"early": slice(0, best + 1), "overfitting": slice(best, None), "whole": slice(None)}
+    phases = {"early": slice(0, best + 1), "overfitting": slice(best, None), "whole": slice(None)}
     table = {}
     for signal, name in PREDICTORS.items():
         if signal not in measured.runs[FULL]:
             continue
         values = np.array(curve(measured, FULL, signal))
-        table[name] = {phase: _pearson(values[part], test[part]) for phase, part in parts.items()}
+        table[name] = {phase: _pearson(values[epochs], test[epochs]) for phase, epochs in phases.items()}
     return table
 
 
 def verdicts(measured: StoppingMeasurement, *, patience: int = PATIENCE) -> list[Verdict]:
-    """The papers' claims, each against this label set's numbers."""
+    """Compare the papers' claims with the numbers of this label variant."""
     rows = {row.rule: row for row in stopping_rows(measured, patience=patience)}
-    found = []
+    claims = [_close_to_the_best(rows), _no_worse_than_validation(rows), _follows_accuracy(measured),
+              _mislabelled_stay_negative(measured, rows), _memorised_turn_late(measured)]  # fmt: skip
+    return [Verdict(measured.label_variant, measured.model, *claim) for claim in claims if claim is not None]
 
-    def judge(claim: str, held: bool | None, numbers: str) -> None:
-        found.append(Verdict(measured.label_set, measured.model, claim, held, numbers))
 
-    gwa = rows["gwa-scratch"]
-    judge("GWA chooses an epoch within half a point of the best", gwa.gap <= CLOSE, f"{points(gwa.gap)} points behind")
-    if "validation-10" in rows:
-        ten = rows["validation-10"]
-        judge(
-            "GWA is no worse than a 10 % validation split",
-            gwa.test >= ten.test,
-            f"test accuracy {gwa.test:.1%} against {ten.test:.1%}",
-        )
+Claim = tuple[str, bool | None, str]
+"""A claim, whether it held, and the numbers."""
+
+
+def _close_to_the_best(rows: Mapping[str, StoppingRow]) -> Claim:
+    gap = rows["gwa-scratch"].gap
+    return "GWA chooses an epoch within half a point of the best", gap <= CLOSE, f"{points(gap)} points behind"
+
+
+def _no_worse_than_validation(rows: Mapping[str, StoppingRow]) -> Claim | None:
+    if "validation-10" not in rows:
+        return None
+    gwa, validation = rows["gwa-scratch"].test, rows["validation-10"].test
+    numbers = f"test accuracy {gwa:.1%} against {validation:.1%}"
+    return "GWA is no worse than a 10 % validation split", gwa >= validation, numbers
+
+
+def _follows_accuracy(measured: StoppingMeasurement) -> Claim:
     r = {name: row["overfitting"] for name, row in correlations(measured).items()}
-    moved = r["GWA"]
-    fall = max(curve(measured, FULL, "test_accuracy")) - curve(measured, FULL, "test_accuracy")[-1]
-    judge(
+    test = curve(measured, FULL, "test_accuracy")
+    fall = max(test) - test[-1]
+    return (
         "GWA rises and falls with test accuracy while overfitting (paper: R = .97)",
-        None if math.isnan(moved) or fall < _FALL else moved >= 0.9,
-        f"R = {correlation(moved)} while test accuracy falls {points(fall)} points; "
+        None if math.isnan(r["GWA"]) or fall < _FALL else r["GWA"] >= 0.9,
+        f"R = {correlation(r['GWA'])} while test accuracy falls {points(fall)} points; "
         f"floored {correlation(r['floored GWA'])}, bounded {correlation(r['bounded GWA'])}, "
         f"quantile {correlation(r['quantile GWA'])}, E {correlation(r['E'])}",
     )
-    if "mislabelled" in measured.trajectories:
-        mean = numbers_of(measured.trajectories["mislabelled"]["mean"])
-        below = sum(value < 0 for value in mean)
-        judge(
-            "The mean alignment of mislabelled samples stays below zero",
-            below == len(mean),
-            f"in {below} of {len(mean)} epochs; {mean[gwa.epoch - 1]:+.3f} in the one that GWA chooses, "
-            f"{mean[-1]:+.3f} in the last",
-        )
-    if "memorised" in measured.turning:
-        late, soon = measured.turning["memorised"], measured.turning["not memorised"]
-        known = late["epoch"] is not None and soon["epoch"] is not None
-        judge(
-            "Memorised samples turn late",
-            float(late["epoch"] or 0) > float(soon["epoch"] or 0) if known else None,
-            f"above zero for good from epoch {_epoch(late['epoch'])} on average, the others from "
-            f"{_epoch(soon['epoch'])}; rank correlation "
-            f"{correlation((measured.memorisation or {}).get('correlation'))}",
-        )
-    return found
+
+
+def _mislabelled_stay_negative(measured: StoppingMeasurement, rows: Mapping[str, StoppingRow]) -> Claim | None:
+    if "mislabelled" not in measured.trajectories:
+        return None
+    mean = numbers_of(measured.trajectories["mislabelled"]["mean"])
+    below = sum(value < 0 for value in mean)
+    return (
+        "The mean alignment of mislabelled samples stays below zero",
+        below == len(mean),
+        f"in {below} of {len(mean)} epochs; {mean[rows['gwa-scratch'].epoch - 1]:+.3f} in the one that GWA chooses, "
+        f"{mean[-1]:+.3f} in the last",
+    )
+
+
+def _memorised_turn_late(measured: StoppingMeasurement) -> Claim | None:
+    if "memorised" not in measured.turning:
+        return None
+    late, soon = measured.turning["memorised"]["epoch"], measured.turning["not memorised"]["epoch"]
+    return (
+        "Memorised samples turn late",
+        None if late is None or soon is None else late > soon,
+        f"above zero for good from epoch {_epoch(late)} on average, the others from {_epoch(soon)}; rank correlation "
+        f"{correlation((measured.memorisation or {}).get('correlation'))}",
+    )
 
 
 def as_frame(measurements: Sequence[StoppingMeasurement], *, patience: int = PATIENCE) -> pd.DataFrame:
-    """Every row of every measurement."""
+    """Return every row of every measurement."""
     rows = [row for measured in measurements for row in stopping_rows(measured, patience=patience)]
     return pd.DataFrame([asdict(row) for row in rows])
 
 
-def _row(measured: StoppingMeasurement, name: str, found: StoppingRule, run: str, best: float) -> StoppingRow:
-    curves = {signal: curve(measured, run, signal) for signal in found.signals}
+def _row(measured: StoppingMeasurement, name: str, rule: StoppingRule, run: str, best: float) -> StoppingRow:
+    curves = {signal: curve(measured, run, signal) for signal in rule.signals}
     test = curve(measured, run, "test_accuracy")
     corrupted = curve(measured, run, "corrupted_accuracy", len(test))
-    chosen = found.choose(curves or {"": test}, measured.epochs).epoch
-    online, stopped = OnlineStopping(found, total_epochs=measured.epochs), len(test)
+    hindsight = rule.choose(curves or {"": test}, measured.epochs).epoch
+    online, stopped = OnlineStopping(rule, total_epochs=measured.epochs), len(test)
     for epoch in range(len(test)):
         if online.update({signal: values[epoch] for signal, values in curves.items()}).stop:
             stopped = epoch + 1
@@ -191,15 +206,15 @@ def _row(measured: StoppingMeasurement, name: str, found: StoppingRule, run: str
     live = online.decision.choice.epoch
     seconds, memory = _cost(measured, name, run)
     return StoppingRow(
-        measured.label_set,
+        measured.label_variant,
         measured.model,
         measured.seed,
         name,
         withheld=measured.withheld[run] / measured.samples,
-        epoch=chosen + 1,
-        test=test[chosen],
-        corrupted=corrupted[chosen],
-        gap=best - test[chosen],
+        epoch=hindsight + 1,
+        test=test[hindsight],
+        corrupted=corrupted[hindsight],
+        gap=best - test[hindsight],
         online_epoch=live + 1,
         stopped=stopped,
         online_test=test[live],
@@ -212,7 +227,7 @@ def _row(measured: StoppingMeasurement, name: str, found: StoppingRule, run: str
 
 
 def _cost(measured: StoppingMeasurement, name: str, run: str) -> tuple[float, float]:
-    """Seconds an epoch, and bytes held."""
+    """Return the seconds per epoch and the bytes that a rule takes."""
     if name == "last":
         return 0.0, 0.0
     if name.startswith("validation"):
@@ -227,12 +242,12 @@ def _cost(measured: StoppingMeasurement, name: str, run: str) -> tuple[float, fl
 
 
 def curve(measured: StoppingMeasurement, run: str, signal: str, length: int = 0) -> list[float]:
-    """A signal of a run, NaN where an epoch has none; `length` NaN where the run has no such signal."""
+    """Return a signal of a run, NaN in epochs without it; `length` times NaN if the run does not have the signal."""
     return numbers_of(measured.runs[run].get(signal, [None] * length))
 
 
 def numbers_of(values: Curve) -> list[float]:
-    """A curve of JSON as numbers, NaN where there is none."""
+    """Return a curve of JSON as numbers, NaN in place of None."""
     return [math.nan if value is None else float(value) for value in values]
 
 
@@ -244,12 +259,12 @@ def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def points(gap: float) -> str:
-    """A share of accuracy in percentage points."""
+    """Return a difference of accuracies in percentage points, as text."""
     return f"{100 * gap:.1f}"
 
 
 def correlation(value: float | None) -> str:
-    """A correlation to read, a dash where there is none."""
+    """Return a correlation as text, a dash if there is none."""
     return "–" if value is None or math.isnan(value) else f"{value:+.2f}"
 
 

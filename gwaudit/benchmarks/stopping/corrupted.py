@@ -1,11 +1,11 @@
-"""Corrupted test images: CIFAR-10-C where it is at hand, else made by a library of the same fifteen corruptions.
+"""Make corrupted test images: from CIFAR-10-C, or with a library of the same fifteen corruptions.
 
-A whole set of fifteen corruptions in five severities is 75 times the test set. Here every test image is seen once: the
-75 are dealt out over a random order of the images, so that each severity has a fifth of them and each corruption a
+A whole set of fifteen corruptions in five severities is 75 times the test set. Here every test image is used once: the
+75 are assigned over a random order of the images, so that each severity has a fifth of them and each corruption a
 fifteenth.
 
 The library (imagecorruptions-imaug, the extra `corruptions`) has the severities of ImageNet-C, which are harder on
-32x32 pixels than CIFAR-10-C's own: figures on the two are not to be compared with each other.
+32x32 pixels than those of CIFAR-10-C: accuracies on the two cannot be compared.
 """
 
 import itertools
@@ -36,14 +36,14 @@ _SMALLEST = 32  # pixels a side that the library takes
 
 @dataclass(frozen=True, eq=False)
 class CorruptedImages:
-    """Test images, each with one corruption of one severity.
+    """Hold test images, each with one corruption of one severity.
 
     Attributes:
         images: [n, C, H, W] uint8.
-        labels: [n] int64, the right ones.
-        corruption: [n] int64, index into `CORRUPTIONS`.
+        labels: [n] int64 right labels.
+        corruption: [n] int64 indices into `CORRUPTIONS`.
         severity: [n] int64, 1 to 5.
-        origin: how they were made, for the record.
+        origin: Source of the images, for the record.
     """
 
     images: Tensor
@@ -57,33 +57,33 @@ def corrupted_by_library(test: LabeledDataset, *, seed: int = 0) -> CorruptedIma
     """Corrupt each image of a test set once.
 
     Args:
-        test: of uint8 images with one or three channels; those below 32 pixels a side are enlarged for it, and reduced
-            again.
-        seed: of which image gets which corruption, and of the noise in it.
+        test: Test set of uint8 images with one or three channels; images below 32 pixels a side are enlarged for the
+            library, and reduced again.
+        seed: Seed of the assignment of corruptions to images, and of their noise.
 
     Raises:
-        MissingExtraError: the library is not installed.
-        DataError: other images.
+        MissingExtraError: The library is not installed.
+        DataError: The images are of another kind.
     """
     corrupt = _library()
     everything = test.read(torch.arange(len(test)))
     if everything.ndim != 4 or everything.dtype != torch.uint8 or everything.shape[1] not in (1, 3):
         raise DataError(f"{test.name}: only 8-bit images with one or three channels can be corrupted")
-    corruption, severity = _dealt(len(test), seed)
-    made = []
+    corruption, severity = _assign(len(test), seed)
+    corrupted = []
     state = np.random.get_state()  # the library draws from numpy's global generator
     np.random.seed(seed)
     try:
         for number, image in enumerate(everything):
             name = CORRUPTIONS[corruption[number]]
-            # Two corruptions take a seed, and draw without one from a fresh generator.
+            # Two corruptions take a seed; without it they draw from a new generator.
             seeded = {"seed": seed * 1_000_003 + number} if name in _SEEDED else {}
             how = partial(corrupt, severity=int(severity[number]), corruption_name=name, **seeded)
-            made.append(_corrupted(image, how))
+            corrupted.append(_corrupt(image, how))
     finally:
         np.random.set_state(state)
     return CorruptedImages(
-        torch.stack(made),
+        torch.stack(corrupted),
         torch.from_numpy(test.labels),
         corruption,
         severity,
@@ -94,26 +94,26 @@ def corrupted_by_library(test: LabeledDataset, *, seed: int = 0) -> CorruptedIma
 def corrupted_from_files(
     folder: Path, test: LabeledDataset, ids: NDArray[np.int64], *, seed: int = 0
 ) -> CorruptedImages:
-    """Read CIFAR-10-C: a `.npy` [5 n, H, W, 3] a corruption, severity after severity, beside `labels.npy`.
+    """Read CIFAR-10-C: one `.npy` [5 n, H, W, 3] a corruption, severity after severity, and `labels.npy`.
 
     Args:
-        folder: that holds them.
-        test: the test images that are evaluated on.
-        ids: [len(test)] their numbers in the whole test set, whose order the files have.
-        seed: of which image gets which corruption.
+        folder: Folder with the files.
+        test: Test images that are evaluated on.
+        ids: [len(test)] their indices in the whole test set, whose order the files have.
+        seed: Seed of the assignment of corruptions to images.
 
     Raises:
-        DataError: files that are missing, or of other images.
+        DataError: Files are missing, or hold other images.
     """
     labels = _array(folder / "labels.npy")
     whole = len(labels) // len(SEVERITIES)
     if len(ids) and (ids.max() >= whole or (labels[ids] != test.labels).any()):
         raise DataError(f"{folder} is of other images than {test.name}, or in another order: its labels differ")
-    corruption, severity = _dealt(len(ids), seed)
+    corruption, severity = _assign(len(ids), seed)
     images = torch.empty((len(ids), *test.input_shape), dtype=torch.uint8)
     for number, name in enumerate(CORRUPTIONS):
-        chosen = np.flatnonzero(corruption == number)
-        if not len(chosen):
+        assigned = np.flatnonzero(corruption == number)
+        if not len(assigned):
             continue
         content = _array(folder / f"{name}.npy")
         height, width = test.input_shape[1:]
@@ -122,28 +122,28 @@ def corrupted_from_files(
                 f"{folder / f'{name}.npy'} holds {content.dtype} {content.shape}, expected uint8 "
                 f"{(len(labels), height, width, test.input_shape[0])}"
             )
-        rows = np.array(content[(severity[chosen] - 1) * whole + ids[chosen]])
-        images[torch.from_numpy(chosen)] = torch.from_numpy(rows).permute(0, 3, 1, 2)
+        rows = np.array(content[(severity[assigned] - 1) * whole + ids[assigned]])
+        images[torch.from_numpy(assigned)] = torch.from_numpy(rows).permute(0, 3, 1, 2)
     return CorruptedImages(images, torch.from_numpy(test.labels), corruption, severity, "CIFAR-10-C")
 
 
-def _dealt(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which corruption and severity each of n images gets."""
-    pairs = np.array(list(itertools.product(range(len(CORRUPTIONS)), SEVERITIES)), np.int64)
-    dealt = pairs[np.random.default_rng(seed).permutation(n) % len(pairs)]
-    return dealt[:, 0], dealt[:, 1]
+def _assign(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the corruption and the severity of each of n images."""
+    combinations = np.array(list(itertools.product(range(len(CORRUPTIONS)), SEVERITIES)), np.int64)
+    assigned = combinations[np.random.default_rng(seed).permutation(n) % len(combinations)]
+    return assigned[:, 0], assigned[:, 1]
 
 
-def _corrupted(image: Tensor, corrupt: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Tensor:
-    """One image [C, H, W], by way of the size and the three channels that the library wants."""
+def _corrupt(image: Tensor, corrupt: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Tensor:
+    """Corrupt one image [C, H, W], in the size and with the three channels that the library needs."""
     channels, height, width = image.shape
     times = -(-_SMALLEST // min(height, width))
     large = image.repeat_interleave(times, 1).repeat_interleave(times, 2)
     pixels = np.ascontiguousarray(large.expand(3, -1, -1).permute(1, 2, 0).numpy())
-    made = torch.from_numpy(np.array(corrupt(pixels))).permute(2, 0, 1).float()
+    corrupted = torch.from_numpy(np.array(corrupt(pixels))).permute(2, 0, 1).float()
     if times > 1:
-        made = functional.avg_pool2d(made[None], times)[0]
-    return (made if channels == 3 else made.mean(0, keepdim=True)).round().to(torch.uint8)
+        corrupted = functional.avg_pool2d(corrupted[None], times)[0]
+    return (corrupted if channels == 3 else corrupted.mean(0, keepdim=True)).round().to(torch.uint8)
 
 
 def _library() -> Callable[..., NDArray[np.uint8]]:
@@ -151,8 +151,8 @@ def _library() -> Callable[..., NDArray[np.uint8]]:
         from imagecorruptions import corrupt
     except ImportError as error:
         raise MissingExtraError("corrupting test images", "corruptions") from error
-    made: Callable[..., NDArray[np.uint8]] = corrupt
-    return made
+    typed: Callable[..., NDArray[np.uint8]] = corrupt
+    return typed
 
 
 def _array(path: Path) -> NDArray[np.generic]:

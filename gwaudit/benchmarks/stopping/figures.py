@@ -1,4 +1,4 @@
-"""The stopping benchmark as figures: distributions by phase, E and K beside accuracy, trajectories (by matplotlib)."""
+"""Draw the stopping benchmark: distributions by phase, E and K beside accuracy, trajectories. Needs matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,20 +27,22 @@ _MARKED = {
 
 
 def distribution_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
-    """A row a label set: the alignments early, at the best epoch and in the last one, the mislabelled apart."""
+    """Draw one row a label variant: the alignments early, at the best epoch and in the last one, mislabelled or not."""
     figure, grid = _grid(measurements, 3)
     for measured, row in zip(measurements, grid, strict=True):
         for axes, (phase, parts) in zip(row, measured.phases.items(), strict=True):
             for part in ("rest", "mislabelled"):
                 if part in parts:
                     _density(axes, np.array(parts[part]), part)
-            axes.set(title=f"{measured.label_set}: {phase}, epoch {parts['epoch'] + 1}", xlabel="alignment", yticks=[])
+            axes.set(
+                title=f"{measured.label_variant}: {phase}, epoch {parts['epoch'] + 1}", xlabel="alignment", yticks=[]
+            )
     _legend(grid)
     return figure
 
 
 def quantile_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
-    """The same alignments, all together, against a normal distribution of their mean and spread (Q-Q)."""
+    """Draw quantiles of the same alignments against those of a normal distribution of their mean and spread (Q-Q)."""
     figure, grid = _grid(measurements, 3)
     for measured, row in zip(measurements, grid, strict=True):
         for axes, (phase, parts) in zip(row, measured.phases.items(), strict=True):
@@ -50,7 +52,7 @@ def quantile_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
             fitted = values.mean() + values.std() / standard.std() * standard
             axes.plot(standard, values, ".", markersize=3, color=_COLOURS["all"])
             axes.plot(standard, fitted, linewidth=1, color="tab:red")
-            axes.set(title=f"{measured.label_set}: {phase}, epoch {parts['epoch'] + 1}", xlabel="normal quantile")
+            axes.set(title=f"{measured.label_variant}: {phase}, epoch {parts['epoch'] + 1}", xlabel="normal quantile")
             axes.grid(alpha=0.3)
     for row in grid:
         row[0].set_ylabel("alignment")
@@ -58,7 +60,10 @@ def quantile_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
 
 
 def moments_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
-    """A row a label set: test accuracy and the epochs that rules choose; E and K; GWA, and others without its pole."""
+    """Draw one row a label variant: test accuracy and the selected epochs; E and K; GWA and similar aggregates.
+
+    These aggregates (floored, bounded, quantile) do not have the singularity of GWA.
+    """
     figure, grid = _grid(measurements, 3)
     for measured, (accuracy, moments, aggregates) in zip(measurements, grid, strict=True):
         epochs = np.arange(1, measured.epochs + 1)
@@ -75,9 +80,9 @@ def moments_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
         twin = moments.twinx()
         twin.plot(epochs, curve(measured, FULL, "dispersion"), color="tab:red")
         twin.axhline(-1.2, linewidth=0.7, linestyle="--", color="tab:red")
-        twin.set_ylabel("K; GWA's pole is dashed")
+        twin.set_ylabel("K; GWA's singularity is dashed")
         aggregates.plot(epochs, curve(measured, FULL, "gwa"), color="tab:green")
-        aggregates.set(title="GWA (green), without its pole", xlabel="epoch", ylabel="GWA")
+        aggregates.set(title="GWA (green), without its singularity", xlabel="epoch", ylabel="GWA")
         twin = aggregates.twinx()
         for name, colour in (("floored", "tab:olive"), ("bounded", "tab:cyan"), ("quantile", "tab:brown")):
             twin.plot(epochs, curve(measured, FULL, f"{name}_gwa"), color=colour, label=name)
@@ -90,13 +95,13 @@ def moments_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
 
 
 def mislabelled_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
-    """Mean and quartiles of the alignment of the mislabelled samples and of the rest, epoch by epoch."""
+    """Draw mean and quartiles of the alignment of the mislabelled samples and of the rest, epoch by epoch."""
     return _trajectories([measured for measured in measurements if "mislabelled" in measured.trajectories],
                          ("rest", "mislabelled"))  # fmt: skip
 
 
 def memorised_figure(measurements: Sequence[StoppingMeasurement]) -> "Figure":
-    """The same of the samples with the highest memorisation scores and of the others, where that was measured."""
+    """Draw the same for the samples with the highest memorisation scores and for the others, if they were measured."""
     return _trajectories([measured for measured in measurements if "memorised" in measured.trajectories],
                          ("not memorised", "memorised"))  # fmt: skip
 
@@ -108,11 +113,11 @@ FIGURES = {
     "mislabelled.png": mislabelled_figure,
     "memorised.png": memorised_figure,
 }
-"""Every figure, by the name of its file."""
+"""The figures, by file name."""
 
 
 def write_figures(measurements: Sequence[StoppingMeasurement], folder: Path) -> list[Path]:
-    """Write those that there is something to draw for into the folder.
+    """Write the figures into a folder, except those without data, and return their paths.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -142,7 +147,7 @@ def _trajectories(measurements: Sequence[StoppingMeasurement], groups: Sequence[
 
 
 def _density(axes: "Axes", quantiles: "np.ndarray[tuple[int], np.dtype[np.float64]]", part: str) -> None:
-    """What even shares of a distribution look like as a histogram: equally many samples between two quantiles."""
+    """Draw a histogram from even quantiles: there are equally many samples between each two."""
     edges = np.unique(quantiles)
     if len(edges) < 2:
         return
@@ -151,7 +156,7 @@ def _density(axes: "Axes", quantiles: "np.ndarray[tuple[int], np.dtype[np.float6
 
 
 def _title(measured: StoppingMeasurement) -> str:
-    return f"{measured.label_set}, {measured.model}"
+    return f"{measured.label_variant}, {measured.model}"
 
 
 def _legend(grid: "Sequence[Sequence[Axes]]") -> None:

@@ -1,8 +1,9 @@
-"""What a network memorises: whom it only gets right when it has been trained on them (Feldman and Zhang, 2020).
+"""Estimate which samples a network memorises: it predicts their labels only if it was trained on them.
 
-The estimate by sub-sampling: several networks, each on a random share of the samples. A sample's memorisation is the
-share of networks trained on it that predict its given label, less that of the networks trained without it. The authors
-train thousands; with a few the score has few values, and group means are what can be read off it.
+The score is that of Feldman and Zhang (NeurIPS 2020).
+The estimate trains several networks, each on a random share of the samples. A sample's memorisation score is the share
+of the networks trained on it that predict its given label, minus that of the networks trained without it. The authors
+train thousands of networks; with a few, the score has few values, and only means over groups are meaningful.
 """
 
 from dataclasses import replace
@@ -28,40 +29,41 @@ def memorisation_scores(
     models: int,
     progress: Progress | None = None,
 ) -> NDArray[np.float64]:
-    """Train on random shares and compare.
+    """Train networks on random shares of the samples, and return each sample's memorisation score.
 
     Args:
-        dataset: with given labels.
-        folder: keeps a run a network; what is there is gone on with.
-        training: how to train; its seed draws the shares.
-        models: how many networks, at least 2.
-        progress: told how each training goes.
+        dataset: Data set with given labels.
+        folder: Folder that keeps one run a network; runs that are there are resumed.
+        training: Settings of each training; its seed draws the shares.
+        models: Number of networks, at least 2.
+        progress: Receives the progress of each training.
 
     Returns:
         [n] in [-1, 1]; NaN for samples that all networks or none were trained on.
 
     Raises:
-        SettingsError: fewer than two networks.
+        SettingsError: There are fewer than two networks.
     """
     if models < 2:
-        raise SettingsError(f"memorisation needs at least 2 networks, got {models}")
+        raise SettingsError(f"`memorisation` needs at least 2 networks, not {models}")
     n = len(dataset)
     trained, right = np.zeros((models, n), bool), np.zeros((models, n), bool)
     for number in range(models):
         random = np.random.default_rng((training.seed, number))
-        chosen = np.sort(random.permutation(n)[: round(SHARE * n)])
-        trained[number, chosen] = True
-        part, run = dataset.subset(chosen), folder / f"memorisation-{number}"
-        train(part, run, replace(training, seed=training.seed + number), resume=True, progress=progress)
-        right[number] = predict(run, part, dataset).argmax(1).numpy() == dataset.labels
+        ids = np.sort(random.permutation(n)[: round(SHARE * n)])
+        trained[number, ids] = True
+        subset, run = dataset.subset(ids), folder / f"memorisation-{number}"
+        train(subset, run, replace(training, seed=training.seed + number), resume=True, progress=progress)
+        right[number] = predict(run, subset, dataset).argmax(1).numpy() == dataset.labels
     return memorisation(trained, right)
 
 
 def memorisation(trained: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The score from who was trained on and who is predicted right.
+    """Return the memorisation score of each sample.
 
     Args:
-        trained, right: [networks, n].
+        trained: [networks, n] whether a network was trained on a sample.
+        right: [networks, n] whether it predicts the sample's given label.
 
     Returns:
         [n] in [-1, 1]; NaN for samples that all networks or none were trained on.

@@ -1,4 +1,4 @@
-"""What the stopping benchmark measures of a network after each epoch: accuracies, and gradient disparity."""
+"""Measure a network after each epoch of the stopping benchmark: accuracies, and gradient disparity."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ _EVALUATED_AT_ONCE = 512
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
-    """Images to evaluate on: [n, C, H, W] uint8 with labels [n], perhaps in parts [n] that are also told one by one."""
+    """Hold images to evaluate on: [n, C, H, W] uint8, labels [n], and optional parts [n] that are evaluated apart."""
 
-    __test__ = False  # not a test, whatever pytest makes of its name
+    __test__ = False  # for pytest, which would collect it by its name
 
     images: Tensor
     labels: Tensor
@@ -30,16 +30,16 @@ class TestSet:
 
 
 class StoppingProbe:
-    """Measures accuracies on test sets, and the disparity of a few batches' gradients, with the time that each takes.
+    """Measure accuracies on test sets and the disparity of the gradients of a few batches, with the time of each.
 
-    Gives `NAME_accuracy` and `NAME_seconds` for each test set (and `NAME_accuracy_PART` for its parts),
+    It returns `NAME_accuracy` and `NAME_seconds` for each test set (and `NAME_accuracy_PART` for its parts),
     `gradient_disparity`, `gradient_norm` and `disparity_seconds`.
 
     Args:
-        tests: the test sets by name.
-        training: how the network is trained, for precision and seed.
-        dataset: what it is trained on, where disparity is asked for.
-        disparity_batch: samples of each of the batches; 0 to leave it out.
+        tests: Test sets by name.
+        training: Settings of the training, for number format and seed.
+        dataset: Training data, if disparity is to be measured.
+        disparity_batch: Samples of each of the batches; 0 for none.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StoppingProbe:
         self._dataset, self._disparity_batch = dataset, disparity_batch
 
     def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """As `gwaudit.training.trainer.EpochProbe` has it."""
+        """Return the numbers of an epoch; see `gwaudit.training.trainer.EpochProbe`."""
         numbers: dict[str, float] = {}
         model.eval()
         try:
@@ -70,13 +70,13 @@ class StoppingProbe:
         return numbers | self._disparity(epoch, model, prepared)
 
     def _right(self, test: TestSet, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> NDArray[np.bool_]:
-        found = []
+        predicted = []
         with torch.no_grad():
             for images in torch.split(test.images, _EVALUATED_AT_ONCE):
                 inputs = prepared(images)
                 with autocast(self._training.dtype, inputs.device):
-                    found.append(model(inputs).argmax(1).cpu())
-        return (torch.cat(found) == test.labels).numpy()
+                    predicted.append(model(inputs).argmax(1).cpu())
+        return (torch.cat(predicted) == test.labels).numpy()
 
     def _disparity(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> dict[str, float]:
         dataset = self._dataset
@@ -90,9 +90,9 @@ class StoppingProbe:
         for ids in torch.split(drawn, size):
             inputs = prepared(dataset.read(ids))
             batches.append((inputs, torch.from_numpy(dataset.labels)[ids].to(inputs.device)))
-        found = gradient_disparity(model, batches)
+        gradients = gradient_disparity(model, batches)
         return {
-            "gradient_disparity": found.disparity,
-            "gradient_norm": found.gradient_norm,
+            "gradient_disparity": gradients.disparity,
+            "gradient_norm": gradients.gradient_norm,
             "disparity_seconds": time.perf_counter() - began,
         }

@@ -1,12 +1,12 @@
-"""Alignment of the head beside its relatives that need gradients of the whole network, epoch by epoch: for small runs.
+"""Compare the alignment of the head with measures that need gradients of the whole network, in small runs.
 
-On some samples that are watched throughout: stiffness, and the alignment of the head beside that of all parameters. On
-the batch of them: how far the descent direction points to the final weights, which only the end of the run tells; for
-that the weights and gradients of every epoch are kept in `snapshots/`.
+After each epoch it measures a fixed set of samples: stiffness, and the alignment of the head and of all parameters. On
+the batch of them it measures the direction alignment: how far the descent direction points to the final weights. These
+are known only at the end of the run, so the weights and gradients of every epoch are kept in `snapshots/`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from gwaudit.analysis.monitor import readings
 from gwaudit.benchmarks.results import write_results
-from gwaudit.benchmarks.stopping.benchmark import as_test, given_labels, images_of
+from gwaudit.benchmarks.stopping.images import as_test, given_labels, load_images
 from gwaudit.benchmarks.stopping.probe import StoppingProbe
 from gwaudit.benchmarks.stopping.settings import StoppingSettings
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.files import write_atomically, writing
+from gwaudit.core.json import without_nan
+from gwaudit.core.settings import split_commas
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.network import (
     batch_gradient,
@@ -40,18 +42,18 @@ MEASURES = (
 
 @dataclass(frozen=True)
 class RelatedEpoch:
-    """One epoch. Stiffness and alignments are means over the watched samples, or pairs of them.
+    """Hold the measures of one epoch. Stiffness and alignments are means over the watched samples, or pairs of them.
 
     Attributes:
-        epoch: from 1.
-        test_accuracy: a fraction.
+        epoch: Number of the epoch, from 1.
+        test_accuracy: Test accuracy in [0, 1].
         directional_alignment, gwa: E and GWA of all samples, as recorded while training.
-        head_alignment, network_alignment: mean γ with the head's weight and with all parameters, after the epoch.
-        head_network_correlation: Pearson's, of the two over the watched samples.
-        direction_alignment: cosine of the descent direction with the way to the final weights; None in the last epoch,
-            where there is no way left.
-        stiffness_cosine, stiffness_sign: as in `gwaudit.recording.network.Stiffness`.
-        stiffness_cosine_within, stiffness_cosine_between: over pairs of one given label, and of two.
+        head_alignment, network_alignment: Mean γ with the head's weight and with all parameters, after the epoch.
+        head_network_correlation: Pearson's correlation of the two over the watched samples.
+        direction_alignment: Cosine of the descent direction and the direction to the final weights; None in the last
+            epoch, whose weights are final.
+        stiffness_cosine, stiffness_sign: As in `gwaudit.recording.network.Stiffness`.
+        stiffness_cosine_within, stiffness_cosine_between: Mean over pairs with the same given label, and with two.
     """
 
     epoch: int
@@ -77,26 +79,26 @@ def related(
     labels: Path | None = None,
     progress: Progress | None = None,
 ) -> list[RelatedEpoch]:
-    """Train once, on the first label set and with the first model of the settings, and measure after every epoch.
+    """Train the first model on the first label variant of the settings, and measure after every epoch.
 
     Args:
-        source: images with their right labels.
-        folder: keeps the run and the snapshots, and gets `related.json` and `related.md`.
-        settings: what to train, and how.
-        watched: samples to measure on; all their gradients are held at once.
-        labels: the label file that keys are of.
-        progress: told how the training goes.
+        source: Images with their right labels.
+        folder: Folder that keeps the run, the snapshots, `related.json` and `related.md`.
+        settings: Settings of data and training.
+        watched: Number of samples to measure on; all their gradients are held in memory.
+        labels: Label file with the keys.
+        progress: Receives the progress of the training.
 
     Raises:
-        SettingsError: fewer than two samples to watch, or a run in the folder that was made otherwise.
+        SettingsError: There are fewer than two samples to watch, or the run in the folder has other settings.
     """
     if watched < 2:
-        raise SettingsError(f"watched: expected at least 2 samples, got {watched}")
-    dataset, test, _ = images_of(source, settings)
-    _, dataset = given_labels(settings.sets.split(",")[0].strip(), dataset, labels, settings)
-    training = settings.training(settings.models.split(",")[0].strip())
+        raise SettingsError(f"`watched` must be at least 2 samples, not {watched}")
+    dataset, test, _ = load_images(source, settings)
+    _, dataset = given_labels(split_commas(settings.label_variants)[0], dataset, labels, settings)
+    training = replace(settings.training, model=split_commas(settings.models)[0])
     accuracies = StoppingProbe({"test": as_test(test)}, training)
-    ids = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(settings.seed))[:watched]
+    ids = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(training.seed))[:watched]
     snapshots = folder / "snapshots"
     with writing(snapshots):
         snapshots.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,7 @@ def related(
         RelatedEpoch(
             epoch=epoch + 1,
             direction_alignment=directions[epoch],
-            **{name: None if np.isnan(value) else float(value) for name, value in signals.loc[epoch, columns].items()},  # type: ignore[arg-type]  # NaN of no other
+            **without_nan(signals.loc[epoch, columns].to_dict()),
         )
         for epoch in range(len(signals))
     ]
@@ -119,7 +121,7 @@ def related(
 
 
 def markdown(rows: Sequence[RelatedEpoch]) -> str:
-    """A row an epoch, and below each measure's correlation with test accuracy over the epochs."""
+    """Return a table of one row an epoch, and below it the correlation of each measure with test accuracy."""
     names = ("test_accuracy", *MEASURES)
     lines = [
         "| epoch | " + " | ".join(name.replace("_", " ") for name in names) + " |",
@@ -140,23 +142,24 @@ def _with_accuracy(rows: Sequence[RelatedEpoch], name: str) -> str:
 
 
 class _RelatedProbe:
-    """Accuracy, the measures on the watched samples, and a snapshot."""
+    """Measure accuracy and the watched samples, and write a snapshot of weights and gradient."""
 
     def __init__(self, accuracies: StoppingProbe, dataset: LabeledDataset, ids: Tensor, snapshots: Path) -> None:
         self._accuracies, self._dataset, self._ids, self._snapshots = accuracies, dataset, ids, snapshots
 
     def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
+        """Return the numbers of an epoch; see `gwaudit.training.trainer.EpochProbe`."""
         inputs = prepared(self._dataset.read(self._ids))
         labels = torch.from_numpy(self._dataset.labels)[self._ids].to(inputs.device)
-        both, stiff = head_and_network_alignment(model, inputs, labels), stiffness(model, inputs, labels)
+        alignments, stiff = head_and_network_alignment(model, inputs, labels), stiffness(model, inputs, labels)
         state = {"weights": flat_weights(model).cpu(), "gradient": batch_gradient(model, inputs, labels).cpu()}
         path = _snapshot(self._snapshots, epoch)
         write_atomically(path, lambda temporary: torch.save(state, temporary))
         return {
             **self._accuracies.measure(epoch, model, prepared),
-            "head_alignment": float(both.head.mean()),
-            "network_alignment": float(both.network.mean()),
-            "head_network_correlation": both.correlation,
+            "head_alignment": float(alignments.head.mean()),
+            "network_alignment": float(alignments.network.mean()),
+            "head_network_correlation": alignments.correlation,
             "stiffness_cosine": stiff.cosine,
             "stiffness_sign": stiff.sign,
             "stiffness_cosine_within": stiff.cosine_within,
@@ -169,9 +172,10 @@ def _snapshot(folder: Path, epoch: int) -> Path:
 
 
 def _directions(folder: Path, epochs: int) -> list[float | None]:
+    """Return the direction alignment of each epoch, from its snapshot and that of the last epoch."""
     final: Tensor = torch.load(_snapshot(folder, epochs - 1), weights_only=True)["weights"]
-    found: list[float | None] = []
+    directions: list[float | None] = []
     for epoch in range(epochs - 1):
         state = torch.load(_snapshot(folder, epoch), weights_only=True)
-        found.append(direction_alignment(state["gradient"], state["weights"], final))
-    return [*found, None]
+        directions.append(direction_alignment(state["gradient"], state["weights"], final))
+    return [*directions, None]

@@ -1,47 +1,42 @@
-"""How the stopping benchmark trains and measures: its defaults in one place, free of torch."""
+"""Hold the settings of the stopping benchmark: its defaults in one place, free of torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import Augmentation, TrainingSettings, split_commas
+from gwaudit.core.settings import TrainingSettings, split_commas
+
+TRAINING_OPTIONS = (
+    "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "augment", "checkpoint", "dtype",
+    "device", "seed",
+)  # fmt: skip
+"""The training settings that the command line offers; the others keep their values."""
 
 
 @dataclass(frozen=True)
 class StoppingSettings:
-    """What to compare stopping rules on.
+    """Describe what to compare stopping rules on.
 
     The defaults make a network fit wrong labels within the run: few samples, no augmentation, no weight decay.
 
     Attributes:
-        sets: label sets with commas between: clean, symmetric-40, pair-30, long-tail-10 (any percentage), keys of the
-            label file.
-        models: networks with commas between, each trained on each label set.
-        epochs: passes over the data.
-        samples: training samples, drawn at random; 0 for all.
-        test_samples: test images, drawn at random; 0 for all.
-        test: the source of the test images. By default the split "test" of the source; where there is none, a fifth of
-            the data, taken out before the samples are drawn.
-        corrupted: a folder with CIFAR-10-C's .npy files; "made" to make corrupted images by a library; or "none".
-        held_out: shares of the samples to keep out for validation, with commas between, a training each.
-        patience: epochs that a choice has to stand before a rule stops the training.
-        memorisation: networks to train on random seven tenths of the samples, to tell what is memorised; 0 for none.
-        batch_size: samples a batch.
-        optimizer: a timm optimizer name.
-        learning_rate: at its peak.
-        schedule: onecycle or cosine.
-        weight_decay: on weights.
-        augment: none, crop-flip, shift-flip or randaugment.
-        checkpoint: a local file of weights to start from, for fine-tuning; with one model only.
-        disparity_batch: samples of each of the five batches that gradient disparity is measured with; 0 leaves it out.
-        dtype: bfloat16, float32, or auto.
-        device: cpu, cuda, ..., or auto.
-        seed: of the trainings, the draws and what is planted.
+        label_variants: Label variants, separated by commas: clean, symmetric-40, asymmetric-30, long-tail-10 (any
+            percentage), keys of the label file.
+        models: Networks, separated by commas, each trained on each label variant.
+        samples: Number of training samples, drawn at random; 0 for all.
+        test_samples: Number of test images, drawn at random; 0 for all.
+        test: Source of the test images. By default the split "test" of the source; if there is none, a fifth of the
+            data, taken out before the samples are drawn.
+        corrupted: Folder with the .npy files of CIFAR-10-C; "made" to make corrupted images with a library; or "none".
+        held_out: Shares of the samples to keep out for validation, separated by commas, one training for each.
+        patience: Number of epochs after which a rule stops if its selected epoch has not changed.
+        memorisation: Number of networks to train on random seven tenths of the samples, which measure memorisation; 0
+            for none.
+        disparity_batch: Samples of each of the five batches that gradient disparity is measured with; 0 for none.
+        training: Settings of every training; `model` is replaced by each of `models`.
     """
 
-    sets: str = "clean"
+    label_variants: str = "clean"
     models: str = "resnet9_16"
-    epochs: int = 30
     samples: int = 10_000
     test_samples: int = 0
     test: str | None = None
@@ -49,64 +44,46 @@ class StoppingSettings:
     held_out: str = "0.1,0.01"
     patience: int = 5
     memorisation: int = 0
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    learning_rate: float = 0.02
-    schedule: Literal["onecycle", "cosine"] = "cosine"
-    weight_decay: float = 0.0
-    augment: Augmentation = "none"
-    checkpoint: str | None = None
     disparity_batch: int = 128
-    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    device: str = "auto"
-    seed: int = 0
+    training: TrainingSettings = field(
+        default=TrainingSettings(
+            batch_size=128, learning_rate=0.02, schedule="cosine", weight_decay=0.0, augment="none"
+        ),
+        metadata={"options": TRAINING_OPTIONS},
+    )
 
     def __post_init__(self) -> None:
         for name in ("samples", "test_samples", "memorisation", "disparity_batch"):
             if getattr(self, name) < 0:
-                raise SettingsError(f"{name} must not be negative: {getattr(self, name)}")
-        for name in ("sets", "models"):
+                raise SettingsError(f"`{name}` must not be negative: {getattr(self, name)}")
+        for name in ("label_variants", "models"):
             if not split_commas(getattr(self, name)):
-                raise SettingsError(f"{name} names nothing: give at least one")
-        if self.checkpoint is not None and len(split_commas(self.models)) > 1:
-            raise SettingsError("a checkpoint is of one network: give one of --models with it")
+                raise SettingsError(f"`{name}` names nothing: give at least one")
+        if self.training.checkpoint is not None and len(split_commas(self.models)) > 1:
+            raise SettingsError("a checkpoint is of one network: give one of `models` with it")
         if self.patience < 1:
-            raise SettingsError(f"patience must be at least 1 epoch, not {self.patience}")
+            raise SettingsError(f"`patience` must be at least 1 epoch, not {self.patience}")
         if self.memorisation == 1:
-            raise SettingsError("memorisation compares networks with and without a sample: train at least 2, or 0")
-        if self.epochs < 3:
-            raise SettingsError(f"there is nothing to stop in {self.epochs} epochs: give at least 3")
-        _ = self.shares
+            raise SettingsError(
+                "`memorisation` compares networks with and without a sample: give the number of networks, at least 2, "
+                "or 0"
+            )
+        if self.training.epochs < 3:
+            raise SettingsError(f"a stopping rule needs at least 3 epochs to select from, not {self.training.epochs}")
+        _ = self.held_out_shares
 
     @property
-    def shares(self) -> tuple[float, ...]:
-        """What is held out, as numbers.
+    def held_out_shares(self) -> tuple[float, ...]:
+        """Return the shares to hold out as numbers.
 
         Raises:
-            SettingsError: no shares between 0 and a half.
+            SettingsError: They are not above 0 and at most 0.5.
         """
         try:
             shares = tuple(float(share) for share in split_commas(self.held_out))
         except ValueError as error:
-            raise SettingsError(f"held_out takes shares with commas between, not {self.held_out!r}") from error
+            raise SettingsError(f"`held_out` takes shares separated by commas, not {self.held_out!r}") from error
         wrong = [share for share in shares if not 0 < share <= 0.5]
         if wrong:
-            raise SettingsError(f"a share to hold out is above 0 and at most 0.5, not {wrong[0]}")
+            raise SettingsError(f"a share to hold out must be above 0 and at most 0.5, not {wrong[0]}")
         return shares
-
-    def training(self, model: str) -> TrainingSettings:
-        """How each network is trained."""
-        return TrainingSettings(
-            model=model,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            augment=self.augment,
-            checkpoint=self.checkpoint,
-            dtype=self.dtype,
-            device=self.device,
-            seed=self.seed,
-        )

@@ -1,4 +1,4 @@
-"""The stopping benchmark as Markdown: what was run, what each rule chose and cost, correlations, verdicts."""
+"""Write the stopping benchmark as Markdown: runs, selections and costs of the rules, correlations, verdicts."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from gwaudit.core.files import write_text
 
 
 def markdown(measurements: Sequence[StoppingMeasurement], *, patience: int = PATIENCE) -> str:
-    """All tables: rules, correlations, verdicts, and what the runs were."""
+    """Return all tables: runs, rules, correlations, verdicts."""
     parts = [
         _runs_table(measurements),
         "",
@@ -30,17 +30,17 @@ def markdown(measurements: Sequence[StoppingMeasurement], *, patience: int = PAT
         *_correlation_table(measurements),
     ]
     parts += ["", "| labels | model | claim | held | numbers |", "|---|---|---|---|---|"]
-    answers = {True: "yes", False: "**no**", None: "undecided"}
-    found = [verdict for measured in measurements for verdict in verdicts(measured, patience=patience)]
-    parts += [f"| {v.label_set} | {v.model} | {v.claim} | {answers[v.held]} | {v.numbers} |" for v in found]
+    held = {True: "yes", False: "**no**", None: "undecided"}
+    claims = [verdict for measured in measurements for verdict in verdicts(measured, patience=patience)]
+    parts += [f"| {v.label_variant} | {v.model} | {v.claim} | {held[v.held]} | {v.numbers} |" for v in claims]
     return "\n".join(parts) + "\n"
 
 
 def write_tables(measurements: Sequence[StoppingMeasurement], folder: Path, *, patience: int = PATIENCE) -> Path:
-    """Write them as `stopping.md` into the folder.
+    """Write all tables as `stopping.md` into a folder, and return its path.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: The file cannot be written.
     """
     path, text = folder / "stopping.md", markdown(measurements, patience=patience)
     return write_text(path, text)
@@ -56,7 +56,7 @@ def _runs_table(measurements: Sequence[StoppingMeasurement]) -> str:
         test, fitted = curve(measured, FULL, "test_accuracy"), curve(measured, FULL, "accuracy_on_given")
         best = int(np.argmax(test))
         lines.append(
-            f"| {measured.label_set} | {measured.model} | {measured.wrong_share:.1%} | {measured.samples:,} | "
+            f"| {measured.label_variant} | {measured.model} | {measured.wrong_share:.1%} | {measured.samples:,} | "
             f"{measured.epochs} | {test[best]:.1%} | {best + 1} | {test[-1]:.1%} | {fitted[-1]:.1%} | "
             f"{measured.corrupted} |"
         )
@@ -71,7 +71,7 @@ def _rules_table(measurements: Sequence[StoppingMeasurement], patience: int) -> 
     ]
     rows = [row for measured in measurements for row in stopping_rows(measured, patience=patience)]
     lines += [
-        f"| {row.label_set} | {row.model} | {row.rule} | {row.withheld:.0%} | {row.epoch} | {row.test:.1%} | "
+        f"| {row.label_variant} | {row.model} | {row.rule} | {row.withheld:.0%} | {row.epoch} | {row.test:.1%} | "
         f"{_percent(row.corrupted)} | {points(row.gap)} | {row.online_epoch} | {row.stopped} | "
         f"{row.online_test:.1%} | {points(row.online_gap)} | {row.seconds:.3f} | {row.overhead:.1%} | "
         f"{row.memory / 2**20:.1f} |"
@@ -85,7 +85,7 @@ def _correlation_table(measurements: Sequence[StoppingMeasurement]) -> list[str]
     for measured in measurements:
         for name, row in correlations(measured).items():
             values = " | ".join(correlation(row[phase]) for phase in PHASES)
-            lines.append(f"| {measured.label_set} | {measured.model} | {name} | {values} |")
+            lines.append(f"| {measured.label_variant} | {measured.model} | {name} | {values} |")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What a training costs, apart from the machine it ran on."""
+"""Count the operations of a training, which do not depend on the machine."""
 
 import torch
 from torch.nn import functional
@@ -8,14 +8,14 @@ from gwaudit.training.models import build_model
 
 
 def training_flops(model: str, input_shape: tuple[int, ...], n_classes: int) -> float:
-    """Floating point operations of one sample's training step, forward and backward.
+    """Return the floating point operations of one sample's training step, forward and backward.
 
-    Those of convolutions and matrix products, as torch counts them; a multiplication and an addition are two.
+    Counted are convolutions and matrix products, as torch counts them: a multiplication and an addition are two.
 
     Args:
-        model: its name.
-        input_shape: (C, H, W).
-        n_classes: classes of the head.
+        model: Name of the model.
+        input_shape: Shape of an image, (C, H, W).
+        n_classes: Number of classes of the head.
     """
     channels, height, _ = input_shape
     network = build_model(model, n_classes=n_classes, in_chans=channels, image_size=height)
