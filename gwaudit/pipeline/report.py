@@ -5,7 +5,7 @@ from pathlib import Path
 from gwaudit.analysis.audit import Audit
 from gwaudit.data.label_files import read_label_file
 from gwaudit.pipeline.run_data import data_if_recorded
-from gwaudit.review.report.contents import TOP, ReportContents, gather
+from gwaudit.review.report.contents import TOP, ReportData, collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
 
@@ -39,7 +39,7 @@ def write_report(
 
 def load_report_data(
     run: Path | str, *, top: int = TOP, truth: Path | str | None = None, truth_key: str | None = None
-) -> ReportContents:
+) -> ReportData:
     """Collect what a report shows, with the run's data loaded again; a run of one's own loop needs none.
 
     Args:
@@ -54,4 +54,4 @@ def load_report_data(
     run = Path(run)
     labels = None if truth is None else read_label_file(Path(truth), truth_key)[0]
     with TrajectoryStore.open(run) as store:
-        return gather(Audit.load(run), store, data_if_recorded(store), top=top, true_labels=labels)
+        return collect_report_data(Audit.load(run), store, data_if_recorded(store), top=top, true_labels=labels)

@@ -11,7 +11,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.export.cleaned_data import Action, clean_data
 from gwaudit.export.formats import write_cleaned_data
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
-from gwaudit.review.report.contents import gather
+from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
 
@@ -75,7 +75,7 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
         evaluation = evaluate(ranked, dataset.true_labels)
         files.append(write_evaluation(evaluation, run))
     with TrajectoryStore.open(run) as store:
-        files.insert(0, write_page(gather(ranked, store, dataset), run / "report.html"))
+        files.insert(0, write_page(collect_report_data(ranked, store, dataset), run / "report.html"))
     return AuditResult(ranked, evaluation, dataset, tuple(files))
 
 

@@ -16,7 +16,7 @@ from gwaudit import RankingSettings, TrajectoryStore, rank
 from gwaudit.analysis.monitor import group_readings
 from gwaudit.core.errors import DataError
 from gwaudit.data.loading import load_dataset
-from gwaudit.review.report.contents import gather
+from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.figures import draw_figures
 from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.report.thumbnails import thumbnail
@@ -38,8 +38,8 @@ def run(digits, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def contents(run, digits):
-    return gather(rank(run), run, digits)
+def data(run, digits):
+    return collect_report_data(rank(run), run, digits)
 
 
 def facts_of(page):
@@ -58,38 +58,38 @@ def test_an_audit_writes_its_report(tmp_path):
 
 
 class TestContents:
-    def test_trajectories_are_those_of_the_store(self, contents, run):
+    def test_trajectories_are_those_of_the_store(self, data, run):
         whole = pd.concat(
             [run.read_epoch(e, ["alignment"]).to_pandas().assign(epoch=e) for e in run.epochs], ignore_index=True
         )
-        category = contents.audit.frame.set_index("sample_id")["category"]
+        category = data.audit.frame.set_index("sample_id")["category"]
         expected = whole.assign(group=whole["sample_id"].map(category)).groupby(["group", "epoch"])["alignment"]
-        found = contents.courses.by_group[contents.courses.by_group["group"].isin(category.unique())]
+        found = data.trajectories.by_group[data.trajectories.by_group["group"].isin(category.unique())]
         found = found.set_index(["group", "epoch"]).sort_index()
         np.testing.assert_allclose(found["mean"], expected.mean(), rtol=1e-5)
         np.testing.assert_allclose(found["lower"], expected.quantile(0.25), rtol=1e-5)
         np.testing.assert_allclose(found["upper"], expected.quantile(0.75), rtol=1e-5)
 
-    def test_a_sample_shows_its_own_trajectory(self, contents, run):
-        for sample in contents.samples[::50]:
+    def test_a_sample_shows_its_own_trajectory(self, data, run):
+        for sample in data.samples[::50]:
             own = run.trajectory(sample["id"])["alignment"].to_numpy()
-            np.testing.assert_allclose(sample["path"], own, rtol=1e-2)
+            np.testing.assert_allclose(sample["trajectory"], own, rtol=1e-2)
 
-    def test_phases_are_early_middle_and_late(self, contents):
-        assert [phase.name for phase in contents.courses.phases] == ["early", "middle", "late"]
-        epochs = [phase.epoch for phase in contents.courses.phases]
+    def test_phases_are_early_middle_and_late(self, data):
+        assert [phase.name for phase in data.trajectories.phases] == ["early", "middle", "late"]
+        epochs = [phase.epoch for phase in data.trajectories.phases]
         assert epochs == sorted(set(epochs))
-        for phase in contents.courses.phases:
+        for phase in data.trajectories.phases:
             assert np.sum(phase.density * np.diff(phase.edges)) == pytest.approx(1)
 
-    def test_prototypes_are_the_best_aligned_of_their_class(self, contents):
-        frame = contents.audit.frame
-        for label, samples in contents.prototypes.items():
+    def test_prototypes_are_the_best_aligned_of_their_class(self, data):
+        frame = data.audit.frame
+        for label, samples in data.prototypes.items():
             best = frame[(frame["given_label"] == label) & ~frame["suspect"]].nlargest(4, "mean_alignment")
             assert [s["key"] for s in samples] == best["key"].tolist()
 
     def test_the_gallery_has_so_many_suspects_and_others_to_compare(self, run, digits):
-        shown = gather(rank(run), run, digits, top=10).samples
+        shown = collect_report_data(rank(run), run, digits, top=10).samples
         assert sum(s["category"] == "suspect" for s in shown) == 10
         assert {s["category"] for s in shown} > {"suspect", "fine"}
         assert [s["rank"] for s in shown] == sorted(s["rank"] for s in shown)
@@ -97,18 +97,18 @@ class TestContents:
     def test_changed_data_are_refused(self, run, digits):
         other = digits.with_labels(np.roll(digits.labels, 1))
         with pytest.raises(DataError, match="no longer those of the audit"):
-            gather(rank(run), run, other)
+            collect_report_data(rank(run), run, other)
 
     def test_without_data_or_truth_there_is_still_a_report(self, run):
-        contents = gather(rank(run), run, None)
-        assert contents.modality == "keys"
-        assert "precision-recall" not in draw_figures(contents)
-        assert b"Against the true labels" not in render_page(contents)
+        data = collect_report_data(rank(run), run, None)
+        assert data.modality == "keys"
+        assert "precision-recall" not in draw_figures(data)
+        assert b"Against the true labels" not in render_page(data)
 
 
 class TestFigures:
-    def test_each_is_drawn_and_valid(self, contents):
-        figures = draw_figures(contents)
+    def test_each_is_drawn_and_valid(self, data):
+        figures = draw_figures(data)
         assert set(figures) == {
             "expected-wrong", "noise-matrix", "mean-trajectories", "true-trajectories", "alignment-phases",
             "epoch-moments", "class-alignment", "precision-recall", "calibration",
@@ -116,18 +116,18 @@ class TestFigures:
         for figure in figures.values():
             go.Figure(json.loads(figure.to_json()))  # plotly checks every name and value
 
-    def test_classes_are_followed_as_the_monitor_does(self, contents, run):
+    def test_classes_are_followed_as_the_monitor_does(self, data, run):
         e = group_readings(run)["directional_alignment"].unstack("epoch")
-        names = list(contents.audit.class_names)
-        np.testing.assert_allclose(contents.courses.by_class, e.loc[names].to_numpy(), rtol=1e-5)
-        figure = draw_figures(contents)["class-alignment"]
+        names = list(data.audit.class_names)
+        np.testing.assert_allclose(data.trajectories.by_class, e.loc[names].to_numpy(), rtol=1e-5)
+        figure = draw_figures(data)["class-alignment"]
         assert {*figure.layout.yaxis.ticktext} == {*names}
         last = np.asarray(figure.data[0].z)[:, -2:].mean(axis=1)
         assert last[0] < last[-1]
 
-    def test_calibration_is_the_share_that_is_wrong(self, contents, digits):
-        frame = contents.audit.frame
-        table = contents.calibration
+    def test_calibration_is_the_share_that_is_wrong(self, data, digits):
+        frame = data.audit.frame
+        table = data.calibration
         assert table["samples"].sum() == len(frame)
         wrong = frame["given_label"].to_numpy() != digits.true_labels[frame["sample_id"].to_numpy()]
         assert (table["wrong"] * table["samples"]).sum() == pytest.approx(wrong.sum())
@@ -137,7 +137,7 @@ class TestFigures:
         names = tuple(f"class {i}" for i in range(100))
         many = type(dataset)(**{**vars(dataset), "class_names": names, "labels": np.arange(len(dataset)) % 100})
         with make_run(tmp_path / "run", many) as store:
-            figure = draw_figures(gather(rank(store), store, many))["noise-matrix"]
+            figure = draw_figures(collect_report_data(rank(store), store, many))["noise-matrix"]
         assert len(figure.data[0].x) == 40
 
 
@@ -145,14 +145,14 @@ class TestPage:
     def test_hostile_names_are_text_everywhere(self, digits, tmp_path):
         dataset = with_hostile_names(digits)
         with make_run(tmp_path / "run", dataset) as store:
-            page = render_page(gather(rank(store), store, dataset))
+            page = render_page(collect_report_data(rank(store), store, dataset))
         assert b"<script>alert" not in page
         facts = facts_of(page)
         assert tuple(facts["classes"]) == dataset.class_names
         assert {s["key"] for s in facts["samples"]} <= set(dataset.keys)
 
-    def test_nothing_is_asked_of_the_network(self, contents):
-        page = render_page(contents).decode()
+    def test_nothing_is_asked_of_the_network(self, data):
+        page = render_page(data).decode()
         markup = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.S)
         assert not re.findall(r"(?:src|href)=\"(?!#|data:)", markup)
         assert "connect-src 'none'" in html.unescape(page)
@@ -167,7 +167,9 @@ class TestPage:
                 image.save(tmp_path / "photos" / label / f"{i}.jpg")
         dataset = load_dataset(tmp_path / "photos", image_size=256)
         with make_run(tmp_path / "run", dataset) as store:
-            path = write_page(gather(rank(store, RankingSettings(top=1000)), store, dataset), tmp_path / "r.html")
+            path = write_page(
+                collect_report_data(rank(store, RankingSettings(top=1000)), store, dataset), tmp_path / "r.html"
+            )
         assert 1_000_000 < path.stat().st_size <= 15_000_000
 
     def test_texts_and_features_are_shown_as_such(self, tmp_path):
@@ -175,16 +177,16 @@ class TestPage:
         np.savez(tmp_path / "f.npz", x=random.normal(size=(60, 5)), y=np.arange(60) % 3)
         dataset = load_dataset(tmp_path / "f.npz")
         with make_run(tmp_path / "run", dataset) as store:
-            contents = gather(rank(store), store, dataset)
-        assert contents.modality == "features"
-        assert len(contents.samples[0]["features"]) == 5
+            data = collect_report_data(rank(store), store, dataset)
+        assert data.modality == "features"
+        assert len(data.samples[0]["features"]) == 5
         texts = [f"<b>text {i}</b>" * (500 if i == 0 else 1) for i in range(60)]
         spoken = type(dataset)(**{**vars(dataset), "texts": texts})
         with TrajectoryStore.open(tmp_path / "run") as store:
-            contents = gather(rank(store), store, spoken)
-        assert contents.modality == "texts"
-        assert all(len(s["text"]) <= 2002 for s in contents.samples)
-        assert b"<b>text" not in render_page(contents)
+            data = collect_report_data(rank(store), store, spoken)
+        assert data.modality == "texts"
+        assert all(len(s["text"]) <= 2002 for s in data.samples)
+        assert b"<b>text" not in render_page(data)
 
 
 def test_a_thumbnail_of_a_small_image_is_the_image():

@@ -16,7 +16,7 @@ from gwaudit import RankingSettings, rank
 from gwaudit.core.spreadsheets import from_cell
 from gwaudit.data.loading import load_dataset
 from gwaudit.review.decision_log import DecisionLog
-from gwaudit.review.report.contents import gather
+from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.server import ReviewServer
 from helpers.command import FAST, gwaudit
@@ -31,21 +31,21 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def contents(dataset, tmp_path_factory):
+def data(dataset, tmp_path_factory):
     with make_run(tmp_path_factory.mktemp("page") / "run", dataset) as store:
         ranked = rank(store)
         ranked.save(store.path)
-        return gather(ranked, store, dataset)
+        return collect_report_data(ranked, store, dataset)
 
 
 @pytest.fixture(scope="module")
-def report(contents, tmp_path_factory):
-    return write_page(contents, tmp_path_factory.mktemp("file") / "report.html")
+def report(data, tmp_path_factory):
+    return write_page(data, tmp_path_factory.mktemp("file") / "report.html")
 
 
 @pytest.fixture
-def server(contents):
-    with DecisionLog(contents.audit) as log, ReviewServer(log, render_page(contents, served=True)) as server:
+def server(data):
+    with DecisionLog(data.audit) as log, ReviewServer(log, render_page(data, served=True)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -58,8 +58,8 @@ def cards(browser):
     return browser.find_elements(By.CSS_SELECTOR, ".card")
 
 
-def suspects(contents):
-    return [s for s in contents.samples if s["category"] == "suspect"]
+def suspects(data):
+    return [s for s in data.samples if s["category"] == "suspect"]
 
 
 def press(browser, *keys):
@@ -100,7 +100,7 @@ def errors(browser):
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, report, contents, dataset, tmp_path):
+def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, report, data, dataset, tmp_path):
     browser.get(report.as_uri())
     start(browser)
     kinds = ["s", "k", "d", "u", "3"] * 4
@@ -112,7 +112,7 @@ def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, r
     browser.find_element(By.ID, "download").click()
     table = downloaded(tmp_path)
 
-    worst = {sample["id"]: (sample, kind) for sample, kind in zip(suspects(contents), kinds, strict=False)}
+    worst = {sample["id"]: (sample, kind) for sample, kind in zip(suspects(data), kinds, strict=False)}
     assert set(table["sample_id"]) == set(worst)
     for row in table.itertuples():
         sample, kind = worst[row.sample_id]
@@ -184,29 +184,29 @@ def test_another_class_is_chosen_by_its_name(browser, report, dataset):
     assert dataset.class_names[9] in first.find_element(By.CSS_SELECTOR, ".verdict").text
 
 
-def test_filters_show_what_they_say(browser, report, contents):
+def test_filters_show_what_they_say(browser, report, data):
     browser.get(report.as_uri())
     given = Select(browser.find_element(By.NAME, "given"))
     given.select_by_value("7")
-    expected = [s["id"] for s in suspects(contents) if s["given"] == 7]
+    expected = [s["id"] for s in suspects(data) if s["given"] == 7]
     assert [int(card.get_attribute("data-id")) for card in cards(browser)] == expected[:60]
     assert f"{len(expected)} shown" in said(browser, "#count")
     browser.find_element(By.NAME, "search").send_keys("no such key")
     wait(browser, lambda b: b.find_element(By.ID, "none").is_displayed())
     browser.find_element(By.ID, "none-reset").click()
     Select(browser.find_element(By.NAME, "category")).select_by_value("fine")
-    fine = [s["id"] for s in contents.samples if s["category"] == "fine"]
+    fine = [s["id"] for s in data.samples if s["category"] == "fine"]
     assert [int(card.get_attribute("data-id")) for card in cards(browser)] == fine[:60]
 
 
-def test_all_suspects_are_reached_by_scrolling(browser, report, contents):
+def test_all_suspects_are_reached_by_scrolling(browser, report, data):
     browser.get(report.as_uri())
     for _ in range(20):
         browser.execute_script("document.getElementById('more').scrollIntoView()")
         time.sleep(0.1)
-        if len(cards(browser)) == len(suspects(contents)):
+        if len(cards(browser)) == len(suspects(data)):
             break
-    assert len(cards(browser)) == len(suspects(contents))
+    assert len(cards(browser)) == len(suspects(data))
 
 
 def test_figures_are_drawn_and_a_cell_leads_to_its_suspects(browser, report):
@@ -215,14 +215,14 @@ def test_figures_are_drawn_and_a_cell_leads_to_its_suspects(browser, report):
         browser.execute_script("arguments[0].scrollIntoView()", figure)
         wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"), seconds=30)
     assert not errors(browser)
-    browser.find_element(By.CSS_SELECTOR, "button.pair").click()
+    browser.find_element(By.CSS_SELECTOR, "button.confusion").click()
     shown = cards(browser)
     assert shown
     assert len({card.find_elements(By.CSS_SELECTOR, "dd")[1].text for card in shown}) == 1
     assert not browser.find_elements(By.CSS_SELECTOR, "[data-title*='Share']")
 
 
-def test_hostile_names_are_shown_and_never_run(browser, report, contents, dataset):
+def test_hostile_names_are_shown_and_never_run(browser, report, data, dataset):
     browser.get(report.as_uri())
     for figure in browser.find_elements(By.CSS_SELECTOR, ".figure"):
         browser.execute_script("arguments[0].scrollIntoView()", figure)
@@ -230,7 +230,7 @@ def test_hostile_names_are_shown_and_never_run(browser, report, contents, datase
     start(browser)
     press(browser, " ")
     key = browser.find_element(By.CSS_SELECTOR, ".whole-key").get_attribute("textContent")
-    assert key == suspects(contents)[0]["key"]
+    assert key == suspects(data)[0]["key"]
     assert HOSTILE[0] in said(browser, "#classes")
     assert not browser.find_elements(By.XPATH, "//script[contains(text(), 'alert(1)') and not(@type)]")
     with pytest.raises(Exception, match="no such alert"):
@@ -241,10 +241,10 @@ def test_hostile_texts_are_shown_and_never_run(browser, dataset, tmp_path):
     texts = [f"{HOSTILE[i % len(HOSTILE)]}<img src=x onerror=alert({i})>" for i in range(len(dataset))]
     spoken = type(dataset)(**{**vars(dataset), "texts": texts})
     with make_run(tmp_path / "run", spoken) as store:
-        contents = gather(rank(store), store, spoken)
-    browser.get(write_page(contents, tmp_path / "report.html").as_uri())
+        data = collect_report_data(rank(store), store, spoken)
+    browser.get(write_page(data, tmp_path / "report.html").as_uri())
     shown = [text.get_attribute("textContent") for text in browser.find_elements(By.CSS_SELECTOR, ".card .text")]
-    assert shown == [sample["text"] for sample in suspects(contents)[: len(shown)]]
+    assert shown == [sample["text"] for sample in suspects(data)[: len(shown)]]
     assert len(shown) >= 60
     assert not browser.find_elements(By.CSS_SELECTOR, ".card img")
     assert {address.split(":")[0] for address in requests(browser)} <= {"file", "data", "blob"}
@@ -264,7 +264,8 @@ def test_no_request_leaves_the_page(browser, report):
 def test_a_thousand_suspects_are_usable_within_two_seconds(browser, tmp_path):
     digits = load_dataset("digits")
     with make_run(tmp_path / "run", digits) as store:
-        page = write_page(gather(rank(store, RankingSettings(top=1000)), store, digits), tmp_path / "r.html")
+        data = collect_report_data(rank(store, RankingSettings(top=1000)), store, digits)
+    page = write_page(data, tmp_path / "r.html")
     began = time.monotonic()
     browser.get(page.as_uri())
     start(browser)
@@ -297,7 +298,7 @@ def test_cards_are_as_wide_as_each_other_without_the_data(browser, dataset, tmp_
     with make_run(tmp_path / "run", dataset) as store:
         ranked = rank(store)
         ranked.save(store.path)
-        browser.get(write_page(gather(ranked, store, None), tmp_path / "report.html").as_uri())
+        browser.get(write_page(collect_report_data(ranked, store, None), tmp_path / "report.html").as_uri())
     rects = "return [...document.querySelectorAll('.card')].slice(0, 4).map((c) => c.getBoundingClientRect().width)"
     widths = browser.execute_script(rects)
     assert len(widths) == 4
@@ -327,7 +328,7 @@ def offences(browser, part):
 
 
 class TestServed:
-    def test_decisions_reach_the_disk_and_the_other_tab(self, browser, server, contents):
+    def test_decisions_reach_the_disk_and_the_other_tab(self, browser, server, data):
         browser.get(server.url)
         first = browser.current_window_handle
         browser.switch_to.new_window("tab")
@@ -335,7 +336,7 @@ class TestServed:
         start(browser)
         press(browser, "d")
         wait(browser, lambda b: said(b, "#saved") == "saved" and server.log.decisions)
-        worst = suspects(contents)[0]["id"]
+        worst = suspects(data)[0]["id"]
         assert server.log.decisions[worst].decision == "drop"
         browser.switch_to.window(first)
         wait(browser, lambda b: cards(b)[0].get_attribute("data-decision") == "drop")

@@ -107,14 +107,14 @@ def _write_run(run: Path, samples: int, epochs: int, classes: int, random: np.ra
 
 def _measure(run: Path) -> None:
     from gwaudit.analysis.ranking import rank
-    from gwaudit.review.report.contents import gather
+    from gwaudit.review.report.contents import collect_report_data
     from gwaudit.review.report.page import write_page
 
     with TrajectoryStore.open(run) as store:
         began = time.perf_counter()
         audit = rank(store)
         ranked, peak = time.perf_counter(), _peak_gib()
-        page = write_page(gather(audit, store, None), run / "report.html")
+        page = write_page(collect_report_data(audit, store, None), run / "report.html")
         measured = {
             "seconds": ranked - began,
             "peak_gib": peak,

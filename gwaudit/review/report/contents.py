@@ -1,4 +1,4 @@
-"""Everything that a report says of a run, gathered once: the page and the figures only lay it out."""
+"""Collect everything that a report shows of a run, once: the page and the figures only lay it out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,121 +21,125 @@ from gwaudit.review.report.trajectories import Trajectories, alignment_trajector
 from gwaudit.store.store import TrajectoryStore
 
 TOP = 1000
-"""Suspects that a report shows unless told otherwise."""
+"""Default number of suspects in a report."""
 
 CATEGORIES = ("suspect", "late-aligned", "hard", "fine")
 WRONG, RIGHT = "truly wrong", "truly right"
-"""The groups whose alignment is followed; the last two where the truth is known."""
+"""The groups of labels whose alignment is shown; the last two where the true labels are known."""
 
-_OTHERS = 60  # shown of each other category, to compare with
-_PROTOTYPES = 4  # a class
-_PROTOTYPE_CLASSES = 50
-_PICTURES_BYTES = 6_500_000  # of all thumbnails; a third more as text in the page, which stays below 15 MB
-_LARGEST_PICTURE = 40_000
-_PATH_POINTS = 60
+_SAMPLES_PER_CATEGORY = 60  # of the other categories, to compare with the suspects
+_PROTOTYPES_PER_CLASS = 4
+_CLASSES_WITH_PROTOTYPES = 50
+_THUMBNAILS_BYTES = 6_500_000  # all thumbnails; as text they need a third more, and the page stays below 15 MB
+_LARGEST_THUMBNAIL = 40_000
+_TRAJECTORY_POINTS = 60
 _TEXT_LENGTH = 2_000
-_FEATURES = 12
+_N_FEATURES = 12
 _CURVE_POINTS = 400
 _CALIBRATION_BINS = 10
 
+Preview = Callable[[int], dict[str, Any]]
+"""Function of a sample id that returns the sample for a person: {"image": ...}, {"text": ...}, {"features": ...}."""
+
 
 @dataclass(frozen=True, eq=False)
-class ReportContents:
-    """What a report says.
+class ReportData:
+    """Hold everything that a report shows.
 
     Attributes:
-        audit: the ranking.
-        epochs: a row an epoch of training, counted from 0: `directional_alignment` (E), `dispersion` (K), `gwa`,
+        audit: The ranking.
+        epochs: One row per training epoch, counted from 0: `directional_alignment` (E), `dispersion` (K), `gwa`,
             `mean_loss`, `accuracy_on_given`.
-        chosen: the epoch that the run's rule keeps, where it says so.
-        courses: how alignment went, of each category (and of the truly wrong and right), and of the shown samples.
-        samples: what the gallery shows, worst first; `page.html.j2` says what is in each.
-        prototypes: by label, the samples with the highest alignment.
-        modality: "images", "texts", "features", or "keys" where the data are not at hand.
-        noise: [C, C] as in `transition_matrix`.
-        health: as in `class_health`, worst first.
-        pairs: as in `confused_pairs`.
-        settings: by part ("data", "training", ...), names and values as text.
-        evaluation: against the truth, where it is known.
-        found: [n + 1] how many wrong labels are among the first k, for k from 0 to n, where the truth is known.
-        pr: with `precision` and `recall`, from the loosest cut on, where the truth is known.
-        calibration: a row for each tenth of the range of probabilities that samples are in: `probability`, their mean;
-            `wrong`, the share that is; `samples`.
+        selected_epoch: The epoch that the run's stopping rule selects; None where the run has no training settings.
+        trajectories: Alignment over the epochs of each category (and of truly wrong and right labels), and of the
+            samples in the gallery.
+        samples: The gallery, most suspicious first: one dictionary per sample, with the keys of `_samples`.
+        prototypes: By class, the samples with the highest alignment.
+        modality: "images", "texts", "features", or "keys" where the data set is missing.
+        transition_matrix: [C, C] table of `gwaudit.analysis.noise.transition_matrix`.
+        class_health: Table of `gwaudit.analysis.noise.class_health`, the worst class first.
+        confusions: Table of `gwaudit.analysis.noise.confused_pairs`.
+        settings: Names and values, as text, by part of the settings ("data", "training", ...).
+        evaluation: Evaluation against the true labels, where they are known.
+        wrong_among_first: [n + 1] numbers of wrong labels among the first k of the ranking, for k from 0 to n, where
+            the true labels are known.
+        precision_recall: Columns `precision` and `recall`, the loosest cut first, where the true labels are known.
+        calibration: One row per bin of probabilities that holds samples: `probability`, their mean; `wrong`, the share
+            of wrong labels; `samples`, their number.
     """
 
     audit: Audit
     epochs: pd.DataFrame
-    chosen: SelectedEpoch | None
-    courses: Trajectories
+    selected_epoch: SelectedEpoch | None
+    trajectories: Trajectories
     samples: tuple[dict[str, Any], ...]
     prototypes: Mapping[int, tuple[dict[str, Any], ...]]
     modality: str
-    noise: pd.DataFrame
-    health: pd.DataFrame
-    pairs: pd.DataFrame
+    transition_matrix: pd.DataFrame
+    class_health: pd.DataFrame
+    confusions: pd.DataFrame
     settings: Mapping[str, Mapping[str, str]]
     evaluation: Evaluation | None
-    found: NDArray[np.int64] | None
-    pr: pd.DataFrame | None
+    wrong_among_first: NDArray[np.int64] | None
+    precision_recall: pd.DataFrame | None
     calibration: pd.DataFrame | None
 
 
-def gather(
+def collect_report_data(
     audit: Audit,
     store: TrajectoryStore,
     dataset: LabeledDataset | None,
     *,
     top: int = TOP,
     true_labels: NDArray[np.int64] | None = None,
-) -> ReportContents:
-    """Gather what a report says.
+) -> ReportData:
+    """Collect everything that a report shows.
 
     Args:
-        audit: of the run.
-        store: the run.
-        dataset: what was audited; without it the gallery shows keys alone.
-        top: show so many suspects, the most suspicious ones, and a few samples of each other category.
-        true_labels: [n]; by default those of the data set, where it has any.
+        audit: Audit of the run.
+        store: The run.
+        dataset: The audited data set; without it the gallery shows keys only.
+        top: Number of suspects to show, the most suspicious ones; a few samples of each other category are added.
+        true_labels: [n], or [n, C] in a multi-label run; by default those of the data set, where it has any.
 
     Raises:
-        DataError: the data set is not the audited one, or the labels are of another number.
+        DataError: the data set is not the audited one, or the number of true labels is wrong.
     """
     if dataset is not None:
         _require_audited(dataset, audit)
     truth = true_labels if true_labels is not None or dataset is None else dataset.true_labels
-    frame = _shown(audit, top)
+    truth_by_row = None if truth is None else truth.reshape(-1)
+    frame = _gallery_frame(audit, top)
     rows = audit.rows[frame.index]
-    by_row = None if truth is None else truth.reshape(-1)
-    courses = alignment_trajectories(store, rows, _groups(audit, by_row))
+    trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
-    n_pictures = len(rows) + sum(map(len, prototypes.values()))
-    look = _looks(dataset, min(_LARGEST_PICTURE, _PICTURES_BYTES // max(n_pictures, 1)))
-    return ReportContents(
+    n_previews = len(rows) + sum(map(len, prototypes.values()))
+    preview = _preview(dataset, min(_LARGEST_THUMBNAIL, _THUMBNAILS_BYTES // max(n_previews, 1)))
+    return ReportData(
         audit=audit,
         epochs=_epochs(store),
-        chosen=_chosen(store),
-        courses=courses,
-        samples=tuple(_samples(frame, rows, courses.paths, look, by_row)),
+        selected_epoch=_selected_epoch(store),
+        trajectories=trajectories,
+        samples=tuple(_samples(frame, rows, trajectories.by_sample, preview, truth_by_row)),
         prototypes={
-            label: tuple({"key": audit_key, **look(sample_id)} for sample_id, audit_key in chosen)
-            for label, chosen in prototypes.items()
+            label: tuple({"key": key, **preview(sample_id)} for sample_id, key in samples)
+            for label, samples in prototypes.items()
         },
         modality="keys" if dataset is None else "texts" if dataset.texts is not None else dataset.modality,
-        noise=transition_matrix(audit),
-        health=worst_first(class_health(audit)),
-        pairs=confused_pairs(audit),
+        transition_matrix=transition_matrix(audit),
+        class_health=worst_first(class_health(audit)),
+        confusions=confused_pairs(audit),
         settings=_settings(audit, store),
         evaluation=None if truth is None else evaluate(audit, truth),
-        found=None if by_row is None else _found(audit, by_row),
-        pr=None if truth is None else _thinned(pr_curve(audit, truth)),
-        calibration=None if by_row is None else _calibration(audit, by_row),
+        wrong_among_first=None if truth_by_row is None else _wrong_among_first(audit, truth_by_row),
+        precision_recall=None if truth is None else _thinned(pr_curve(audit, truth)),
+        calibration=None if truth_by_row is None else _calibration(audit, truth_by_row),
     )
 
 
 def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
-    """A run of one's own loop may know no fingerprint; its labels tell then."""
     same = dataset.fingerprint == audit.fingerprint
-    if not audit.fingerprint:
+    if not audit.fingerprint:  # a run of one's own loop may have none: its labels are compared instead
         same = np.array_equal(dataset.labels.reshape(-1), audit.by_id("given_label"))
     if not same:
         raise DataError(
@@ -144,15 +148,16 @@ def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
         )
 
 
-def _shown(audit: Audit, top: int) -> pd.DataFrame:
-    """The rows of the gallery: suspects, and the most suspicious of each other category."""
+def _gallery_frame(audit: Audit, top: int) -> pd.DataFrame:
+    """Return the rows of the suspects and of the most suspicious samples of each other category."""
     frame = audit.frame
-    others = [frame[frame["category"] == category].head(min(_OTHERS, top)) for category in CATEGORIES[1:]]
+    n_others = min(_SAMPLES_PER_CATEGORY, top)
+    others = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
     return pd.concat([audit.suspects.head(top), *others]).sort_values("rank")
 
 
 def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:
-    """The ids of each category, and of the truly wrong and right labels."""
+    """Return the store's rows of each category, and of truly wrong and right labels."""
     category = audit.by_id("category")
     groups = {name: np.flatnonzero(category == name) for name in CATEGORIES}
     if truth is not None:
@@ -162,34 +167,30 @@ def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[
 
 
 def _prototypes(audit: Audit) -> dict[int, list[tuple[int, str]]]:
-    """By class, ids and keys of the samples that agree best with having it; of many, those with most suspects."""
+    """Return by class the ids and keys of its best aligned samples; of many classes, those with the most suspects."""
     column = "class_id" if audit.is_multi_label else "given_label"
     frame = audit.frame[~audit.frame["suspect"] & audit.frame["mean_alignment"].notna()]
     if audit.is_multi_label:
         frame = frame[frame["given_label"] == 1]
     suspects = audit.suspects[column].value_counts()
-    n_classes = len(audit.class_names)
-    labels = sorted(range(n_classes), key=lambda label: -int(suspects.get(label, 0)))[:_PROTOTYPE_CLASSES]
-    best = frame[frame[column].isin(labels)].sort_values("mean_alignment", ascending=False, kind="stable")
-    best = best.groupby(column).head(_PROTOTYPES)
-    found: dict[int, list[tuple[int, str]]] = {}
+    by_suspects = sorted(range(len(audit.class_names)), key=lambda label: -int(suspects.get(label, 0)))
+    best = frame[frame[column].isin(by_suspects[:_CLASSES_WITH_PROTOTYPES])]
+    best = best.sort_values("mean_alignment", ascending=False, kind="stable")
+    best = best.groupby(column).head(_PROTOTYPES_PER_CLASS)
+    prototypes: dict[int, list[tuple[int, str]]] = {}
     for label, sample_id, key in zip(best[column], best["sample_id"], best["key"], strict=True):
-        found.setdefault(int(label), []).append((int(sample_id), str(key)))
-    return dict(sorted(found.items()))
+        prototypes.setdefault(int(label), []).append((int(sample_id), str(key)))
+    return dict(sorted(prototypes.items()))
 
 
-Look = Callable[[int], dict[str, Any]]
-
-
-def _looks(dataset: LabeledDataset | None, most_bytes: int) -> Look:
-    """What a person sees of a sample, by its id: `image`, `text` or `features`; nothing without the data."""
+def _preview(dataset: LabeledDataset | None, most_bytes: int) -> Preview:
     if dataset is None:
         return lambda sample_id: {}
     if dataset.texts is not None:
         texts = dataset.texts
         return lambda sample_id: {"text": _clipped(texts[sample_id])}
     if dataset.modality == "features":
-        return lambda sample_id: {"features": [_short(v) for v in dataset[sample_id][0][:_FEATURES].tolist()]}
+        return lambda sample_id: {"features": [_rounded(v) for v in dataset[sample_id][0][:_N_FEATURES].tolist()]}
     return lambda sample_id: {"image": thumbnail(dataset.image(sample_id), most_bytes)}
 
 
@@ -197,36 +198,46 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]} …"
 
 
-def _short(value: float) -> float:
+def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
 def _samples(
     frame: pd.DataFrame,
-    ids: NDArray[np.int64],
-    paths: NDArray[np.float32],
-    look: Look,
+    rows: NDArray[np.int64],
+    alignment: NDArray[np.float32],
+    preview: Preview,
     truth: NDArray[np.int64] | None,
 ) -> list[dict[str, Any]]:
-    points = np.unique(np.linspace(0, paths.shape[1] - 1, _PATH_POINTS).round().astype(int))
+    """Return the gallery as the page's scripts read it.
+
+    Args:
+        frame: The k rows of the audit's frame that are shown.
+        rows: [k] their rows in the store.
+        alignment: [k, epochs] their alignment.
+        preview: Function that returns the sample for a person.
+        truth: [rows of the store] true labels, where they are known.
+    """
+    points = np.unique(np.linspace(0, alignment.shape[1] - 1, _TRAJECTORY_POINTS).round().astype(int))
     samples = []
-    for row, row_id, path in zip(frame.to_dict("records"), ids.tolist(), paths, strict=True):
+    for facts, row, trajectory in zip(frame.to_dict("records"), rows.tolist(), alignment, strict=True):
+        recorded = not np.isnan(facts["log_odds_wrong"])
         sample = {
-            "id": row_id,
-            "rank": int(row["rank"]),
-            "key": str(row["key"]),
-            "given": int(row["given_label"]),
-            "suggested": int(row["suggested_label"]),
-            "probability": None if np.isnan(row["log_odds_wrong"]) else round(float(row["probability_wrong"]), 4),
-            "category": str(row["category"]),
-            "alignment": None if np.isnan(row["mean_alignment"]) else _short(row["mean_alignment"]),
-            "path": [None if np.isnan(v) else _short(float(v)) for v in path[points]],
-            **look(int(row["sample_id"])),
+            "id": row,
+            "rank": int(facts["rank"]),
+            "key": str(facts["key"]),
+            "given": int(facts["given_label"]),
+            "suggested": int(facts["suggested_label"]),
+            "probability": round(float(facts["probability_wrong"]), 4) if recorded else None,
+            "category": str(facts["category"]),
+            "alignment": _rounded(facts["mean_alignment"]),
+            "trajectory": [_rounded(float(value)) for value in trajectory[points]],
+            **preview(int(facts["sample_id"])),
         }
-        if "class_id" in row:
-            sample["class"] = int(row["class_id"])
+        if "class_id" in facts:
+            sample["class"] = int(facts["class_id"])
         if truth is not None:
-            sample["true"] = int(truth[row_id])
+            sample["true"] = int(truth[row])
         samples.append(sample)
     return samples
 
@@ -237,7 +248,7 @@ def _epochs(store: TrajectoryStore) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(names), index=pd.RangeIndex(len(rows), name="epoch"))
 
 
-def _chosen(store: TrajectoryStore) -> SelectedEpoch | None:
+def _selected_epoch(store: TrajectoryStore) -> SelectedEpoch | None:
     training = store.settings.get("training")
     if not training:
         return None
@@ -266,7 +277,7 @@ def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]
     }
 
 
-def _found(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.int64]:
+def _wrong_among_first(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.int64]:
     wrong = audit.frame["given_label"].to_numpy() != truth[audit.rows]
     return np.concatenate([[0], np.cumsum(wrong)])
 
@@ -277,10 +288,13 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration(audit: Audit, truth: NDArray[np.int64]) -> pd.DataFrame:
-    """Bins of like probability: a tenth of the range each, those without samples left out."""
-    scored = audit.frame["log_odds_wrong"].notna().to_numpy()
-    frame = audit.frame[scored]
-    wrong = frame["given_label"].to_numpy() != truth[audit.rows[scored]]
+    """Return mean probability, share of wrong labels and number of samples in each tenth of [0, 1] with samples.
+
+    scikit-learn's `calibration_curve` returns the first two, but not the numbers, which the figure shows too.
+    """
+    recorded = audit.frame["log_odds_wrong"].notna().to_numpy()
+    frame = audit.frame[recorded]
+    wrong = frame["given_label"].to_numpy() != truth[audit.rows[recorded]]
     probability = frame["probability_wrong"].to_numpy(np.float64)
     bins = np.minimum((probability * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     table = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong})

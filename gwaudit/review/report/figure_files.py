@@ -1,4 +1,4 @@
-"""Figures as files for papers: the page's own, drawn by the same code."""
+"""Write the figures of the report as files, for papers and slides."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,16 +6,16 @@ from typing import Literal, get_args
 
 from gwaudit.core.errors import GwauditError, MissingExtraError, SettingsError
 from gwaudit.core.files import write_folder
-from gwaudit.review.report.contents import ReportContents
+from gwaudit.review.report.contents import ReportData
 from gwaudit.review.report.figures import FIGURES, draw_figures
 
 FigureFormat = Literal["pdf", "svg", "png"]
 
-_WIDTH = 800  # pixels of 1/96 inch; png has three times as many
+_WIDTH = 800  # pixels of 1/96 inch; three times as many in png
 
 
 def write_figures(
-    contents: ReportContents,
+    data: ReportData,
     folder: Path | str,
     *,
     format: FigureFormat = "pdf",
@@ -24,36 +24,42 @@ def write_figures(
     """Write figures as files `NAME.FORMAT` into a new folder.
 
     Args:
-        contents: of the run.
-        folder: it is there whole or not at all.
-        format: "pdf" or "svg", of lines and text; "png", at about 300 dots an inch in a column.
-        names: of `FIGURES`; by default all that the run has something for.
+        data: Data of the report.
+        folder: The new folder; it is complete or does not exist.
+        format: "pdf" or "svg", which keep lines and text; "png", with about 300 dots per inch in a column of a paper.
+        names: Names of the figures, keys of `FIGURES`; by default all that the run has data for.
+
+    Returns:
+        The files.
 
     Raises:
-        SettingsError: an unknown format or name, or a figure that needs true labels without any.
+        SettingsError: a format or name is unknown, or a figure needs true labels and there are none.
         MissingExtraError: plotly's exporter, the extra `figures`, is not installed.
-        GwauditError: it finds no Chrome or Chromium to draw with.
+        GwauditError: there is no Chrome or Chromium to draw with.
         StoreExistsError: the folder exists.
-        StoreError: it cannot be written.
+        StoreError: the files cannot be written.
     """
     if format not in get_args(FigureFormat):
-        raise SettingsError(f"figures are {', '.join(get_args(FigureFormat))}, not {format!r}")
+        raise SettingsError(f"unknown format of figures {format!r}: choose from {', '.join(get_args(FigureFormat))}")
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
         raise SettingsError(f"there is no figure {unknown[0]!r}: choose from {', '.join(FIGURES)}")
-    drawn = draw_figures(contents)
-    missing = [name for name in names if name not in drawn]
+    available = draw_figures(data)
+    missing = [name for name in names if name not in available]
     if missing:
-        raise SettingsError(f"{contents.audit.run} has nothing for the figure {missing[0]!r}: it needs true labels")
+        raise SettingsError(
+            f"{data.audit.run} has no data for the figure {missing[0]!r}: precision-recall, calibration and "
+            "true-trajectories need true labels (`truth`), noise-matrix needs one label per sample"
+        )
     try:
         import kaleido
         from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
     except ImportError as error:
         raise MissingExtraError(f"writing figures as {format}", "figures") from error
-    chosen = {name: drawn[name] for name in names or drawn}
+    figures = {name: available[name] for name in names or available}
 
     def write(target: Path) -> None:
-        # One browser for all of them, which is not to fetch anything.
+        # One browser draws all figures; without MathJax it fetches nothing from the network.
         kaleido.write_fig_from_object_sync(
             [
                 {
@@ -61,7 +67,7 @@ def write_figures(
                     "path": str(target / f"{name}.{format}"),
                     "opts": {"format": format, "scale": 3 if format == "png" else 1},
                 }
-                for name, figure in chosen.items()
+                for name, figure in figures.items()
             ],
             kopts={"mathjax": False},
             cancel_on_error=True,
@@ -71,6 +77,6 @@ def write_figures(
         write_folder(Path(folder), write)
     except (ChromeNotFoundError, BrowserFailedError, BrowserClosedError) as error:
         raise GwauditError(
-            f"no Chrome or Chromium draws the figures ({error}): install one, or name it in BROWSER_PATH"
+            f"there is no Chrome or Chromium to draw the figures with ({error}): install one, or set BROWSER_PATH to it"
         ) from error
-    return [Path(folder) / f"{name}.{format}" for name in chosen]
+    return [Path(folder) / f"{name}.{format}" for name in figures]

@@ -1,4 +1,4 @@
-"""The figures of a run, as the page shows them and as papers print them."""
+"""Draw the figures of a run, for the page and for papers."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gwaudit.review.report.contents import CATEGORIES, RIGHT, WRONG, ReportContents
+from gwaudit.review.report.contents import CATEGORIES, RIGHT, WRONG, ReportData
 
 COLOURS = {
     "suspect": "#b3261e",
@@ -24,26 +24,27 @@ COLOURS = {
     "line": "#1f4e9c",
 }
 _MATRIX_CLASSES = 40
-_COURSE_CLASSES = 30
+_TRAJECTORY_CLASSES = 30
 _NAME_LENGTH = 24
 
 
-def draw_figures(contents: ReportContents) -> dict[str, go.Figure]:
-    """Every figure of `FIGURES` that the run has something for, by name."""
-    drawn = {name: draw(contents) for name, draw in FIGURES.items()}
+def draw_figures(data: ReportData) -> dict[str, go.Figure]:
+    """Return by name the figures of `FIGURES` that the run has data for."""
+    drawn = {name: draw(data) for name, draw in FIGURES.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def noise_matrix(contents: ReportContents) -> go.Figure | None:
-    """Which labels stand for which: the estimated share of each given label that truly is of each class.
+def noise_matrix(data: ReportData) -> go.Figure | None:
+    """Draw the transition matrix: the estimated share of each given label that truly is of each class.
 
-    The diagonal, which would outshine all else, is left out. Of many classes, those with the most wrong labels.
+    The diagonal is left out, as its values are far larger than all others. Of many classes, those with the most wrong
+    labels are drawn.
     """
-    if contents.audit.is_multi_label:  # of present and absent it would say what the classes' table does
+    if data.audit.is_multi_label:  # a matrix of absent and present would repeat the table of the classes
         return None
-    names = list(contents.noise.index)
-    values = contents.noise.to_numpy(copy=True) * 100
-    given = contents.health["given"].reindex(names).to_numpy()
+    names = list(data.transition_matrix.index)
+    values = data.transition_matrix.to_numpy(copy=True) * 100
+    given = data.class_health["given"].reindex(names).to_numpy()
     chosen = np.arange(len(names))
     if len(names) > _MATRIX_CLASSES:
         off = values.copy()
@@ -53,12 +54,12 @@ def noise_matrix(contents: ReportContents) -> go.Figure | None:
     values = values[np.ix_(chosen, chosen)]
     np.fill_diagonal(values, np.nan)
     labels = [_text(names[i]) for i in chosen]
-    places = list(range(len(chosen)))
+    positions = list(range(len(chosen)))
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            x=places,
-            y=places,
+            x=positions,
+            y=positions,
             customdata=[
                 [[int(g), int(t), labels[i], labels[k]] for k, t in enumerate(chosen)] for i, g in enumerate(chosen)
             ],
@@ -67,24 +68,22 @@ def noise_matrix(contents: ReportContents) -> go.Figure | None:
             colorbar={"title": "% of the given label"},
         )
     )
-    ticks = {"tickvals": places, "ticktext": labels, "automargin": True, "showgrid": False, "zeroline": False}
+    ticks = {"tickvals": positions, "ticktext": labels, "automargin": True, "showgrid": False, "zeroline": False}
     figure.update_xaxes(title="true label, as estimated", **ticks)
     figure.update_yaxes(title="given label", autorange="reversed", **ticks)
     return _styled(figure, 520 if len(chosen) <= 15 else 780)
 
 
-def expected_wrong(contents: ReportContents) -> go.Figure | None:
-    """How many of the first k are expected to be wrong, and are, where the truth is known."""
-    audit = contents.audit
+def expected_wrong(data: ReportData) -> go.Figure | None:
+    """Draw the expected share of wrong labels among the first k of the ranking, and the true one where it is known."""
+    audit = data.audit
     expected, suspects = audit.expected_wrong(), len(audit.suspects)
     most = min(len(expected) - 1, max(2 * suspects, 50))
     k = np.unique(np.linspace(1, most, min(most, 300)).round().astype(int))
     figure = go.Figure(go.Scatter(x=k, y=expected[k] / k, name="expected", line={"color": COLOURS["line"]}))
-    if contents.found is not None:
-        found = contents.found[k] / k
-        figure.add_scatter(
-            x=k, y=found, name="found, by the true labels", line={"color": COLOURS[WRONG], "dash": "dot"}
-        )
+    if data.wrong_among_first is not None:
+        share = data.wrong_among_first[k] / k
+        figure.add_scatter(x=k, y=share, name="by the true labels", line={"color": COLOURS[WRONG], "dash": "dot"})
     if suspects:
         figure.add_vline(x=suspects, line_dash="dash", line_color="#666", annotation_text=f"cut: {suspects:,}")
     figure.update_xaxes(title="first k of the ranking")
@@ -92,19 +91,19 @@ def expected_wrong(contents: ReportContents) -> go.Figure | None:
     return _styled(figure)
 
 
-def epoch_moments(contents: ReportContents) -> go.Figure | None:
-    """E, K and GWA over the epochs, and the epoch that the run keeps."""
+def epoch_moments(data: ReportData) -> go.Figure | None:
+    """Draw E, K and GWA over the epochs, and the epoch that the stopping rule selects."""
     parts = [("directional_alignment", "E"), ("dispersion", "K"), ("gwa", "GWA"), ("accuracy_on_given", "accuracy")]
-    parts = [(column, name) for column, name in parts if contents.epochs[column].notna().any()]
+    parts = [(column, name) for column, name in parts if data.epochs[column].notna().any()]
     if not parts:
         return None
-    epochs = contents.epochs.index + 1
+    epochs = data.epochs.index + 1
     figure = make_subplots(rows=len(parts), cols=1, shared_xaxes=True, vertical_spacing=0.05)
     for row, (column, name) in enumerate(parts, 1):
         line = {"color": COLOURS["line"]}
         figure.add_scatter(
             x=epochs,
-            y=contents.epochs[column],
+            y=data.epochs[column],
             name=name,
             row=row,
             col=1,
@@ -113,19 +112,19 @@ def epoch_moments(contents: ReportContents) -> go.Figure | None:
             line=line,
         )
         figure.update_yaxes(title=name, row=row, col=1)
-    if contents.chosen is not None:
-        figure.add_vline(x=contents.chosen.epoch + 1, line_dash="dash", line_color="#666")
+    if data.selected_epoch is not None:
+        figure.add_vline(x=data.selected_epoch.epoch + 1, line_dash="dash", line_color="#666")
     figure.update_xaxes(title="epoch", row=len(parts), col=1)
     figure.update_layout(showlegend=False)
     return _styled(figure, 150 * len(parts) + 60)
 
 
-def alignment_phases(contents: ReportContents) -> go.Figure | None:
-    """The distribution of alignment early, midway and late in the training, and its quantiles against a normal's."""
-    if not contents.courses.phases:
+def alignment_phases(data: ReportData) -> go.Figure | None:
+    """Draw the distribution of alignment early, midway and late, and its quantiles against those of a normal one."""
+    if not data.trajectories.phases:
         return None
     figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4])
-    for phase in contents.courses.phases:
+    for phase in data.trajectories.phases:
         name, line = f"{phase.name} (epoch {phase.epoch + 1})", {"color": COLOURS[phase.name]}
         middles = (phase.edges[1:] + phase.edges[:-1]) / 2
         figure.add_scatter(
@@ -143,27 +142,27 @@ def alignment_phases(contents: ReportContents) -> go.Figure | None:
     return _styled(figure)
 
 
-def mean_trajectories(contents: ReportContents) -> go.Figure | None:
-    """Mean alignment of each category over the epochs, with the quartiles as a band."""
-    return _trajectories(contents.courses.by_group, CATEGORIES)
+def mean_trajectories(data: ReportData) -> go.Figure | None:
+    """Draw the mean alignment of each category over the epochs, with the quartiles as a band."""
+    return _trajectories(data.trajectories.by_group, CATEGORIES)
 
 
-def class_alignment(contents: ReportContents) -> go.Figure | None:
-    """E of each given class over the epochs, least aligned at the end of the run first: those to look at."""
-    means = contents.courses.by_class
-    names = contents.audit.class_names
-    known = np.flatnonzero(np.isfinite(means).any(axis=1))
-    if not len(known):
+def class_alignment(data: ReportData) -> go.Figure | None:
+    """Draw E of each given class over the epochs, the class that is least aligned at the end first."""
+    means = data.trajectories.by_class
+    names = data.audit.class_names
+    recorded = np.flatnonzero(np.isfinite(means).any(axis=1))
+    if not len(recorded):
         return None
-    late = np.nanmean(means[known, -max(1, means.shape[1] // 3) :], axis=1)
-    chosen = known[np.argsort(late, kind="stable")[:_COURSE_CLASSES]]
+    late = np.nanmean(means[recorded, -max(1, means.shape[1] // 3) :], axis=1)
+    chosen = recorded[np.argsort(late, kind="stable")[:_TRAJECTORY_CLASSES]]
     furthest = float(np.nanmax(np.abs(means[chosen]))) or 1.0
-    labels, places = [_text(names[i]) for i in chosen], list(range(len(chosen)))
+    labels, positions = [_text(names[i]) for i in chosen], list(range(len(chosen)))
     figure = go.Figure(
         go.Heatmap(
             z=means[chosen],
             x=list(range(1, means.shape[1] + 1)),
-            y=places,
+            y=positions,
             customdata=[[label] * means.shape[1] for label in labels],
             hovertemplate="%{customdata}, epoch %{x}: E %{z:+.4f}<extra></extra>",
             colorscale="RdBu",
@@ -174,25 +173,25 @@ def class_alignment(contents: ReportContents) -> go.Figure | None:
     )
     figure.update_xaxes(title="epoch")
     figure.update_yaxes(
-        tickvals=places, ticktext=labels, autorange="reversed", automargin=True, showgrid=False, title="given label"
+        tickvals=positions, ticktext=labels, autorange="reversed", automargin=True, showgrid=False, title="given label"
     )
     return _styled(figure, 130 + 24 * len(chosen))
 
 
-def true_trajectories(contents: ReportContents) -> go.Figure | None:
-    """Mean alignment of the truly wrong and the truly right labels, with the quartiles as a band."""
-    return _trajectories(contents.courses.by_group, (WRONG, RIGHT))
+def true_trajectories(data: ReportData) -> go.Figure | None:
+    """Draw the mean alignment of truly wrong and truly right labels, with the quartiles as a band."""
+    return _trajectories(data.trajectories.by_group, (WRONG, RIGHT))
 
 
-def precision_recall(contents: ReportContents) -> go.Figure | None:
-    """Precision and recall at every cut, where the truth is known."""
-    if contents.pr is None or contents.evaluation is None:
+def precision_recall(data: ReportData) -> go.Figure | None:
+    """Draw precision and recall at every cut, where the true labels are known."""
+    if data.precision_recall is None or data.evaluation is None:
         return None
-    e = contents.evaluation
+    e = data.evaluation
     figure = go.Figure(
         go.Scatter(
-            x=contents.pr["recall"],
-            y=contents.pr["precision"],
+            x=data.precision_recall["recall"],
+            y=data.precision_recall["precision"],
             name=f"average precision {e.average_precision:.3f}",
             line={"color": COLOURS["line"]},
         )
@@ -210,11 +209,11 @@ def precision_recall(contents: ReportContents) -> go.Figure | None:
     return _styled(figure)
 
 
-def calibration(contents: ReportContents) -> go.Figure | None:
-    """The share of labels that are wrong against the probability they were given, where the truth is known."""
-    if contents.calibration is None:
+def calibration(data: ReportData) -> go.Figure | None:
+    """Draw the share of wrong labels against the predicted probability, where the true labels are known."""
+    if data.calibration is None:
         return None
-    table = contents.calibration
+    table = data.calibration
     figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], line={"color": "#999", "dash": "dot"}, name="perfect"))
     figure.add_scatter(
         x=table["probability"],
@@ -230,7 +229,7 @@ def calibration(contents: ReportContents) -> go.Figure | None:
     return _styled(figure)
 
 
-FIGURES: dict[str, Callable[[ReportContents], go.Figure | None]] = {
+FIGURES: dict[str, Callable[[ReportData], go.Figure | None]] = {
     "expected-wrong": expected_wrong,
     "noise-matrix": noise_matrix,
     "mean-trajectories": mean_trajectories,
@@ -241,6 +240,7 @@ FIGURES: dict[str, Callable[[ReportContents], go.Figure | None]] = {
     "precision-recall": precision_recall,
     "calibration": calibration,
 }
+"""All figures by name: functions that return None where the run has no data for the figure."""
 
 
 def _trajectories(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure | None:
@@ -269,7 +269,7 @@ def _faint(colour: str) -> str:
 
 
 def _text(name: object) -> str:
-    """A name as plotly prints it and nothing else: it reads tags in its texts."""
+    """Return a name that plotly prints as it is: plotly interprets tags in texts."""
     line = " ".join(str(name).split())
     return html.escape(line if len(line) <= _NAME_LENGTH else f"{line[: _NAME_LENGTH - 1]}…", quote=False)
 

@@ -1,4 +1,4 @@
-"""Images small enough that a thousand of them travel in one file."""
+"""Make thumbnails, so small that one page can hold a thousand of them."""
 
 import base64
 import io
@@ -6,18 +6,18 @@ import io
 from PIL import Image
 
 SIDE = 224
-"""The longest side of a thumbnail in pixels; small images stay as they are, to the pixel."""
+"""Longest side of a thumbnail in pixels; small images are kept exactly."""
 
 _EXACT_SIDE = 64
 _QUALITIES = (85, 70, 50, 30)
 
 
 def thumbnail(image: Image.Image, most_bytes: int) -> str:
-    """An image as a data URI.
+    """Return the thumbnail of an image as a data URI.
 
     Args:
-        image: of any mode and size.
-        most_bytes: how large its file may be. Quality, then size, give way to it, down to 32 pixels a side.
+        image: Image of any mode and size.
+        most_bytes: Largest size of the file in bytes. Quality is reduced first, then the side, to 32 pixels at least.
     """
     image = image if image.mode in ("L", "RGB") else image.convert("RGB")
     if max(image.size) <= _EXACT_SIDE:
@@ -29,7 +29,9 @@ def thumbnail(image: Image.Image, most_bytes: int) -> str:
         small = image.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         for quality in _QUALITIES:
-            content = _encoded(small, "WEBP", quality=quality, method=2)  # half the time of the usual 4 for 3 % more
+            content = _encoded(
+                small, "WEBP", quality=quality, method=2
+            )  # half the time of the default 4, for 3 % more bytes
             if len(content) <= most_bytes or side <= 32:
                 return _uri(content, "webp")
         side = side * 2 // 3

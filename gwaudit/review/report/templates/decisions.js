@@ -1,49 +1,49 @@
-/* What a person decided: kept in this browser, or by the server that serves the page; undone; written as CSV. */
+/* Keep the decisions of a person: in this browser, or on the server of the page. Undo them; write and read them as CSV. */
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const byId = new Map(facts.samples.map((sample) => [sample.id, sample]));
 
-/* A decision is {decision: "keep" | "relabel" | "drop" | "unsure", label: class or null}; null stands for none. */
+/* A decision is {decision: "keep" | "relabel" | "drop" | "unsure", label: class or null}; null means no decision. */
 class Decisions {
   constructor(storage) {
     this.storage = storage;
-    this.made = new Map();
+    this.bySample = new Map();
     this.history = [];
     this.listeners = [];
-    storage.onchange = (changes) => this.take(changes);
+    storage.onchange = (changes) => this.apply(changes);
   }
 
-  get(id) { return this.made.get(id) ?? null; }
+  get(id) { return this.bySample.get(id) ?? null; }
 
-  /* One step for undo, however many samples. */
+  /* All changes of one call are one step of undo. */
   set(changes) {
     if (!changes.length) return;
     this.history.push(changes.map(([id]) => [id, this.get(id)]));
-    this.take(changes);
+    this.apply(changes);
     this.storage.save(changes);
   }
 
   undo() {
     const before = this.history.pop();
     if (!before) return [];
-    this.take(before);
+    this.apply(before);
     this.storage.save(before);
     return before.map(([id]) => id);
   }
 
-  take(changes) {
+  apply(changes) {
     for (const [id, decision] of changes) {
-      if (decision === null) this.made.delete(id);
-      else this.made.set(id, decision);
+      if (decision === null) this.bySample.delete(id);
+      else this.bySample.set(id, decision);
     }
     for (const listener of this.listeners) listener(changes.map(([id]) => id));
   }
 
-  /* Decisions on samples that this page does not show are kept, and written too. */
+  /* Decisions on samples that are not on this page are written too. */
   toCsv() {
     const rows = [["sample_id", "key", "given_name", "decision", "label"]];
-    for (const id of [...this.made.keys()].sort((a, b) => a - b)) {
-      const { decision, label } = this.made.get(id);
+    for (const id of [...this.bySample.keys()].sort((a, b) => a - b)) {
+      const { decision, label } = this.bySample.get(id);
       const sample = byId.get(id);
       rows.push([
         id,
@@ -56,28 +56,28 @@ class Decisions {
     return "\ufeff" + rows.map((row) => row.map(csvCell).join(",") + "\n").join("");
   }
 
-  /* Rows that cannot be understood are counted, not guessed at: gwaudit apply tells what is wrong with each. */
+  /* Rows that cannot be understood are counted and left out; gwaudit apply prints what is wrong with each of them. */
   fromCsv(text) {
     const [header, ...rows] = parseCsv(text.replace(/^\ufeff/, ""));
-    const at = (name) => (header ?? []).indexOf(name);
-    const [idAt, decisionAt, labelAt] = [at("sample_id"), at("decision"), at("label")];
-    if (idAt < 0 || decisionAt < 0 || labelAt < 0) return null;
+    const columnOf = (name) => (header ?? []).indexOf(name);
+    const [idColumn, decisionColumn, labelColumn] = ["sample_id", "decision", "label"].map(columnOf);
+    if (idColumn < 0 || decisionColumn < 0 || labelColumn < 0) return null;
     const changes = [];
-    let unknown = 0;
+    let skipped = 0;
     for (const row of rows) {
-      const id = Number(row[idAt]);
-      const label = facts.classes.indexOf(fromCell(row[labelAt] ?? ""));
-      const decision = row[decisionAt];
-      const known = ["keep", "drop", "unsure"].includes(decision) || (decision === "relabel" && label >= 0);
-      if (row[idAt] === "" || !Number.isInteger(id) || !known) unknown += 1;
+      const id = Number(row[idColumn]);
+      const label = facts.classes.indexOf(fromCell(row[labelColumn] ?? ""));
+      const decision = row[decisionColumn];
+      const valid = ["keep", "drop", "unsure"].includes(decision) || (decision === "relabel" && label >= 0);
+      if (row[idColumn] === "" || !Number.isInteger(id) || !valid) skipped += 1;
       else changes.push([id, { decision, label: decision === "relabel" ? label : null }]);
     }
     this.set(changes);
-    return { taken: changes.length, unknown };
+    return { loaded: changes.length, skipped };
   }
 }
 
-/* Text that a spreadsheet would run as a formula gets an apostrophe in front, and loses it again. */
+/* A text that a spreadsheet would run as a formula is written with an apostrophe in front, and read without it. */
 const formula = /^'*[=+\-@\t\r\n]/;
 
 function csvCell(value) {
@@ -105,13 +105,13 @@ function parseCsv(text) {
   return rows;
 }
 
-/* In this browser, under the data's fingerprint; several tabs add to the same. */
+/* Keep decisions in this browser, by the fingerprint of the data; several tabs share them. */
 class BrowserStorage {
   constructor() {
     this.name = `gwaudit-decisions-${facts.fingerprint}`;
     this.onchange = () => {};
     this.onstate = () => {};
-    this.known = {};
+    this.lastRead = {};
     window.addEventListener("storage", (event) => {
       if (event.key === this.name || event.key === null) this.load();
     });
@@ -119,23 +119,23 @@ class BrowserStorage {
 
   load() {
     const kept = this.read();
-    const ids = new Set([...Object.keys(this.known), ...Object.keys(kept)]);
-    this.known = kept;
+    const ids = new Set([...Object.keys(this.lastRead), ...Object.keys(kept)]);
+    this.lastRead = kept;
     this.onchange([...ids].map((id) => [Number(id), kept[id] ?? null]));
   }
 
   save(changes) {
-    const kept = this.read(); // another tab may have added to it since
+    const kept = this.read(); // another tab may have added decisions
     for (const [id, decision] of changes) {
       if (decision === null) delete kept[id];
       else kept[id] = decision;
     }
-    this.known = kept;
+    this.lastRead = kept;
     try {
       localStorage.setItem(this.name, JSON.stringify(kept));
       this.onstate("kept in this browser", false);
     } catch {
-      this.onstate("This browser keeps nothing: download your decisions before you close the page.", true);
+      this.onstate("This browser cannot keep your decisions: download them before you close the page.", true);
     }
   }
 
@@ -149,7 +149,7 @@ class BrowserStorage {
   }
 }
 
-/* By the server, which hands the changes of other tabs back; what it did not take yet is sent again. */
+/* Keep decisions on the server, which returns the changes of other tabs; changes that it did not receive are sent again. */
 class ServerStorage {
   constructor() {
     this.revision = 0;
@@ -185,11 +185,11 @@ class ServerStorage {
       const answer = await response.json();
       this.revision = answer.revision;
       for (const [id, decision] of sent) if (this.pending.get(id) === decision) this.pending.delete(id);
-      const news = answer.changes.filter(([id]) => !this.pending.has(id));
-      if (news.length) this.onchange(news);
+      const received = answer.changes.filter(([id]) => !this.pending.has(id));
+      if (received.length) this.onchange(received);
       if (!this.pending.size) this.onstate("saved", false);
     } catch (error) {
-      const reason = error instanceof TypeError ? "gwaudit review does not answer; is it still running?" : error.message;
+      const reason = error instanceof TypeError ? "gwaudit review does not answer. Start it again if it has stopped." : error.message;
       this.onstate(`${this.pending.size} decisions not saved yet: ${reason}`, true);
     }
     this.sending = false;

@@ -1,6 +1,6 @@
-/* The figures, drawn when they come into view: the library that draws them is unpacked only then. */
+/* Draw the figures when they come into view; the library that draws them is unpacked only then. */
 
-/* Nothing may leave the page, also not by the library's own "share" button. */
+/* Nothing may leave the page, so the library has no "share" button. */
 const OPTIONS = {
   responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
   modeBarButtonsToRemove: ["lasso2d", "select2d"],
@@ -8,13 +8,13 @@ const OPTIONS = {
 const figures = JSON.parse($("figures").textContent);
 let plotly = null;
 
-async function unpacked() {
+async function unpackLibrary() {
   const packed = new Blob([Uint8Array.from(atob($("plotly").textContent), (c) => c.charCodeAt(0))]);
   return new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-function library() {
-  plotly ??= unpacked().then((code) => {
+function loadLibrary() {
+  plotly ??= unpackLibrary().then((code) => {
     const script = document.createElement("script");
     script.nonce = document.querySelector("script[nonce]").nonce;
     script.textContent = code;
@@ -24,21 +24,21 @@ function library() {
   return plotly;
 }
 
-async function draw(place) {
-  const figure = figures[place.dataset.figure];
+async function draw(container) {
+  const figure = figures[container.dataset.figure];
   if (!figure) {
-    place.textContent = "Nothing to show.";
-    place.style.minHeight = "0";
+    container.textContent = "There are no data for this figure.";
+    container.style.minHeight = "0";
     return;
   }
-  const Plotly = await library();
-  const title = place.closest("section").querySelector("h2").textContent;
-  place.setAttribute("role", "figure");
-  place.setAttribute("aria-label", `${title}: ${place.dataset.figure.replaceAll("-", " ")}`);
-  await Plotly.newPlot(place, figure.data, figure.layout, OPTIONS);
-  place.on("plotly_click", (event) => {
+  const Plotly = await loadLibrary();
+  const title = container.closest("section").querySelector("h2").textContent;
+  container.setAttribute("role", "figure");
+  container.setAttribute("aria-label", `${title}: ${container.dataset.figure.replaceAll("-", " ")}`);
+  await Plotly.newPlot(container, figure.data, figure.layout, OPTIONS);
+  container.on("plotly_click", (event) => {
     const cell = event.points[0].customdata;
-    if (place.dataset.figure === "noise-matrix" && cell) showPair(cell[0], cell[1]);
+    if (container.dataset.figure === "noise-matrix" && cell) showConfusion(cell[0], cell[1]);
   });
 }
 
@@ -49,4 +49,4 @@ const inView = new IntersectionObserver((entries) => {
     draw(entry.target);
   }
 }, { rootMargin: "300px" });
-for (const place of document.querySelectorAll(".figure")) inView.observe(place);
+for (const container of document.querySelectorAll(".figure")) inView.observe(container);

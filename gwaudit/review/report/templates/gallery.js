@@ -1,4 +1,4 @@
-/* The samples as cards: filtered, walked through by keyboard, decided one or several at a time. */
+/* Show the samples as cards: filter them, move through them by keyboard, decide on one or several at a time. */
 
 const $ = (id) => document.getElementById(id);
 const decisions = new Decisions(facts.served ? new ServerStorage() : new BrowserStorage());
@@ -7,8 +7,8 @@ const gallery = $("gallery");
 const BATCH = 60;
 
 let visible = []; // samples that pass the filters
-let drawn = 0; // of these, in the page so far
-let current = 0; // place of the focused one among them
+let drawn = 0; // number of these that are on the page so far
+let current = 0; // position of the focused one among them
 const selected = new Set();
 
 function element(tag, properties = {}, ...children) {
@@ -27,8 +27,8 @@ const nameOf = (label) => (label === null || label < 0 ? "–" : names[label]);
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-/* What a sample looks like: an image, a text, numbers, or nothing but its key. */
-function look(sample) {
+/* Return the sample for a person: an image, a text, or numbers; null without the data. */
+function preview(sample) {
   if (sample.image) {
     const image = element("img", { src: sample.image, alt: `sample ${shortened(sample.key, 100)}`, decoding: "async" });
     image.addEventListener("load", () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64));
@@ -39,23 +39,23 @@ function look(sample) {
   return null;
 }
 
-/* One scale for all, so that the curves compare. */
-const highest = facts.samples.reduce((most, sample) => sample.path.reduce((m, v) => Math.max(m, Math.abs(v ?? 0)), most), 1e-6);
+/* All curves have one scale, so that they can be compared. */
+const highest = facts.samples.reduce((most, sample) => sample.trajectory.reduce((m, v) => Math.max(m, Math.abs(v ?? 0)), most), 1e-6);
 
-function sparkline(path) {
-  const known = path.filter((value) => value !== null);
+function sparkline(trajectory) {
+  const recorded = trajectory.filter((value) => value !== null);
   const svg = (tag, attributes) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
-  const mean = known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : 0;
-  const label = `alignment over the epochs, ${mean.toFixed(3)} on average`;
+  const mean = recorded.length ? recorded.reduce((sum, value) => sum + value, 0) / recorded.length : 0;
+  const label = `alignment over the epochs, mean ${mean.toFixed(3)}`;
   const chart = svg("svg", { class: "spark", viewBox: "0 0 100 34", preserveAspectRatio: "none", role: "img", "aria-label": label });
   chart.append(svg("line", { class: "zero", x1: 0, x2: 100, y1: 17, y2: 17 }));
-  const step = 100 / Math.max(1, path.length - 1);
-  const places = path.map((value, i) => (value === null ? null : `${(i * step).toFixed(1)},${(17 - 15 * (value / highest)).toFixed(1)}`));
-  chart.append(svg("polyline", { class: "path", points: places.filter((place) => place !== null).join(" ") }));
+  const step = 100 / Math.max(1, trajectory.length - 1);
+  const points = trajectory.map((value, i) => (value === null ? null : `${(i * step).toFixed(1)},${(17 - 15 * (value / highest)).toFixed(1)}`));
+  chart.append(svg("polyline", { class: "path", points: points.filter((point) => point !== null).join(" ") }));
   return chart;
 }
 
@@ -73,50 +73,50 @@ function labelList(sample) {
   ]));
 }
 
-function card(sample, place) {
-  const act = (kind) => (event) => { event.stopPropagation(); current = place; decide(kind); };
+function card(sample, position) {
+  const act = (kind) => (event) => { event.stopPropagation(); current = position; decide(kind); };
   const button = (text, kind, key, extra = "") =>
     element("button", { type: "button", class: extra, tabindex: "-1", "data-kind": kind, "aria-pressed": "false", title: `key ${key}`, onclick: act(kind), text });
   const box = element("input", { type: "checkbox", tabindex: "-1", "aria-label": "select", onclick: (event) => { event.stopPropagation(); toggle(sample.id); } });
   const node = element("li", {
     class: "card", id: `sample-${sample.id}`, tabindex: "-1", "data-id": sample.id,
-    onclick: () => moveTo(place), onfocus: () => { current = place; },
+    onclick: () => moveTo(position), onfocus: () => { current = position; },
   },
     element("div", { class: "top" },
       element("label", {}, box, ` #${sample.rank} · ${sample.category}`),
       element("span", { title: "probability of being wrong", text: percent(sample.probability) })),
-    look(sample),
+    preview(sample),
     element("div", { class: "key", title: shortened(sample.key, 1000), text: shortened(sample.key, 200), dir: "auto" }),
     labelList(sample),
-    sparkline(sample.path),
+    sparkline(sample.trajectory),
     element("div", { class: "verdict", dir: "auto" }),
     facts.multi_label ? null : element("div", { class: "actions" },
       sample.suggested >= 0 ? button(`take ${shortened(nameOf(sample.suggested), 40)}`, "suggest", "S", "suggest") : null,
       button("keep", "keep", "K"), button("other…", "choose", "C"), button("drop", "drop", "D"),
       button("unsure", "unsure", "U"),
-      element("button", { type: "button", tabindex: "-1", text: "closer", title: "key Space", onclick: (event) => { event.stopPropagation(); moveTo(place); lookCloser(); } })),
+      element("button", { type: "button", tabindex: "-1", text: "enlarge", title: "key Space", onclick: (event) => { event.stopPropagation(); moveTo(position); enlarge(); } })),
   );
   refresh(node, sample);
   return node;
 }
 
-/* Bring a card in line with what is decided and selected. */
+/* Update a card to the decision and the selection. */
 function refresh(node, sample) {
   const decision = decisions.get(sample.id);
   node.dataset.decision = decision?.decision ?? "";
   const verdict = node.querySelector(".verdict");
   verdict.dataset.decision = decision?.decision ?? "";
   verdict.textContent = shortened(verdictText(decision), 300);
-  const taken = decision?.decision === "relabel" && decision.label === sample.suggested;
-  const pressed = { suggest: taken, choose: decision?.decision === "relabel" && !taken };
+  const accepted = decision?.decision === "relabel" && decision.label === sample.suggested;
+  const pressed = { suggest: accepted, choose: decision?.decision === "relabel" && !accepted };
   for (const button of node.querySelectorAll("[data-kind]")) {
     const kind = button.dataset.kind;
     button.setAttribute("aria-pressed", String(pressed[kind] ?? decision?.decision === kind));
   }
   node.classList.toggle("selected", selected.has(sample.id));
   node.querySelector("input").checked = selected.has(sample.id);
-  const said = decision ? `, decided: ${verdictText(decision)}` : "";
-  node.setAttribute("aria-label", shortened(`${sample.rank}: ${sample.key}, given ${nameOf(sample.given)}, suggested ${nameOf(sample.suggested)}${said}`, 600));
+  const summary = decision ? `, decided: ${verdictText(decision)}` : "";
+  node.setAttribute("aria-label", shortened(`${sample.rank}: ${sample.key}, given ${nameOf(sample.given)}, suggested ${nameOf(sample.suggested)}${summary}`, 600));
 }
 
 /* Filters */
@@ -131,20 +131,20 @@ function fillFilters() {
   pick("given", labels("given"));
   pick("suggested", labels("suggested"));
   pick("category", [...new Set(facts.samples.map((sample) => sample.category))].map((name) => [name, name]));
-  pick("decision", [["none", "not yet"], ["any", "decided"], ["keep", "kept"], ["relabel", "relabelled"], ["drop", "dropped"], ["unsure", "unsure"]]);
+  pick("decision", [["none", "undecided"], ["any", "decided"], ["keep", "kept"], ["relabel", "relabelled"], ["drop", "dropped"], ["unsure", "unsure"]]);
   if (facts.samples.some((sample) => sample.category === "suspect")) filters.elements.category.value = "suspect";
 }
 
 function passes(sample) {
   const { given, suggested, category, decision, from, to, search } = filters.elements;
-  const made = decisions.get(sample.id);
+  const decided = decisions.get(sample.id)?.decision;
   const wanted = search.value.toLowerCase();
   const probability = 100 * (sample.probability ?? 0);
   return (given.value === "" || sample.given === Number(given.value))
     && (!facts.multi_label || filters.elements.class.value === "" || sample.class === Number(filters.elements.class.value))
     && (suggested.value === "" || sample.suggested === Number(suggested.value))
     && (category.value === "" || sample.category === category.value)
-    && (decision.value === "" || (decision.value === "none" ? !made : decision.value === "any" ? made : made?.decision === decision.value))
+    && (decision.value === "" || (decision.value === "none" ? !decided : decision.value === "any" ? decided : decided === decision.value))
     && probability >= Number(from.value || 0) && probability <= Number(to.value || 100)
     && (wanted === "" || sample.key.toLowerCase().includes(wanted) || (sample.text ?? "").toLowerCase().includes(wanted));
 }
@@ -167,7 +167,7 @@ function drawMore(upTo = drawn + BATCH) {
   if (cards.length && !gallery.querySelector('[tabindex="0"]')) gallery.firstElementChild.tabIndex = 0;
 }
 
-function showPair(given, suggested) {
+function showConfusion(given, suggested) {
   filters.reset();
   filters.elements.category.value = "";
   for (const [name, value] of [["given", given], ["suggested", suggested]]) {
@@ -179,11 +179,11 @@ function showPair(given, suggested) {
   $("suspects").scrollIntoView();
 }
 
-/* Walking and deciding */
+/* Moving and deciding */
 
-function moveTo(place) {
+function moveTo(position) {
   if (!visible.length) return;
-  current = Math.max(0, Math.min(visible.length - 1, place));
+  current = Math.max(0, Math.min(visible.length - 1, position));
   if (current >= drawn) drawMore(current + BATCH);
   for (const node of gallery.querySelectorAll('[tabindex="0"]')) node.tabIndex = -1;
   const node = gallery.children[current];
@@ -209,9 +209,9 @@ function selectAll() {
   for (const sample of visible) toggle(sample.id, all);
 }
 
-/* On the selected samples, or on the current one. */
+/* Decide on the selected samples, or on the current one. */
 function decide(kind, label = null) {
-  if (!visible.length || facts.multi_label) return; // a decision is on a sample's label
+  if (!visible.length || facts.multi_label) return; // a decision is about the one label of a sample
   const several = selected.size > 0;
   const ids = several ? [...selected] : [visible[current].id];
   if (kind === "choose" && label === null) return chooseClass();
@@ -230,16 +230,16 @@ function decide(kind, label = null) {
   } else moveTo(current + 1);
 }
 
-/* The given label chosen again is the same as keeping it. */
+/* Choosing the given label is the same as keeping it. */
 function relabelled(sample, label) {
   return label === sample.given ? { decision: "keep", label: null } : { decision: "relabel", label };
 }
 
 function undo() {
   const ids = decisions.undo();
-  const place = visible.findIndex((sample) => ids.includes(sample.id));
-  announce(ids.length ? `undone for ${ids.length} samples` : "nothing to undo");
-  if (place >= 0) moveTo(place);
+  const position = visible.findIndex((sample) => ids.includes(sample.id));
+  announce(ids.length ? `decision on ${ids.length} samples undone` : "nothing to undo");
+  if (position >= 0) moveTo(position);
 }
 
 function announce(text) {
@@ -250,9 +250,9 @@ function chooseClass() {
   const dialog = $("chooser"), search = $("chooser-search"), list = $("chooser-list");
   const fill = () => {
     const wanted = search.value.toLowerCase();
-    const found = names.map((name, label) => [name, label]).filter(([name]) => name.toLowerCase().includes(wanted));
-    found.sort(([a], [b]) => Number(b.toLowerCase().startsWith(wanted)) - Number(a.toLowerCase().startsWith(wanted)));
-    list.replaceChildren(...found.slice(0, 200).map(([name, label], i) =>
+    const matches = names.map((name, label) => [name, label]).filter(([name]) => name.toLowerCase().includes(wanted));
+    matches.sort(([a], [b]) => Number(b.toLowerCase().startsWith(wanted)) - Number(a.toLowerCase().startsWith(wanted)));
+    list.replaceChildren(...matches.slice(0, 200).map(([name, label], i) =>
       element("li", {}, element("button", { type: "button", class: i ? "" : "first", dir: "auto", text: shortened(name, 300), onclick: () => { dialog.close(); decide("choose", label); } }))));
   };
   search.value = "";
@@ -267,26 +267,26 @@ function chooseClass() {
   search.focus();
 }
 
-function lookCloser() {
+function enlarge() {
   const sample = visible[current];
   if (!sample) return;
   $("detail-title").textContent = `#${sample.rank}: ${shortened(sample.key, 200)}`;
-  const beside = (label) => {
-    const like = facts.prototypes[label] ?? [];
-    if (!like.length || like.every((other) => look(other) === null)) return null;
-    return element("div", { class: "prototype" }, element("h3", { text: `Surely ${shortened(facts.classes[label] ?? "–", 100)}`, dir: "auto" }), element("ul", {}, ...like.map((other) => element("li", {}, look(other)))));
+  const prototypesOf = (label) => {
+    const samples = facts.prototypes[label] ?? [];
+    if (!samples.length || samples.every((other) => preview(other) === null)) return null;
+    return element("div", { class: "prototype" }, element("h3", { text: `Prototypes of ${shortened(facts.classes[label] ?? "–", 100)}`, dir: "auto" }), element("ul", {}, ...samples.map((other) => element("li", {}, preview(other)))));
   };
   const whole = element("p", { class: "whole-key", dir: "auto", text: sample.key });
   const numbers = element("p", { text: `probability of being wrong ${percent(sample.probability)}, mean alignment ${sample.alignment ?? "–"}, ${sample.category}, sample ${sample.id}` });
-  const like = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
-  $("detail-body").replaceChildren(...[look(sample), labelList(sample), sparkline(sample.path), numbers, whole, ...like.map(beside)].filter((part) => part !== null));
+  const labels = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
+  $("detail-body").replaceChildren(...[preview(sample), labelList(sample), sparkline(sample.trajectory), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
   $("detail").showModal();
 }
 
 const ACTIONS = {
   k: () => decide("keep"), s: () => decide("suggest"), Enter: () => decide("suggest"), c: () => decide("choose"),
   d: () => decide("drop"), u: () => decide("unsure"), z: undo, x: () => visible.length && toggle(visible[current].id),
-  a: selectAll, " ": lookCloser, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal(),
+  a: selectAll, " ": enlarge, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal(),
 };
 const STEPS = { ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: columns, ArrowUp: () => -columns() };
 
@@ -322,7 +322,7 @@ function progress() {
   $("progress").value = done;
   $("progress-text").textContent = `${done.toLocaleString("en")} of ${suspects.length.toLocaleString("en")} suspects decided`;
   $("undo").disabled = decisions.history.length === 0;
-  $("download").disabled = decisions.made.size === 0;
+  $("download").disabled = decisions.bySample.size === 0;
 }
 
 decisions.listeners.push((ids) => {
@@ -352,13 +352,13 @@ $("load").addEventListener("change", async (event) => {
   if (!file) return;
   const result = decisions.fromCsv(await file.text());
   event.target.value = "";
-  announce(result ? `${result.taken} decisions loaded` : "not a file of decisions");
+  announce(result ? `${result.loaded} decisions loaded` : "not a file of decisions");
   $("saved").textContent = result
-    ? `${result.taken} decisions loaded${result.unknown ? `, ${result.unknown} rows not understood` : ""}`
-    : "That is no file of decisions: it needs the columns sample_id, decision and label.";
+    ? `${result.loaded} decisions loaded${result.skipped ? `, ${result.skipped} rows not understood` : ""}`
+    : "This is no file of decisions: it needs the columns sample_id, decision and label.";
 });
-for (const button of document.querySelectorAll("button.pair")) {
-  button.addEventListener("click", () => showPair(Number(button.dataset.given), Number(button.dataset.suggested)));
+for (const button of document.querySelectorAll("button.confusion")) {
+  button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
 }
 if (names.length <= 10 && !facts.multi_label) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
@@ -367,13 +367,13 @@ if (names.length <= 10 && !facts.multi_label) {
 const prototypeList = $("prototype-list");
 if (prototypeList) {
   prototypeList.append(...Object.entries(facts.prototypes).map(([label, samples]) =>
-    element("div", { class: "prototype" }, element("h3", { text: shortened(facts.classes[label], 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, look(sample) ?? ""))))));
+    element("div", { class: "prototype" }, element("h3", { text: shortened(facts.classes[label], 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, preview(sample) ?? ""))))));
 }
 
 const nearEnd = new IntersectionObserver((entries) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   drawMore();
-  nearEnd.unobserve($("more")); // seen again, it says whether that was enough
+  nearEnd.unobserve($("more")); // observed again, it reports whether more cards are needed
   if (drawn < visible.length) nearEnd.observe($("more"));
 }, { rootMargin: "1500px" });
 
