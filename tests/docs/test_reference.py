@@ -1,6 +1,7 @@
 """The reference pages name what the package has, no more and no less."""
 
 import ast
+import importlib
 import json
 import re
 
@@ -26,6 +27,12 @@ def documented_names():
 def test_the_pages_of_python_have_every_public_name_once():
     names = [path for path in documented_names() if path.count(".") == 1]
     assert sorted(names) == sorted(f"gwaudit.{name}" for name in set(gwaudit.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("path", documented_names())
+def test_a_documented_name_exists(path):
+    module, _, name = path.rpartition(".")
+    assert hasattr(importlib.import_module(module), name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
