@@ -1,4 +1,4 @@
-"""Turn a source of any kind into a `LabeledDataset`: inputs, given labels, stable ids and keys, a fingerprint.
+"""Load a source of any kind as a `LabeledDataset`: inputs, given labels, stable ids and keys, and a fingerprint.
 
 May import `core`. Must not hold runs (`store`), networks or training. The reader of a new kind of source goes to
 `gwaudit.data.readers`.

@@ -1,4 +1,4 @@
-"""The one interface that training, export and reports see of a data set."""
+"""Define `LabeledDataset`, the interface of a data set to training, export and reports."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +23,13 @@ _STATISTICS_SAMPLES = 10_000
 
 @dataclass(frozen=True)
 class SkippedSample:
-    """A row of the source that was left out: its number from 0, its key, and why."""
+    """Describe a row of the source that was left out.
+
+    Attributes:
+        row: Number of the row in the source, from 0.
+        key: Key of the row.
+        reason: Reason why it cannot be used.
+    """
 
     row: int
     key: str
@@ -32,19 +38,19 @@ class SkippedSample:
 
 @dataclass(frozen=True, eq=False)
 class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]]):
-    """Labelled samples with dense ids, 0 to n-1, that do not change from load to load.
+    """Hold labelled samples with ids from 0 to n-1 that are the same each time that the source is loaded.
 
     Attributes:
-        name: what the data set is called.
-        inputs: images, features or texts.
-        labels: the given labels, which are audited: [n] int64, an index into the class names each; or [n, C] int64 of 0
-            and 1, where each sample has any number of classes.
-        class_names: C names.
-        keys: [n] what a person knows each sample by (a path, a row).
-        split: the split it is.
-        true_labels: of the shape of `labels`, where the truth is known. For scoring only: nothing learns from it.
-        skipped: what was left out before ids were given.
-        texts: [n] what people read, where the samples are or were texts.
+        name: Name of the data set.
+        inputs: Images, features or texts.
+        labels: Given labels, which are audited: [n] int64 indices into the class names, or [n, C] int64 of 0 and 1
+            (multi-label).
+        class_names: Names of the C classes.
+        keys: [n] keys by which people identify the samples, such as paths or row numbers.
+        split: Name of the split.
+        true_labels: True labels in the shape of `labels`, where they are known. Only evaluations use them.
+        skipped: Rows of the source that were left out before ids were given.
+        texts: [n] texts of the samples, where they are texts or were before they were embedded.
     """
 
     name: str
@@ -59,11 +65,11 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
 
     def __post_init__(self) -> None:
         n = len(self.inputs)
-        for what, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
+        for kind, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:
-                raise DataError(f"{self.name}: {len(values)} {what} for {n} samples")
+                raise DataError(f"{self.name}: {len(values)} {kind} for {n} samples")
         if self.is_multi_label:
-            self._require_matrix()
+            self._require_usable_matrix()
             return
         outside = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.class_names)))
         if len(outside):
@@ -75,50 +81,52 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         if len(np.unique(self.labels)) < 2:
             raise DataError(f"{self.name}: all {n} samples have one class; an audit needs at least two")
 
-    def _require_matrix(self) -> None:
+    def _require_usable_matrix(self) -> None:
         expected = (len(self.inputs), len(self.class_names))
         if self.labels.shape != expected:
-            raise DataError(f"{self.name}: labels {self.labels.shape}, expected {expected}: a place for each class")
+            raise DataError(
+                f"{self.name}: labels have the shape {self.labels.shape}, not {expected}, one column for each class"
+            )
         if len(self.class_names) < 2:
-            raise DataError(f"{self.name} asks for one class alone: give its 0 and 1 as one label a sample")
+            raise DataError(f"{self.name} has one class only: give its 0 and 1 as one label for each sample")
         if not np.isin(self.labels, (0, 1)).all():
-            raise DataError(f"{self.name}: the labels of several classes are 0 and 1 alone")
+            raise DataError(f"{self.name}: multi-label data have the labels 0 and 1 only")
         if len(np.unique(self.labels)) < 2:
             raise DataError(
                 f"{self.name}: all {expected[0]} samples have {'all' if self.labels.any() else 'none'} of the "
-                "classes; an audit needs both given and not given ones"
+                "classes; an audit needs classes that are given and classes that are not"
             )
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether each sample has any number of classes."""
+        """Return whether the data are multi-label: each sample has any number of classes."""
         return self.labels.ndim == 2
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, sample_id: int) -> tuple[Tensor, int | Tensor, int]:
-        """One sample: its image [C, H, W] or features [D], given label (or [C] int64 of 0 and 1) and id."""
+        """Return a sample: image [C, H, W] or features [D], given label (or [C] int64 of 0 and 1), and id."""
         given = self.labels[sample_id]
         label = torch.from_numpy(given.copy()) if self.is_multi_label else int(given)
         return self.read(torch.tensor([sample_id]))[0], label, int(sample_id)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of every image, (D,) of features, () of texts."""
+        """Return the shape of one input: (C, H, W) of images, (D,) of features, () of texts."""
         return self.inputs.shape
 
     @property
     def modality(self) -> Modality:
-        """What the inputs are."""
+        """Return the kind of the inputs: images, features or texts."""
         kinds: dict[int, Modality] = {3: "images", 1: "features", 0: "texts"}
         return kinds[len(self.inputs.shape)]
 
     def read(self, sample_ids: Tensor) -> Tensor:
-        """The inputs of these ids, in this order: images [B, C, H, W], mostly uint8, or features [B, D] float32.
+        """Return the inputs of these ids, in this order: images [B, C, H, W], mostly uint8, or features [B, D] float32.
 
         Raises:
-            DataError: an image can no longer be read.
+            DataError: An image can no longer be read.
         """
         try:
             return self.inputs.read(sample_ids)
@@ -137,15 +145,15 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
             ) from error
 
     def image(self, sample_id: int) -> Image.Image:
-        """One sample as a picture for people.
+        """Return the image of a sample, with 8 bits a channel.
 
         Raises:
-            DataError: the samples are no images.
+            DataError: The samples are not images.
         """
         if self.modality != "images":
             raise DataError(f"{self.name} holds {self.modality}, not images")
         pixels = self.read(torch.tensor([sample_id]))[0]
-        if pixels.dtype != torch.uint8:  # whatever its units, from its darkest to its brightest
+        if pixels.dtype != torch.uint8:  # unknown units: scale the darkest to 0, the brightest to 255
             low, high = pixels.aminmax()
             pixels = ((pixels - low) / (high - low).clamp_min(1e-12) * 255).to(torch.uint8)
         array = pixels.permute(1, 2, 0).numpy()
@@ -156,12 +164,12 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         return self.inputs.items[sample_id] if isinstance(self.inputs, EncodedImages) else None
 
     def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
-        """The same samples under other given labels (and, where known, true ones)."""
+        """Return the same samples with other given labels, and other true ones where they are known."""
         truth = None if true_labels is None else np.asarray(true_labels, np.int64)
         return replace(self, labels=np.asarray(labels, np.int64), true_labels=truth)
 
     def subset(self, sample_ids: ArrayLike) -> Self:
-        """Some of the samples, under new ids in the order given: `sample_ids` [m], integers in [0, n)."""
+        """Return the samples `sample_ids`, [m] integers in [0, n), with new ids in this order."""
         ids = np.asarray(sample_ids, np.int64)
         return replace(
             self,
@@ -173,9 +181,9 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         )
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each channel [C] or feature [D], in the units of the inputs.
+        """Return mean and standard deviation of each channel [C] or feature [D], in the units of the inputs.
 
-        Of all samples, or of a fixed random 10,000 where there are more.
+        They are those of all samples, or of 10,000 random ones (always the same) where there are more.
         """
         ids = torch.arange(len(self))
         if len(self) > _STATISTICS_SAMPLES:
@@ -185,20 +193,20 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         for chunk in torch.split(ids, 512):
             inputs = self.read(chunk)
             values = inputs.double()
-            places = tuple(d for d in range(values.ndim) if d != 1)
-            total = total + values.sum(places)
-            squares = squares + values.square().sum(places)
+            reduced = tuple(d for d in range(values.ndim) if d != 1)
+            total = total + values.sum(reduced)
+            squares = squares + values.square().sum(reduced)
             pixels += values[:, 0].numel()
         mean = total / pixels
         variance = squares / pixels - mean.square()
-        # What is constant stays so, rather than be blown up to noise.
-        least = 1.0 if inputs.dtype == torch.uint8 else 1e-6 * float(mean.abs().max().clamp_min(1e-6))
-        std = variance.clamp_min(0).sqrt().clamp_min(least)
+        # A lower bound, so that constant channels are not scaled up to noise.
+        smallest = 1.0 if inputs.dtype == torch.uint8 else 1e-6 * float(mean.abs().max().clamp_min(1e-6))
+        std = variance.clamp_min(0).sqrt().clamp_min(smallest)
         return mean.float().numpy(), std.float().numpy()
 
     @property
     def fingerprint(self) -> str:
-        """A checksum of inputs, keys, given labels and class names (not of the true labels): 16 hexadecimal digits."""
+        """Return a checksum of inputs, keys, given labels and class names (not true labels): 16 hexadecimal digits."""
         digest = hashlib.sha256()
         self.inputs.add_to(digest)
         digest.update(np.ascontiguousarray(self.labels).tobytes())

@@ -67,8 +67,8 @@ class ImageFile:
         """Open the content for reading."""
         return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
 
-    def place(self, target: Path, *, copy: bool) -> None:
-        """Put the image at `target`: a file as a link, or as a copy if `copy`; content in memory is written."""
+    def save(self, target: Path, *, copy: bool) -> None:
+        """Save the image as `target`: a file as a link, or as a copy if `copy`; content in memory is written."""
         if isinstance(self.source, bytes):
             target.write_bytes(self.source)
         elif copy:

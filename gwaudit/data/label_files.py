@@ -1,4 +1,4 @@
-"""Labels that come in a file of their own: CIFAR-N's, plain arrays, or tables that say which sample each is of."""
+"""Read labels from a file of their own: CIFAR-N's, an array, or a table with the key of each sample."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,17 @@ from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, withou
 from gwaudit.data.labels import UNLABELLED, class_indices
 
 CLEAN_KEY = "clean_label"
+"""Key of the true labels in CIFAR-N's files, and name of their column in tables."""
 
 
 class KeyedLabels(NamedTuple):
-    """Labels [n] int64 of the samples, `UNLABELLED` where the file has none; the true ones; the classes."""
+    """Hold the labels of the samples of a source.
+
+    Attributes:
+        given: [n] int64 class indices, `UNLABELLED` where the file has none.
+        clean: [n] int64 true labels, likewise, where the file has a column of them.
+        class_names: Names of the classes.
+    """
 
     given: NDArray[np.int64]
     clean: NDArray[np.int64] | None
@@ -27,17 +34,20 @@ class KeyedLabels(NamedTuple):
 def read_keyed_labels(
     path: Path, column: str | None, sample_keys: Sequence[str], class_names: Sequence[str]
 ) -> KeyedLabels | None:
-    """Labels by the samples' keys, in any order, as `gwaudit apply` writes them; None of another kind of file.
+    """Read labels by the keys of the samples, in any order, as `gwaudit apply` writes them.
 
     Args:
-        path: a `.csv` with a column `key`, one of labels (names or indices; empty for samples to leave out) and, where
+        path: A `.csv` with a column `key`, one of labels (names or indices; empty for samples to leave out) and, where
             the truth is known, `clean_label`.
-        column: the column of labels, by default `label`.
-        sample_keys: [n] of the source.
-        class_names: of the source; empty where it has no labels of its own.
+        column: Name of the column of labels, by default `label`.
+        sample_keys: [n] keys of the source.
+        class_names: Class names of the source; empty where it has no labels of its own.
+
+    Returns:
+        The labels, or None where the file is of another kind.
 
     Raises:
-        DataError: unknown or repeated keys, unknown classes, or no such column.
+        DataError: The file has unknown or repeated keys, unknown classes, or no such column.
     """
     if path.suffix != ".csv" or not path.is_file():
         return None
@@ -45,38 +55,40 @@ def read_keyed_labels(
     try:
         header, *rows = read_cells(path, {"key", column_name(wanted)})
     except DataError:
-        return None  # what is wrong with it is told by who reads it row for row
+        return None  # `read_label_file` reads it, or says why it cannot be read
     names = [column_name(cell) for cell in header]
     if "key" not in names:
         return None
     if column_name(wanted) not in names:
-        raise DataError(f"{path} has no {wanted!r}: there are {', '.join(header)}")
-    places = _places([row[names.index("key")] for row in rows], sample_keys, path)
+        raise DataError(f"{path} has no column {wanted!r}: its columns are {', '.join(header)}")
+    samples = _sample_ids([row[names.index("key")] for row in rows], sample_keys, path)
     values = [row[names.index(column_name(wanted))] for row in rows]
-    given, found = _classes(values, tuple(class_names), path)
+    given, all_classes = _classes(values, tuple(class_names), path)
     clean = None
     if CLEAN_KEY in names:
-        clean, _ = _classes([row[names.index(CLEAN_KEY)] for row in rows], found, path)
+        clean, _ = _classes([row[names.index(CLEAN_KEY)] for row in rows], all_classes, path)
         if (unknown := np.flatnonzero((given != UNLABELLED) & (clean == UNLABELLED))).size:
-            raise DataError(f"{path}, row {unknown[0] + 2}: a label, but no {CLEAN_KEY}; give it for all or for none")
+            raise DataError(
+                f"{path}, row {unknown[0] + 2}: has a label, but no {CLEAN_KEY}: give it for all samples or for none"
+            )
     return KeyedLabels(
-        _spread(given, places, len(sample_keys)),
-        None if clean is None else _spread(clean, places, len(sample_keys)),
-        found,
+        _spread(given, samples, len(sample_keys)),
+        None if clean is None else _spread(clean, samples, len(sample_keys)),
+        all_classes,
     )
 
 
-def _places(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDArray[np.int64]:
-    """The sample of each row."""
-    place = {key: index for index, key in enumerate(sample_keys)}
-    first: dict[int, int] = {}
+def _sample_ids(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDArray[np.int64]:
+    """Return the index of the sample of each row."""
+    index_of = {key: index for index, key in enumerate(sample_keys)}
+    first_row: dict[int, int] = {}
     for row, cell in enumerate(cells, start=2):
-        sample = place.get(from_cell(cell), place.get(cell))
+        sample = index_of.get(from_cell(cell), index_of.get(cell))
         if sample is None:
             raise DataError(f"{path}, row {row}: the data have no sample with the key {from_cell(cell)!r}")
-        if first.setdefault(sample, row) != row:
-            raise DataError(f"{path}, row {row}: key {from_cell(cell)!r} is that of row {first[sample]} already")
-    return np.fromiter(first, np.int64, len(first))
+        if first_row.setdefault(sample, row) != row:
+            raise DataError(f"{path}, row {row}: repeats the key {from_cell(cell)!r} of row {first_row[sample]}")
+    return np.fromiter(first_row, np.int64, len(first_row))
 
 
 def _classes(values: list[str], class_names: tuple[str, ...], path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -97,25 +109,25 @@ def _classes(values: list[str], class_names: tuple[str, ...], path: Path) -> tup
     return labels, class_names
 
 
-def _spread(values: NDArray[np.int64], places: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+def _spread(values: NDArray[np.int64], samples: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     spread = np.full(n, UNLABELLED, np.int64)
-    spread[places] = values
+    spread[samples] = values
     return spread
 
 
 def read_label_file(path: Path, key: str | None) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Labels, and the true ones that the file gives beside them.
+    """Read the labels in a file, row for row, and the true labels where it has some.
 
     Args:
-        path: a CIFAR-N file (`.pt`), an array (`.npy`; a matrix of 0 and 1 where a sample has any number of classes),
-            or a table with a column `label` (`.csv`).
-        key: which labels: an entry of the `.pt`, a column of the `.csv`.
+        path: A CIFAR-N file (`.pt`), an array (`.npy`; multi-label as a matrix of 0 and 1), or a table with a column
+            `label` (`.csv`).
+        key: Key of the labels in the `.pt`, or name of their column in the `.csv`.
 
     Returns:
-        [n] (or [n, C]) int64 each; the true labels are CIFAR-N's `clean_label`, None for other files.
+        The labels, [n] or [n, C] int64, and the true labels, [n] int64: CIFAR-N's `clean_label`, None for other files.
 
     Raises:
-        DataError: it cannot be read, needs or lacks the key, or does not hold integers.
+        DataError: The file cannot be read, needs or lacks the key, or does not hold integers.
     """
     if not path.is_file():
         raise DataError(f"no label file at {path}")
@@ -139,8 +151,8 @@ def read_label_file(path: Path, key: str | None) -> tuple[NDArray[np.int64], NDA
 
 
 def _read_archive(path: Path) -> dict[str, Any]:
-    # The constructors of numpy arrays, under numpy's old and new names, and nothing else: a pickle that asks for
-    # more is refused before it runs.
+    # Only the constructors of numpy arrays are allowed, under numpy's old and new names: a pickle that asks for more
+    # is refused before it runs.
     reconstruct = np.empty(0).__reduce__()[0]
     allowed: list[Any] = [
         (reconstruct, "numpy.core.multiarray._reconstruct"),
@@ -152,7 +164,7 @@ def _read_archive(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(allowed):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what an unpickler makes of rubbish is any error there is
+    except Exception as error:  # an unpickler may raise any exception
         raise DataError(f"{path} is not a CIFAR-N label file; nothing in it was executed") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is not a CIFAR-N label file: it holds a {type(content).__name__}")
@@ -160,11 +172,11 @@ def _read_archive(path: Path) -> dict[str, Any]:
 
 
 def _entry(entries: dict[Any, Any], key: str | None, path: Path) -> Any:
-    there = ", ".join(str(name) for name in entries)
+    keys = ", ".join(str(name) for name in entries)
     if key is None:
-        raise DataError(f"{path} holds several labels: choose one by its key (--label-key): {there}")
+        raise DataError(f"{path} holds several labels: choose one by its key with `label_key`: {keys}")
     if key not in entries:
-        raise DataError(f"{path} has no {key!r}: there are {there}")
+        raise DataError(f"{path} has no {key!r}: it has {keys}")
     return entries[key]
 
 
@@ -173,7 +185,7 @@ def _zeros_and_ones(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
     if len(other):
         row, column = other[0].tolist()
         raise DataError(
-            f"{path}: labels must be one integer a row, or a matrix of 0 and 1: row {row} holds "
+            f"{path}: labels must be one integer for each row, or a matrix of 0 and 1: row {row} holds "
             f"{values[row, column]} in column {column}"
         )
     return values.astype(np.int64)
@@ -188,5 +200,5 @@ def _integers(values: Any, path: Path) -> NDArray[np.int64]:
             raise DataError(f"{path}: row {int(np.argmax(array != array.round()))} is not a whole number")
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise DataError(f"{path}: labels must be one integer a row, not {array.dtype} {array.shape}")
+        raise DataError(f"{path}: labels must be one integer for each row, not {array.dtype} {array.shape}")
     return array.astype(np.int64)

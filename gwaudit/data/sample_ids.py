@@ -1,4 +1,4 @@
-"""Ids for the samples of any data set, as batches must carry them to the recorder."""
+"""Add ids to the samples of any data set, which batches must carry to the recorder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ import torch
 from gwaudit.core.errors import DataError
 
 SAMPLE_ID = "sample_id"
-"""The key of the id in samples and batches that are mappings."""
+"""Key of the id in samples and batches that are mappings."""
 
 
 class _Indexed(Protocol):
@@ -17,15 +17,16 @@ class _Indexed(Protocol):
 
 
 class WithSampleIds(torch.utils.data.Dataset[Any]):
-    """A data set whose samples also hold their own index, which is their id in a run over this data set.
+    """Wrap a data set so that each sample also holds its own index, which is its id in a run over this data set.
 
     A tuple gets the id as its last element, a mapping under the key `sample_id`.
 
     Args:
-        dataset: a data set with a length, whose samples are tuples, lists or mappings.
+        dataset: Data set with a length, whose samples are tuples, lists or mappings.
 
     Raises:
-        DataError: a stream without indices; on access, a sample of another kind, or one with a `sample_id` of its own.
+        DataError: The data set is a stream without indices; or, on access, a sample is of another kind or has a
+            `sample_id` of its own.
 
     Example:
         >>> WithSampleIds([("a photo", 0), ("another", 1)])[1]
@@ -43,7 +44,7 @@ class WithSampleIds(torch.utils.data.Dataset[Any]):
 
     @property
     def transform(self) -> Any:
-        """That of the data set within; timm's `create_loader` sets it."""
+        """Return the transform of the wrapped data set; timm's `create_loader` sets it."""
         return self.dataset.transform
 
     @transform.setter
@@ -54,11 +55,11 @@ class WithSampleIds(torch.utils.data.Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        """The sample with its id."""
+        """Return the sample with its id."""
         return _with_id(self.dataset[index], int(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """The samples of a batch; a `DataLoader` asks for them at once, and some data sets read them so."""
+        """Return the samples of a batch: a `DataLoader` asks for them at once, and some data sets read them at once."""
         read = getattr(self.dataset, "__getitems__", None)
         samples = [self.dataset[index] for index in indices] if read is None else read(indices)
         return [_with_id(sample, int(index)) for sample, index in zip(samples, indices, strict=True)]

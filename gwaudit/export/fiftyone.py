@@ -91,7 +91,7 @@ def _write(findings: Findings, folder: Path) -> None:
         for number, finding in enumerate(findings):
             file = f"{finding.sample_id:07d}"
             image = findings.image_file(finding.sample_id)
-            image.place(folder / "data" / f"{file}{image.suffix}", copy=findings.original.copy)
+            image.save(folder / "data" / f"{file}{image.suffix}", copy=findings.original.copy)
             labels.write(f'{"," if number else ""}\n"{file}": {finding.given}')
             row = {"file": file} | asdict(finding) | {"key": json_text(finding.key)}
             scores.write(to_json(row, indent=None) + "\n")

@@ -21,4 +21,4 @@ def write(cleaned: CleanedData, folder: Path, original: OriginalData) -> None:
         image = original.image_file(dataset, sample_id)
         # The id in front keeps files of the same name from different folders apart.
         name = f"_{image.source.name}" if isinstance(image.source, Path) else image.suffix
-        image.place(folder / class_folders[label] / f"{sample_id:07d}{name}", copy=original.copy)
+        image.save(folder / class_folders[label] / f"{sample_id:07d}{name}", copy=original.copy)

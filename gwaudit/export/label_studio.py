@@ -172,7 +172,7 @@ def _copied(image_file: ImageFile, sample_id: int, target: Path, folder: Path) -
             converted = ImageOps.exif_transpose(image).convert("RGB")
         image_file = ImageFile(_encoded(converted, "PNG"), "PNG", converted.size)
     name = f"images/{sample_id:07d}{image_file.suffix}"
-    image_file.place(target / name, copy=True)
+    image_file.save(target / name, copy=True)
     return f"/data/local-files/?d={quote(f'{folder.name}/{name}')}"
 
 

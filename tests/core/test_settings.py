@@ -19,7 +19,7 @@ def test_runs_that_wrote_the_noise_as_plant_are_still_read():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"on_error": "ignore"}, "`on_error` must be stop or skip, not 'ignore'"),
+    ({"on_error": "ignore"}, "`on_error` must be one of stop, skip, not 'ignore'"),
     ({"label_separator": ""}, "`label_separator` is empty"),
     ({"add_noise": 1.0}, r"`add_noise` must be a share in \[0, 1\), not 1.0"),
     ({"image_size": 0}, "`image_size` must be at least 1 pixel"),

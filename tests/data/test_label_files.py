@@ -47,13 +47,13 @@ def test_arrays_and_tables(tmp_path, suffix):
 
 @pytest.mark.parametrize(("labels", "message"), [
     (NOISY[:-1], "1796 labels for the 1797 samples"),
-    (NOISY.reshape(1, -1), "one integer a row"),
+    (NOISY.reshape(1, -1), "one integer for each row"),
     (np.where(np.arange(1797) == 7, np.nan, NOISY), "row 7 is NaN or infinite"),
     (np.where(np.arange(1797) == 7, np.inf, NOISY), "row 7 is NaN or infinite"),
     (np.where(np.arange(1797) == 7, 0.5, NOISY), "row 7 is not a whole number"),
     (np.where(np.arange(1797) == 7, 10, NOISY), "label 10 of row 7 is outside the 10 classes"),
     (np.where(np.arange(1797) == 7, -1, NOISY), "label -1 of row 7 is outside"),
-    (np.array(["a"] * 1797), "one integer a row"),
+    (np.array(["a"] * 1797), "one integer for each row"),
     (np.zeros(1797, int), "one class"),
 ])  # fmt: skip
 def test_labels_that_do_not_fit_are_refused_with_their_row(tmp_path, labels, message):
@@ -71,7 +71,7 @@ def test_another_order_is_found_by_the_clean_labels(tmp_path):
 
 def test_the_key_must_be_there_and_the_choices_are_named(tmp_path):
     file = make_cifar_n(tmp_path / "human.pt", TRUTH, worse_label=NOISY, aggre_label=NOISY)
-    with pytest.raises(DataError, match="no 'wurst': there are clean_label, worse_label, aggre_label"):
+    with pytest.raises(DataError, match="no 'wurst': it has clean_label, worse_label, aggre_label"):
         load_dataset("digits", labels=file, label_key="wurst")
     with pytest.raises(DataError, match="choose one by its key"):
         load_dataset("digits", labels=file)

@@ -1,4 +1,4 @@
-"""Samples of any number of classes, however a source writes them: lists, separated texts, columns, 0/1 matrices."""
+"""Multi-label data give the same matrix from lists, separated texts, columns, and vectors of 0 and 1."""
 
 import json
 import tarfile
@@ -108,7 +108,7 @@ def test_shards_hold_lists_or_separated_texts(tmp_path):
     np.testing.assert_array_equal(dataset.labels, MATRIX)
 
 
-def test_broken_label_sets_are_told_with_their_rows_and_an_empty_one_is_a_label(tmp_path):
+def test_broken_class_sets_are_named_by_row_and_an_empty_one_is_a_label(tmp_path):
     labels = [["cat"], [], None, ["cta"], ["dog", None], ["cat", "dog"]]
     rows = [json.dumps({"features": x, "labels": s}) for x, s in zip(LISTS, labels, strict=True)]
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
@@ -123,7 +123,7 @@ def test_broken_label_sets_are_told_with_their_rows_and_an_empty_one_is_a_label(
     assert dataset.labels.tolist() == [[1, 0], [0, 0], [1, 1]]
 
 
-def test_broken_vectors_are_told_with_their_rows(tmp_path):
+def test_broken_vectors_are_named_by_row(tmp_path):
     labels = [[1, 0, 1], [0, 0], [0, 2, 1], [0.5, 0, 0], [-1, -1, -1], [0, 0, 1]]
     data = [(torch.tensor(x), torch.tensor(y)) for x, y in zip(X, labels, strict=True)]
     dataset = load_dataset(ListOf(data), on_error="skip", classes=NAMES)
@@ -135,7 +135,7 @@ def test_broken_vectors_are_told_with_their_rows(tmp_path):
     assert dataset.labels.tolist() == [[1, 0, 1], [0, 0, 1]]
 
 
-def test_columns_that_are_not_0_and_1_are_told(tmp_path):
+def test_rows_with_other_values_than_0_and_1_are_named(tmp_path):
     frame = pd.DataFrame({"a": X[:, 0], "cat": ["1", "x", "", "true", "0", "1"], "dog": ["0", "1", "", "0", "1.0", ""]})
     frame.to_csv(tmp_path / "t.csv", index=False)
     dataset = load_dataset(tmp_path / "t.csv", label_column="cat,dog", on_error="skip")
@@ -144,7 +144,7 @@ def test_columns_that_are_not_0_and_1_are_told(tmp_path):
     assert dataset.labels.tolist() == [[1, 0], [1, 0], [0, 1]]
 
 
-def test_what_cannot_be_is_refused(tmp_path):
+def test_impossible_labels_are_refused(tmp_path):
     np.savez(tmp_path / "t.npz", x=X, y=MATRIX[:, 0])
     with pytest.raises(DataError, match="`label_separator`"):
         load_dataset(tmp_path / "t.npz", label_separator="|")
@@ -155,7 +155,7 @@ def test_what_cannot_be_is_refused(tmp_path):
     np.savez(tmp_path / "two.npz", x=X, y=MATRIX[:, :2])
     with pytest.raises(DataError, match="3 columns for the 2 classes"):
         load_dataset(tmp_path / "two.npz", labels=tmp_path / "y.npy")
-    with pytest.raises(DataError, match="one class alone"):
+    with pytest.raises(DataError, match="one class only"):
         load_dataset(ListOf([(torch.tensor(x), y[:1]) for x, y in zip(X, torch.tensor(MATRIX), strict=True)]))
 
 

@@ -1,4 +1,4 @@
-"""Small data sets on disk, in every layout that gwaudit reads."""
+"""Make small data sets on disk, in the layouts that gwaudit reads."""
 
 import dataclasses
 import io
@@ -6,6 +6,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -16,10 +17,15 @@ from gwaudit.data.loading import load_dataset
 
 
 def few_digits(n=600):
-    """The first of scikit-learn's digits: a training of tenths of a second."""
+    """Return the first of scikit-learn's digits, which train in tenths of a second."""
     dataset = load_dataset("digits")
     inputs = InMemory(dataset.inputs.values[:n])
     return dataclasses.replace(dataset, inputs=inputs, labels=dataset.labels[:n], keys=dataset.keys[:n])
+
+
+def all_pixels(dataset):
+    """Return the inputs of all samples as an array."""
+    return dataset.read(torch.arange(len(dataset))).numpy()
 
 
 def picture(seed, size=(16, 16), mode="RGB"):
@@ -34,7 +40,7 @@ def png(seed, size=(16, 16)):
 
 
 def make_tree(root, classes=("cat", "dog"), per_class=3, size=(16, 16)):
-    """A folder a class; returns the paths, in the order of their ids."""
+    """Make a folder for each class, and return the paths of the images in the order of their ids."""
     paths = []
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
@@ -45,8 +51,17 @@ def make_tree(root, classes=("cat", "dog"), per_class=3, size=(16, 16)):
     return paths
 
 
+def make_photo_table(folder, rows):
+    """Make ten images and a table of them, (path, label, id), followed by these rows; return the table's path."""
+    for i in range(10):
+        picture(i).save(folder / f"{i}.png")
+    usable = [(f"{i}.png", ("cat", "dog")[i % 2], f"id{i}") for i in range(10)]
+    pd.DataFrame([*usable, *rows], columns=["path", "label", "id"]).to_csv(folder / "mine.csv", index=False)
+    return folder / "mine.csv"
+
+
 def make_parquet(path, contents, labels, names=None, image="img", label="label", paths=None):
-    """One file in the Hugging Face layout."""
+    """Make one file in the layout of Hugging Face data sets."""
     rows = [{"bytes": c, "path": None if paths is None else paths[i]} for i, c in enumerate(contents)]
     fields = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table({image: pa.array(rows, fields), label: pa.array(labels, pa.int64())})
@@ -59,7 +74,7 @@ def make_parquet(path, contents, labels, names=None, image="img", label="label",
 
 
 def make_cifar_batches(folder, per_batch=4):
-    """`cifar-10-batches-py` in small; returns all training images and labels."""
+    """Make a small `cifar-10-batches-py`, and return all training images and labels."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     images, labels = [], []
@@ -77,13 +92,13 @@ def make_cifar_batches(folder, per_batch=4):
 
 
 def make_cifar_n(path, clean, **noisy):
-    """A label file as CIFAR-N publishes them: a pickled dictionary of arrays."""
+    """Make a label file as CIFAR-N publishes them: a pickled dictionary of arrays."""
     torch.save({"clean_label": np.asarray(clean), **{k: np.asarray(v) for k, v in noisy.items()}}, path)
     return path
 
 
 class Unreadable:
-    """Images that can be counted, but no longer read after the fourth."""
+    """Hold images of which those after the fourth can no longer be read."""
 
     def __init__(self, images):
         self.images = images
@@ -102,7 +117,7 @@ class Unreadable:
 
 
 class Malicious:
-    """Unpickled, it would create a file."""
+    """Create a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

@@ -332,11 +332,11 @@ class TestLabelFilesByKey:
 
     @pytest.mark.parametrize(("text", "message"), [
         ("key,label\ndigits/9999,1\n", "row 2: the data have no sample with the key 'digits/9999'"),
-        ("key,label\ndigits/0001,1\ndigits/0001,2\n", "row 3: key 'digits/0001' is that of row 2 already"),
+        ("key,label\ndigits/0001,1\ndigits/0001,2\n", "row 3: repeats the key 'digits/0001' of row 2"),
         ("key,label\ndigits/0001,ten\n", "row 2: label 'ten' is none of the 10 classes"),
-        ("key,other\ndigits/0001,1\n", "has no 'label': there are key, other"),
+        ("key,other\ndigits/0001,1\n", "has no column 'label': its columns are key, other"),
         ("key,label,clean_label\ndigits/0001,1,5\n", "in another order: its clean label of row 1 is 5"),
-        ("key,label,clean_label\ndigits/0001,1,\n", "row 2: a label, but no clean_label"),
+        ("key,label,clean_label\ndigits/0001,1,\n", "row 2: has a label, but no clean_label"),
     ])  # fmt: skip
     def test_what_does_not_fit_is_refused(self, tmp_path, text, message):
         (tmp_path / "l.csv").write_text(text)

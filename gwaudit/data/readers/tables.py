@@ -75,7 +75,7 @@ def _has_splits(folder: Path) -> bool:
 
 
 def _metadata_files(folder: Path, split: str) -> list[Path]:
-    files = [place / name for place in (folder / split, folder) for name in _METADATA]
+    files = [parent / name for parent in (folder / split, folder) for name in _METADATA]
     return [file for file in files if file.is_file()]
 
 

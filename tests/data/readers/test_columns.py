@@ -1,6 +1,4 @@
-"""Rows that cannot be used are all reported with their numbers; the audit stops, or goes on without them."""
-
-import tarfile
+"""The columns of a table become inputs, labels and keys; each row that cannot be used is named with its reason."""
 
 import numpy as np
 import pandas as pd
@@ -9,26 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from gwaudit import load_dataset
 from gwaudit.core.errors import BrokenRowsError, DataError
-from helpers.command import FAST, gwaudit
-from helpers.making import picture
-
-
-def photos(root, rows):
-    """A manifest of those rows, (path, label, id), beside ten good ones."""
-    for i in range(10):
-        picture(i).save(root / f"{i}.png")
-    good = [(f"{i}.png", ("cat", "dog")[i % 2], f"id{i}") for i in range(10)]
-    pd.DataFrame([*good, *rows], columns=["path", "label", "id"]).to_csv(root / "mine.csv", index=False)
-    return root / "mine.csv"
+from gwaudit.data.loading import load_dataset
+from helpers.making import make_photo_table, picture
 
 
 def test_each_kind_of_broken_image_row_is_said_with_its_number(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "secret.png").write_bytes(b"x")
     (tmp_path / "data" / "cut.png").write_bytes(b"\x89PNG")
-    source = photos(tmp_path / "data", [
+    source = make_photo_table(tmp_path / "data", [
         ("cut.png", "cat", "a"), ("nowhere.png", "dog", "b"), ("../secret.png", "dog", "c"), ("1.png", "cta", "d"),
         ("2.png", "dog", "id3"), ("", "dog", "e"), ("4.png", "", "f"), ("5.png", "dog", ""),
     ])  # fmt: skip
@@ -87,40 +75,3 @@ def test_lists_of_features_may_be_of_any_type_but_of_one_length(tmp_path, kind):
     pq.write_table(texts, tmp_path / "texts.parquet")
     with pytest.raises(DataError, match="must hold lists of numbers"):
         load_dataset(tmp_path / "texts.parquet")
-
-
-def test_a_shard_of_texts_keeps_each_under_its_own_key_where_one_is_missing(tmp_path):
-    with tarfile.open(tmp_path / "0.tar", "w") as tar:
-        for name, content in (("a.txt", "one"), ("a.cls", "x"), ("b.cls", "y"), ("c.txt", "three"), ("c.cls", "y")):
-            (tmp_path / "part").write_text(content)
-            tar.add(tmp_path / "part", name)
-    dataset = load_dataset(tmp_path / "0.tar", on_error="skip")
-    assert list(zip(dataset.keys, dataset.texts, strict=True)) == [("a", "one"), ("c", "three")]
-    assert [s.key for s in dataset.skipped] == ["b"]
-
-
-def test_texts_and_lines_that_are_empty_or_cut(tmp_path):
-    lines = ['{"text": "one", "label": "a"}', '{"text": "  ", "label": "b"}', '{"text": "two", "la', '["no object"]',
-             '{"text": "three", "label": "b"}', '{"text": "four", "label": null}']  # fmt: skip
-    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
-    dataset = load_dataset(tmp_path / "mine.jsonl", on_error="skip")
-    assert [(s.row, s.reason.partition(":")[0]) for s in dataset.skipped] == [
-        (1, "has an empty text"), (2, "is not a JSON object"), (3, "is not a JSON object"), (5, "has no label"),
-    ]  # fmt: skip
-    assert dataset.texts == ["one", "three"]
-
-
-def test_the_command_shows_them_in_one_table_and_keeps_them_in_a_file(tmp_path):
-    (tmp_path / "data").mkdir()
-    source = photos(tmp_path / "data", [("nowhere.png", "cat", "a"), ("2.png", "dog", "id3"), ("4.png", "", "f")])
-    stopped = gwaudit("audit", source, "-o", tmp_path / "run", *FAST)
-    assert stopped.returncode == 2
-    assert stopped.stderr.startswith("error: mine: row 10 (a) cannot be used")
-    assert "id3" in stopped.stderr
-    assert not (tmp_path / "run").exists()
-    done = gwaudit("audit", source, "-o", tmp_path / "run", *FAST, "--on-error", "skip")
-    assert done.returncode == 0, done.stderr
-    assert "Skipped rows that cannot be used: 3" in done.stdout
-    skipped = pd.read_csv(tmp_path / "run" / "skipped.csv")
-    assert skipped["row"].tolist() == [10, 11, 12]
-    assert skipped["key"].tolist() == ["a", "id3", "f"]
