@@ -105,7 +105,7 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
         f"{c.suspects_cleared:,} no longer suspect, {c.suspects_stayed:,} stayed.",
         f"Suspects after: {c.suspects_stayed:,} stayed, {c.suspects_new:,} new"
         + (f", {c.suspects_added:,} in new samples." if c.suspects_added else "."),
-        f"Agreement on the samples in both: suspects overlap {share(c.jaccard)} (Jaccard), scores correlate "
+        f"Agreement on the samples in both: suspects overlap {share(c.jaccard)} (Jaccard), log odds correlate "
         f"{share(c.rank_correlation)} (Spearman).",
     )
     for line in lines:

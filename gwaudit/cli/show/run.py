@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -73,14 +74,17 @@ def print_trajectory(store: "TrajectoryStore", sample_id: int, key: str, given: 
     of_class = "" if label is None else f"{label} "
     table = Table(
         title=f"sample {sample_id} ({escape(key)}), given {escape(of_class)}{_class(store, given)}",
-        caption=f"{_GIVEN} alignment, {_ALTERNATIVE} alignment of the alternative label, {_ZERO} zero",
+        caption=f"{_GIVEN} γ of the given label, {_ALTERNATIVE} γ of the alternative label, {_ZERO} zero",
         title_justify="left",
         caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for name in ("epoch", "alignment", "alternative", "its alignment", "margin", "loss", "predicted"):
-        table.add_column(name, justify="left" if name in ("alternative", "predicted") else "right", overflow="fold")
-    table.add_column("alignment by epoch", no_wrap=True)
-    drawn = draw_trajectory(trajectory, width=max(16, min(60, out.width - 84)))
+    for name in ("epoch", "γ", "alternative", "its γ", "margin", "loss", "predicted"):
+        is_class = name in ("alternative", "predicted")
+        table.add_column(name, justify="left" if is_class else "right", overflow="fold", min_width=len(name))
+    table.add_column("γ by epoch", no_wrap=True)
+    drawn = draw_trajectory(trajectory, width=max(8, min(60, out.width - 72)))  # the numbers take the rest
     for epoch, row, line in zip(trajectory.index, trajectory.to_dict("records"), drawn, strict=True):
         table.add_row(
             str(epoch + 1),
