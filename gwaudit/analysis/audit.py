@@ -1,6 +1,5 @@
-"""Hold a ranked run: an `Audit`, its columns, and how it is saved and loaded."""
+"""Hold a ranked run: an `Audit` and its columns; save it and load it."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,25 +12,26 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError
-from gwaudit.core.files import write_atomically, write_text
+from gwaudit.core.files import write_atomically
+from gwaudit.core.json import read_json, write_json
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
 
 COLUMNS = {
-    "rank": "1 for the most suspicious",
-    "sample_id": "the index in the data set",
-    "key": "what a person knows the sample by",
-    "given_label": "the label that is audited",
-    "given_name": "its class name",
-    "suggested_label": "what the label should rather be",
-    "suggested_name": "its class name",
-    "log_odds_wrong": "log of the odds that the given label is wrong; NaN where the window recorded nothing",
-    "probability_wrong": "the same as a probability",
+    "rank": "rank in the audit, 1 for the most suspicious sample",
+    "sample_id": "index of the sample in the data set",
+    "key": "key of the sample in its source, as a path or an id",
+    "given_label": "index of the label that is audited",
+    "given_name": "name of the given label",
+    "suggested_label": "index of the label that fits best apart from the given one; -1 if unrecorded",
+    "suggested_name": "name of the suggested label",
+    "log_odds_wrong": "natural log of the odds that the given label is wrong; NaN for unrecorded samples",
+    "probability_wrong": "probability that the given label is wrong",
     "suspect": "whether the sample is flagged",
     "category": "suspect, late-aligned, hard, fine or unrecorded",
     **{name: text for name, text in STATISTICS.items() if name != "alternative_label"},
 }
-"""The columns of `Audit.frame`."""
+"""The columns of `Audit.frame`, with their texts."""
 
 MULTI_LABEL_COLUMNS = {"class_id": "index of the class of the row", "class_name": "name of that class"}
 """The further columns, behind `key`, of a multi-label audit: a row is a (sample, class) there, whose given and
@@ -40,17 +40,18 @@ suggested label are 0 ("absent") or 1 ("present")."""
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Every sample of a run, ranked.
+    """Hold every sample of a run, ranked.
 
     Attributes:
         frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a (sample, class), with those
             of `MULTI_LABEL_COLUMNS` too, in a multi-label audit.
         class_names: the names of the C classes.
-        settings: how it was ranked.
-        window: (first, last) epoch that was used, from 0, both included.
-        threshold: suspects score above it (ties aside, where a number was asked for); infinite without suspects.
+        settings: the settings of the ranking.
+        window: (first, last) epoch of the means and votes, counted from 0, both included.
+        threshold: the log odds of suspects lie above it (ties aside, if `top` or `budget` set their number); infinite
+            without suspects.
         run: the run's folder.
-        fingerprint: of the data.
+        fingerprint: the fingerprint of the data.
         is_multi_label: whether a sample has any number of the classes, rather than exactly one.
 
     Example:
@@ -88,37 +89,37 @@ class Audit:
 
     @property
     def suspects(self) -> pd.DataFrame:
-        """The suspected mislabels, most suspicious first."""
+        """Return the rows of the suspects, most suspicious first."""
         return self.frame[self.frame["suspect"]]
 
     def expected_wrong(self) -> NDArray[np.float64]:
-        """How many wrong labels to expect among the first k: [n + 1], for k from 0 to n."""
+        """Return the expected number of wrong labels among the first k, [n + 1], for k from 0 to n."""
         probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
         return np.concatenate([[0.0], np.cumsum(probability)])
 
     def by_id(self, column: str) -> NDArray[Any]:
-        """A column in the order of the sample ids: [n]; of the store's rows, [n C], where samples have several."""
+        """Return a column in the order of the sample ids, [n]; in that of the store's rows, [n C], if multi-label."""
         values = self.frame[column].to_numpy()
         ordered = np.empty_like(values)
         ordered[self.rows] = values
         return ordered
 
     def summary(self) -> dict[str, Any]:
-        """The audit in a few numbers."""
+        """Return the main numbers of the audit, as JSON can hold them."""
         counts = self.frame["category"].value_counts()
         suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
-        pairs = {}
+        multi_label = {}
         if self.is_multi_label:
             flagged = self.suspects
-            pairs = {
+            multi_label = {
                 "rows": len(self.frame),
                 "suspect_samples": int(flagged["sample_id"].nunique()),
                 "suspect_missing": int((flagged["given_label"] == 0).sum()),
-                "suspect_superfluous": int((flagged["given_label"] == 1).sum()),
+                "suspect_extra": int((flagged["given_label"] == 1).sum()),
             }
         return {
             "samples": self.n_samples,
-            **pairs,
+            **multi_label,
             "suspects": suspects,
             "expected_wrong": round(float(expected[-1]), 1),
             "expected_wrong_suspects": round(float(expected[suspects]), 1),
@@ -132,7 +133,7 @@ class Audit:
         """Write `audit.parquet` and `audit.json` into a folder.
 
         Raises:
-            StoreError: they cannot be written.
+            StoreError: They cannot be written.
         """
         folder = Path(folder)
         facts = {
@@ -147,32 +148,26 @@ class Audit:
         }
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
-        write_text(folder / "audit.json", json.dumps(facts, indent=1))
+        write_json(folder / "audit.json", facts)
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """Read what `save` wrote.
+        """Read an audit that `save` wrote.
 
         Raises:
-            StoreNotFoundError: there is no audit.
-            StoreVersionError: it was written by an earlier version, before the column `log_odds_wrong`.
-            StoreDamagedError: it is broken.
-            StoreVersionError: it was saved by an earlier version.
+            StoreNotFoundError: There is no audit in the folder.
+            StoreVersionError: It was saved by another version of gwaudit.
+            StoreDamagedError: A file is missing or cannot be read.
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "audit.json").read_text())
+            facts = read_json(folder / "audit.json")
             if facts.get("format_version") != FORMAT_VERSION:
                 raise StoreVersionError(
                     f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank "
                     f"{folder})"
                 )
             frame = pq.read_table(folder / "audit.parquet").to_pandas()
-            if "log_odds_wrong" not in frame:
-                raise StoreVersionError(
-                    f"the audit in {folder} was written by an earlier version of gwaudit (its table has no column "
-                    f"log_odds_wrong): rank the run again (gwaudit rank {folder})"
-                )
             settings = facts["settings"]
             window = settings["window"]
             return cls(

@@ -48,8 +48,8 @@ class RecordedRun:
 
     Args:
         store: a run with at least one epoch.
-        statistics: what `gwaudit.analysis.sample_statistics` returns for a window of the run; by default it is computed
-            over the last half of the epochs.
+        statistics: the statistics of a window of the run, as `gwaudit.analysis.sample_statistics` returns them; by
+            default those of the last half of the epochs.
 
     Attributes:
         given: [n] int64, the given labels.
@@ -81,8 +81,8 @@ class Detector:
 
     Attributes:
         detect: scores the samples of a run; its docstring gives the formula and the source.
-        needs: what it reads: `statistics` of the window; these and the run's `final_passes`; or whole `trajectories`,
-            whatever the window is.
+        needs: what it reads: `statistics` of the window; these and the `final_passes` of the run; or `trajectories`
+            over all epochs.
         signed: whether the sign of the score says which label fits better: 0 where the given label and its best
             alternative fit equally well, above 0 where the alternative fits better. The odds of being wrong can be
             fitted to such scores alone. From any other detector `gwaudit.rank` takes the order of the samples, and

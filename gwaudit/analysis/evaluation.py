@@ -1,4 +1,4 @@
-"""A ranking against ground truth. A sample counts as positive where its given label is wrong."""
+"""Measure a ranking against ground truth. A sample is positive if its given label is wrong."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,28 +11,29 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.noise import transition_matrix
 from gwaudit.core.errors import DataError
+from gwaudit.core.json import without_nan
 
 CHECKED_COUNTS = (500, 1000, 2000, 5000)
-"""Where the expected number of wrong labels among the first is held against the found one."""
+"""Numbers of first samples for which the expected number of wrong labels is compared with the found one."""
 
 HARDEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a ranking, and a cut of it, finds the wrong labels; in [0, 1] but the counts, NaN where undefined.
+    """Measure how well a ranking and its cut find the wrong labels. Shares are in [0, 1], NaN if undefined.
 
     Attributes:
-        n: samples.
-        n_wrong: samples whose given label is not the true one.
-        n_suspects: samples flagged at the cut.
+        n: number of samples.
+        n_wrong: number of samples whose given label is not the true one.
+        n_suspects: number of samples that the cut flags.
         precision: share of the suspects that are wrong (undefined without suspects).
         recall: share of the wrong that are suspects (undefined without wrong labels).
-        f1: harmonic mean of the two.
-        best_f1: the highest F1 that any cut of this ranking has.
-        best_f1_suspects: how many that cut flags.
-        precision_at_true_count: precision among the n_wrong most suspicious; one less it is the share of the wrong
-            that a budget of n_wrong misses.
+        f1: harmonic mean of precision and recall.
+        best_f1: the highest F1 of all cuts of this ranking.
+        best_f1_suspects: number of samples that the cut with the highest F1 flags.
+        precision_at_true_count: precision among the n_wrong most suspicious samples; 1 - it is the share of the wrong
+            labels that a budget of n_wrong misses.
         average_precision: area under the precision-recall curve, as scikit-learn defines it.
         auroc: area under the ROC curve (undefined unless there are right and wrong labels).
     """
@@ -50,13 +51,20 @@ class Quality:
     auroc: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: None where undefined."""
-        return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(self).items()}
+        """Return the values as JSON can hold them: None where undefined."""
+        values: dict[str, Any] = without_nan(asdict(self))
+        return values
 
 
 @dataclass(frozen=True)
 class ExpectedCount:
-    """Among the `first` most suspicious: the number of wrong labels that was `expected`, and that was `found`."""
+    """Compare the expected with the found number of wrong labels among the most suspicious samples.
+
+    Attributes:
+        first: number of samples, from the most suspicious on.
+        expected: number of wrong labels that the audit expects among them.
+        found: number of wrong labels among them.
+    """
 
     first: int
     expected: float
@@ -65,19 +73,19 @@ class ExpectedCount:
 
 @dataclass(frozen=True)
 class Evaluation(Quality):
-    """How well an audit found the wrong labels.
+    """Measure how well an audit found the wrong labels.
 
     Attributes:
-        suggested_accuracy: share of the wrong whose suggested label is the true one.
-        suggested_accuracy_flagged: the same among the wrong that are flagged.
-        expected_wrong: number of wrong labels that the audit expects, to hold against `n_wrong`.
-        expected_counts: the same for the first 500, 1,000, 2,000, 5,000 and for the suspects.
-        hard_flagged: of the right labels with the highest mean loss (a tenth of the right ones), the share flagged.
+        suggested_accuracy: share of the wrong labels whose suggested label is the true one.
+        suggested_accuracy_flagged: the same among the wrong labels that are flagged.
+        expected_wrong: number of wrong labels that the audit expects, to compare with `n_wrong`.
+        expected_counts: expected and found number among the first 500, 1,000, 2,000, 5,000 and among the suspects.
+        hard_flagged: share flagged of the right labels with the highest mean loss (a tenth of all right labels).
         transition_error: mean absolute error of the estimated noise transition matrix (given to true label).
-        class_error: mean absolute error of each class's estimated share of wrong labels.
-        missing: where samples have any number of classes, how well the labels were found that are true and not given:
-            of the pairs whose class is not given alone.
-        superfluous: the same of the labels that are given and not true.
+        class_error: mean absolute error of the estimated share of wrong labels of each class.
+        missing: in a multi-label audit, how well missing labels were found (absent, though true): of the rows whose
+            class is not given.
+        extra: the same of extra labels (present, though not true): of the rows whose class is given.
     """
 
     suggested_accuracy: float
@@ -88,24 +96,24 @@ class Evaluation(Quality):
     transition_error: float
     class_error: float
     missing: Quality | None = None
-    superfluous: Quality | None = None
+    extra: Quality | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: None where undefined; missing and superfluous only where there are such."""
-        kinds = {"missing": self.missing, "superfluous": self.superfluous}
+        """Return the values as JSON can hold them: None where undefined, `missing` and `extra` if multi-label."""
+        kinds = {"missing": self.missing, "extra": self.extra}
         plain = {name: value for name, value in super().to_dict().items() if name not in kinds}
         return plain | {name: kind.to_dict() for name, kind in kinds.items() if kind is not None}
 
 
 def quality(score: ArrayLike, wrong: ArrayLike, flagged: ArrayLike | None = None) -> Quality:
-    """Score a ranking of n samples.
+    """Measure a ranking of n samples.
 
     Args:
-        score: [n] higher is more suspicious; NaN, never scored, is the least suspicious of all.
+        score: [n], higher is more suspicious; NaN (never recorded) is the least suspicious of all.
         wrong: [n] whether the given label is wrong.
-        flagged: [n] what is flagged; nothing unless told.
+        flagged: [n] whether the sample is flagged; by default none is.
     """
-    values, positive = _filled(score), np.asarray(wrong, bool)
+    values, positive = _nan_as_lowest(score), np.asarray(wrong, bool)
     suspect = np.zeros(len(values), bool) if flagged is None else np.asarray(flagged, bool)
     n_wrong, n_suspects, found = int(positive.sum()), int(suspect.sum()), int((suspect & positive).sum())
     best_f1, best_count = _best_f1(positive, values)
@@ -126,14 +134,14 @@ def quality(score: ArrayLike, wrong: ArrayLike, flagged: ArrayLike | None = None
 
 
 def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
-    """Score an audit.
+    """Measure an audit against the true labels.
 
     Args:
-        audit: of n samples.
-        true_labels: [n] the true label of each sample id.
+        audit: an audit of n samples.
+        true_labels: [n] the true label of each sample id; [n, C] of 0 and 1 for a multi-label audit.
 
     Raises:
-        DataError: another number of labels.
+        DataError: There is another number of labels.
     """
     truth = _truth_by_rank(audit, true_labels)
     frame = audit.frame
@@ -146,12 +154,6 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
     hardest = np.argsort(-loss, kind="stable")[: round((plain.n - plain.n_wrong) * HARDEST_SHARE)]
     error = _transition_error(audit, truth)
-    kinds: dict[str, Any] = {}
-    if audit.is_multi_label:
-        given = frame["given_label"].to_numpy()
-        for kind, answer in (("missing", 0), ("superfluous", 1)):
-            of = given == answer
-            kinds[kind] = quality(frame["log_odds_wrong"].to_numpy()[of], wrong[of], suspect[of])
     return Evaluation(
         **asdict(plain),
         suggested_accuracy=_ratio(int((wrong & right_suggestion).sum()), plain.n_wrong),
@@ -163,45 +165,58 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
         hard_flagged=_ratio(int(suspect[hardest].sum()), len(hardest)),
         transition_error=float(error.mean()),
         class_error=float(error.diagonal().mean()),
-        **kinds,
+        missing=_quality_of_answer(audit, wrong, suspect, 0),
+        extra=_quality_of_answer(audit, wrong, suspect, 1),
     )
 
 
 def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
-    """Precision and recall at every cut: columns `threshold`, `precision`, `recall`, from the loosest cut on.
+    """Return precision and recall at every cut: columns `threshold`, `precision`, `recall`, from the lowest cut on.
 
     Raises:
-        DataError: another number of labels.
+        DataError: There is another number of labels.
     """
     wrong = audit.frame["given_label"].to_numpy() != _truth_by_rank(audit, true_labels)
-    precision, recall, thresholds = precision_recall_curve(wrong, _filled(audit.frame["log_odds_wrong"].to_numpy()))
+    precision, recall, thresholds = precision_recall_curve(
+        wrong, _nan_as_lowest(audit.frame["log_odds_wrong"].to_numpy())
+    )
     return pd.DataFrame({"threshold": thresholds, "precision": precision[:-1], "recall": recall[:-1]})
+
+
+def _quality_of_answer(
+    audit: Audit, wrong: NDArray[np.bool_], suspect: NDArray[np.bool_], answer: int
+) -> Quality | None:
+    """Return how well the wrong labels were found in the rows whose given answer is 0 or 1; None if single-label."""
+    if not audit.is_multi_label:
+        return None
+    rows = audit.frame["given_label"].to_numpy() == answer
+    return quality(audit.frame["log_odds_wrong"].to_numpy()[rows], wrong[rows], suspect[rows])
 
 
 def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
     truth = np.asarray(true_labels)
     expected = (audit.n_samples, len(audit.class_names)) if audit.is_multi_label else (audit.n_samples,)
     if truth.shape != expected:
-        each = f"{expected} of 0 and 1 are needed" if audit.is_multi_label else "one each is needed"
-        raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {each}")
+        needed = f"{expected} of 0 and 1 are needed" if audit.is_multi_label else "one each is needed"
+        raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {needed}")
     return np.asarray(truth.reshape(-1)[audit.rows], np.int64)
 
 
-def _filled(score: ArrayLike) -> NDArray[np.float64]:
+def _nan_as_lowest(score: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(score, np.float64)
-    scored = values[~np.isnan(values)]
-    return np.where(np.isnan(values), (scored.min() if len(scored) else 0.0) - 1, values)
+    recorded = values[~np.isnan(values)]
+    return np.where(np.isnan(values), (recorded.min() if len(recorded) else 0.0) - 1, values)
 
 
 def _transition_error(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[k, k] absolute errors of the estimated transition matrix, for the k classes that any sample has."""
+    """Return the absolute errors of the estimated transition matrix, [k, k], for the k classes that are given."""
     given, n_classes = audit.frame["given_label"].to_numpy(), len(audit.answers)
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (given, truth), 1)
-    there = np.unique(given)
-    rows = counts[there].sum(1, keepdims=True)
-    error = np.abs(transition_matrix(audit).to_numpy()[there] - counts[there] / rows)
-    return np.asarray(error[:, there])
+    present = np.unique(given)
+    rows = counts[present].sum(1, keepdims=True)
+    error = np.abs(transition_matrix(audit).to_numpy()[present] - counts[present] / rows)
+    return np.asarray(error[:, present])
 
 
 def _best_f1(wrong: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""E, K and GWA of each epoch, of all samples and of groups, from a finished run or while it is made.
+"""Read E, K and GWA of each epoch, of all samples and of groups, from a finished run or while it is trained.
 
     monitor = AlignmentMonitor(store, rules=["gwa-scratch", "labelwave"], total_epochs=30, on_epoch=print)
     with AlignmentRecorder(model, store) as recorder:
@@ -11,13 +11,14 @@
             if reading.decisions["gwa-scratch"].stop:
                 break
 
-A reading is made from the epoch's rows in the store, so that a live one and one of a finished run (`readings`) are the
-same numbers. Beside the exact moments stand those of the recorder's moving averages, which need no store.
+A reading is computed from the rows of the epoch in the store, so a live reading and one of a finished run (`readings`)
+are the same numbers. Beside the exact moments it has those of the recorder's moving averages, which need no store.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from gwaudit.analysis.groups import read_groups
 from gwaudit.analysis.stopping import (
     PATIENCE,
     RULES,
@@ -43,23 +45,22 @@ from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
 GROUP_COLUMNS = (
     "count", "directional_alignment", "dispersion", "gwa", "floored_gwa", "bounded_gwa", "quantile_gwa",
 )  # fmt: skip
-"""What is told of each group."""
+"""The columns of the readings of a group."""
 
 
 @dataclass(frozen=True)
 class EpochReading:
-    """What an epoch's alignments come to.
+    """Hold what the alignments of one epoch show.
 
     Attributes:
-        epoch: from 0.
-        signals: by name. `directional_alignment` (E), `dispersion` (K), `gwa` (NaN where K is at its pole);
-            `floored_gwa`, `bounded_gwa` and `quantile_gwa` of `gwaudit.recording.moments`; `prediction_changes`, the
-            samples
-            whose prediction is not that of the epoch before (NaN for the first); and all numbers that were committed
-            with the epoch, as `accuracy_on_given`, `mean_loss`, and the estimates of moving averages:
-            `moving_directional_alignment`, `moving_dispersion`, `moving_gwa`.
-        groups: a row a group, index `group`, with `GROUP_COLUMNS`; None where no groups were given.
-        decisions: what each rule says, by its name.
+        epoch: the epoch, counted from 0.
+        signals: numbers by name. `directional_alignment` (E), `dispersion` (K), `gwa` (NaN if K is near its
+            singularity); `floored_gwa`, `bounded_gwa` and `quantile_gwa` of `gwaudit.recording.moments`;
+            `prediction_changes`, the number of samples whose prediction differs from that of the epoch before (NaN for
+            the first); and all numbers that were committed with the epoch, as `accuracy_on_given`, `mean_loss`, and
+            the estimates by moving averages, `moving_directional_alignment`, `moving_dispersion`, `moving_gwa`.
+        groups: a row a group, index `group`, with `GROUP_COLUMNS`; None without groups.
+        decisions: the decision of each rule, by its name.
     """
 
     epoch: int
@@ -69,20 +70,20 @@ class EpochReading:
 
 
 class AlignmentMonitor:
-    """Reads each epoch as it is committed, and asks stopping rules about it.
+    """Read each epoch as it is committed, and apply stopping rules to it.
 
     Args:
-        store: the run, as the recorder writes it or opened for reading. Epochs that it has already, as a resumed one
-            does, are read first.
-        rules: names of `gwaudit.analysis.stopping`.
-        total_epochs: that the training is planned for, which rules refer to.
-        patience: epochs that a rule's choice has to stand before it says stop.
-        groups: [n] what group each sample is of, by its id: any values; or "class" for the given labels. Where samples
-            have any number of classes: of each pair, [n C]; "class" for its class.
+        store: the run, as the recorder writes it or opened for reading. Epochs that it has already, as a resumed run,
+            are read first.
+        rules: names of `gwaudit.analysis.stopping.RULES`.
+        total_epochs: number of epochs that the training is planned for.
+        patience: epochs that the choice of a rule has to stand before it stops.
+        groups: [n] the group of each sample by its id, any values; or "class" for the given labels. In a multi-label
+            run [n C], the group of each (sample, class); "class" for its class.
         on_epoch: called with each new reading.
 
     Raises:
-        SettingsError: an unknown rule, or not a group for each sample.
+        SettingsError: There is no such rule, or groups are not one for each sample.
     """
 
     def __init__(
@@ -101,8 +102,7 @@ class AlignmentMonitor:
             name: OnlineStopping(stopping_rule(name, patience=patience), total_epochs=total_epochs) for name in rules
         }
         self._on_epoch = on_epoch
-        self._needs = {signal for stopping in self._stopping.values() for signal in stopping.rule.signals}
-        self._before: NDArray[Any] | None = None
+        self._predicted: NDArray[Any] | None = None
         self.readings: list[EpochReading] = []
         for _ in store.training_epochs:
             self._read({})
@@ -111,16 +111,16 @@ class AlignmentMonitor:
         """Read the epoch that has just been committed.
 
         Args:
-            signals: what is measured elsewhere, as `validation_accuracy` or `gradient_disparity` for the rules that
-                need them. To have them there when the run is resumed, commit them: `recorder.end_epoch(signals)`.
+            signals: numbers that are measured elsewhere, as `validation_accuracy` or `gradient_disparity` for the
+                rules that read them. Commit them, by `recorder.end_epoch(signals)`, for a resumed run to have them.
 
         Raises:
-            SettingsError: no epoch was committed since the last reading, or a rule lacks a signal.
+            SettingsError: No epoch was committed since the last reading, or a rule lacks a signal.
         """
         if len(self.readings) >= len(self._store.training_epochs):
             raise SettingsError(
-                f"{self._store.path} has no epoch after the {len(self.readings)} read: call the recorder's end_epoch() "
-                "first, then the monitor's"
+                f"{self._store.path} has no epoch after the {len(self.readings)} read: call end_epoch() of the "
+                "recorder first, then end_epoch() of the monitor"
             )
         reading = self._read(signals or {})
         if self._on_epoch is not None:
@@ -130,14 +130,14 @@ class AlignmentMonitor:
     def _read(self, extra: Mapping[str, float]) -> EpochReading:
         epoch = len(self.readings)
         alignment, predicted = _read_rows(self._store, epoch)
-        signals = {**_signals(self._store, epoch, alignment, predicted, self._before), **extra}
+        signals = {**_signals(self._store, epoch, alignment, predicted, self._predicted), **extra}
         reading = EpochReading(
             epoch,
             signals,
             None if self._groups is None else group_aggregates(alignment, self._groups),
             {name: stopping.update(signals) for name, stopping in self._stopping.items()},
         )
-        self._before = predicted
+        self._predicted = predicted
         self.readings.append(reading)
         return reading
 
@@ -186,25 +186,25 @@ def selected_epoch(store: TrajectoryStore, rule: str, *, total_epochs: int) -> S
 
 
 def readings(store: TrajectoryStore) -> pd.DataFrame:
-    """The signals of every training epoch of a run: a row an epoch, index `epoch`, columns as in `EpochReading`.
+    """Return the signals of every training epoch of a run: a row an epoch, index `epoch`, as in `EpochReading`.
 
     Example:
         >>> readings(TrajectoryStore.open("runs/worse"))["gwa"].index.name
         'epoch'
     """
-    made = AlignmentMonitor(store).readings
-    return pd.DataFrame([reading.signals for reading in made], index=pd.RangeIndex(len(made), name="epoch"))
+    epochs = AlignmentMonitor(store).readings
+    return pd.DataFrame([reading.signals for reading in epochs], index=pd.RangeIndex(len(epochs), name="epoch"))
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a stopping rule says of a run.
+class RuleChoice:
+    """Hold the epochs that a stopping rule selects of a run.
 
     Attributes:
-        rule: its name.
-        hindsight: its choice, of all epochs.
-        online: its choice as it would have been while the run was made.
-        trained: how many epochs that had taken; all where it never said stop.
+        rule: name of the rule.
+        hindsight: the epoch that it selects of all epochs.
+        online: the epoch that it would have selected while the run was trained.
+        trained: number of epochs that would have been trained then; all of them if the rule never stops.
     """
 
     rule: str
@@ -212,49 +212,113 @@ class Verdict:
     online: SelectedEpoch
     trained: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the choice as JSON can hold it, epochs counted from 1."""
+        return {
+            "rule": self.rule,
+            "epoch": self.hindsight.epoch + 1,
+            "reason": self.hindsight.reason,
+            "online_epoch": self.online.epoch + 1,
+            "online_trained": self.trained,
+        }
 
-def verdicts(signals: pd.DataFrame, *, total_epochs: int, patience: int = PATIENCE) -> list[Verdict]:
-    """What all rules say whose signals a run has.
+
+def rule_choices(signals: pd.DataFrame, *, total_epochs: int, patience: int = PATIENCE) -> list[RuleChoice]:
+    """Return the choices of all rules whose signals a run has, without `last`.
 
     Args:
-        signals: as `readings` gives them, of at least one epoch.
-        total_epochs: that the training was planned for.
+        signals: as `readings` returns them, of at least one epoch.
+        total_epochs: number of epochs that the training was planned for.
         patience: epochs that a choice has to stand before a rule stops.
     """
-    found = []
+    choices = []
     for name in RULES:
-        judge = stopping_rule(name, patience=patience)
-        if name == "last" or not {*judge.signals} <= {*signals.columns}:
+        rule = stopping_rule(name, patience=patience)
+        if name == "last" or not {*rule.signals} <= {*signals.columns}:
             continue
-        online, trained = OnlineStopping(judge, total_epochs=total_epochs), 0
+        online, trained = OnlineStopping(rule, total_epochs=total_epochs), 0
         for reading in signals.to_dict("records"):
             trained += 1
             if online.update({str(key): float(value) for key, value in reading.items()}).stop:
                 break
-        curves = {key: signals[key].tolist() for key in judge.signals}
-        found.append(Verdict(name, judge.choose(curves, total_epochs), online.decision.choice, trained))
-    return found
+        curves = {key: signals[key].tolist() for key in rule.signals}
+        choices.append(RuleChoice(name, rule.choose(curves, total_epochs), online.decision.choice, trained))
+    return choices
+
+
+@dataclass(frozen=True, eq=False)
+class RunAlignment:
+    """Hold the alignment of a run by epoch, the choices of stopping rules, and the alignment of groups.
+
+    Attributes:
+        signals: a row an epoch, as `readings` returns them.
+        choices: the choices of the stopping rules.
+        groups: a row an epoch and group, as `group_readings` returns them; None without groups.
+    """
+
+    signals: pd.DataFrame
+    choices: list[RuleChoice]
+    groups: pd.DataFrame | None = None
+
+    def table(self) -> pd.DataFrame:
+        """Return a row an epoch, or an epoch and group if there are groups; epochs are counted from 1."""
+        rows = self.signals if self.groups is None else self.groups
+        return rows.reset_index().assign(epoch=lambda frame: frame["epoch"] + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it (but NaN); epochs are counted from 1."""
+        epochs = self.signals.reset_index().assign(epoch=self.signals.index + 1).to_dict("records")
+        groups = {} if self.groups is None else {"groups": self.table().to_dict("records")}
+        return {"epochs": epochs, "rules": [choice.to_dict() for choice in self.choices], **groups}
+
+
+def run_alignment(
+    store: TrajectoryStore, groups: str | None = None, group_column: str | None = None, *, patience: int = PATIENCE
+) -> RunAlignment:
+    """Read the alignment of a run by epoch, and apply all stopping rules whose signals it has.
+
+    Args:
+        store: a run with at least one epoch.
+        groups: "class" for the given labels, or the path of a CSV file with the groups, as `read_groups` takes it.
+        group_column: name of the column with the group in that file; by default the only other column.
+        patience: epochs that a choice has to stand before a rule stops.
+
+    Raises:
+        SettingsError: The run has no epoch, or a group column was named without a file.
+        DataError: The file with the groups does not fit the run.
+    """
+    if group_column is not None and groups in (None, "class"):
+        raise SettingsError("`group_column` is a column of the file with the groups: give the file with `groups`")
+    signals = readings(store)
+    if signals.empty:
+        raise SettingsError(f"{store.path} has no epoch yet: train it first")
+    planned = store.settings.get("training", {}).get("epochs", len(signals))
+    choices = rule_choices(signals, total_epochs=planned, patience=patience)
+    if groups is None:
+        return RunAlignment(signals, choices)
+    members = "class" if groups == "class" else read_groups(store, Path(groups), group_column)
+    return RunAlignment(signals, choices, group_readings(store, members))
 
 
 def group_readings(store: TrajectoryStore, groups: ArrayLike | str = "class") -> pd.DataFrame:
-    """E, K, GWA and their like, group by group and epoch by epoch.
+    """Return E, K, GWA and its variants by epoch and group.
 
     Args:
         store: a run.
-        groups: [n] what group each sample is of, or "class".
+        groups: [n] the group of each sample by its id, or "class"; as `AlignmentMonitor` takes them.
 
     Returns:
         A row an epoch and group, index (`epoch`, `group`), columns `GROUP_COLUMNS`.
     """
-    made = AlignmentMonitor(store, groups=groups).readings
-    frames = {reading.epoch: reading.groups for reading in made if reading.groups is not None}
+    epochs = AlignmentMonitor(store, groups=groups).readings
+    frames = {reading.epoch: reading.groups for reading in epochs if reading.groups is not None}
     if not frames:
         return pd.DataFrame(columns=list(GROUP_COLUMNS))
     return pd.concat(frames, names=["epoch"])
 
 
 def group_aggregates(alignment: NDArray[np.float32], groups: NDArray[Any]) -> pd.DataFrame:
-    """The aggregates of each group's alignments [n], a row a group in the order of their names."""
+    """Return E, K, GWA and its variants of the alignments [n] of each group: a row a group, in the order of names."""
     frame = pd.DataFrame({"alignment": alignment, "group": groups})
     rows = {group: _aggregates(members.to_numpy()) for group, members in frame.groupby("group")["alignment"]}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(GROUP_COLUMNS))
@@ -264,13 +328,13 @@ def group_aggregates(alignment: NDArray[np.float32], groups: NDArray[Any]) -> pd
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the moving averages of a run come to the exact numbers.
+    """Compare the moving averages of a run with the exact numbers.
 
     Attributes:
-        signal: E, K or GWA, by its name.
-        epochs: that have both.
-        largest_difference: between the two, over the epochs.
-        correlation: Pearson's, over the epochs; NaN for fewer than three.
+        signal: name of E, K or GWA.
+        epochs: number of epochs that have both.
+        largest_difference: the largest absolute difference of the two over the epochs.
+        correlation: Pearson's correlation over the epochs; NaN for fewer than three.
     """
 
     signal: str
@@ -280,17 +344,17 @@ class Agreement:
 
 
 def moving_agreement(signals: pd.DataFrame) -> list[Agreement]:
-    """How well the streaming estimate follows, for E, K and GWA.
+    """Compare the estimates by moving averages with the exact E, K and GWA.
 
     Args:
-        signals: as `readings` gives them.
+        signals: as `readings` returns them.
     """
-    found = []
+    agreements = []
     for name in ("directional_alignment", "dispersion", "gwa"):
         both = signals.reindex(columns=[name, f"moving_{name}"]).dropna()
         exact, moving = both.iloc[:, 0].to_numpy(np.float64), both.iloc[:, 1].to_numpy(np.float64)
         varied = len(both) > 2 and np.ptp(exact) > 0 and np.ptp(moving) > 0
-        found.append(
+        agreements.append(
             Agreement(
                 name,
                 len(both),
@@ -298,7 +362,7 @@ def moving_agreement(signals: pd.DataFrame) -> list[Agreement]:
                 float(np.corrcoef(exact, moving)[0, 1]) if varied else math.nan,
             )
         )
-    return found
+    return agreements
 
 
 def _read_rows(store: TrajectoryStore, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -343,7 +407,7 @@ def _checked_groups(store: TrajectoryStore, groups: ArrayLike | str | None) -> N
         return None
     if isinstance(groups, str):
         if groups != "class":
-            raise SettingsError(f"groups are [n] values, or 'class' for the given labels, not {groups!r}")
+            raise SettingsError(f"`groups` must be [n] values, or 'class' for the given labels, not {groups!r}")
         if store.is_multi_label:
             return np.tile(np.asarray(store.class_names, object), store.n_samples)
         return np.asarray(store.class_names, object)[store.given_labels()]
@@ -351,7 +415,7 @@ def _checked_groups(store: TrajectoryStore, groups: ArrayLike | str | None) -> N
     if values.shape != (store.n_rows,):
         unit = "rows" if store.is_multi_label else "samples"
         raise SettingsError(
-            f"groups must be one value for each of the {store.n_rows} {unit} of {store.path}, by id, not an array "
+            f"`groups` must be one value for each of the {store.n_rows} {unit} of {store.path}, by id, not an array "
             f"of shape {list(values.shape)}"
         )
     return values

@@ -1,4 +1,4 @@
-"""What an audit says of the noise as a whole: which labels stand for which, and how each class fares."""
+"""Estimate the noise of the whole data set from an audit: which labels replace which, and the errors of each class."""
 
 import numpy as np
 import pandas as pd
@@ -8,13 +8,13 @@ from gwaudit.analysis.audit import Audit
 
 
 def transition_matrix(audit: Audit) -> pd.DataFrame:
-    """The estimated share of each class's given labels that truly are of each class.
+    """Return the estimated share of the given labels of each class that truly are of each class.
 
-    A sample counts for its suggested label by the probability of being wrong, and for its given one by the rest.
+    A sample counts for its suggested label by its probability of being wrong, and for its given label by the rest.
 
     Returns:
-        [C, C], given labels in the rows and true ones in the columns, by class name; each row sums to 1, and is NaN
-        where no sample has the label.
+        [C, C], given labels in the rows and true labels in the columns, by class name; each row sums to 1, and is NaN
+        if no sample has the label. [2, 2] of absent and present in a multi-label audit.
     """
     counts = expected_counts(audit)
     total = counts.sum(1, keepdims=True)
@@ -25,14 +25,15 @@ def transition_matrix(audit: Audit) -> pd.DataFrame:
 
 
 def class_health(audit: Audit) -> pd.DataFrame:
-    """How each class fares, a row each by name.
+    """Estimate the errors of each class.
 
     Returns:
-        Columns `given` (samples with the label), `expected_wrong` (of these), `share_wrong`, `expected_missing` (of the
-        class, under another label), `mistaken_for` (the class that most of the wrong ones are of) and `suspects`.
+        A row a class, by name, with the columns `given` (number of samples with the label), `expected_wrong` (expected
+        number of wrong labels among them), `share_wrong`, `expected_missing` (expected number of samples of the class
+        with another label), `mistaken_for` (the true class of most of the wrong labels) and `suspects`.
 
-        Where samples have any number of classes `expected_missing` is of those that lack the class, and
-        `share_missing` its share of all that truly have it.
+        In a multi-label audit `expected_missing` counts samples that lack the class, and the further column
+        `share_missing` is its share of all samples that truly have the class.
     """
     if audit.is_multi_label:
         return _multi_label_health(audit)
@@ -57,15 +58,15 @@ def class_health(audit: Audit) -> pd.DataFrame:
     )
 
 
-def confused_pairs(audit: Audit) -> pd.DataFrame:
-    """Which labels stand for which, the most frequent error first.
+def confusions(audit: Audit) -> pd.DataFrame:
+    """Count which labels replace which, the most frequent error first.
 
     Returns:
-        Columns `given`, `true`, `expected` (number of samples) and `share` (of all the samples expected to be wrong).
-        Where samples have any number of classes: suspects of one sample, the one given and not true, the other true
-        and not given.
+        A row a confusion, with the columns `given` and `true` (class names), `expected` (expected number of samples)
+        and `share` (of all samples that are expected to be wrong). In a multi-label audit a confusion is two suspects
+        of one sample, `given` present and not true, `true` true and absent.
     """
-    counts = _swapped(audit) if audit.is_multi_label else expected_counts(audit)
+    counts = _suspect_confusions(audit) if audit.is_multi_label else expected_counts(audit)
     np.fill_diagonal(counts, 0)
     given, true = np.nonzero(counts)
     order = np.argsort(-counts[given, true], kind="stable")
@@ -83,7 +84,7 @@ def confused_pairs(audit: Audit) -> pd.DataFrame:
 
 
 def worst_first(health: pd.DataFrame) -> pd.DataFrame:
-    """The classes with the largest share of wrong labels first; with missing ones counted in, where these are known."""
+    """Sort classes by their share of wrong labels, plus that of missing ones if multi-label, largest first."""
     if "share_missing" not in health:
         return health.sort_values("share_wrong", ascending=False)
     share = health["share_wrong"].fillna(0) + health["share_missing"].fillna(0)
@@ -91,7 +92,7 @@ def worst_first(health: pd.DataFrame) -> pd.DataFrame:
 
 
 def expected_counts(audit: Audit) -> NDArray[np.float64]:
-    """[C, C] expected numbers of samples by given (row) and true label (column)."""
+    """Return the expected number of samples by given label (row) and true label (column), [C, C]."""
     n_classes = len(audit.answers)
     given = audit.frame["given_label"].to_numpy()
     suggested = audit.frame["suggested_label"].to_numpy()
@@ -109,28 +110,28 @@ def _multi_label_health(audit: Audit) -> pd.DataFrame:
     probability = np.nan_to_num(frame["probability_wrong"].to_numpy(np.float64))
     suspect = frame["suspect"].to_numpy(bool)
     n_given = np.bincount(label[given], minlength=n_classes)
-    superfluous = np.bincount(label[given], probability[given], minlength=n_classes)
+    extra = np.bincount(label[given], probability[given], minlength=n_classes)
     missing = np.bincount(label[~given], probability[~given], minlength=n_classes)
-    true = n_given - superfluous + missing
-    swapped = _swapped(audit)
+    true = n_given - extra + missing
+    counts = _suspect_confusions(audit)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share_wrong, share_missing = superfluous / n_given, missing / true
+        share_wrong, share_missing = extra / n_given, missing / true
     return pd.DataFrame(
         {
             "given": n_given,
-            "expected_wrong": superfluous,
+            "expected_wrong": extra,
             "share_wrong": share_wrong,
             "expected_missing": missing,
             "share_missing": share_missing,
-            "mistaken_for": np.where(swapped.max(1) > 0, np.array(names, object)[swapped.argmax(1)], ""),
+            "mistaken_for": np.where(counts.max(1) > 0, np.array(names, object)[counts.argmax(1)], ""),
             "suspects": np.bincount(label[suspect], minlength=n_classes),
         },
         index=pd.Index(names, name="class"),
     )
 
 
-def _swapped(audit: Audit) -> NDArray[np.float64]:
-    """[C, C] expected numbers of samples with a suspect that is given and not true (row), and one that is missing."""
+def _suspect_confusions(audit: Audit) -> NDArray[np.float64]:
+    """Return the expected number of samples with a suspect extra label (row) and a suspect missing one (column)."""
     suspects = audit.suspects
     probability = suspects["probability_wrong"].to_numpy(np.float64)
     _, sample = np.unique(suspects["sample_id"].to_numpy(), return_inverse=True)

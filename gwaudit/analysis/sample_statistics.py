@@ -1,7 +1,7 @@
-"""The trajectories of a run, reduced to one row a sample.
+"""Reduce the trajectories of a run to one row of statistics a sample.
 
-Works block by block: whatever is reduced over epochs stays inside one block of ids, so memory is O(block), and the
-blocks can go to any `concurrent.futures.Executor`.
+The work is done block by block: a reduction over epochs stays inside one block of rows, so memory is O(block), and any
+`concurrent.futures.Executor` can compute the blocks.
 """
 
 from collections.abc import Callable
@@ -24,26 +24,26 @@ _VOTE_ROWS = 2**16
 COLUMNS = {
     "epochs": "epochs of the window that recorded the sample",
     "mean_alignment": "mean alignment γ over the window",
-    "mean_gap": "mean over the window of γ less the highest γ_c of another label",
-    "mean_margin": "mean margin over the window (AUM)",
+    "mean_gap": "mean over the window of γ less the highest γ_c of another label (alignment gap)",
+    "mean_margin": "mean margin of the logits over the window (AUM)",
     "mean_probability_margin": "mean over the window of the given label's probability less the highest other one",
     "mean_loss": "mean cross entropy over the window, in nats",
     "mean_given_probability": "mean probability of the given label over the window",
-    "alternative_label": "the other label that most epochs of the window would rather have; ties by its summed γ_c",
-    "alternative_votes": "the share of those epochs",
-    "predicted_label": "the label that most epochs of the window predict",
-    "predicted_votes": "the share of those epochs",
+    "alternative_label": "best label other than the given one in most epochs of the window; ties by its summed γ_c",
+    "alternative_votes": "share of the recorded epochs of the window with that label",
+    "predicted_label": "label that most epochs of the window predict",
+    "predicted_votes": "share of the recorded epochs of the window with that label",
     "share_negative": "share of all recorded epochs with γ < 0",
     "longest_negative_run": "longest run of recorded epochs with γ < 0",
     "last_alignment": "γ in the last epoch that recorded the sample",
-    "trend": "slope of γ over all recorded epochs, a epoch",
+    "trend": "slope of γ over all recorded epochs, per epoch",
     "early_alignment": "mean γ over the first third of the run",
     "late_alignment": "mean γ over the last third of the run",
-    "final_probability_margin": "the mean of the same over the final evaluation passes, NaN in a run without them",
-    "times_learned": "times the prediction turned to the given label",
-    "times_forgotten": "times the prediction turned away from it (forgetting events, Toneva et al., ICLR 2019)",
+    "final_probability_margin": "mean of the probability margin over the final evaluation passes; NaN without them",
+    "times_learned": "number of times the prediction changed to the given label",
+    "times_forgotten": "number of times the prediction changed from it (forgetting events, Toneva et al., ICLR 2019)",
 }
-"""What `sample_statistics` gives of each sample. What was never recorded is NaN, labels -1."""
+"""The columns of `sample_statistics`, with their texts. Values that were never recorded are NaN, labels -1."""
 
 _WINDOW_SIGNALS = (
     "alignment", "predicted_label", "alternative_label", "alternative_alignment",
@@ -58,23 +58,24 @@ def default_window(store: TrajectoryStore) -> range:
 
 
 def sample_statistics(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> pd.DataFrame:
-    """Reduce every sample's trajectory.
+    """Return the statistics of every sample's trajectory.
 
     Args:
         store: a run with at least one epoch.
-        window: the epochs that the means and votes are over.
-        executor: takes the blocks; by default they are done one after the other.
+        window: the epochs of the means and votes, counted from 0.
+        executor: computes the blocks; by default they are computed one after the other.
 
     Returns:
         A row for each row of the store, index `sample_id` (`row_id` in a multi-label run), the columns of `COLUMNS`.
 
     Raises:
-        SettingsError: the window is empty or has epochs that the run has not.
+        SettingsError: The window is empty, or has epochs that the run does not have.
     """
     n_epochs = len(store.training_epochs)
     if not len(window) or window[0] < 0 or window[-1] >= n_epochs:
         raise SettingsError(
-            f"the window {window.start} to {window.stop - 1} is not within the {n_epochs} training epochs of the run"
+            f"window: epochs {window.start} to {window.stop - 1} are not within the {n_epochs} training epochs of "
+            f"{store.path}"
         )
     each_block: Callable[..., Any] = map if executor is None else executor.map
     frames: list[pd.DataFrame] = list(each_block(partial(_block_statistics, store, window), range(store.n_blocks)))
@@ -86,7 +87,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
     n_epochs, rows = len(store.training_epochs), len(given)
     third = max(1, round(n_epochs / 3))
     means = _WindowMeans(rows)
-    course = _Course(rows)
+    whole_run = _Accumulator(rows)
     early, late = _Mean(rows), _Mean(rows)
     # One byte fewer a vote where the classes allow it: the votes are the only thing here that grows with the window.
     vote_type = np.int16 if len(store.layout.answers) < 2**15 else np.int32
@@ -97,17 +98,17 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
         inside = epoch in window
         signals = store.read_block(epoch, block, _WINDOW_SIGNALS if inside else _WINDOW_SIGNALS[:2])
         alignment, prediction = signals["alignment"], signals["predicted_label"]
-        course.add(epoch, alignment, prediction, given)
+        whole_run.add(epoch, alignment, prediction, given)
         if epoch < third:
             early.add(alignment)
         if epoch >= n_epochs - third:
             late.add(alignment)
         if inside:
-            place = window.index(epoch)
+            voter = window.index(epoch)
             means.add(signals)
-            predicted[place] = prediction
-            alternative[place] = signals["alternative_label"]
-            weight[place] = signals["alternative_alignment"]
+            predicted[voter] = prediction
+            alternative[voter] = signals["alternative_label"]
+            weight[voter] = signals["alternative_alignment"]
     alternative_label, alternative_votes = most_voted(alternative, weight)
     del alternative, weight
     final = _Mean(rows)
@@ -120,7 +121,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
         "alternative_votes": alternative_votes,
         "predicted_label": predicted_label,
         "predicted_votes": predicted_votes,
-        **course.columns(),
+        **whole_run.columns(),
         "early_alignment": early.value(),
         "late_alignment": late.value(),
         "final_probability_margin": final.value(),
@@ -131,13 +132,16 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
 
 
 def _probability_margin(signals: dict[str, NDArray[Any]]) -> Floats:
-    """The given label's probability less the highest other one, which loss and margin tell: [rows]."""
+    """Return p_y less the highest p_c of another label, [rows].
+
+    With the loss -log p_y and the margin z_y - z_c of the logits, p_c = p_y exp(z_c - z_y) = exp(-(loss + margin)).
+    """
     other = np.exp(-(signals["loss"] + signals["margin"]))
     return np.asarray(signals["given_probability"] - other, np.float32)
 
 
 class _Mean:
-    """A mean over epochs that leaves out what is missing."""
+    """Accumulate a mean over epochs, without missing values."""
 
     def __init__(self, rows: int) -> None:
         self.total = np.zeros(rows, np.float64)
@@ -154,7 +158,7 @@ class _Mean:
 
 
 class _WindowMeans:
-    """The means over the window."""
+    """Accumulate the means over the window."""
 
     def __init__(self, rows: int) -> None:
         names = (
@@ -176,8 +180,8 @@ class _WindowMeans:
         return {"epochs": self._means["mean_alignment"].count, **values}
 
 
-class _Course:
-    """How a sample fares over the whole run: negative epochs, trend, learning and forgetting."""
+class _Accumulator:
+    """Accumulate the statistics of the whole run: negative epochs, trend, learning and forgetting."""
 
     def __init__(self, rows: int) -> None:
         self._count = np.zeros(rows, np.int32)
@@ -224,15 +228,15 @@ class _Course:
 
 
 def most_voted(votes: NDArray[np.integer], weights: Floats | None = None) -> tuple[Labels, Floats]:
-    """The label with the most votes in each column.
+    """Return the label with the most votes in each column.
 
     Args:
         votes: [voters, n] labels, `MISSING_LABEL` for no vote.
-        weights: [voters, n] in [-1, 1]; of labels with equal votes the one with the larger sum wins, then the smaller
-            label.
+        weights: [voters, n] in [-1, 1]; of labels with equal votes the one with the larger sum of weights wins, then
+            the smaller label.
 
     Returns:
-        [n] labels, `MISSING_LABEL` where nobody voted, and [n] the winner's share of the votes cast (NaN there).
+        [n] labels, `MISSING_LABEL` without votes, and [n] the share of the votes cast that the label has (NaN without).
     """
     parts = []
     for start in range(0, votes.shape[1], _VOTE_ROWS):
@@ -261,7 +265,7 @@ def _most_voted(votes: NDArray[np.integer], weights: Floats | None) -> tuple[Lab
     strength = counts.astype(np.float64)
     if weights is not None:
         sorted_weights = np.take_along_axis(weights.T, order, axis=1).ravel()
-        # Less than half a vote, whatever it sums to: it decides ties only.
+        # Any sum is less than half a vote: it decides ties only.
         strength += np.add.reduceat(np.nan_to_num(sorted_weights), starts, dtype=np.float64) / (2 * voters + 1)
     run_labels = labels[starts]
     strength[run_labels == MISSING_LABEL] = -1

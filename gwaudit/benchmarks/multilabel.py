@@ -112,7 +112,7 @@ def audit_under_noise(
         with TrajectoryStore.open(run) as store:
             evaluation = evaluate(rank(store), dataset.labels)
         assert evaluation.missing is not None
-        assert evaluation.superfluous is not None
+        assert evaluation.extra is not None
         rows.append(
             MultilabelRow(
                 name=dataset.name,
@@ -126,7 +126,7 @@ def audit_under_noise(
                 f1=evaluation.f1,
                 best_f1=evaluation.best_f1,
                 missing_precision=evaluation.missing.average_precision,
-                extra_precision=evaluation.superfluous.average_precision,
+                extra_precision=evaluation.extra.average_precision,
             )
         )
     return rows

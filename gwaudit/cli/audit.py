@@ -146,10 +146,10 @@ def show_command(
 def noise_command(run: Run, as_json: AsJson = False) -> None:
     """Show the classes with the most wrong labels and the most frequent errors, as a ranked run estimates them."""
     from gwaudit.analysis.audit import Audit
-    from gwaudit.analysis.noise import class_health, confused_pairs, worst_first
+    from gwaudit.analysis.noise import class_health, confusions, worst_first
 
     audit = Audit.load(run)
-    health, pairs = worst_first(class_health(audit)), confused_pairs(audit)
+    health, pairs = worst_first(class_health(audit)), confusions(audit)
     if as_json:
         classes = health.reset_index().to_dict("records")
         print(to_json({"run": str(run), "classes": classes, "pairs": pairs.to_dict("records")}))

@@ -24,7 +24,7 @@ from gwaudit.analysis.detectors import (
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
-from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.store import SIGNALS, TrajectoryStore
 
 N, EPOCHS, CLASSES = 60, 6, 3
 
@@ -191,3 +191,20 @@ def test_every_detector_says_what_it_computes():
 def test_the_names_are_read_without_torch_and_pandas():
     code = "import sys, gwaudit.analysis.detectors; sys.exit(bool({'torch', 'pandas', 'sklearn'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_multi_label_run_is_ranked_by_scores_with_a_sign_alone(tmp_path):
+    random = np.random.default_rng(0)
+    truth = random.random((400, 2)) < 0.5
+    given = np.where(random.random((400, 2)) < 0.1, ~truth, truth)
+    wrong = (given != truth).ravel()
+    with TrajectoryStore.create(tmp_path / "run", given_labels=given.astype(int), class_names=("sun", "rain")) as store:
+        for epoch in range(2):
+            margin = (np.where(wrong, -2.0, 2.0) + random.normal(0, 0.3, 800)).astype(np.float32)
+            signals = {name: np.zeros(800, kind) for name, kind in SIGNALS.items()}
+            store.append_epoch(epoch, np.arange(800), signals | {"margin": margin, "alignment": margin / 30})
+        for name in ("aum", "argmax_disagreement", "margin"):
+            audit = rank(store, RankingSettings(detector=name))
+            assert wrong[audit.rows[: wrong.sum()]].mean() > 0.95, name
+        with pytest.raises(SettingsError, match=r"'mean_loss' cannot rank .*run, a multi-label run"):
+            rank(store, RankingSettings(detector="mean_loss"))

@@ -10,7 +10,7 @@ import pytest
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import evaluate
-from gwaudit.analysis.noise import class_health, confused_pairs, transition_matrix
+from gwaudit.analysis.noise import class_health, confusions, transition_matrix
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.suspects import write_noise
 from helpers.command import gwaudit
@@ -59,7 +59,7 @@ def test_health_counts_what_is_wrong_and_what_is_missing(audit):
 
 
 def test_pairs_are_the_errors_by_their_number(audit):
-    pairs = confused_pairs(audit)
+    pairs = confusions(audit)
     assert pairs[["given", "true", "expected"]].values.tolist() == [
         ["dog", "fox", 3],
         ["cat", "dog", 2],

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gwaudit import TrainingSettings, TrajectoryStore, train
-from gwaudit.analysis.groups import NO_GROUP, read_subgroups
-from gwaudit.analysis.monitor import group_readings, readings, verdicts
+from gwaudit.analysis.groups import NO_GROUP, read_groups
+from gwaudit.analysis.monitor import group_readings, readings, rule_choices
 from gwaudit.analysis.stopping import stopping_rule
 from gwaudit.cli.app import app
 from gwaudit.cli.show.monitor import sparkline
@@ -64,7 +64,7 @@ def test_a_rule_online_ends_when_its_choice_has_stood(run):
     with TrajectoryStore.open(run) as store:
         signals = readings(store)
     peaked = signals.assign(validation_accuracy=[0.1, 0.2, 0.9, 0.3, 0.3, 0.3, 0.3, 0.95])
-    said = {verdict.rule: verdict for verdict in verdicts(peaked, total_epochs=EPOCHS, patience=3)}["validation"]
+    said = {choice.rule: choice for choice in rule_choices(peaked, total_epochs=EPOCHS, patience=3)}["validation"]
     assert (said.hindsight.epoch, said.online.epoch, said.trained) == (7, 2, 6)
 
 
@@ -86,7 +86,7 @@ def test_groups_of_the_users_own_become_rows_of_a_csv_file(run, tmp_path):
 def test_samples_that_the_file_does_not_name_are_a_group_of_their_own(run, tmp_path):
     (tmp_path / "sites.csv").write_text("sample_id;site\n5;a\n7;\n")
     with TrajectoryStore.open(run) as store:
-        groups = read_subgroups(store, tmp_path / "sites.csv")
+        groups = read_groups(store, tmp_path / "sites.csv")
         counts = group_readings(store, groups).loc[0, "count"]
     assert counts.to_dict() == {"a": 1, NO_GROUP: store.n_samples - 1}
 
@@ -104,7 +104,7 @@ def test_samples_that_the_file_does_not_name_are_a_group_of_their_own(run, tmp_p
 def test_a_file_that_does_not_fit_says_where(run, tmp_path, text, why):
     (tmp_path / "sites.csv").write_text(text)
     with TrajectoryStore.open(run) as store, pytest.raises(DataError, match=why):
-        read_subgroups(store, tmp_path / "sites.csv")
+        read_groups(store, tmp_path / "sites.csv")
     result = monitor(run, "--groups", tmp_path / "sites.csv")
     assert result.exit_code == 2
 

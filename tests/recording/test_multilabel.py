@@ -216,8 +216,8 @@ def test_planted_errors_are_found_far_above_chance(tmp_path):
     assert found.average_precision > 8 * wrong
     assert found.f1 > 0.9 * found.best_f1
     assert found.missing.average_precision > 0.6
-    assert found.superfluous.average_precision > 0.6
-    assert found.missing.n_wrong + found.superfluous.n_wrong == found.n_wrong
+    assert found.extra.average_precision > 0.6
+    assert found.missing.n_wrong + found.extra.n_wrong == found.n_wrong
     audit.save(tmp_path)
     pd.testing.assert_frame_equal(Audit.load(tmp_path).frame, audit.frame)
     assert Audit.load(tmp_path).class_names == NAMES
@@ -288,10 +288,10 @@ def test_evaluation_against_a_matrix_says_how_many_of_each_kind_are_found(audite
     assert found["n"] == 400 * 6
     assert found["n_wrong"] == (dataset.labels != dataset.true_labels).sum()
     assert found["average_precision"] > 0.4
-    assert found["missing"]["n"] + found["superfluous"]["n"] == found["n"]
+    assert found["missing"]["n"] + found["extra"]["n"] == found["n"]
 
 
-def test_class_health_counts_missing_and_superfluous_labels(audited):
+def test_class_health_counts_missing_and_extra_labels(audited):
     folder, dataset, _, _ = audited
     audit = Audit.load(folder / "run")
     done = json.loads(gwaudit("noise", folder / "run", "--json").stdout)

@@ -62,7 +62,7 @@ def _multilabel_suspects(audit: "Audit") -> str:
     facts = audit.summary()
     return (
         f"A label is a pair of sample and class. Of the suspects {facts['suspect_missing']:,} seem to be missing and "
-        f"{facts['suspect_superfluous']:,} to be wrongly present, in {facts['suspect_samples']:,} of "
+        f"{facts['suspect_extra']:,} to be wrongly present, in {facts['suspect_samples']:,} of "
         f"{facts['samples']:,} samples."
     )
 
@@ -102,7 +102,7 @@ def _print_evaluation(e: "Evaluation") -> None:
 
 def _suggestions_or_kinds(e: "Evaluation") -> Iterable[str]:
     """Yield the quality of the suggestions; for multi-label data, whose suggestions are obvious, that of each kind."""
-    kinds = [(name, kind) for name, kind in (("missing", e.missing), ("extra", e.superfluous)) if kind is not None]
+    kinds = [(name, kind) for name, kind in (("missing", e.missing), ("extra", e.extra)) if kind is not None]
     if not kinds:
         yield (
             f"  suggested label right for {share(e.suggested_accuracy)} of the wrong labels, "

@@ -13,7 +13,7 @@ from gwaudit.cli.show.console import out
 if TYPE_CHECKING:  # for their types alone
     import pandas as pd
 
-    from gwaudit.analysis.monitor import Verdict
+    from gwaudit.analysis.monitor import RuleChoice
 
 _SHOWN = {
     "mean_loss": ("loss", ".3f"),
@@ -40,7 +40,7 @@ def print_readings(run: str, signals: "pd.DataFrame") -> None:
     out.print(table)
 
 
-def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
+def print_rule_choices(choices: "Sequence[RuleChoice]") -> None:
     """Print a row per stopping rule: the epoch it selects in hindsight, and online, while the run is trained."""
     table = Table(title="Which epoch to keep", title_justify="left")
     table.add_column("rule", no_wrap=True)
@@ -48,13 +48,13 @@ def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
     table.add_column("epoch", justify="right")
     table.add_column("online: epoch", justify="right")
     table.add_column("trained", justify="right")
-    for verdict in verdicts:
+    for choice in choices:
         table.add_row(
-            verdict.rule,
-            escape(verdict.hindsight.reason),
-            str(verdict.hindsight.epoch + 1),
-            str(verdict.online.epoch + 1),
-            str(verdict.trained),
+            choice.rule,
+            escape(choice.hindsight.reason),
+            str(choice.hindsight.epoch + 1),
+            str(choice.online.epoch + 1),
+            str(choice.trained),
         )
     out.print(table)
 

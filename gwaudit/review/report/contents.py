@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate, pr_curve
 from gwaudit.analysis.monitor import selected_epoch
-from gwaudit.analysis.noise import class_health, confused_pairs, transition_matrix, worst_first
+from gwaudit.analysis.noise import class_health, confusions, transition_matrix, worst_first
 from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
 from gwaudit.data.dataset import LabeledDataset
@@ -58,7 +58,7 @@ class ReportData:
         modality: "images", "texts", "features", or "keys" where the data set is missing.
         transition_matrix: [C, C] table of `gwaudit.analysis.noise.transition_matrix`.
         class_health: Table of `gwaudit.analysis.noise.class_health`, the worst class first.
-        confusions: Table of `gwaudit.analysis.noise.confused_pairs`.
+        confusions: Table of `gwaudit.analysis.noise.confusions`.
         settings: Names and values, as text, by part of the settings ("data", "training", ...).
         evaluation: Evaluation against the true labels, where they are known.
         wrong_among_first: [n + 1] numbers of wrong labels among the first k of the ranking, for k from 0 to n, where
@@ -128,7 +128,7 @@ def collect_report_data(
         modality="keys" if dataset is None else "texts" if dataset.texts is not None else dataset.modality,
         transition_matrix=transition_matrix(audit),
         class_health=worst_first(class_health(audit)),
-        confusions=confused_pairs(audit),
+        confusions=confusions(audit),
         settings=_settings(audit, store),
         evaluation=None if truth is None else evaluate(audit, truth),
         wrong_among_first=None if truth_by_row is None else _wrong_among_first(audit, truth_by_row),
