@@ -80,7 +80,7 @@ def add_label_noise(
         alike = random.random(len(chosen)) < 2 / 3
         weights[alike] = similarity[chosen[alike]]
     elif kind != "symmetric":
-        raise SettingsError(f"unknown kind of label noise {kind!r}: choose symmetric, pair or confusable")
+        raise SettingsError(f"unknown kind of label noise {kind!r}: choose symmetric, asymmetric or confusable")
     weights[np.arange(len(chosen)), truth[chosen]] = 0
     cumulative = np.cumsum(weights, axis=1)
     drawn = random.random(len(chosen)) * cumulative[:, -1]

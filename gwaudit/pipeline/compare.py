@@ -161,7 +161,7 @@ def _samples(audit: Audit) -> pd.DataFrame:
     frame = frame.rename(columns={"given_name": "given", "log_odds_wrong": "log_odds"})
     frame = frame.assign(suspect=frame["suspect"].astype(bool))
     frame = frame.iloc[np.argsort(audit.rows)].reset_index(drop=True)
-    # Keys of one's own loop may repeat; those of pairs do, in the order of the classes.
+    # Keys of one's own loop may repeat; those of multi-label rows do, in the order of the classes.
     return frame.assign(copy=frame.groupby("key").cumcount())
 
 

@@ -369,10 +369,10 @@ def test_folders_a_class_and_detectors_side_by_side_are_refused(audited, tmp_pat
 
 
 def test_the_benchmark_finds_what_it_planted(tmp_path):
-    from gwaudit.benchmarks.multilabel import composed_digits, markdown, pairs
+    from gwaudit.benchmarks.multilabel import audit_under_noise, composed_digits, markdown
 
     settings = TrainingSettings(epochs=8, batch_size=64, learning_rate=0.1, head="mlp", device="cpu")
-    rows = pairs(composed_digits(800), tmp_path, settings, rates=[(0.1, 0.1)])
+    rows = audit_under_noise(composed_digits(800), tmp_path, settings, rates=[(0.1, 0.1)])
     assert rows[0].n_wrong > 200
     assert rows[0].average_precision > 0.3
     assert "| composed digits | 10% | 10% | 0 |" in markdown(rows)
