@@ -110,7 +110,7 @@ def join_devices(parts: dict[torch.device, HeadForward], model: nn.Module) -> He
         model: The model that the loop calls.
 
     Raises:
-        RecordingError: There are several parts, and the model is not the DataParallel that knows their order.
+        RecordingError: There are several parts, and the model is not the DataParallel that orders them.
     """
     if len(parts) == 1:
         return next(iter(parts.values()))

@@ -137,7 +137,7 @@ def _require_free(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     if path.exists() and ("run.json" in names or not path.is_dir()):
         raise StoreExistsError(
-            f"{path} already holds a run: go on with it (--resume), or choose another folder or delete it"
+            f"{path} already holds a run: continue it (`resume=True`), choose another folder, or delete it"
         )
     if names - _CONTENTS:
         raise StoreExistsError(f"{path} is not empty ({sorted(names)[0]}): choose a new or empty folder")

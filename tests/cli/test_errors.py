@@ -1,5 +1,9 @@
 """Messages name settings in Python and options on the command line."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
 from gwaudit import DataSettings, TrainingSettings
@@ -9,6 +13,9 @@ from gwaudit.cli.errors import with_flags
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.data.loading import load_dataset
 from helpers.command import FAST, gwaudit
+
+PACKAGE = Path(__file__).resolve().parents[2] / "gwaudit"
+LIBRARY = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] != "cli"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,16 @@ def test_settings_become_options(message, expected):
     finally:
         app.registered_commands.pop()
     assert shown == [message if expected is None else expected]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_errors_of_the_library_name_no_options(path):
+    raised = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Raise)]
+    texts = [part for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    options = [
+        f"{path}:{part.lineno}: {part.value}" for part in texts if re.search(r"(?<![\w-])--[a-z]", str(part.value))
+    ]
+    assert not options, "\n".join(options)
 
 
 def test_outside_a_command_a_message_stays_as_it_is():
