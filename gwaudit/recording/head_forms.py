@@ -97,7 +97,7 @@ def find_form(head: LinearHead) -> HeadForm:
     random = torch.Generator().manual_seed(0)
     for parameter in ("weight", "bias"):
         if isinstance(values := getattr(probe, parameter, None), nn.Parameter):
-            # Each row gets its own norm, so that the test can tell a normalised weight from another.
+            # Each row gets its own norm, so that the test distinguishes a normalised weight from another.
             values.data = torch.randn(values.shape, generator=random, dtype=torch.float64)
     weight = cast(Tensor, probe.weight).detach()
     latent = torch.randn(_PROBES, *weight.shape[1:], generator=random, dtype=torch.float64)
