@@ -40,6 +40,14 @@ def _require_choices(settings: Any) -> None:
             raise SettingsError(f"`{name}` must be one of {', '.join(get_args(hint))}, not {value!r}")
 
 
+def _existing_path(text: str) -> Path | None:
+    """Return the path that a text is, or None where nothing exists there or the text cannot be a path."""
+    try:
+        return Path(text) if Path(text).exists() else None
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return None
+
+
 @dataclass(frozen=True)
 class DataSettings:
     """Describe the data to audit: a source, the names of its parts, and what to do with rows that cannot be used.
@@ -121,13 +129,14 @@ class DataSettings:
         """
         if self.classes is None:
             return None
+        file = _existing_path(self.classes)
         if "\n" in self.classes:  # one name a line, as in a file
             lines = self.classes.splitlines()
-        elif Path(self.classes).is_file():
+        elif file is not None and file.is_file():
             try:
-                lines = Path(self.classes).read_text(encoding="utf-8-sig").splitlines()
+                lines = file.read_text(encoding="utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(f"{self.classes} cannot be read as a list of classes: {error}") from error
+                raise SettingsError(f"{file} cannot be read as a list of classes: {error}") from error
         else:
             lines = self.classes.split(",")
         return tuple(name.strip() for name in lines if name.strip())
@@ -137,8 +146,8 @@ class DataSettings:
         values = asdict(self)
         for name in ("source", "labels", "root", "classes", "encoder"):
             # A folder in the working directory may be called digits too, but the name means scikit-learn's digits.
-            if values[name] not in (None, "digits") and Path(values[name]).exists():
-                values[name] = str(Path(values[name]).resolve())
+            if values[name] not in (None, "digits") and (path := _existing_path(values[name])) is not None:
+                values[name] = str(path.resolve())
         return values
 
     @classmethod

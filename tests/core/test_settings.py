@@ -35,6 +35,9 @@ def test_class_names_are_separated_by_commas_or_stand_one_a_line(tmp_path):
     assert DataSettings("x", classes=" cat, dog,").class_names == ("cat", "dog")
     assert DataSettings("x", classes="cat, big\ndog\n").class_names == ("cat, big", "dog")
     assert DataSettings("x", classes=str(tmp_path / "classes.txt")).class_names == ("cat, big", "dog")
+    many = DataSettings("x", classes=",".join(f"class {i}" for i in range(1000)))  # too long for a path
+    assert many.class_names[999] == "class 999"
+    assert many.to_dict()["classes"] == many.classes
     (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(SettingsError, match="cannot be read as a list of classes"):
         _ = DataSettings("x", classes=str(tmp_path / "classes.txt")).class_names
