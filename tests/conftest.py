@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.auto_dtype import VARIABLE, fix_auto_dtype
+
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
 os.environ["COLUMNS"] = "120"  # of a terminal that is none
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker a core: one thread each, also for the processes that it starts
@@ -23,6 +25,21 @@ _PATHS = [
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _PATHS if path)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--dtype`: no verdict of a test may depend on the processor, so both dtypes must pass."""
+    parser.addoption(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="let the training dtype `auto` mean this one, in every process; by default what the processor is fast at",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if dtype := config.getoption("--dtype"):
+        os.environ[VARIABLE] = dtype
+        fix_auto_dtype()
 
 
 @pytest.fixture(scope="session")

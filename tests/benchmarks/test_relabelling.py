@@ -24,6 +24,8 @@ ARGUMENTS = [
     "--decisions",
     "120",
     *FAST,
+    "--epochs",
+    "12",  # after 4, the order and the accuracies still depend on the dtype
 ]
 
 
@@ -48,7 +50,7 @@ class TestOnDigits:
         for row in rows.values():
             assert row.wrong + row.corrected == none.wrong
             assert row.label_accuracy == pytest.approx(1 - row.wrong / row.samples)
-            assert 0.15 < row.test_accuracy <= 1, "better than chance after four epochs"
+            assert 0.15 < row.test_accuracy <= 1, "better than chance"
             assert row.seconds > 0
 
     def test_what_is_done_stays_done_also_without_its_runs_and_seeds_are_averaged(self, benchmark, tmp_path):

@@ -179,18 +179,16 @@ SOURCES = [
 def test_a_changed_label_is_found_under_its_own_key(tmp_path, make):
     source, key = make(tmp_path)
     dataset = load_dataset(source)
-    settings = TrainingSettings(epochs=3, batch_size=16, learning_rate=0.05, augment="none")
+    settings = TrainingSettings(epochs=6, batch_size=32, learning_rate=0.05, augment="none")
     train(dataset, tmp_path / "run", settings)
     train(dataset, tmp_path / "run", settings, resume=True)
     with TrajectoryStore.open(tmp_path / "run") as store:
         assert rank(store).frame["key"].iloc[0] == key
         sample_id = store.find(key)
         assert dataset.keys[sample_id] == key
-        assert (store.trajectory(sample_id)["alignment"].iloc[1:] < 0).all()
-        others = np.delete(np.arange(len(dataset)), sample_id)
-        last = np.stack([store.trajectory(int(i))["alignment"].iloc[-1] for i in (sample_id, *others[:20])])
-        assert (last[1:] > last[0]).all()
-        assert (last[1:] > 0).mean() >= 0.9  # after three epochs, rounding decides about samples near the boundary
+        # A mean over the epochs after the first: in a single one rounding, so the dtype, can decide the sign.
+        means = np.mean([store.read_block(epoch, 0, ("alignment",))["alignment"] for epoch in range(1, 6)], axis=0)
+        assert means[sample_id] < 0 < np.delete(means, sample_id).min()
 
 
 def test_every_image_source_gives_the_same_pixels_under_the_same_names(tmp_path):

@@ -91,11 +91,13 @@ def test_planted_errors_are_found_from_the_head_alone(weights, tmp_path):
 
 def test_a_frozen_backbone_is_refined_and_predicts_from_its_latents(weights, tmp_path):
     digits = load_dataset("digits")
-    settings = TrainingSettings(epochs=3, batch_size=128, backbone="frozen", checkpoint=weights)
+    settings = TrainingSettings(epochs=10, batch_size=128, backbone="frozen", checkpoint=weights)
     train(digits, tmp_path / "run", settings)
     refine(digits, tmp_path / "run", settings, RefinementSettings(refine=1))
-    probabilities = predict(tmp_path / "run" / "rounds" / "1", digits, digits.subset([5, 9, 1700]))
-    assert probabilities.argmax(1).tolist() == digits.labels[[5, 9, 1700]].tolist()
+    chosen = np.arange(1796, -1, -6)
+    probabilities = predict(tmp_path / "run" / "rounds" / "1", digits, digits.subset(chosen))
+    right = probabilities.argmax(1).numpy() == digits.labels[chosen]
+    assert right.mean() > 0.9, "of 300 samples in another order; single ones may be wrong"
 
 
 def test_inputs_that_only_look_the_same_get_latents_of_their_own(weights):

@@ -77,7 +77,7 @@ def test_what_is_no_encoder_and_texts_without_one_are_refused(encoder, tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="cannot be loaded"):
         embed_texts(dataset, str(tmp_path / "empty"))
-    with pytest.raises(DataError, match="embed them first"):
+    with pytest.raises(DataError, match="must be embedded before a training"):
         dataset[0]
     with pytest.raises(DataError, match="holds images, not texts"):
         embed_texts(load_dataset("digits"), encoder)
