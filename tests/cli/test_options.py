@@ -20,6 +20,7 @@ from gwaudit.core.settings import (
     RefinementSettings,
     TrainingSettings,
 )
+from gwaudit.export.formats import FORMATS, cleaned_formats
 from helpers.command import gwaudit
 
 SETTINGS = (DataSettings, TrainingSettings, RefinementSettings, RankingSettings)
@@ -99,6 +100,12 @@ def test_help_shows_every_option_with_its_choices_and_defaults():
     assert "[default: onecycle]" in shown
     for choice in ("auto", *DETECTORS, *recorded_rules()):
         assert choice in shown
+
+
+def test_help_lists_every_format():
+    shown = {command: gwaudit(command, "--help").stdout for command in ("export", "apply")}
+    assert [name for name in FORMATS if name not in shown["export"]] == []
+    assert [name for name in cleaned_formats() if name not in shown["apply"]] == []
 
 
 def test_no_literal_is_shown_as_text():
