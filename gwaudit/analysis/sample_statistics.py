@@ -83,51 +83,21 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
 
 
 def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.DataFrame:
-    given = store.given_labels(block=block)
-    n_epochs, rows = len(store.training_epochs), len(given)
-    third = max(1, round(n_epochs / 3))
-    means = _WindowMeans(rows)
-    whole_run = _Accumulator(rows)
-    early, late = _Mean(rows), _Mean(rows)
-    # One byte fewer a vote where the classes allow it: the votes are the only thing here that grows with the window.
-    vote_type = np.int16 if len(store.layout.answers) < 2**15 else np.int32
-    alternative = np.empty((len(window), rows), vote_type)
-    weight = np.empty((len(window), rows), np.float32)
-    predicted = np.empty((len(window), rows), vote_type)
+    given, n_epochs = store.given_labels(block=block), len(store.training_epochs)
+    whole_run = _RunStatistics(given, n_epochs)
+    in_window = _WindowStatistics(len(given), len(window), n_labels=len(store.layout.answers))
     for epoch in range(n_epochs):
-        inside = epoch in window
-        signals = store.read_block(epoch, block, _WINDOW_SIGNALS if inside else _WINDOW_SIGNALS[:2])
-        alignment, prediction = signals["alignment"], signals["predicted_label"]
-        whole_run.add(epoch, alignment, prediction, given)
-        if epoch < third:
-            early.add(alignment)
-        if epoch >= n_epochs - third:
-            late.add(alignment)
-        if inside:
-            voter = window.index(epoch)
-            means.add(signals)
-            predicted[voter] = prediction
-            alternative[voter] = signals["alternative_label"]
-            weight[voter] = signals["alternative_alignment"]
-    alternative_label, alternative_votes = most_voted(alternative, weight)
-    del alternative, weight
-    final = _Mean(rows)
+        signals = store.read_block(epoch, block, _WINDOW_SIGNALS if epoch in window else _WINDOW_SIGNALS[:2])
+        whole_run.add(epoch, signals["alignment"], signals["predicted_label"])
+        if epoch in window:
+            in_window.add(window.index(epoch), signals)
+    columns = {**in_window.columns(), **whole_run.columns()}
+    final = _Mean(len(given))
     for epoch in store.final_passes:
         final.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
-    predicted_label, predicted_votes = most_voted(predicted)
-    columns = {
-        **means.columns(),
-        "alternative_label": alternative_label,
-        "alternative_votes": alternative_votes,
-        "predicted_label": predicted_label,
-        "predicted_votes": predicted_votes,
-        **whole_run.columns(),
-        "early_alignment": early.value(),
-        "late_alignment": late.value(),
-        "final_probability_margin": final.value(),
-    }
-    reach = store.block_range(block)
-    index = pd.RangeIndex(reach.start, reach.stop, name=store.layout.id_column)
+    columns["final_probability_margin"] = final.value()
+    rows = store.block_range(block)
+    index = pd.RangeIndex(rows.start, rows.stop, name=store.layout.id_column)
     return pd.DataFrame({name: columns[name] for name in COLUMNS}, index=index)
 
 
@@ -148,42 +118,66 @@ class _Mean:
         self.count = np.zeros(rows, np.int32)
 
     def add(self, values: Floats) -> None:
+        """Add the values of an epoch, [rows]."""
         recorded = ~np.isnan(values)
         self.total += np.where(recorded, values, 0)
         self.count += recorded
 
     def value(self) -> Floats:
+        """Return the means, [rows]; NaN where nothing was recorded."""
         with np.errstate(invalid="ignore"):
             return (self.total / np.where(self.count, self.count, np.nan)).astype(np.float32)
 
 
-class _WindowMeans:
-    """Accumulate the means over the window."""
+class _WindowStatistics:
+    """Accumulate the means and the votes over the window."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, n_epochs: int, *, n_labels: int) -> None:
         names = (
             "mean_alignment", "mean_gap", "mean_margin", "mean_probability_margin", "mean_loss",
             "mean_given_probability",
         )  # fmt: skip
         self._means = {name: _Mean(rows) for name in names}
+        # Two bytes a vote, if the labels fit: the votes are the only thing here that grows with the window.
+        vote_type = np.int16 if n_labels < 2**15 else np.int32
+        self._alternative = np.empty((n_epochs, rows), vote_type)
+        self._weight = np.empty((n_epochs, rows), np.float32)
+        self._predicted = np.empty((n_epochs, rows), vote_type)
 
-    def add(self, signals: dict[str, NDArray[Any]]) -> None:
+    def add(self, voter: int, signals: dict[str, NDArray[Any]]) -> None:
+        """Add the signals of an epoch, the `voter`-th of the window."""
         self._means["mean_alignment"].add(signals["alignment"])
         self._means["mean_gap"].add(signals["alignment"] - signals["alternative_alignment"])
         self._means["mean_margin"].add(signals["margin"])
         self._means["mean_probability_margin"].add(_probability_margin(signals))
         self._means["mean_loss"].add(signals["loss"])
         self._means["mean_given_probability"].add(signals["given_probability"])
+        self._predicted[voter] = signals["predicted_label"]
+        self._alternative[voter] = signals["alternative_label"]
+        self._weight[voter] = signals["alternative_alignment"]
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        values: dict[str, NDArray[Any]] = {name: mean.value() for name, mean in self._means.items()}
-        return {"epochs": self._means["mean_alignment"].count, **values}
+        """Return the columns of the window, [rows] each; call it once, as it frees the votes."""
+        alternative_label, alternative_votes = most_voted(self._alternative, self._weight)
+        del self._alternative, self._weight
+        predicted_label, predicted_votes = most_voted(self._predicted)
+        return {
+            "epochs": self._means["mean_alignment"].count,
+            **{name: mean.value() for name, mean in self._means.items()},
+            "alternative_label": alternative_label,
+            "alternative_votes": alternative_votes,
+            "predicted_label": predicted_label,
+            "predicted_votes": predicted_votes,
+        }
 
 
-class _Accumulator:
-    """Accumulate the statistics of the whole run: negative epochs, trend, learning and forgetting."""
+class _RunStatistics:
+    """Accumulate the statistics of the whole run: negative epochs, trend, thirds of the run, learning, forgetting."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, given: Labels, n_epochs: int) -> None:
+        rows = len(given)
+        self._given, self._n_epochs = given, n_epochs
+        self._early, self._late = _Mean(rows), _Mean(rows)
         self._count = np.zeros(rows, np.int32)
         self._negative = np.zeros(rows, np.int32)
         self._run = np.zeros(rows, np.int32)
@@ -194,7 +188,13 @@ class _Accumulator:
         self._learned = np.zeros(rows, np.int32)
         self._forgotten = np.zeros(rows, np.int32)
 
-    def add(self, epoch: int, alignment: Floats, predicted: Labels, given: Labels) -> None:
+    def add(self, epoch: int, alignment: Floats, predicted: Labels) -> None:
+        """Add the alignments and predictions of an epoch, [rows] each."""
+        third = max(1, round(self._n_epochs / 3))
+        if epoch < third:
+            self._early.add(alignment)
+        if epoch >= self._n_epochs - third:
+            self._late.add(alignment)
         recorded = ~np.isnan(alignment)
         negative = alignment < 0
         self._count += recorded
@@ -207,12 +207,13 @@ class _Accumulator:
         self._sums[1] += epoch**2 * recorded
         self._sums[2] += value
         self._sums[3] += epoch * value
-        right = predicted == given
+        right = predicted == self._given
         self._learned += recorded & right & ~self._was_right
         self._forgotten += recorded & ~right & self._was_right
         np.copyto(self._was_right, right, where=recorded)
 
     def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of the whole run, [rows] each."""
         n, (t, tt, a, ta) = self._count.astype(np.float64), self._sums
         n[n == 0] = np.nan
         spread = n * tt - t * t
@@ -222,6 +223,8 @@ class _Accumulator:
             "longest_negative_run": self._longest,
             "last_alignment": self._last,
             "trend": ((n * ta - t * a) / spread).astype(np.float32),
+            "early_alignment": self._early.value(),
+            "late_alignment": self._late.value(),
             "times_learned": self._learned,
             "times_forgotten": self._forgotten,
         }
