@@ -58,7 +58,7 @@ def test_labels_of_another_length_or_order_and_an_unknown_key(tmp_path):
     )
     turned = make_cifar_n(tmp_path / "turned.pt", truth[::-1].copy(), worse_label=truth)
     assert "in another order" in refused_audit(tmp_path, "digits", "--labels", turned, "--label-key", "worse_label")
-    assert "no 'best_label': there are" in refused_audit(
+    assert "no 'best_label': it has" in refused_audit(
         tmp_path, "digits", "--labels", turned, "--label-key", "best_label"
     )
 
@@ -184,7 +184,7 @@ def test_an_unknown_model_and_one_without_a_linear_head(tmp_path):
     (["--device", "abacus"], "device 'abacus' cannot be used"),
     (["--patience", "3"], "--patience must be at least 1, and needs a rule (--select)"),
     (["--add-noise", "2"], "--add-noise must be a share in [0, 1)"),
-    (["--image-size", "32"], "not resized"),
+    (["--image-size", "32"], "--image-size does not change"),
     (["--checkpoint", "nowhere.pt"], "nowhere.pt"),
 ])  # fmt: skip
 def test_settings_that_cannot_work(tmp_path, arguments, message):
