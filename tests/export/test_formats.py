@@ -100,8 +100,8 @@ class TestLabelStudio:
         folder = write_export(audit, "label-studio", tmp_path / "review", ALL, dataset=dataset)
         tasks = sorted(tasks_of(folder), key=lambda task: task["data"]["sample_id"])
         names = choice_names(HOSTILE)
-        for place, task in enumerate(tasks):  # as an annotator would, each another class
-            choice = names[(place + 1) % len(names)]
+        for position, task in enumerate(tasks):  # as an annotator would, each another class
+            choice = names[(position + 1) % len(names)]
             result = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [choice]}}
             task["annotations"] = [{"result": [result]}]
         (tmp_path / "export.json").write_text(json.dumps(tasks))
@@ -226,12 +226,12 @@ class TestCvat:
             (tag,) = image
             assert tag.tag == "tag"
             assert tag.get("label") == photos.class_names[photos.labels[sample_id]]
-            found = {attribute.get("name"): attribute.text for attribute in tag}
-            assert set(found) == known
-            assert found["suggested"] == "cat"
-            assert found["sample_id"] == str(sample_id)
-            assert found["key"] == photos.keys[sample_id]
-            assert found["probability"] == "0.9000"
+            values = {attribute.get("name"): attribute.text for attribute in tag}
+            assert set(values) == known
+            assert values["suggested"] == "cat"
+            assert values["sample_id"] == str(sample_id)
+            assert values["key"] == photos.keys[sample_id]
+            assert values["probability"] == "0.9000"
 
     def test_cvat_sorts_the_images_by_suspicion_and_as_their_numbers(self, photos, tmp_path):
         files = opened(write_export(audit_of(photos), "cvat", tmp_path / "r.zip", ALL, dataset=photos))
@@ -256,19 +256,19 @@ class TestCvat:
         files = opened(write_export(audit_of(dataset), "cvat", tmp_path / "r.zip", ALL, dataset=dataset))
         names = label_names(HOSTILE)
         assert len(set(names)) == len(HOSTILE)
-        found = {}
+        written = {}
         for tag in etree.fromstring(files["annotations.xml"], etree.XMLParser(huge_tree=True)).iter("tag"):
             values = {attribute.get("name"): attribute.text or "" for attribute in tag}
-            found[int(values["sample_id"])] = (tag.get("label"), values["given"], values["key"])
+            written[int(values["sample_id"])] = (tag.get("label"), values["given"], values["key"])
         for sample_id, name in enumerate(HOSTILE):
-            label, given, key = found[sample_id]
+            label, given, key = written[sample_id]
             assert label == names[sample_id]
             if len(name) < 4096 and "\0" not in name:
                 assert (given, key) == (name, f"{name}{sample_id}")
         kept = [name for name in HOSTILE if 0 < len(name) <= 64 and "\0" not in name and name == name.strip()]
         assert [names[HOSTILE.index(name)] for name in kept] == kept
-        assert found[3][1] == "x" * 4095 + "…"
-        assert found[5][1] == "control␀␁␟\x7f"
+        assert written[3][1] == "x" * 4095 + "…"
+        assert written[5][1] == "control␀␁␟\x7f"
 
     def test_the_same_audit_gives_the_same_bytes(self, photos, tmp_path):
         first, second = (

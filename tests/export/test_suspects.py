@@ -172,9 +172,9 @@ class TestImageFolder:
         folder = write_cleaned_data(
             clean_data(audit_of(odd), "drop"), tmp_path / "clean", format="imagefolder", dataset=odd
         )
-        made = sorted(path.name for path in folder.iterdir())
-        assert len(made) == 3
-        assert all("/" not in name and not name.startswith(".") for name in made)
+        folders = sorted(path.name for path in folder.iterdir())
+        assert len(folders) == 3
+        assert all("/" not in name and not name.startswith(".") for name in folders)
         assert not (tmp_path / "up").exists()
 
     def test_any_names_become_a_folder_each(self, tmp_path):

@@ -1,4 +1,4 @@
-"""Decisions come back exactly, whatever a spreadsheet or Label Studio made of them; what is unclear is told."""
+"""Decisions come back exactly, whatever a spreadsheet or Label Studio made of them; what is unclear is reported."""
 
 import csv
 import io
@@ -32,11 +32,11 @@ def audit():
 
 
 def read(audit, *files):
-    found = read_decisions(files, audit)
+    decisions = read_decisions(files, audit)
     names = audit.class_names
     return [
-        (row["sample_id"], row["decision"], names[row["label"]]) for row in found.frame.to_dict("records")
-    ], found.problems
+        (row["sample_id"], row["decision"], names[row["label"]]) for row in decisions.frame.to_dict("records")
+    ], decisions.problems
 
 
 def text_of(rows, columns=DECISION_COLUMNS, separator=","):
@@ -182,11 +182,11 @@ class TestProblems:
             files.append(write_decisions(make_decisions(audit, *rows), tmp_path / name))
         done, problems = read(audit, *files)
         assert done == [(1, "drop", "dog"), (2, "relabel", "cat"), (3, "keep", "Ünder"), (4, "unsure", "cat")]
-        told = (
+        reason = (
             "sample 0 ('a/0.png') is decided twice: relabel to 'dog' (ann.csv, row 2) but "
             "relabel to '=ant' (bob.csv, row 2)"
         )
-        assert reasons(problems) == [("bob.csv", 2, told)]
+        assert reasons(problems) == [("bob.csv", 2, reason)]
 
     def test_a_sample_with_a_row_that_is_unclear_is_left_alone(self, audit, tmp_path):
         (tmp_path / "d.csv").write_text("sample_id,label\n0,dog\n0,dgo\n1,cat\n")
@@ -302,12 +302,12 @@ class TestLabelStudio:
         ]
         done, problems = read(audit, self.write(tmp_path, tasks))
         assert done == []
-        found = {problem.row: problem.reason for problem in problems}
-        assert "is decided twice: relabel to 'dog' (project.json, row 1)" in found[1]
-        assert "several choices of label: cat, dog" in found[2]
-        assert "name the controls label and decision" in found[3]
-        assert "'fox' is none of the 4 classes" in found[4]
-        assert "is not in the form that Label Studio writes" in found[5]
+        reason_of = {problem.row: problem.reason for problem in problems}
+        assert "is decided twice: relabel to 'dog' (project.json, row 1)" in reason_of[1]
+        assert "several choices of label: cat, dog" in reason_of[2]
+        assert "name the controls label and decision" in reason_of[3]
+        assert "'fox' is none of the 4 classes" in reason_of[4]
+        assert "is not in the form that Label Studio writes" in reason_of[5]
 
     def test_json_min(self, audit, tmp_path):
         rows = [

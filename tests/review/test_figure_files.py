@@ -30,16 +30,16 @@ def test_all_figures_of_the_run_are_drawn(run, tmp_path, chromium):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--figure", "portrait"], "choose from expected-wrong"),
         (["--format", "bmp"], "pdf, svg, png"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(run, tmp_path, options, told):
+def test_what_cannot_be_drawn_is_refused_with_the_reason(run, tmp_path, options, message):
     done = gwaudit("plot", run, "--to", tmp_path / "figures", *options)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert not (tmp_path / "figures").exists()
 
 

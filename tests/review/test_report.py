@@ -64,11 +64,11 @@ class TestContents:
         )
         category = data.audit.frame.set_index("sample_id")["category"]
         expected = whole.assign(group=whole["sample_id"].map(category)).groupby(["group", "epoch"])["alignment"]
-        found = data.trajectories.by_group[data.trajectories.by_group["group"].isin(category.unique())]
-        found = found.set_index(["group", "epoch"]).sort_index()
-        np.testing.assert_allclose(found["mean"], expected.mean(), rtol=1e-5)
-        np.testing.assert_allclose(found["lower"], expected.quantile(0.25), rtol=1e-5)
-        np.testing.assert_allclose(found["upper"], expected.quantile(0.75), rtol=1e-5)
+        groups = data.trajectories.by_group[data.trajectories.by_group["group"].isin(category.unique())]
+        groups = groups.set_index(["group", "epoch"]).sort_index()
+        np.testing.assert_allclose(groups["mean"], expected.mean(), rtol=1e-5)
+        np.testing.assert_allclose(groups["lower"], expected.quantile(0.25), rtol=1e-5)
+        np.testing.assert_allclose(groups["upper"], expected.quantile(0.75), rtol=1e-5)
 
     def test_a_sample_shows_its_own_trajectory(self, data, run):
         for sample in data.samples[::50]:
@@ -201,7 +201,7 @@ def test_a_thumbnail_keeps_to_its_size():
         assert len(thumbnail(noise, most)) <= most * 4 / 3 + 40
 
 
-def test_a_run_without_an_audit_is_told_so(tmp_path):
+def test_a_run_without_an_audit_is_refused_with_the_remedy(tmp_path):
     gwaudit("train", "digits", "--output", tmp_path / "run", *FAST)
     done = gwaudit("report", tmp_path / "run")
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The page in a real browser: found, decided by keyboard, kept, downloaded; nothing runs or leaves that should not."""
+"""The page in a real browser: shown, decided by keyboard, kept, downloaded; nothing runs or leaves that should not."""
 
 import json
 import threading
@@ -73,7 +73,7 @@ def start(browser):
     browser.execute_script("document.querySelector('.card[tabindex=\"0\"]').focus()")
 
 
-def said(browser, selector):
+def text_of(browser, selector):
     return browser.find_element(By.CSS_SELECTOR, selector).get_attribute("textContent")
 
 
@@ -105,10 +105,10 @@ def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, r
     start(browser)
     kinds = ["s", "k", "d", "u", "3"] * 4
     press(browser, *kinds)
-    assert "20 of" in said(browser, "#progress-text")
+    assert "20 of" in text_of(browser, "#progress-text")
 
     browser.refresh()
-    assert "20 of" in said(browser, "#progress-text")
+    assert "20 of" in text_of(browser, "#progress-text")
     browser.find_element(By.ID, "download").click()
     table = downloaded(tmp_path)
 
@@ -137,7 +137,7 @@ def test_an_audit_is_reviewed_applied_and_the_labels_are_changed(browser, tmp_pa
     start(browser)
     press(browser, *(["s"] * 17), "d", "k", "u")
     browser.refresh()
-    assert "20 of" in said(browser, "#progress-text")
+    assert "20 of" in text_of(browser, "#progress-text")
     browser.find_element(By.ID, "download").click()
     decided = downloaded(tmp_path)
     assert decided["decision"].value_counts().to_dict() == {"relabel": 17, "drop": 1, "keep": 1, "unsure": 1}
@@ -146,8 +146,8 @@ def test_an_audit_is_reviewed_applied_and_the_labels_are_changed(browser, tmp_pa
     assert done.returncode == 0, done.stderr
     suspects = pd.read_csv(tmp_path / "run" / "suspects.csv", dtype=str).head(20)
     labels = pd.read_csv(tmp_path / "corrected" / "labels.csv", dtype=str, keep_default_na=False).set_index("key")
-    for place, suspect in enumerate(suspects.to_dict("records")):
-        name = suspect["suggested_name"] if place < 17 else "" if place == 17 else suspect["given_name"]
+    for position, suspect in enumerate(suspects.to_dict("records")):
+        name = suspect["suggested_name"] if position < 17 else "" if position == 17 else suspect["given_name"]
         assert labels.loc[suspect["key"], "label"] == name
 
 
@@ -157,9 +157,9 @@ def test_undo_takes_back_one_step_at_a_time(browser, report):
     browser.refresh()
     start(browser)
     press(browser, "k", "d", "z")
-    assert "1 of" in said(browser, "#progress-text")
+    assert "1 of" in text_of(browser, "#progress-text")
     press(browser, "z", "z")
-    assert "0 of" in said(browser, "#progress-text")
+    assert "0 of" in text_of(browser, "#progress-text")
 
 
 def test_several_are_decided_at_once(browser, report):
@@ -168,7 +168,7 @@ def test_several_are_decided_at_once(browser, report):
     press(browser, "x")
     shifted = ActionChains(browser).key_down(Keys.SHIFT)
     shifted.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
-    assert "3 selected" in said(browser, "#count")
+    assert "3 selected" in text_of(browser, "#count")
     press(browser, "d")
     assert [card.get_attribute("data-decision") for card in cards(browser)[:4]] == ["drop", "drop", "drop", ""]
     press(browser, "z")
@@ -190,7 +190,7 @@ def test_filters_show_what_they_say(browser, report, data):
     given.select_by_value("7")
     expected = [s["id"] for s in suspects(data) if s["given"] == 7]
     assert [int(card.get_attribute("data-id")) for card in cards(browser)] == expected[:60]
-    assert f"{len(expected)} shown" in said(browser, "#count")
+    assert f"{len(expected)} shown" in text_of(browser, "#count")
     browser.find_element(By.NAME, "search").send_keys("no such key")
     wait(browser, lambda b: b.find_element(By.ID, "none").is_displayed())
     browser.find_element(By.ID, "none-reset").click()
@@ -231,7 +231,7 @@ def test_hostile_names_are_shown_and_never_run(browser, report, data, dataset):
     press(browser, " ")
     key = browser.find_element(By.CSS_SELECTOR, ".whole-key").get_attribute("textContent")
     assert key == suspects(data)[0]["key"]
-    assert HOSTILE[0] in said(browser, "#classes")
+    assert HOSTILE[0] in text_of(browser, "#classes")
     assert not browser.find_elements(By.XPATH, "//script[contains(text(), 'alert(1)') and not(@type)]")
     with pytest.raises(Exception, match="no such alert"):
         browser.switch_to.alert  # noqa: B018  # asking is the test
@@ -270,7 +270,7 @@ def test_a_thousand_suspects_are_usable_within_two_seconds(browser, tmp_path):
     browser.get(page.as_uri())
     start(browser)
     press(browser, "k")
-    assert "1 of 1,000" in said(browser, "#progress-text")
+    assert "1 of 1,000" in text_of(browser, "#progress-text")
     assert time.monotonic() - began < 2 * float(np.clip(slowness(), 1, 4))
 
 
@@ -322,9 +322,9 @@ def test_the_page_and_its_dialogs_are_accessible(browser, report):
 
 
 def offences(browser, part):
-    """What axe-core finds there against its rules: names, contrast, focus, structure."""
-    found = Axe().run(browser, context=part)["violations"]
-    return [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in found]
+    """Return the violations of rules that axe-core reports: names, contrast, focus, structure."""
+    violations = Axe().run(browser, context=part)["violations"]
+    return [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in violations]
 
 
 class TestServed:
@@ -335,7 +335,7 @@ class TestServed:
         browser.get(server.url)
         start(browser)
         press(browser, "d")
-        wait(browser, lambda b: said(b, "#saved") == "saved" and server.log.decisions)
+        wait(browser, lambda b: text_of(b, "#saved") == "saved" and server.log.decisions)
         worst = suspects(data)[0]["id"]
         assert server.log.decisions[worst].decision == "drop"
         browser.switch_to.window(first)
@@ -349,10 +349,10 @@ class TestServed:
 
     def test_it_says_so_when_nothing_is_saved(self, browser, server):
         browser.get(server.url)
-        wait(browser, lambda b: said(b, "#saved") == "saved")
+        wait(browser, lambda b: text_of(b, "#saved") == "saved")
         server.shutdown()
         server.socket.close()
         start(browser)
         press(browser, "k")
-        wait(browser, lambda b: "not saved yet" in said(b, "#saved"))
+        wait(browser, lambda b: "not saved yet" in text_of(b, "#saved"))
         browser.execute_script("window.onbeforeunload = null")

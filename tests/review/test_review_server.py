@@ -101,7 +101,7 @@ class TestDecisions:
         assert send(server, [], since=second["revision"])["changes"] == [[2, None]]
         assert set(server.log.decisions) == {1}
 
-    def test_a_tab_of_an_earlier_server_is_told_everything(self, server):
+    def test_a_tab_of_an_earlier_server_receives_everything(self, server):
         send(server, [[1, KEEP]])
         assert dict(send(server, [], since=99)["changes"]) == {1: KEEP}
 
@@ -182,8 +182,8 @@ class TestResuming:
         process, url = reviewing(tmp_path / "a run")
         assert ask(url + "decisions", {"since": 0, "changes": [[1, KEEP]]})[0] == 200
         process.send_signal(signal.SIGINT)
-        told, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=20)
         assert process.returncode == 0
-        assert "1 keep" in told
-        command = shlex.split(told[told.index("gwaudit apply") :])
+        assert "1 keep" in output
+        command = shlex.split(output[output.index("gwaudit apply") :])
         assert command[2] == str(tmp_path / "a run"), "quoted, to be pasted into a shell"

@@ -1,8 +1,10 @@
 """Write the figures of the report as files, for papers and slides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
+
+import plotly.graph_objects as go
 
 from gwaudit.core.errors import GwauditError, MissingExtraError, SettingsError
 from gwaudit.core.files import write_folder
@@ -51,32 +53,29 @@ def write_figures(
             f"{data.audit.run} has no data for the figure {missing[0]!r}: precision-recall, calibration and "
             "true-trajectories need true labels (`truth`), noise-matrix needs one label per sample"
         )
+    figures = {name: available[name] for name in names or available}
+    write_folder(Path(folder), lambda target: _draw_files(figures, target, format))
+    return [Path(folder) / f"{name}.{format}" for name in figures]
+
+
+def _draw_files(figures: Mapping[str, go.Figure], folder: Path, format: FigureFormat) -> None:
     try:
         import kaleido
         from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
     except ImportError as error:
         raise MissingExtraError(f"writing figures as {format}", "figures") from error
-    figures = {name: available[name] for name in names or available}
-
-    def write(target: Path) -> None:
-        # One browser draws all figures; without MathJax it fetches nothing from the network.
-        kaleido.write_fig_from_object_sync(
-            [
-                {
-                    "fig": figure.update_layout(width=_WIDTH),
-                    "path": str(target / f"{name}.{format}"),
-                    "opts": {"format": format, "scale": 3 if format == "png" else 1},
-                }
-                for name, figure in figures.items()
-            ],
-            kopts={"mathjax": False},
-            cancel_on_error=True,
-        )
-
+    drawings = [
+        {
+            "fig": figure.update_layout(width=_WIDTH),
+            "path": str(folder / f"{name}.{format}"),
+            "opts": {"format": format, "scale": 3 if format == "png" else 1},
+        }
+        for name, figure in figures.items()
+    ]
     try:
-        write_folder(Path(folder), write)
+        # One browser draws all figures; without MathJax it fetches nothing from the network.
+        kaleido.write_fig_from_object_sync(drawings, kopts={"mathjax": False}, cancel_on_error=True)
     except (ChromeNotFoundError, BrowserFailedError, BrowserClosedError) as error:
         raise GwauditError(
             f"there is no Chrome or Chromium to draw the figures with ({error}): install one, or set BROWSER_PATH to it"
         ) from error
-    return [Path(folder) / f"{name}.{format}" for name in figures]

@@ -24,7 +24,7 @@ function element(tag, properties = {}, ...children) {
 }
 
 const nameOf = (label) => (label === null || label < 0 ? "–" : names[label]);
-const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}%`);
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /* Return the sample for a person: an image, a text, or numbers; null without the data. */
@@ -362,7 +362,7 @@ for (const button of document.querySelectorAll("button.confusion")) {
 }
 if (names.length <= 10 && !facts.multi_label) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
-  $("digit-names").textContent = names.map((name, label) => `${label} ${shortened(name, 30)}`).join(", ");
+  $("digit-names").textContent = `choose the class: ${names.map((name, label) => `${label} = ${shortened(name, 30)}`).join(", ")}`;
 }
 const prototypeList = $("prototype-list");
 if (prototypeList) {
