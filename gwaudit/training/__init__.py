@@ -1,5 +1,5 @@
 """Train a network with a recorder on its head: the reference trainer, its networks, and rounds of refinement.
 
 May import `core`, `data`, `store`, `recording`, and `analysis` (stopping rules, and rankings to refine from). Must not
-hold what writes files for others (`export`) or lets people decide (`review`).
+write files for other tools (`export`), nor let people decide (`review`).
 """

@@ -25,7 +25,7 @@ from gwaudit.store.store import TrajectoryStore
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Hold what a checkpoint saves and restores.
+    """Hold the state that a checkpoint saves and restores.
 
     Attributes:
         model: The trained model.
@@ -53,7 +53,7 @@ def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: Trai
 
     Args:
         path: The checkpoint's path.
-        state: What to save.
+        state: The state to save.
         epoch: The epoch, counted from 0, after which the state is saved.
         settings: The settings of the training.
 
@@ -81,7 +81,7 @@ def restore_checkpoint(path: Path, state: TrainingState, device: torch.device) -
 
     Args:
         path: The checkpoint's path.
-        state: What to restore; it is changed in place.
+        state: The state to restore; it is changed in place.
         device: The device to read the tensors to.
 
     Raises:

@@ -6,7 +6,7 @@ is wrong. So a wrong label influences the network less from round to round; the 
 with the label more. The given label is still what is recorded and audited; `gwaudit.analysis.ranking` adds up the
 evidence of the rounds for the order.
 The number of wrong labels, and the probability of the k-th sample to be wrong, come from round 0 only: it has learned
-the hard samples too, and knew nothing about wrong labels.
+the hard samples too, from the given labels only.
 
 The prediction is the mean of the earlier rounds' class probabilities, of each image as it is and mirrored, sharpened.
 docs/benchmarks/refinement.md shows the gain and the cost of a round, and what else was tried.
