@@ -1,7 +1,7 @@
 """Options are declared once, in the settings: their choices, defaults and texts are what `--help` shows."""
 
 import re
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Literal, get_origin, get_type_hints
 
 import pytest
@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gwaudit.analysis.detectors import DETECTORS
 from gwaudit.analysis.stopping import recorded_rules
+from gwaudit.benchmarks.stopping.settings import StoppingSettings
 from gwaudit.cli import command as commands
 from gwaudit.cli.options import attribute_texts, parse_seeds
 from gwaudit.core.errors import SettingsError
@@ -79,7 +80,22 @@ def test_a_preset_changes_the_defaults_of_options_that_are_not_typed(parsed):
     assert parsed("digits", "--preset", "quality", "--batch-size", "512")["training"].batch_size == 512
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+def test_settings_that_other_settings_hold_are_options_with_the_values_held():
+    app, received = typer.Typer(), []
+
+    def run(settings: StoppingSettings) -> None:
+        received.append(settings)
+
+    commands.command(app, "run")(run)
+    app.callback()(lambda: None)
+    assert CliRunner().invoke(app, ["run"]).exit_code == 0
+    assert CliRunner().invoke(app, ["run", "--epochs", "7", "--patience", "2"]).exit_code == 0
+    held = StoppingSettings().training
+    assert received == [StoppingSettings(), StoppingSettings(patience=2, training=replace(held, epochs=7))]
+    assert CliRunner().invoke(app, ["run", "--momentum", "0.5"]).exit_code == 2, "it is not among the options"
+
+
+@pytest.mark.parametrize("settings", [*SETTINGS, StoppingSettings])
 def test_every_setting_has_a_text_that_stands_by_itself(settings):
     texts = attribute_texts(settings)
     assert set(texts) == {field.name for field in fields(settings)}

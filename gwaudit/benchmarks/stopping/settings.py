@@ -21,7 +21,7 @@ class StoppingSettings:
     Attributes:
         label_variants: Label variants, separated by commas: clean, symmetric-40, asymmetric-30, long-tail-10 (any
             percentage), keys of the label file.
-        models: Networks, separated by commas, each trained on each label variant.
+        models: Names of networks, separated by commas, each trained on each label variant.
         samples: Number of training samples, drawn at random; 0 for all.
         test_samples: Number of test images, drawn at random; 0 for all.
         test: Source of the test images. By default the split "test" of the source; if there is none, a fifth of the
