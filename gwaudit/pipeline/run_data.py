@@ -71,5 +71,5 @@ def true_labels(run: Path, truth: Path | None = None, truth_key: str | None = No
     with TrajectoryStore.open(run) as store:
         dataset = data_if_recorded(store)
     if dataset is None or dataset.true_labels is None:
-        raise DataError(f"the data of {run} have no true labels: give a file of them with `truth`")
+        raise DataError(f"the data of {run} have no true labels: give them with `truth`, a file")
     return dataset.true_labels

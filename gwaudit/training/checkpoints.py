@@ -71,8 +71,8 @@ def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: Trai
         write_atomically(path, lambda temporary: torch.save(values, temporary))
     except RuntimeError as error:  # torch reports a full disk as a RuntimeError
         raise StoreError(
-            f"cannot write the checkpoint {path}: {str(error).splitlines()[0]}. Make room and resume the run; "
-            "the epochs committed before are intact"
+            f"cannot write the checkpoint {path}: {str(error).splitlines()[0]}. Free disk space and continue "
+            "the run with `resume=True`; the epochs committed before are intact"
         ) from error
 
 
