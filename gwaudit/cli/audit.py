@@ -149,12 +149,12 @@ def noise_command(run: Run, as_json: AsJson = False) -> None:
     from gwaudit.analysis.noise import class_health, confusions, worst_first
 
     audit = Audit.load(run)
-    health, pairs = worst_first(class_health(audit)), confusions(audit)
+    health, confused = worst_first(class_health(audit)), confusions(audit)
     if as_json:
         classes = health.reset_index().to_dict("records")
-        print(to_json({"run": str(run), "classes": classes, "pairs": pairs.to_dict("records")}))
+        print(to_json({"run": str(run), "classes": classes, "confusions": confused.to_dict("records")}))
     else:
-        print_noise(health, pairs)
+        print_noise(health, confused)
 
 
 def _report(result: Any, as_json: bool) -> None:

@@ -56,7 +56,9 @@ def audit(
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
-    dataset, _ = load_and_train(data, run, training, refinement, resume=resume, progress=progress)
+    dataset = _load(data, training, refinement, progress)
+    select_detector(detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label)
+    train(dataset, run, training, resume=resume, data=data, progress=progress)
     refine(dataset, Path(run), training, refinement, progress=progress)
 
     def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
@@ -84,9 +86,17 @@ def load_and_train(
     Raises:
         GwauditError: a step failed.
     """
+    dataset = _load(data, training, refinement or RefinementSettings(), progress)
+    return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
+
+
+def _load(
+    data: DataSettings, training: TrainingSettings, refinement: RefinementSettings, progress: Progress | None
+) -> LabeledDataset:
+    """Return the data set; refuse what cannot work with it before the first training, not after it."""
     training_rule(training.select)  # an unknown rule is refused before anything is loaded
     init_process_group(training.device)
     with raise_on_all_ranks():
         dataset = load_data(data, progress)
-        require_refinable(dataset, refinement or RefinementSettings())  # before the first training, not after it
-    return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
+        require_refinable(dataset, refinement)
+    return dataset

@@ -83,7 +83,7 @@ def test_the_command_shows_classes_and_pairs(audit, tmp_path):
     assert "most frequent true class" in shown
     facts = json.loads(gwaudit("noise", tmp_path, "--json").stdout)
     assert facts["classes"][0]["class"] == "dog"
-    assert facts["pairs"][0] == {"given": "dog", "true": "fox", "expected": 3.0, "share": pytest.approx(3 / 5.5)}
+    assert facts["confusions"][0] == {"given": "dog", "true": "fox", "expected": 3.0, "share": pytest.approx(3 / 5.5)}
     assert gwaudit("noise", tmp_path / "nowhere").returncode == 2
 
 

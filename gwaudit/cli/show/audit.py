@@ -115,7 +115,7 @@ def _suggestions_or_kinds(e: "Evaluation") -> Iterable[str]:
         )
 
 
-def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20) -> None:
+def print_noise(health: "pd.DataFrame", confused: "pd.DataFrame", *, most: int = 20) -> None:
     """Print the classes with the largest share of wrong labels, and the most frequent errors."""
     table = Table(title="Classes, by the share of labels expected to be wrong", box=SIMPLE_HEAD)
     table.add_column("class", overflow="fold")
@@ -134,10 +134,12 @@ def print_noise(health: "pd.DataFrame", pairs: "pd.DataFrame", *, most: int = 20
     table = Table("given", "true", title="Most frequent errors", box=SIMPLE_HEAD)
     table.add_column("expected", justify="right")
     table.add_column("of all errors", justify="right")
-    for pair in pairs.head(most).to_dict("records"):
-        table.add_row(escape(pair["given"]), escape(pair["true"]), f"{pair['expected']:,.0f}", f"{pair['share']:.1%}")
+    for error in confused.head(most).to_dict("records"):
+        table.add_row(
+            escape(error["given"]), escape(error["true"]), f"{error['expected']:,.0f}", f"{error['share']:.1%}"
+        )
     out.print(table)
-    for rows, what in ((health, "classes"), (pairs, "pairs")):
+    for rows, what in ((health, "classes"), (confused, "confusions")):
         if len(rows) > most:
             out.print(f"{len(rows) - most:,} more {what}: --json, or class_health.csv and transition_matrix.csv")
 
