@@ -226,7 +226,7 @@ def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, mon
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--label-variants", "clean,best_label"], "no 'best_label': there are"),
+    (["--label-variants", "clean,best_label"], "no 'best_label': it has"),
     (["--label-variants", "clean,instance"], "no 'instance'"),
     (["--label-variants", "symmetric-100"], "between 1 and 99"),
     (["--trainings", "plain,bagging"], "unknown training 'bagging'"),
