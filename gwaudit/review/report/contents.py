@@ -223,7 +223,8 @@ def _samples(
     for facts, row, trajectory in zip(frame.to_dict("records"), rows.tolist(), alignment, strict=True):
         recorded = not np.isnan(facts["log_odds_wrong"])
         sample = {
-            "id": row,
+            "id": row,  # in the store
+            "sample_id": int(facts["sample_id"]),
             "rank": int(facts["rank"]),
             "key": str(facts["key"]),
             "given": int(facts["given_label"]),

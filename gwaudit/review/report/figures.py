@@ -114,7 +114,7 @@ def epoch_moments(data: ReportData) -> go.Figure | None:
         figure.update_yaxes(title=name, row=row, col=1)
     if data.selected_epoch is not None:
         figure.add_vline(x=data.selected_epoch.epoch + 1, line_dash="dash", line_color="#666")
-    figure.update_xaxes(title="epoch", row=len(parts), col=1)
+    figure.update_xaxes(title="epoch", dtick=_epoch_step(len(epochs)), row=len(parts), col=1)
     figure.update_layout(showlegend=False)
     return _styled(figure, 150 * len(parts) + 60)
 
@@ -171,7 +171,7 @@ def class_alignment(data: ReportData) -> go.Figure | None:
             colorbar={"title": "E"},
         )
     )
-    figure.update_xaxes(title="epoch")
+    figure.update_xaxes(title="epoch", dtick=_epoch_step(means.shape[1]))
     figure.update_yaxes(
         tickvals=positions, ticktext=labels, autorange="reversed", automargin=True, showgrid=False, title="given label"
     )
@@ -250,7 +250,7 @@ def _trajectories(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure | Non
         if rows.empty:
             continue
         epochs, colour = rows["epoch"] + 1, COLOURS[group]
-        band = {"line": {"width": 0}, "legendgroup": group, "showlegend": False, "hoverinfo": "skip"}
+        band = {"mode": "lines", "line": {"width": 0}, "legendgroup": group, "showlegend": False, "hoverinfo": "skip"}
         figure.add_scatter(x=epochs, y=rows["lower"], **band)
         figure.add_scatter(x=epochs, y=rows["upper"], fill="tonexty", fillcolor=_faint(colour), **band)
         name = f"{group} ({rows['samples'].max():,})"
@@ -258,9 +258,14 @@ def _trajectories(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure | Non
     if not figure.data:
         return None
     figure.add_hline(y=0, line_color="#999", line_width=1)
-    figure.update_xaxes(title="epoch")
+    figure.update_xaxes(title="epoch", dtick=_epoch_step(int(table["epoch"].max()) + 1))
     figure.update_yaxes(title="mean alignment γ")
     return _styled(figure)
+
+
+def _epoch_step(n_epochs: int) -> int | None:
+    """Return the step between ticks of epochs: 1 for a few epochs, where plotly would show halves, else its own."""
+    return 1 if n_epochs <= 10 else None
 
 
 def _faint(colour: str) -> str:

@@ -77,7 +77,7 @@ function card(sample, position) {
   const act = (kind) => (event) => { event.stopPropagation(); current = position; decide(kind); };
   const button = (text, kind, key, extra = "") =>
     element("button", { type: "button", class: extra, tabindex: "-1", "data-kind": kind, "aria-pressed": "false", title: `key ${key}`, onclick: act(kind), text });
-  const box = element("input", { type: "checkbox", tabindex: "-1", "aria-label": "select", onclick: (event) => { event.stopPropagation(); toggle(sample.id); } });
+  const box = element("input", { type: "checkbox", tabindex: "-1", "aria-label": "select", hidden: facts.multi_label, onclick: (event) => { event.stopPropagation(); toggle(sample.id); } });
   const node = element("li", {
     class: "card", id: `sample-${sample.id}`, tabindex: "-1", "data-id": sample.id,
     onclick: () => moveTo(position), onfocus: () => { current = position; },
@@ -277,7 +277,7 @@ function enlarge() {
     return element("div", { class: "prototype" }, element("h3", { text: `Prototypes of ${shortened(facts.classes[label] ?? "–", 100)}`, dir: "auto" }), element("ul", {}, ...samples.map((other) => element("li", {}, preview(other)))));
   };
   const whole = element("p", { class: "whole-key", dir: "auto", text: sample.key });
-  const numbers = element("p", { text: `probability of being wrong ${percent(sample.probability)}, mean alignment ${sample.alignment ?? "–"}, ${sample.category}, sample ${sample.id}` });
+  const numbers = element("p", { text: `probability of being wrong ${percent(sample.probability)}, mean alignment ${sample.alignment ?? "–"}, ${sample.category}, sample ${sample.sample_id}` });
   const labels = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
   $("detail-body").replaceChildren(...[preview(sample), labelList(sample), sparkline(sample.trajectory), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
   $("detail").showModal();
@@ -285,8 +285,8 @@ function enlarge() {
 
 const ACTIONS = {
   k: () => decide("keep"), s: () => decide("suggest"), Enter: () => decide("suggest"), c: () => decide("choose"),
-  d: () => decide("drop"), u: () => decide("unsure"), z: undo, x: () => visible.length && toggle(visible[current].id),
-  a: selectAll, " ": enlarge, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal(),
+  d: () => decide("drop"), u: () => decide("unsure"), z: undo, x: () => facts.multi_label || !visible.length || toggle(visible[current].id),
+  a: () => facts.multi_label || selectAll(), " ": enlarge, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal(),
 };
 const STEPS = { ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: columns, ArrowUp: () => -columns() };
 
@@ -360,7 +360,7 @@ $("load").addEventListener("change", async (event) => {
 for (const button of document.querySelectorAll("button.confusion")) {
   button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
 }
-if (names.length <= 10 && !facts.multi_label) {
+if (!facts.multi_label && names.length <= 10) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
   $("digit-names").textContent = `choose the class: ${names.map((name, label) => `${label} = ${shortened(name, 30)}`).join(", ")}`;
 }
