@@ -33,7 +33,7 @@ def test_all_figures_of_the_run_are_drawn(run, tmp_path, chromium):
     ("options", "message"),
     [
         (["--figure", "portrait"], "choose from expected-wrong"),
-        (["--format", "bmp"], "pdf, svg, png"),
+        (["--format", "bmp"], "'pdf', 'svg', 'png'"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_the_reason(run, tmp_path, options, message):
