@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from gwaudit.core.errors import GwauditError
+from gwaudit.core.json import to_json
 from gwaudit.review.decision_log import DecisionLog
 
 _LARGEST_REQUEST = 50_000_000
@@ -123,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
         except (ValueError, KeyError, TypeError) as error:
             return self._refuse(HTTPStatus.BAD_REQUEST, f"these are no decisions on this run: {error}")
-        self._send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
+        self._send(HTTPStatus.OK, to_json(answer, indent=None).encode(), "application/json")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: the address of the page is to stay in sight in the terminal."""

@@ -1,10 +1,10 @@
 """Read the commits of a run: the small files that make its epochs exist."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gwaudit.core.errors import StoreError
+from gwaudit.core.json import read_json
 from gwaudit.store.block_files import FileRecord, damaged
 from gwaudit.store.layout import RunLayout
 
@@ -67,7 +67,7 @@ class CommitLog:
         if epoch not in self._commits:
             path = commit_path(self._layout.path, epoch)
             try:
-                content = json.loads(path.read_text())
+                content = read_json(path)
                 content["files"] = tuple(FileRecord(**record) for record in content["files"])
                 content["metrics"] = {k: float("nan") if v is None else v for k, v in content["metrics"].items()}
                 commit = EpochCommit(**content)

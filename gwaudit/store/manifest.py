@@ -1,6 +1,5 @@
 """Make, read and lock the folder of a run: `run.json`, the samples' files, and the lock of the one writer."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,7 +19,8 @@ from gwaudit.core.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
-from gwaudit.core.files import sync, write_text, writing
+from gwaudit.core.files import sync, writing
+from gwaudit.core.json import read_json, write_json
 from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
 from gwaudit.store.layout import FORMAT_VERSION, RunLayout
@@ -76,7 +76,7 @@ def make_run(
                 "settings": dict(settings or {}),
                 "fingerprint": fingerprint,
             }
-            write_text(path / "run.json", json.dumps(manifest, indent=1))
+            write_json(path / "run.json", manifest)
     except BaseException:
         lock.release()
         raise
@@ -93,12 +93,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file = path / "run.json"
     try:
-        manifest = json.loads(file.read_text())
+        manifest = read_json(file)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
     except (ValueError, OSError) as error:
         raise damaged(file, f"cannot be read ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != "gwaudit":
+    if manifest.get("format") != "gwaudit":
         raise StoreDamagedError(f"{file} is not of gwaudit: check the path")
     version = manifest.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
