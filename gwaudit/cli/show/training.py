@@ -39,7 +39,8 @@ class TrainingDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if not self._progress.disable:  # rich before 14.3 prints an empty line when a disabled bar stops
+            self._progress.stop()
 
     def on_step(self, report: "StepReport") -> None:
         """Move the bar."""
