@@ -4,7 +4,6 @@ The pages are found, not listed, so a new page is tested without a word here.
 """
 
 import ast
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -24,14 +23,6 @@ RUN_BY_OTHERS = {
     "docs/howto/handover.md": "tests/docs/test_handover_page.py",
 }
 
-# Words that a reader whose first language is not English stumbles over, or that the field has another word for.
-AVOIDED = re.compile(
-    r"(?<!\.)\b(tells?|told|by heart|humps?|two-humped|superfluous|blind (errors|noise)|as loud|mend(s|ed)?|so many)\b"
-    r"|whatever|what it comes to",
-    re.IGNORECASE,
-)
-
-MODULES = sorted((ROOT / "gwaudit").rglob("*.py"))
 PROGRAMS = [
     pytest.param(page, program, id=f"{page_name(page)}-{number}")
     for page in PAGES
@@ -124,16 +115,6 @@ def test_a_page_is_short(page):
     assert words <= MOST_WORDS, f"{page_name(page)} has {words} words: split it, a question or a task a page"
 
 
-@every_page
-def test_a_page_is_in_plain_english(page):
-    assert [match.group() for match in AVOIDED.finditer(without_blocks(page))] == []
-
-
-def test_the_package_is_in_plain_english():
-    lines = [(path, line) for path in MODULES for line in path.read_text("utf-8").splitlines()]
-    assert [f"{page_name(path)}: {line.strip()}" for path, line in lines if AVOIDED.search(line)] == []
-
-
 @pytest.mark.parametrize("script", sorted((ROOT / "docs").glob("*.py")), ids=lambda path: path.name)
 def test_a_script_of_the_docs_says_how_to_run_it(script):
     assert ast.get_docstring(ast.parse(script.read_text("utf-8")))
@@ -142,10 +123,3 @@ def test_a_script_of_the_docs_says_how_to_run_it(script):
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").iterdir()), ids=lambda path: path.name)
 def test_a_picture_is_used(picture):
     assert any(f"images/{picture.name}" in page.read_text("utf-8") for page in PAGES)
-
-
-@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
-def test_the_text_of_a_notebook_is_in_plain_english(notebook):
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    assert [match.group() for text in texts for match in AVOIDED.finditer(text)] == []
