@@ -83,7 +83,7 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
                     print_error("interrupted; complete epochs are kept" + _how_to_resume(values))
                     raise typer.Exit(INTERRUPTED) from None
 
-        guarded.__signature__ = inner.__signature__  # type: ignore[attr-defined]
+        guarded.__signature__ = inner.__signature__  # type: ignore[attr-defined]  # typer reads it
         guarded.__annotations__ = inner.__annotations__
         group.command(name, epilog=epilog or None)(guarded)
         return function

@@ -84,7 +84,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
         command(**values)
 
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
-    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
 
