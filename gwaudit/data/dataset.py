@@ -15,6 +15,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.data.image_files import UNREADABLE, EncodedImage
 from gwaudit.data.images import EncodedImages
 from gwaudit.data.inputs import Inputs, SubsetInputs
+from gwaudit.data.reading_notes import ReadingNotes
 
 Modality = Literal["images", "features", "texts"]
 
@@ -51,6 +52,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         true_labels: True labels in the shape of `labels`, where they are known. Only evaluations use them.
         skipped: Rows of the source that were left out before ids were given.
         texts: [n] texts of the samples, where they are texts or were before they were embedded.
+        notes: Notes on the reading of the source: columns, files and rows used and left out, conversions, warnings.
     """
 
     name: str
@@ -62,6 +64,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     true_labels: NDArray[np.int64] | None = None
     skipped: tuple[SkippedSample, ...] = field(default=())
     texts: Sequence[str] | None = None
+    notes: ReadingNotes = field(default_factory=ReadingNotes)
 
     def __post_init__(self) -> None:
         n = len(self.inputs)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gwaudit.data.image_files import UNREADABLE, EncodedImage, FilePart
 from gwaudit.data.inputs import Digest, InMemory, Inputs
+from gwaudit.data.reading_notes import ReadingNotes
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
@@ -79,13 +80,16 @@ def decode(item: EncodedImage, side: int | None) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def decode_all(items: Sequence[EncodedImage], image_size: int | None) -> tuple[Inputs, dict[int, str]]:
+def decode_all(
+    items: Sequence[EncodedImage], image_size: int | None, notes: ReadingNotes
+) -> tuple[Inputs, dict[int, str]]:
     """Decode every item once, to hold it in memory or to check that it can be decoded.
 
     Args:
         items: Paths or contents of image files.
         image_size: Side in pixels of the square that all images are brought to. By default their own size, where all
             have one size of at most 96 pixels a side, else 224.
+        notes: Notes on the reading, which receive the sizes of the images.
 
     Returns:
         The images that can be decoded, in order, and for each of the others its index and the reason.
@@ -94,6 +98,7 @@ def decode_all(items: Sequence[EncodedImage], image_size: int | None) -> tuple[I
     sizes = dict(_map_readable(_size, dict(enumerate(items)), broken))
     if not sizes:
         return InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken
+    notes.measure_sizes(sizes.values())
     common = set(sizes.values())
     side = image_size
     if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):

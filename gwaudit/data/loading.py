@@ -164,6 +164,7 @@ def _apply_label_file(raw: RawSamples, settings: DataSettings) -> tuple[RawSampl
             raise DataError(f"{raw.name} has no labels: give a file of labels (.npy, .csv) as `labels`")
         return raw, None
     file = Path(settings.labels)
+    raw.notes.remark(f"the given labels are those of {file}")
     if keyed := read_keyed_labels(file, settings.label_key, raw.keys, raw.class_names):
         _require_clean_labels(keyed.given, keyed.clean, raw, file)
         return replace(raw, labels=keyed.given, class_names=keyed.class_names), keyed.clean
@@ -223,13 +224,14 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
         true_labels=None if true_labels is None else true_labels[kept],
         skipped=tuple(skipped),
         texts=[raw.inputs.texts[row] for row in kept] if isinstance(raw.inputs, Texts) else None,
+        notes=raw.notes,
     )
 
 
 def _decode(raw: RawSamples, rows: np.ndarray, image_size: int | None, broken: BrokenRows) -> tuple[Inputs, np.ndarray]:
     """Return the inputs of the rows, and the rows that have some; add images that cannot be read to `broken`."""
     if isinstance(raw.inputs, Sequence):
-        inputs, unreadable = decode_all([raw.inputs[row] for row in rows], image_size)
+        inputs, unreadable = decode_all([raw.inputs[row] for row in rows], image_size, raw.notes)
         broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in unreadable.items()}
         return inputs, np.delete(rows, list(unreadable))
     if image_size is not None and image_size != raw.inputs.shape[-1]:

@@ -8,6 +8,7 @@ from gwaudit.analysis.evaluation import Evaluation
 from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
@@ -99,4 +100,6 @@ def _load(
     with raise_on_all_ranks():
         dataset = load_data(data, progress)
         require_refinable(dataset, refinement)
+    if progress is not None:
+        progress.on_data(summarise(dataset, data.source))
     return dataset

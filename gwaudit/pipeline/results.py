@@ -8,6 +8,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.core.json import write_json
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.summary import summarise
 from gwaudit.export.cleaned_data import Action, clean_data
 from gwaudit.export.formats import write_cleaned_data
 from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
@@ -36,11 +37,12 @@ class AuditResult:
     files: tuple[Path, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON can hold it: run, summary, evaluation, skipped rows, files."""
+        """Return the result as JSON can hold it: run, summary, evaluation, reading, skipped rows, files."""
         return {
             "run": str(self.audit.run),
             **self.audit.summary(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_dict(),
+            "reading": None if self.dataset is None else summarise(self.dataset).to_dict(),
             "skipped": [] if self.dataset is None else [asdict(sample) for sample in self.dataset.skipped],
             "files": [str(path) for path in self.files],
         }

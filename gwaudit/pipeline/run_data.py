@@ -29,7 +29,10 @@ def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> La
     dataset = read_source(data)
     if dataset.modality == "texts":
         dataset = embed_texts(dataset, data.encoder, progress)
-    return with_label_noise(dataset, data.add_noise, data.add_noise_seed) if data.add_noise else dataset
+    if not data.add_noise:
+        return dataset
+    dataset.notes.remark(f"label noise was added on purpose: a share of {data.add_noise:g} of the labels")
+    return with_label_noise(dataset, data.add_noise, data.add_noise_seed)
 
 
 def data_of_run(store: TrajectoryStore) -> DataSettings:

@@ -20,6 +20,7 @@ from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.summary import summarise
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -162,6 +163,7 @@ def create_or_resume(
                 "training": settings.to_dict(),
                 "data": None if data is None else data.to_dict(),
                 "targets": digest,
+                "reading": summarise(dataset, None if data is None else data.source).to_dict(),
                 "modality": dataset.modality,
                 "has_texts": dataset.texts is not None,
             },

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from gwaudit.data.summary import DataSummary
 from gwaudit.recording.recorder import EpochSummary
 
 
@@ -55,6 +56,9 @@ class FeatureProgress(Protocol):
 
 class Progress(FeatureProgress, Protocol):
     """Receive the progress of a training, on rank 0."""
+
+    def on_data(self, summary: DataSummary) -> None:
+        """Receive the summary of the data that were read, before the training."""
 
     def on_step(self, report: StepReport) -> None:
         """Receive the position of the training, a few times per second."""

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gwaudit.cli.show.console import number, out
+from gwaudit.cli.show.data import print_data
 
 if TYPE_CHECKING:  # for their types alone
     import pandas as pd
@@ -28,6 +29,10 @@ def print_run(store: "TrajectoryStore") -> None:
         f"data {store.fingerprint}",
         highlight=False,
     )
+    if reading := store.settings.get("reading"):  # runs of earlier versions have none
+        from gwaudit.data.summary import DataSummary
+
+        print_data(DataSummary.from_dict(reading), out)
     table = Table("epoch", "loss", "accuracy on given", "GWA", "E", "K", "missing", "repeated")
     for epoch in store.epochs:
         commit = store.commit(epoch)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gwaudit.cli.show.console import err
+from gwaudit.cli.show.data import print_data
 
 if TYPE_CHECKING:  # for their types alone: help does not wait for torch
+    from gwaudit.data.summary import DataSummary
     from gwaudit.training.progress import EpochReport, StepReport
 
 
@@ -41,6 +43,11 @@ class TrainingDisplay:
     ) -> None:
         if not self._progress.disable:  # rich before 14.3 prints an empty line when a disabled bar stops
             self._progress.stop()
+
+    def on_data(self, summary: "DataSummary") -> None:
+        """Print what was read."""
+        if not self._quiet:
+            print_data(summary, self._progress.console)
 
     def on_step(self, report: "StepReport") -> None:
         """Move the bar."""

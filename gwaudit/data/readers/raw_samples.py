@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from gwaudit.data.image_files import EncodedImage
 from gwaudit.data.inputs import Inputs
+from gwaudit.data.reading_notes import ReadingNotes
 
 Source = str | Path | Dataset[Any]
 """A path, a name, or a data set in memory."""
@@ -31,6 +32,7 @@ class RawSamples:
         class_names: Names of the C classes; empty where the source has no labels.
         keys: [n] keys, by which people identify the rows.
         broken: Reason for each row that cannot be used, by its number from 0.
+        notes: Notes on the reading, to which the reader adds.
     """
 
     name: str
@@ -40,6 +42,7 @@ class RawSamples:
     class_names: tuple[str, ...]
     keys: Sequence[str]
     broken: Mapping[int, str] = field(default_factory=dict)
+    notes: ReadingNotes = field(default_factory=ReadingNotes)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -16,6 +16,7 @@ from gwaudit.analysis.noise import class_health, confusions, transition_matrix, 
 from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.summary import DataSummary
 from gwaudit.review.report.thumbnails import thumbnail
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
 from gwaudit.store.store import TrajectoryStore
@@ -267,6 +268,7 @@ def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]
     }
     parts: dict[str, Mapping[str, Any]] = {
         "run": run,
+        "reading": _reading(store),
         "data": store.settings.get("data") or {},
         "training": store.settings.get("training") or {},
         "ranking": asdict(audit.settings),
@@ -276,6 +278,16 @@ def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]
         for part, values in parts.items()
         if values
     }
+
+
+def _reading(store: TrajectoryStore) -> dict[str, str]:
+    """Return the facts of the data that were read; runs of earlier versions and of own loops have none."""
+    facts: dict[str, str] = {}
+    if values := store.settings.get("reading"):
+        summary = DataSummary.from_dict(values)
+        for name, value in [*summary.facts(), *(("warning", warning) for warning in summary.warnings)]:
+            facts[name] = f"{facts[name]}; {value}" if name in facts else value
+    return facts
 
 
 def _wrong_among_first(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.int64]:
