@@ -57,20 +57,23 @@ def labelling_config(class_names: Sequence[str], shown: str) -> str:
         class_names: C names.
         shown: Form of the sample: `image`, `text`, or `about`, a table of its features.
     """
-    view = ElementTree.Element("View")
+    # Two columns that begin at the top: however high the picture is, the choices are beside it and not below it.
+    view = ElementTree.Element("View", style="display: flex; gap: 1em; align-items: flex-start")
+    sample = ElementTree.SubElement(view, "View", style="flex: 3 1 0; min-width: 0")
+    answers = ElementTree.SubElement(view, "View", style="flex: 2 1 0; min-width: 16em")
     if shown == "image":
-        ElementTree.SubElement(view, "Image", name=shown, value="$image", zoom="true", zoomControl="true")
+        ElementTree.SubElement(sample, "Image", name=shown, value="$image", zoom="true", zoomControl="true")
     elif shown == "text":
-        ElementTree.SubElement(view, "Text", name=shown, value="$text", valueType="text")
-    ElementTree.SubElement(view, "Table", name="about", value="$about")
+        ElementTree.SubElement(sample, "Text", name=shown, value="$text", valueType="text")
+    ElementTree.SubElement(sample if shown == "about" else answers, "Table", name="about", value="$about")
     names = choice_names(class_names)
-    ElementTree.SubElement(view, "Header", value="The right label")
+    ElementTree.SubElement(answers, "Header", value="The right label")
     layout = "select" if len(names) > _LISTED_CLASSES else "inline"
-    label = ElementTree.SubElement(view, "Choices", name=LABEL, toName=shown, choice="single", layout=layout)
+    label = ElementTree.SubElement(answers, "Choices", name=LABEL, toName=shown, choice="single", layout=layout)
     for name in names:
         ElementTree.SubElement(label, "Choice", value=name)
-    ElementTree.SubElement(view, "Header", value="Or, with no label chosen, what to do with the sample")
-    decision = ElementTree.SubElement(view, "Choices", name=DECISION, toName=shown, choice="single", layout="inline")
+    ElementTree.SubElement(answers, "Header", value="Or decide: keep the given label, drop the sample, or unsure")
+    decision = ElementTree.SubElement(answers, "Choices", name=DECISION, toName=shown, choice="single", layout="inline")
     for value in DECISIONS:
         ElementTree.SubElement(decision, "Choice", value=value)
     ElementTree.indent(view, " ")
@@ -202,6 +205,7 @@ def _readme(folder: Path, copied: bool) -> str:
 3. Import tasks.json (and tasks-2.json, ... where there are more files).
 4. Settings > Annotation: switch on "Use predictions to prelabel tasks", and order tasks by prediction score,
    which is the probability that the given label is wrong.
-5. For each task choose the right label; or unselect it and decide: keep (the given label is right), drop, unsure.
+5. For each task choose the right label, or decide: keep (the given label is right), drop, or unsure. A decision counts
+   before a suggested label that is still chosen; beside any other label, keep and drop are refused.
 6. Export as JSON: data.sample_id and data.key identify the sample of each task; gwaudit apply reads the file.
 """

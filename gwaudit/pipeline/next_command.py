@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.detectors import select_detector
 from gwaudit.core.settings import RECIPES, DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.refinement import rounds_of
@@ -24,17 +25,18 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
     Returns:
         A line for a shell, with every setting of the run that is not the default, and a new folder.
     """
-    with TrajectoryStore.open(run) as store:
+    rounds = rounds_of(run)
+    with TrajectoryStore.open(run) as store, TrajectoryStore.open(rounds[-1]) as last:
         training = TrainingSettings.from_dict(store.settings["training"])
+        auto = select_detector("auto", final_passes=len(last.final_passes), multi_label=store.is_multi_label)
     # The file has labels by key. Label noise was a trial on the labels of the source.
     data = replace(data, labels=str(labels), label_key=None, add_noise=0.0, add_noise_seed=0)
-    refinement = _refinement(rounds_of(run), training)
-    ranking = RankingSettings(per_class=audit.settings.per_class, precision=audit.settings.precision)
+    refinement = _refinement(rounds, training)
     options = [
         *_options(asdict(data), asdict(DataSettings(data.source))),
         *_options(asdict(training), asdict(TrainingSettings())),
         *_options(asdict(refinement), asdict(RefinementSettings())),
-        *_options(asdict(ranking), asdict(RankingSettings())),
+        *_options(_typed(audit.settings, auto), asdict(RankingSettings())),
     ]
     return shlex.join(["gwaudit", "audit", data.source, *options, "--output", str(_next_folder(run))])
 
@@ -43,9 +45,24 @@ def _options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str
     options: list[str] = []
     for name, value in values.items():
         if value != defaults[name]:
-            option = f"--{name.replace('_', '-')}"
-            options += [option] if value is True else [option, str(value)]
+            words = [] if value is True else [str(part) for part in (value if isinstance(value, tuple) else (value,))]
+            options += [f"--{name.replace('_', '-')}", *words]
     return options
+
+
+def _typed(ranking: RankingSettings, auto: str) -> dict[str, Any]:
+    """Return the settings of a ranking as a person types them: epochs counted from 1, `auto` where it was chosen so.
+
+    Args:
+        ranking: the settings; the detector is the one that was used.
+        auto: the detector that `auto` stands for.
+    """
+    values = asdict(ranking)
+    if ranking.detector == auto:
+        values["detector"] = "auto"
+    if not isinstance(ranking.window, str):
+        values["window"] = tuple(epoch + 1 for epoch in ranking.window)
+    return values
 
 
 def _refinement(rounds: Sequence[Path], first: TrainingSettings) -> RefinementSettings:

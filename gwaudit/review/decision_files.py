@@ -47,7 +47,8 @@ class Statement:
         decision: The decision as written.
         label: Name of the new class.
         suggestion: Suggestion of a row of suspects.
-        escaped: Whether texts that a spreadsheet would run as a formula have an apostrophe in front.
+        from_label_studio: Whether Label Studio wrote the row. It may have chosen the proposed label itself, and its
+            texts are not escaped: a text that a spreadsheet would run as a formula has no apostrophe in front.
     """
 
     file: str
@@ -58,7 +59,7 @@ class Statement:
     decision: str
     label: str
     suggestion: Suggestion | None = None
-    escaped: bool = True
+    from_label_studio: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _table_row(path: Path, number: int, values: dict[str, str], *, from_label_st
     suggestion = None
     if "suggested_name" in values:
         suggestion = Suggestion(values["suggested_name"], values.get("suggested_label"))
-    return _statement(path, number, values, "".join(labels), suggestion, escaped=not from_label_studio)
+    return _statement(path, number, values, "".join(labels), suggestion, from_label_studio=from_label_studio)
 
 
 def _require_columns(path: Path, names: list[str]) -> None:
@@ -138,13 +139,13 @@ def _statement(
     label: str,
     suggestion: Suggestion | None,
     *,
-    escaped: bool,
+    from_label_studio: bool,
     decision: str | None = None,
 ) -> Statement:
     texts = {name: _text(values.get(name)) for name in ("sample_id", "key", "given_name", "decision")}
     if decision is not None:
         texts["decision"] = decision
-    return Statement(path.name, row, **texts, label=label, suggestion=suggestion, escaped=escaped)
+    return Statement(path.name, row, **texts, label=label, suggestion=suggestion, from_label_studio=from_label_studio)
 
 
 def _text(value: Any) -> str:
@@ -184,13 +185,13 @@ def _task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement |
             yield Problem(path.name, number, f"has several choices of {repeated}: {', '.join(choices[repeated])}")
         elif choices:
             label, decision = ("".join(choices.get(name, ())) for name in controls)
-            yield _statement(path, number, data, label, _suggestion(data), escaped=False, decision=decision)
+            yield _statement(path, number, data, label, _suggestion(data), from_label_studio=True, decision=decision)
 
 
 def _flat_annotation(path: Path, number: int, item: dict[str, Any]) -> Iterator[Statement | Problem]:
     label, decision = (_single_choice(item.get(name)) for name in (LABEL_CONTROL, DECISION_CONTROL))
     if label or decision:
-        yield _statement(path, number, item, label, _suggestion(item), escaped=False, decision=decision)
+        yield _statement(path, number, item, label, _suggestion(item), from_label_studio=True, decision=decision)
 
 
 def _suggestion(data: Mapping[str, Any]) -> Suggestion | None:

@@ -187,8 +187,8 @@ class _DecisionParser:
         id_text, key = statement.sample_id.strip(), statement.key
         if not id_text and not key.strip():
             raise _RefusedError("has neither a sample_id nor a key")
-        by_key = self._key_index.find(key, escaped=statement.escaped) if key.strip() else []
-        quoted_key = _quote(from_cell(key) if statement.escaped else key)
+        by_key = self._key_index.find(key, escaped=not statement.from_label_studio) if key.strip() else []
+        quoted_key = _quote(key if statement.from_label_studio else from_cell(key))
         if not id_text:
             if len(by_key) != 1:
                 count = f"{len(by_key)} samples" if by_key else "no sample"
@@ -214,7 +214,9 @@ class _DecisionParser:
         """Refuse a statement about another given label than that of the audit."""
         if not statement.given_name.strip():
             return
-        if self.given[sample] not in self._class_index.find(statement.given_name, escaped=statement.escaped):
+        if self.given[sample] not in self._class_index.find(
+            statement.given_name, escaped=not statement.from_label_studio
+        ):
             given = self.names[self.given[sample]]
             raise _RefusedError(
                 f"column given_name: sample {sample} has the label {_quote(given)} in the run, not "
@@ -236,9 +238,17 @@ class _DecisionParser:
             if label is None:
                 label = self._suggested_class(statement)
             return ("keep", given) if label == given else ("relabel", label)
-        if label not in (None, given) and decision != "unsure":
+        if decision != "unsure" and label not in (None, given) and not self._was_proposed(label, statement, sample):
             raise _RefusedError(f"column decision: {decision} contradicts the column label, {_quote(statement.label)}")
         return decision, given
+
+    def _was_proposed(self, label: int, statement: Statement, sample: int) -> bool:
+        """Return whether Label Studio may have chosen the label itself: with predictions it shows the proposed one."""
+        if not statement.from_label_studio:
+            return False
+        if statement.suggestion is None:
+            return label == self.suggested[sample]
+        return label in self._labels(statement.suggestion.name, statement)
 
     def conflict(self, sample: int, one: _Vote, other: _Vote) -> Problem:
         """Return the problem that two rows decide differently about a sample."""
@@ -262,16 +272,19 @@ class _DecisionParser:
             hint = "; write a class into the column label"
         raise _RefusedError(f"column decision: {_quote(cell)} is none of {', '.join(DECISIONS)}{hint}")
 
+    def _labels(self, cell: str, statement: Statement) -> list[int]:
+        """Return the classes that a cell may name."""
+        labels = self._class_index.find(cell, escaped=not statement.from_label_studio)
+        return labels or ([self._choices[cell]] if cell in self._choices else [])
+
     def _class(self, cell: str, statement: Statement, column: str) -> int:
-        labels = self._class_index.find(cell, escaped=statement.escaped)
+        labels = self._labels(cell, statement)
         if len(labels) > 1:
             raise _RefusedError(
                 f"column {column}: {_quote(cell)} may be {len(labels)} classes that differ in case or white space"
             )
         if labels:
             return labels[0]
-        if cell in self._choices:
-            return self._choices[cell]
         hint = did_you_mean(from_cell(cell), self.names)
         raise _RefusedError(f"column {column}: {_quote(cell)} is none of the {len(self.names)} classes{hint}")
 
@@ -288,7 +301,9 @@ class _DecisionParser:
         suggested = int(self.suggested[sample])
         name = suggestion.name
         same_name = (
-            suggested in self._class_index.find(name, escaped=statement.escaped) if name.strip() else suggested < 0
+            suggested in self._class_index.find(name, escaped=not statement.from_label_studio)
+            if name.strip()
+            else suggested < 0
         )
         same_number = suggestion.number is not None and _normalise(suggestion.number) == str(suggested)
         if same_name and (same_number or suggestion.number is None):

@@ -84,6 +84,14 @@ class TestLabelStudio:
         assert {label.tag, decision.tag} == {"Choices"}
         assert label.attr["choice"] == "single"
 
+    @pytest.mark.parametrize("shown", ["image", "text", "about"])
+    def test_the_controls_are_beside_the_sample_however_high_it_is(self, shown):
+        columns = ElementTree.fromstring(label_studio.labelling_config(["cat", "dog"], shown))
+        assert columns.get("style").startswith("display: flex")
+        sample, answers = columns
+        assert sample.find(f"*[@name='{shown}']") is not None
+        assert [choices.get("name") for choices in answers.iter("Choices")] == ["label", "decision"]
+
     def test_choices_are_the_class_names_where_xml_can_hold_them(self):
         names = choice_names(HOSTILE)
         assert len(set(names)) == len(HOSTILE)

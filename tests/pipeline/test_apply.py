@@ -3,19 +3,21 @@
 import json
 import shlex
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gwaudit import apply_decisions
+from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, StoreExistsError, UnresolvedDecisionsError
-from gwaudit.core.settings import DataSettings, TrainingSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.export.formats import cleaned_formats
 from gwaudit.export.source_table import corrected_table
@@ -142,6 +144,22 @@ class TestAFolder:
         assert "--on-error skip --epochs 3 --pretrained --backbone frozen --output" in other
         assert other.endswith("photos-round-3")
         assert "--add-noise" not in other
+
+    @pytest.mark.parametrize("ranking", [
+        RankingSettings(detector="margin", window=(2, 5), cut=-1.5, budget=10),
+        RankingSettings(detector="combined", top=7, per_class=True),
+        RankingSettings(precision=0.75),
+    ])  # fmt: skip
+    def test_the_next_command_ranks_as_the_run_was_ranked(self, tree, tmp_path, ranking):
+        audit, file = tree
+        replace(audit, settings=ranking).save(audit.run)
+        typed = shlex.split(apply(audit, tmp_path, file).next_command)[2:]
+        command = typer.main.get_command(app).commands["audit"]
+        values = command.make_context("audit", typed).params
+        detector = "auto" if ranking.detector == "combined" else ranking.detector  # which is what `auto` is here
+        window = ranking.window if ranking.window == "auto" else (3, 6)  # counted from 1
+        for name, value in asdict(replace(ranking, detector=detector, window=window)).items():
+            assert values[name] == (None if value == "auto" and name != "detector" else value), name
 
     @pytest.mark.parametrize(("second", "options"), [
         ({"seed": 1}, "--refine 1 "),

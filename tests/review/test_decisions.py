@@ -292,6 +292,27 @@ class TestLabelStudio:
         wanted = [(0, "relabel", "=ant"), (1, "keep", "dog"), (2, "drop", "=ant"), (3, "relabel", "dog")]
         assert read(audit, self.write(tmp_path, tasks)) == (wanted, ())
 
+    def test_a_decision_counts_beside_the_label_that_label_studio_chose_itself(self, audit, tmp_path):
+        tasks = [
+            self.task(audit, i, annotation(choice("dog"), choice(word, "decision")))
+            for i, word in ((0, "drop"), (2, "keep"), (3, "unsure"))
+        ]
+        tasks.append(self.task(audit, 1, annotation(choice("dog"), choice("keep", "decision"))))  # the given label
+        wanted = [(0, "drop", "cat"), (1, "keep", "dog"), (2, "keep", "=ant"), (3, "unsure", "Ünder")]
+        assert read(audit, self.write(tmp_path, tasks)) == (wanted, ())
+        flat = [{**task["data"], "label": "dog", "decision": "drop"} for task in tasks]
+        assert [row[1] for row in read(audit, self.write(tmp_path, flat))[0]] == ["drop"] * 4
+        rows = [(1, "0", "cat", "dog", "dog", "keep", 2.5)]
+        columns = ("id", "sample_id", "given_name", "suggested_name", "label", "decision", "lead_time")
+        (tmp_path / "p.csv").write_text(text_of(rows, columns), newline="")
+        assert read(audit, tmp_path / "p.csv") == ([(0, "keep", "cat")], ())
+
+    def test_a_decision_beside_a_label_that_a_person_chose_is_a_contradiction(self, audit, tmp_path):
+        task = self.task(audit, 0, annotation(choice("=ant"), choice("drop", "decision")))
+        done, problems = read(audit, self.write(tmp_path, [task]))
+        assert done == []
+        assert "drop contradicts the column label, '=ant'" in problems[0].reason
+
     def test_json_with_annotators_that_disagree_and_answers_that_fit_nothing(self, audit, tmp_path):
         tasks = [
             self.task(audit, 0, annotation(choice("dog")), annotation(choice("Ünder"))),
