@@ -18,8 +18,8 @@ from gwaudit.recording.head_forms import HeadForward, is_plain
 class HeadHooks:
     """Keep the last forward pass of a head.
 
-    The hooks are closures over two dictionaries, not methods: so a copy of the model (a moving average of its weights,
-    for example) copies neither the recorder nor the store, and a forward pass of the copy is not recorded.
+    The hooks are closures over two dictionaries, not methods. `gwaudit.recording.attached_hook.AttachedHook` calls them
+    for the module that they are made for and for its replicas, and keeps them out of copies of the model.
     """
 
     def __init__(self) -> None:
@@ -34,8 +34,6 @@ class HeadHooks:
         needs_weight = not is_plain(head)  # as it is at the forward pass, to normalise it
 
         def keep_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            if module is not head and not getattr(module, "_is_replica", False):
-                return
             latent = (args[0] if args else next(iter(kwargs.values()))).detach()
             weight = _computed_weight(module) if computed else cast(Tensor, module.weight).detach()
             weight = weight.clone() if needs_weight else weight
@@ -51,13 +49,12 @@ class HeadHooks:
 
         return keep_forward
 
-    def output_hook(self, model: nn.Module) -> Callable[..., None]:
+    def output_hook(self) -> Callable[..., None]:
         """Return a forward hook for the whole model."""
         returned = self._returned
 
         def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if module is model or getattr(module, "_is_replica", False):
-                returned["output"] = output
+            returned["output"] = output
 
         return keep_output
 

@@ -32,6 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
+from gwaudit.recording.attached_hook import AttachedHook
 from gwaudit.recording.batch_labels import out_of_range, read_integers, read_label_matrix
 from gwaudit.recording.distributed import (
     all_gather,
@@ -153,12 +154,13 @@ class AlignmentRecorder:
     def __enter__(self) -> Self:
         if self._handles:
             raise RecordingError("this recorder is attached already: enter it once, around the whole training loop")
-        self._handles = [
-            self._head.module.register_forward_hook(self._hooks.head_hook(self._head.module), with_kwargs=True)
-        ]
+        head = self._head.module
+        keep_forward = AttachedHook(head, self._hooks.head_hook(head))
+        self._handles = [head.register_forward_hook(keep_forward, with_kwargs=True)]
         if self._head_is_a_guess:
             unwrapped = unwrap(self._model)
-            self._handles.append(unwrapped.register_forward_hook(self._hooks.output_hook(unwrapped)))
+            keep_output = AttachedHook(unwrapped, self._hooks.output_hook())
+            self._handles.append(unwrapped.register_forward_hook(keep_output))
         return self
 
     def __exit__(
