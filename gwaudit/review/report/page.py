@@ -18,7 +18,9 @@ from gwaudit.core.json import without_nan
 from gwaudit.review.report.contents import ReportData
 from gwaudit.review.report.figures import draw_figures
 
-_SCRIPTS = ("decisions.js", "gallery.js", "figures.js")
+_SCRIPTS = (
+    "decisions.js", "storage.js", "gallery.js", "deciding.js", "close_view.js", "start.js", "figures.js",
+)  # fmt: skip
 _TABLE_ROWS = 40
 
 

@@ -1,4 +1,4 @@
-/* Show the samples as cards: filter them, move through them by keyboard, decide on one or several at a time. */
+/* Show the samples as cards, and filter them. */
 
 const $ = (id) => document.getElementById(id);
 const decisions = new Decisions(facts.served ? new ServerStorage() : new BrowserStorage());
@@ -73,14 +73,29 @@ function labelList(sample) {
   ]));
 }
 
+/* Return the verdict on a sample and the buttons that decide on this sample alone. */
+function controls(sample) {
+  const button = (text, kind, key, extra = "") => element("button", {
+    type: "button", class: extra, "data-kind": kind, "aria-pressed": "false", title: `key ${key}`, text,
+    onclick: (event) => decideOne(event.currentTarget.getAttribute("aria-pressed") === "true" && kind !== "choose" ? "clear" : kind, sample),
+  });
+  const verdict = element("div", { class: "verdict" },
+    element("span", { class: "decided", dir: "auto" }),
+    facts.multi_label ? null : element("button", { type: "button", class: "clear", title: "clear the decision: key Backspace", text: "clear", onclick: () => decideOne("clear", sample) }));
+  if (facts.multi_label) return [verdict];
+  return [verdict, element("div", { class: "actions" },
+    sample.suggested >= 0 ? button(`take ${shortened(nameOf(sample.suggested), 40)}`, "suggest", "S", "suggest") : null,
+    button("keep", "keep", "K"), button("other…", "choose", "C"), button("drop", "drop", "D"), button("unsure", "unsure", "U"))];
+}
+
 function card(sample, position) {
-  const act = (kind) => (event) => { event.stopPropagation(); current = position; decide(kind); };
-  const button = (text, kind, key, extra = "") =>
-    element("button", { type: "button", class: extra, tabindex: "-1", "data-kind": kind, "aria-pressed": "false", title: `key ${key}`, onclick: act(kind), text });
-  const box = element("input", { type: "checkbox", tabindex: "-1", "aria-label": "select", hidden: facts.multi_label, onclick: (event) => { event.stopPropagation(); toggle(sample.id); } });
+  const box = element("input", { type: "checkbox", "aria-label": `select #${sample.rank}`, hidden: facts.multi_label, onclick: () => toggle(sample.id) });
+  const [verdict, actions = element("div", { class: "actions" })] = controls(sample);
+  actions.append(element("button", { type: "button", text: "enlarge", title: "key Space", onclick: () => { setCurrent(position); enlarge(); } }));
   const node = element("li", {
-    class: "card", id: `sample-${sample.id}`, tabindex: "-1", "data-id": sample.id,
-    onclick: () => moveTo(position), onfocus: () => { current = position; },
+    class: "card", id: `sample-${sample.id}`, "data-id": sample.id,
+    onclick: (event) => { if (!event.target.closest("button, input, label")) moveTo(position); },
+    onfocusin: () => { if (current !== position) setCurrent(position); },
   },
     element("div", { class: "top" },
       element("label", {}, box, ` #${sample.rank} · ${sample.category}`),
@@ -89,32 +104,32 @@ function card(sample, position) {
     element("div", { class: "key", title: shortened(sample.key, 1000), text: shortened(sample.key, 200), dir: "auto" }),
     labelList(sample),
     sparkline(sample.trajectory),
-    element("div", { class: "verdict", dir: "auto" }),
-    facts.multi_label ? null : element("div", { class: "actions" },
-      sample.suggested >= 0 ? button(`take ${shortened(nameOf(sample.suggested), 40)}`, "suggest", "S", "suggest") : null,
-      button("keep", "keep", "K"), button("other…", "choose", "C"), button("drop", "drop", "D"),
-      button("unsure", "unsure", "U"),
-      element("button", { type: "button", tabindex: "-1", text: "enlarge", title: "key Space", onclick: (event) => { event.stopPropagation(); moveTo(position); enlarge(); } })),
+    verdict,
+    actions,
   );
+  markCurrent(node, false);
   refresh(node, sample);
   return node;
 }
 
-/* Update a card to the decision and the selection. */
+/* Update a card, or the close view, to the decision and the selection. */
 function refresh(node, sample) {
   const decision = decisions.get(sample.id);
-  node.dataset.decision = decision?.decision ?? "";
   const verdict = node.querySelector(".verdict");
-  verdict.dataset.decision = decision?.decision ?? "";
-  verdict.textContent = shortened(verdictText(decision), 300);
+  node.dataset.decision = verdict.dataset.decision = decision?.decision ?? "";
+  verdict.querySelector(".decided").textContent = shortened(verdictText(decision), 300);
   const accepted = decision?.decision === "relabel" && decision.label === sample.suggested;
   const pressed = { suggest: accepted, choose: decision?.decision === "relabel" && !accepted };
   for (const button of node.querySelectorAll("[data-kind]")) {
     const kind = button.dataset.kind;
     button.setAttribute("aria-pressed", String(pressed[kind] ?? decision?.decision === kind));
   }
-  node.classList.toggle("selected", selected.has(sample.id));
-  node.querySelector("input").checked = selected.has(sample.id);
+  const clear = verdict.querySelector(".clear");
+  if (clear) clear.hidden = decision === null;
+  const box = node.querySelector(".top input");
+  if (!box) return; // the close view
+  box.checked = selected.has(sample.id);
+  node.classList.toggle("selected", box.checked);
   const summary = decision ? `, decided: ${verdictText(decision)}` : "";
   node.setAttribute("aria-label", shortened(`${sample.rank}: ${sample.key}, given ${nameOf(sample.given)}, suggested ${nameOf(sample.suggested)}${summary}`, 600));
 }
@@ -132,7 +147,8 @@ function fillFilters() {
   pick("suggested", labels("suggested"));
   pick("category", [...new Set(facts.samples.map((sample) => sample.category))].map((name) => [name, name]));
   pick("decision", [["none", "undecided"], ["any", "decided"], ["keep", "kept"], ["relabel", "relabelled"], ["drop", "dropped"], ["unsure", "unsure"]]);
-  if (facts.samples.some((sample) => sample.category === "suspect")) filters.elements.category.value = "suspect";
+  const suspects = [...filters.elements.category.options].find((choice) => choice.value === "suspect");
+  if (suspects) suspects.selected = suspects.defaultSelected = true; // also after a reset
 }
 
 function passes(sample) {
@@ -151,12 +167,13 @@ function passes(sample) {
 
 function show() {
   visible = facts.samples.filter(passes);
-  drawn = current = 0;
+  drawn = 0;
   selected.clear();
   gallery.replaceChildren();
   $("none").hidden = visible.length > 0;
-  $("count").textContent = `${visible.length.toLocaleString("en")} shown`;
   drawMore();
+  setCurrent(0);
+  showSelection();
   nearEnd.observe($("more"));
 }
 
@@ -164,7 +181,6 @@ function drawMore(upTo = drawn + BATCH) {
   const cards = visible.slice(drawn, upTo).map((sample, i) => card(sample, drawn + i));
   gallery.append(...cards);
   drawn = Math.max(drawn, Math.min(upTo, visible.length));
-  if (cards.length && !gallery.querySelector('[tabindex="0"]')) gallery.firstElementChild.tabIndex = 0;
 }
 
 function showConfusion(given, suggested) {
@@ -179,206 +195,3 @@ function showConfusion(given, suggested) {
   $("suspects").scrollIntoView();
 }
 
-/* Moving and deciding */
-
-function moveTo(position) {
-  if (!visible.length) return;
-  current = Math.max(0, Math.min(visible.length - 1, position));
-  if (current >= drawn) drawMore(current + BATCH);
-  for (const node of gallery.querySelectorAll('[tabindex="0"]')) node.tabIndex = -1;
-  const node = gallery.children[current];
-  node.tabIndex = 0;
-  node.focus({ preventScroll: true });
-  node.scrollIntoView({ block: "nearest", behavior: "auto" });
-}
-
-function columns() {
-  return getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
-}
-
-function toggle(id, on = !selected.has(id)) {
-  if (on) selected.add(id);
-  else selected.delete(id);
-  const node = $(`sample-${id}`);
-  if (node) refresh(node, byId.get(id));
-  $("count").textContent = `${visible.length.toLocaleString("en")} shown${selected.size ? `, ${selected.size} selected` : ""}`;
-}
-
-function selectAll() {
-  const all = selected.size < visible.length;
-  for (const sample of visible) toggle(sample.id, all);
-}
-
-/* Decide on the selected samples, or on the current one. */
-function decide(kind, label = null) {
-  if (!visible.length || facts.multi_label) return; // a decision is about the one label of a sample
-  const several = selected.size > 0;
-  const ids = several ? [...selected] : [visible[current].id];
-  if (kind === "choose" && label === null) return chooseClass();
-  const changes = [];
-  for (const id of ids) {
-    const chosen = kind === "suggest" ? byId.get(id).suggested : label;
-    if (kind !== "suggest" && kind !== "choose") changes.push([id, { decision: kind, label: null }]);
-    else if (chosen >= 0) changes.push([id, relabelled(byId.get(id), chosen)]);
-  }
-  decisions.set(changes);
-  announce(several ? `${ids.length} samples decided` : `${visible[current].key}: ${verdictText(decisions.get(ids[0]))}`);
-  if (several) {
-    selected.clear();
-    for (const id of ids) if ($(`sample-${id}`)) refresh($(`sample-${id}`), byId.get(id));
-    toggle(visible[current].id, false);
-  } else moveTo(current + 1);
-}
-
-/* Choosing the given label is the same as keeping it. */
-function relabelled(sample, label) {
-  return label === sample.given ? { decision: "keep", label: null } : { decision: "relabel", label };
-}
-
-function undo() {
-  const ids = decisions.undo();
-  const position = visible.findIndex((sample) => ids.includes(sample.id));
-  announce(ids.length ? `decision on ${ids.length} samples undone` : "nothing to undo");
-  if (position >= 0) moveTo(position);
-}
-
-function announce(text) {
-  $("announce").textContent = shortened(text, 300);
-}
-
-function chooseClass() {
-  const dialog = $("chooser"), search = $("chooser-search"), list = $("chooser-list");
-  const fill = () => {
-    const wanted = search.value.toLowerCase();
-    const matches = names.map((name, label) => [name, label]).filter(([name]) => name.toLowerCase().includes(wanted));
-    matches.sort(([a], [b]) => Number(b.toLowerCase().startsWith(wanted)) - Number(a.toLowerCase().startsWith(wanted)));
-    list.replaceChildren(...matches.slice(0, 200).map(([name, label], i) =>
-      element("li", {}, element("button", { type: "button", class: i ? "" : "first", dir: "auto", text: shortened(name, 300), onclick: () => { dialog.close(); decide("choose", label); } }))));
-  };
-  search.value = "";
-  search.oninput = fill;
-  search.onkeydown = (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    list.querySelector("button")?.click();
-  };
-  fill();
-  dialog.showModal();
-  search.focus();
-}
-
-function enlarge() {
-  const sample = visible[current];
-  if (!sample) return;
-  $("detail-title").textContent = `#${sample.rank}: ${shortened(sample.key, 200)}`;
-  const prototypesOf = (label) => {
-    const samples = facts.prototypes[label] ?? [];
-    if (!samples.length || samples.every((other) => preview(other) === null)) return null;
-    return element("div", { class: "prototype" }, element("h3", { text: `Prototypes of ${shortened(facts.classes[label] ?? "–", 100)}`, dir: "auto" }), element("ul", {}, ...samples.map((other) => element("li", {}, preview(other)))));
-  };
-  const whole = element("p", { class: "whole-key", dir: "auto", text: sample.key });
-  const numbers = element("p", { text: `probability of being wrong ${percent(sample.probability)}, mean alignment ${sample.alignment ?? "–"}, ${sample.category}, sample ${sample.sample_id}` });
-  const labels = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
-  $("detail-body").replaceChildren(...[preview(sample), labelList(sample), sparkline(sample.trajectory), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
-  $("detail").showModal();
-}
-
-const ACTIONS = {
-  k: () => decide("keep"), s: () => decide("suggest"), Enter: () => decide("suggest"), c: () => decide("choose"),
-  d: () => decide("drop"), u: () => decide("unsure"), z: undo, x: () => facts.multi_label || !visible.length || toggle(visible[current].id),
-  a: () => facts.multi_label || selectAll(), " ": enlarge, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal(),
-};
-const STEPS = { ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: columns, ArrowUp: () => -columns() };
-
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input:not([type=checkbox]), select, textarea, dialog, .scroll");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("button, a") && (event.key === "Enter" || event.key === " ")) return;
-  const digit = names.length <= 10 && /^[0-9]$/.test(event.key) ? Number(event.key) : null;
-  const inGallery = event.target.closest(".card");
-  if (event.key in STEPS) {
-    if (!inGallery) return; // arrows scroll the page elsewhere
-    if (event.shiftKey) toggle(visible[current].id, true);
-    moveTo(current + STEPS[event.key]());
-    if (event.shiftKey) toggle(visible[current].id, true);
-  } else if (digit !== null && digit < names.length) {
-    if (!inGallery) return;
-    decide("choose", digit);
-  } else {
-    const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    const anywhere = ["?", "/", "z"].includes(event.key.toLowerCase());
-    if (!action || !(inGallery || anywhere)) return;
-    action();
-  }
-  event.preventDefault();
-});
-
-if (facts.multi_label) for (const node of document.querySelectorAll(".progress, #select-all")) node.hidden = true;
-
-function progress() {
-  const suspects = facts.samples.filter((sample) => sample.category === "suspect");
-  const done = suspects.filter((sample) => decisions.get(sample.id)).length;
-  $("progress").max = Math.max(1, suspects.length);
-  $("progress").value = done;
-  $("progress-text").textContent = `${done.toLocaleString("en")} of ${suspects.length.toLocaleString("en")} suspects decided`;
-  $("undo").disabled = decisions.history.length === 0;
-  $("download").disabled = decisions.bySample.size === 0;
-}
-
-decisions.listeners.push((ids) => {
-  for (const id of ids) if ($(`sample-${id}`)) refresh($(`sample-${id}`), byId.get(id));
-  progress();
-});
-decisions.storage.onstate = (text, failed) => {
-  $("saved").textContent = text;
-  $("saved").classList.toggle("failed", failed);
-};
-
-filters.addEventListener("input", (event) => { if (event.target.matches("input")) show(); });
-filters.addEventListener("change", (event) => { if (event.target.matches("select")) show(); });
-filters.addEventListener("reset", () => setTimeout(show));
-filters.addEventListener("submit", (event) => event.preventDefault());
-$("none-reset").addEventListener("click", () => { filters.reset(); show(); });
-$("undo").addEventListener("click", undo);
-$("select-all").addEventListener("click", selectAll);
-$("help-button").addEventListener("click", () => $("help").showModal());
-$("download").addEventListener("click", () => {
-  const address = URL.createObjectURL(new Blob([decisions.toCsv()], { type: "text/csv;charset=utf-8" }));
-  element("a", { href: address, download: "decisions.csv" }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10000);
-});
-$("load").addEventListener("change", async (event) => {
-  const [file] = event.target.files;
-  if (!file) return;
-  const result = decisions.fromCsv(await file.text());
-  event.target.value = "";
-  announce(result ? `${result.loaded} decisions loaded` : "not a file of decisions");
-  $("saved").textContent = result
-    ? `${result.loaded} decisions loaded${result.skipped ? `, ${result.skipped} rows not understood` : ""}`
-    : "This is no file of decisions: it needs the columns sample_id, decision and label.";
-});
-for (const button of document.querySelectorAll("button.confusion")) {
-  button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
-}
-if (!facts.multi_label && names.length <= 10) {
-  $("digit-keys").hidden = $("digit-names").hidden = false;
-  $("digit-names").textContent = `choose the class: ${names.map((name, label) => `${label} = ${shortened(name, 30)}`).join(", ")}`;
-}
-const prototypeList = $("prototype-list");
-if (prototypeList) {
-  prototypeList.append(...Object.entries(facts.prototypes).map(([label, samples]) =>
-    element("div", { class: "prototype" }, element("h3", { text: shortened(facts.classes[label], 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, preview(sample) ?? ""))))));
-}
-
-const nearEnd = new IntersectionObserver((entries) => {
-  if (!entries.some((entry) => entry.isIntersecting)) return;
-  drawMore();
-  nearEnd.unobserve($("more")); // observed again, it reports whether more cards are needed
-  if (drawn < visible.length) nearEnd.observe($("more"));
-}, { rootMargin: "1500px" });
-
-$("fold").open = !matchMedia("(max-width: 640px)").matches;
-fillFilters();
-decisions.storage.load();
-show();
-progress();

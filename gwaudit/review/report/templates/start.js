@@ -1,0 +1,74 @@
+/* Connect the page's controls, and show the first samples. */
+
+if (facts.multi_label) for (const node of document.querySelectorAll(".progress, #select-all")) node.hidden = true;
+
+function progress() {
+  const suspects = facts.samples.filter((sample) => sample.category === "suspect");
+  const done = suspects.filter((sample) => decisions.get(sample.id)).length;
+  $("progress").max = Math.max(1, suspects.length);
+  $("progress").value = done;
+  $("progress-text").textContent = `${done.toLocaleString("en")} of ${suspects.length.toLocaleString("en")} suspects decided`;
+  $("undo").disabled = decisions.history.length === 0;
+  $("download").disabled = decisions.bySample.size === 0;
+}
+
+decisions.listeners.push((ids) => {
+  for (const id of ids) if ($(`sample-${id}`)) refresh($(`sample-${id}`), byId.get(id));
+  if ($("detail").open && ids.includes(visible[current].id)) refresh($("detail-body"), visible[current]);
+  progress();
+});
+decisions.storage.onstate = (text, failed) => {
+  $("saved").textContent = text;
+  $("saved").classList.toggle("failed", failed);
+};
+
+filters.addEventListener("input", (event) => { if (event.target.matches("input")) show(); });
+filters.addEventListener("change", (event) => { if (event.target.matches("select")) show(); });
+filters.addEventListener("reset", () => setTimeout(show));
+filters.addEventListener("submit", (event) => event.preventDefault());
+$("none-reset").addEventListener("click", () => { filters.reset(); show(); });
+$("undo").addEventListener("click", undo);
+$("select-all").addEventListener("click", selectAll);
+for (const button of $("bulk").querySelectorAll("[data-bulk]")) button.addEventListener("click", () => decideSelected(button.dataset.bulk));
+$("select-none").addEventListener("click", () => select([...selected], false));
+$("help-button").addEventListener("click", () => $("help").showModal());
+$("download").addEventListener("click", () => {
+  const address = URL.createObjectURL(new Blob([decisions.toCsv()], { type: "text/csv;charset=utf-8" }));
+  element("a", { href: address, download: "decisions.csv" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+});
+$("load").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  if (!file) return;
+  const result = decisions.fromCsv(await file.text());
+  event.target.value = "";
+  announce(result ? `${result.loaded} decisions loaded` : "not a file of decisions");
+  $("saved").textContent = result
+    ? `${result.loaded} decisions loaded${result.skipped ? `, ${result.skipped} rows not understood` : ""}`
+    : "This is no file of decisions: it needs the columns sample_id, decision and label.";
+});
+for (const button of document.querySelectorAll("button.confusion")) {
+  button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
+}
+if (!facts.multi_label && names.length <= 10) {
+  $("digit-keys").hidden = $("digit-names").hidden = false;
+  $("digit-names").textContent = `choose the class: ${names.map((name, label) => `${label} = ${shortened(name, 30)}`).join(", ")}`;
+}
+const prototypeList = $("prototype-list");
+if (prototypeList) {
+  prototypeList.append(...Object.entries(facts.prototypes).map(([label, samples]) =>
+    element("div", { class: "prototype" }, element("h3", { text: shortened(facts.classes[label], 200), dir: "auto" }), element("ul", {}, ...samples.map((sample) => element("li", {}, preview(sample) ?? ""))))));
+}
+
+const nearEnd = new IntersectionObserver((entries) => {
+  if (!entries.some((entry) => entry.isIntersecting)) return;
+  drawMore();
+  nearEnd.unobserve($("more")); // observed again, it reports whether more cards are needed
+  if (drawn < visible.length) nearEnd.observe($("more"));
+}, { rootMargin: "1500px" });
+
+$("fold").open = !matchMedia("(max-width: 640px)").matches;
+fillFilters();
+decisions.storage.load();
+show();
+progress();
