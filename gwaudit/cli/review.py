@@ -44,15 +44,18 @@ def review_command(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Decide on the suspects in the browser. Every decision is saved in decisions.csv in the folder of the run."""
-    from gwaudit.pipeline.report import load_report_data
+    from gwaudit.analysis.audit import Audit
     from gwaudit.review.decision_log import DecisionLog
-    from gwaudit.review.report.page import render_page
-    from gwaudit.review.server import ReviewServer, serve_review
 
-    contents = load_report_data(run, top=top)
-    with DecisionLog(contents.audit) as log, ReviewServer(log, render_page(contents, served=True), port) as server:
-        print_review_address(server)
-        serve_review(server, browser=browser)
+    with DecisionLog(Audit.load(run)) as log:  # first of all: a second review learns at once that one is running
+        from gwaudit.pipeline.report import load_report_data
+        from gwaudit.review.report.page import render_page
+        from gwaudit.review.server import ReviewServer, serve_review
+
+        contents = load_report_data(run, top=top)
+        with ReviewServer(log, render_page(contents, served=True), port) as server:
+            print_review_address(server)
+            serve_review(server, browser=browser)
         print_logged_decisions(log)
 
 

@@ -23,6 +23,9 @@ class LoggedDecision(NamedTuple):
 class DecisionLog:
     """Keep the decisions on a run's samples on the disk while people make them.
 
+    The file may be changed by hand meanwhile: its decisions then replace those of the log before the next ones are
+    added. A file that cannot be read is never overwritten.
+
     Attributes:
         path: The file, `decisions.csv` of the run's folder.
         decisions: The decisions so far, by sample id, ascending.
@@ -53,8 +56,10 @@ class DecisionLog:
             raise StoreBusyError(
                 f"{audit.run} is being reviewed already: use the address that gwaudit review printed there, or stop it"
             ) from None
+        self.decisions: dict[int, LoggedDecision] = {}
+        self._content, self._signature = b"", (0, 0, 0)  # of the file, when it was last read or written
         try:
-            self.decisions = self._read()
+            self.reload()
         except BaseException:
             self._lock.release()
             raise
@@ -65,16 +70,41 @@ class DecisionLog:
     def __exit__(self, *exception: object) -> None:
         self._lock.release()
 
-    def change(self, changes: Mapping[int, LoggedDecision | None]) -> None:
-        """Add decisions, None to take one back; they are on the disk on return.
+    def reload(self) -> set[int]:
+        """Take over the decisions of the file if it was changed by hand; return the samples that it decides otherwise.
+
+        Where the file was deleted, the log keeps its decisions, and the next change writes it anew.
 
         Raises:
-            StoreError: they cannot be written; the log is then what it was before.
+            StoreDamagedError: the file was changed and cannot be read.
         """
+        try:
+            status = self.path.stat()
+            signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+            content = self._content if signature == self._signature else self.path.read_bytes()
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise StoreDamagedError(f"{self.path} cannot be read: {error.strerror}") from error
+        if content == self._content:
+            self._signature = signature
+            return set()
+        before, self.decisions = self.decisions, self._read()
+        self._content, self._signature = content, signature
+        return {i for i in before.keys() | self.decisions.keys() if before.get(i) != self.decisions.get(i)}
+
+    def change(self, changes: Mapping[int, LoggedDecision | None]) -> None:
+        """Add decisions to those of the file, None to take one back; they are on the disk on return.
+
+        Raises:
+            StoreDamagedError: the file was changed by hand and cannot be read; it is left as it is.
+            StoreError: the decisions cannot be written; the log is then what it was before.
+        """
+        self.reload()
         merged = {**self.decisions, **changes}
         kept = {sample_id: decision for sample_id, decision in sorted(merged.items()) if decision is not None}
         self._write(kept)
-        self.decisions = kept
+        self.decisions, self._content = kept, self.path.read_bytes()
 
     def counts(self) -> dict[ReviewDecision, int]:
         """Return how many samples each decision was made on, the most frequent first, without zeros."""
@@ -91,7 +121,7 @@ class DecisionLog:
         """
         parsed: dict[int, LoggedDecision | None] = {}
         for sample_id, value in changes:
-            if not isinstance(sample_id, int) or not 0 <= sample_id < len(self._keys):
+            if type(sample_id) is not int or not 0 <= sample_id < len(self._keys):
                 raise ValueError(f"there is no sample {sample_id!r}")
             if value is None:
                 parsed[sample_id] = None
@@ -99,14 +129,13 @@ class DecisionLog:
             decision, label = value["decision"], value["label"]
             if decision not in DECISIONS:
                 raise ValueError(f"unknown decision {decision!r}")
-            if decision == "relabel" and not (isinstance(label, int) and 0 <= label < len(self._audit.class_names)):
+            # `True` is an int, but no class.
+            if decision == "relabel" and not (type(label) is int and 0 <= label < len(self._audit.class_names)):
                 raise ValueError(f"there is no class {label!r}")
             parsed[sample_id] = LoggedDecision(decision, label if decision == "relabel" else None)
         return parsed
 
     def _read(self) -> dict[int, LoggedDecision]:
-        if not self.path.exists():
-            return {}
         try:
             decisions = read_decisions([self.path], self._audit)
         except DataError as error:

@@ -6,17 +6,21 @@ decisions on one sample the last one counts.
 """
 
 import json
+import os
 import re
 import secrets
+import sys
 import threading
 import webbrowser
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from gwaudit.core.errors import GwauditError
+from gwaudit.core.files import writing
 from gwaudit.core.json import to_json
 from gwaudit.review.decision_log import DecisionLog
 
@@ -30,10 +34,31 @@ def serve_review(server: "ReviewServer", *, browser: bool) -> None:
         server: Listens already.
         browser: Open the page in the browser first.
     """
-    if browser:
-        webbrowser.open(server.url)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
+    redirect = server.log.path.with_name("review.html")
+    try:
+        if browser:
+            _write_redirect(redirect, server.url)
+            webbrowser.open(redirect.resolve().as_uri())
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    finally:
+        redirect.unlink(missing_ok=True)
+
+
+def _write_redirect(path: Path, url: str) -> None:
+    """Write a page that leads to an address, for this user alone.
+
+    The command line of a browser can be read by every user of the machine: it names this file instead of the token.
+    """
+    page = (
+        '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><title>gwaudit review</title>'
+        f'<meta http-equiv="refresh" content="0; url={url}"><a href="{url}">Open the review</a>\n'
+    )
+    with writing(path):
+        path.unlink(missing_ok=True)  # of a review that was killed
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(page)
 
 
 class ReviewServer(ThreadingHTTPServer):
@@ -81,18 +106,27 @@ class ReviewServer(ThreadingHTTPServer):
             ValueError, KeyError, TypeError: the request is something else.
             StoreError: the changes cannot be written.
         """
-        since, changes = int(request["since"]), self.log.parse_changes(request["changes"])
+        since, changes = request["since"], self.log.parse_changes(request["changes"])
+        if type(since) is not int:
+            raise ValueError(f"the revision is a whole number, not {since!r}")
         with self.lock:
+            edited = self.log.reload()  # by hand, in the file
             if changes:
                 self.log.change(changes)
+            if edited or changes:
                 self.revision += 1
-                self.last_changed |= dict.fromkeys(changes, self.revision)
+                self.last_changed |= dict.fromkeys((*edited, *changes), self.revision)
             if 0 < since <= self.revision:
                 ids = [sample_id for sample_id, revision in self.last_changed.items() if revision > since]
             else:  # a new tab, or one of an earlier server
                 ids = sorted({*self.log.decisions, *self.last_changed})
             changed = [(sample_id, self._decision(sample_id)) for sample_id in ids]
             return {"revision": self.revision, "changes": changed}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing of a connection that the browser has ended; print the traceback of any other error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def _decision(self, sample_id: int) -> dict[str, Any] | None:
         logged = self.log.decisions.get(sample_id)
@@ -122,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self.server.answer(json.loads(body))
         except GwauditError as error:
             return self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             return self._refuse(HTTPStatus.BAD_REQUEST, f"these are no decisions on this run: {error}")
         self._send(HTTPStatus.OK, to_json(answer, indent=None).encode(), "application/json")
 

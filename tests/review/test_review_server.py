@@ -4,10 +4,15 @@ import json
 import os
 import shlex
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
+import webbrowser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,8 +21,8 @@ from gwaudit import rank
 from gwaudit.core.errors import StoreBusyError, StoreDamagedError
 from gwaudit.data.loading import load_dataset
 from gwaudit.review.decision_log import DecisionLog, LoggedDecision
-from gwaudit.review.server import ReviewServer
-from helpers.command import COMMAND
+from gwaudit.review.server import ReviewServer, serve_review
+from helpers.command import COMMAND, gwaudit
 from helpers.hostile_data import with_hostile_names
 from helpers.recorded_runs import make_run
 
@@ -114,6 +119,10 @@ class TestDecisions:
             [1, {"decision": "maybe", "label": None}],
             [1, {"decision": "relabel", "label": 99}],
             [1, {"decision": "relabel", "label": None}],
+            [1, {"decision": "relabel", "label": True}],
+            [True, KEEP],
+            [1, {"decision": ["keep"], "label": None}],
+            [1, "keep"],
             [1, {}],
             7,
         ],
@@ -132,6 +141,78 @@ class TestDecisions:
             thread.join()
         assert set(server.log.decisions) == set(range(40))
         assert len(pd.read_csv(server.log.path)) == 40
+
+
+class TestOddRequests:
+    @pytest.mark.parametrize("body", [
+        b"[" * 100_000, b'{"since": ' + b"[" * 100_000, b'{"since": 1e999, "changes": []}', b'{"since": 0}', b"",
+        b'{"since": true, "changes": []}', b'{"since": ' + b"9" * 10_000 + b', "changes": []}', b"\xff",
+        b'{"since": 0, "changes": 7}',
+    ])  # fmt: skip
+    def test_is_refused_without_a_traceback(self, server, body, capfd):
+        request = urllib.request.Request(server.url + "decisions", body, {"Content-Type": "application/json"})
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(request, timeout=10)
+        assert error.value.code == 400
+        assert capfd.readouterr().err == ""
+
+    def test_a_connection_that_ends_early_prints_nothing(self, server, capfd):
+        path = urllib.parse.urlsplit(server.url).path
+        head = f"POST {path}decisions HTTP/1.1\r\nHost: localhost:{server.server_port}\r\nContent-Length: 99\r\n\r\n"
+        for _ in range(3):
+            with socket.create_connection(server.server_address) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends in a reset
+                connection.sendall(head.encode())
+        send(server, [[1, KEEP]])  # the server goes on
+        assert capfd.readouterr().err == ""
+
+
+class TestAFileThatIsChangedByHand:
+    def test_its_decisions_reach_the_pages_and_the_next_ones_are_added(self, server):
+        seen = send(server, [[1, KEEP], [2, KEEP]])["revision"]
+        table = pd.read_csv(server.log.path, dtype=str, keep_default_na=False)
+        table.loc[0, "decision"] = "drop"
+        table.iloc[:1].to_csv(server.log.path, index=False, sep=";")
+        answer = send(server, [[3, KEEP]], since=seen)
+        assert dict(answer["changes"]) == {1: {"decision": "drop", "label": None}, 2: None, 3: KEEP}
+        assert pd.read_csv(server.log.path)["decision"].tolist() == ["drop", "keep"]
+
+    def test_a_page_that_decides_nothing_receives_them_too(self, server):
+        seen = send(server, [[1, KEEP]])["revision"]
+        server.log.path.write_text("sample_id,decision\n5,drop\n")
+        assert dict(send(server, [], since=seen)["changes"]) == {1: None, 5: {"decision": "drop", "label": None}}
+
+    @pytest.mark.parametrize("text", ["", "sample_id,decision\n1,dorp\n", "a,b\n1,2\n"])
+    def test_one_that_cannot_be_read_is_not_overwritten(self, server, text):
+        send(server, [[1, KEEP]])
+        server.log.path.write_text(text)
+        status, reason = ask(server.url + "decisions", {"since": 0, "changes": [[2, KEEP]]})
+        assert status == 507
+        assert b"decisions.csv" in reason
+        assert server.log.path.read_text() == text
+
+    def test_one_that_was_deleted_is_written_again(self, server):
+        send(server, [[1, KEEP]])
+        server.log.path.unlink()
+        send(server, [[2, KEEP]])
+        assert pd.read_csv(server.log.path)["sample_id"].tolist() == [1, 2]
+
+
+def test_the_browser_is_given_a_private_file_and_not_the_token(server, monkeypatch):
+    opened = []
+
+    def look(address):
+        path = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path))
+        opened.append((address, path, path.stat().st_mode & 0o777, path.read_text()))
+
+    monkeypatch.setattr(webbrowser, "open", look)
+    monkeypatch.setattr(server, "serve_forever", lambda: None)
+    serve_review(server, browser=True)
+    [(address, path, mode, page)] = opened
+    assert server.token not in address
+    assert mode == 0o600
+    assert f"url={server.url}" in page
+    assert not path.exists(), "when the review ends"
 
 
 def reviewing(run):
@@ -156,6 +237,13 @@ class TestResuming:
         with DecisionLog(audit), pytest.raises(StoreBusyError, match="reviewed already"):
             DecisionLog(audit)
         DecisionLog(audit).__exit__()
+
+    def test_a_second_review_ends_before_it_loads_anything(self, audit, monkeypatch):
+        monkeypatch.setattr("gwaudit.pipeline.report.load_report_data", lambda *_, **__: pytest.fail("loaded"))
+        with DecisionLog(audit):
+            done = gwaudit("review", audit.run, "--no-browser")
+        assert done.returncode == 2
+        assert "reviewed already" in done.stderr
 
     def test_a_file_that_is_no_decisions_is_not_overwritten(self, audit):
         path = audit.run / "decisions.csv"
