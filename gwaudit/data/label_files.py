@@ -99,7 +99,7 @@ def _classes(values: list[str], class_names: tuple[str, ...], path: Path) -> tup
     labels = np.full(len(values), UNLABELLED, np.int64)
     broken: dict[int, str] = {}
     if any(value is not None and value.strip() for value in rest):
-        labels, class_names, broken = class_indices(rest, class_names or None)
+        labels, class_names, broken, _ = class_indices(rest, class_names or None)
     if broken:
         row, reason = min(broken.items())
         raise DataError(f"{path}, row {row + 2}: {reason}")

@@ -1,5 +1,6 @@
 """Parse labels as people write them into class indices, or into a 0/1 matrix for multi-label data."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError, did_you_mean
+from gwaudit.data.class_names import label_text, sorted_names, whole_number
 
 UNLABELLED = -1
 """Label of a row that has none."""
 
 _TRUTH_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+_ENOUGH_ROWS = 100  # from here on, classes of mostly one row show that the labels are no classes
 
 
 class ParsedLabels(NamedTuple):
@@ -21,15 +24,21 @@ class ParsedLabels(NamedTuple):
         labels: [n] int64 class indices, or [n, C] int64 of 0 and 1 (multi-label); `UNLABELLED` where a row has none.
         class_names: Names of the C classes.
         broken: Reason for each row whose label cannot be used, by its number from 0.
+        remarks: Sentences about labels that are not read as they are written.
     """
 
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     broken: dict[int, str]
+    remarks: tuple[str, ...] = ()
 
 
 def parse_labels(
-    values: Sequence[Any], class_names: Sequence[str] | None = None, separator: str | None = None
+    values: Sequence[Any],
+    class_names: Sequence[str] | None = None,
+    separator: str | None = None,
+    *,
+    numbers_are_indices: bool = False,
 ) -> ParsedLabels:
     """Parse the labels of rows, of one class a row or multi-label.
 
@@ -38,12 +47,13 @@ def parse_labels(
     are one class a row (`class_indices`).
 
     Args:
-        values: [n] labels: None, a number, a text, a list, tuple or set of these, or an array [C].
+        values: [n] labels: None, a number, a text, bytes, a list, tuple or set of these, or an array [C].
         class_names: All classes, in order, where they are known.
         separator: Text between the classes of one label.
+        numbers_are_indices: Whether numbers (not texts) are indices into the class names, also where these are numbers.
 
     Raises:
-        DataError: No row has a label.
+        DataError: No row has a label, or almost every row has a class of its own.
 
     Example:
         >>> parse_labels(["cat|dog", "", "dog"], separator="|")[:2]
@@ -52,57 +62,158 @@ def parse_labels(
                [0, 1]]), ('cat', 'dog'))
     """
     if separator is None and not any(_is_collection(value) for value in values):
-        return class_indices(values, class_names)
+        parsed = class_indices(values, class_names, numbers_are_indices=numbers_are_indices)
+        if class_names is None:
+            _require_classes(parsed)
+        return parsed
     if any(isinstance(value, np.ndarray) for value in values) or _are_vectors(values):
         return matrix_of_vectors(values, class_names)
-    return matrix_of_class_sets(values, class_names, separator)
+    return matrix_of_class_sets(values, class_names, separator, numbers_are_indices=numbers_are_indices)
 
 
-def class_indices(values: Sequence[Any], class_names: Sequence[str] | None = None) -> ParsedLabels:
+def class_indices(
+    values: Sequence[Any], class_names: Sequence[str] | None = None, *, numbers_are_indices: bool = False
+) -> ParsedLabels:
     """Return the class index of each row.
 
-    Whole numbers, also as text, are indices into the class names. Without class names the numbers become the names:
-    0 to the largest, or only the numbers that occur where these are few among many. Any other value is a class name.
-    None, NaN, an empty text, and -1 as in the unlabelled splits of Hugging Face data sets, are no label.
+    Without class names, the labels that occur are the names (`label_text`), in order: -1 is a class as any other. With
+    class names, a label is one of the names. A whole number that is none of them is an index into them, unless the
+    names are numbers too; then all numbers are indices where some are no names and all are in range. -1, which is no
+    index, is then no label. None, NaN and an empty text are no label.
 
     Args:
-        values: [n] labels: None, a number or a text.
+        values: [n] labels: None, a number, a text or bytes.
         class_names: All classes, in order, where they are known.
+        numbers_are_indices: Whether numbers (not texts) are indices into the class names, also where these are numbers.
 
     Raises:
-        DataError: No row has a label.
+        DataError: No row has a label, or a class name that occurs twice is a label.
 
     Example:
         >>> class_indices(["dog", "cat", "", "dog"])[:2]
         (array([ 1,  0, -1,  1]), ('cat', 'dog'))
     """
-    texts = [_text(value) for value in values]
-    numbers = [_whole_number(text) for text in texts]
-    labels = np.full(len(texts), UNLABELLED, np.int64)
-    labelled = [row for row, text in enumerate(texts) if text and numbers[row] != UNLABELLED]
-    if not labelled:
-        raise DataError(f"none of the {len(texts)} rows has a label")
-    broken: dict[int, str] = {}
+    texts, broken = _texts(values)
     if class_names is None:
-        index_of = _index_of_values([numbers[row] for row in labelled], [texts[row] for row in labelled])
+        name_of = _names_of_texts(texts)
+        index_of = {name: index for index, name in enumerate(sorted_names(name_of.values()))}
+        indices = {text: index_of[name] for text, name in name_of.items()}
+        labels = np.array([indices.get(text, UNLABELLED) for text in texts], np.int64)
+        parsed = ParsedLabels(labels, tuple(index_of), broken)
     else:
-        index_of = {str(name): index for index, name in enumerate(class_names)}
-    for row in labelled:
-        number = numbers[row]
-        if texts[row] in index_of:
-            labels[row] = index_of[texts[row]]
-        elif number is not None and str(number) in index_of:  # 3.0, as pandas writes integers beside missing values
-            labels[row] = index_of[str(number)]
-        elif number is not None and 0 <= number < len(index_of):
-            labels[row] = number
-        else:
-            hint = did_you_mean(texts[row], list(index_of))
-            broken[row] = f"label {texts[row]!r} is none of the {len(index_of)} classes{hint}"
-    return ParsedLabels(labels, tuple(index_of), broken)
+        parsed = _indices_into(_distinct(class_names, texts), values, texts, broken, numbers_are_indices)
+    if not broken and (parsed.labels == UNLABELLED).all():
+        raise DataError(f"none of the {len(texts)} rows has a label")
+    return parsed
+
+
+def _texts(values: Sequence[Any]) -> tuple[list[str], dict[int, str]]:
+    """Return each label as text, and the reason for each row whose label is no text."""
+    texts: list[str] = []
+    broken: dict[int, str] = {}
+    for row, value in enumerate(values):
+        try:
+            texts.append(label_text(value))
+        except UnicodeDecodeError:
+            texts.append("")
+            broken[row] = f"label {value!r} is not text in UTF-8"
+    return texts, broken
+
+
+def _names_of_texts(texts: Sequence[str]) -> dict[str, str]:
+    """Return the class name for each text that occurs.
+
+    White space around a text is no part of the name, unless the text occurs without it too. `3.0` is 3 where all are
+    such numbers beside missing values, as pandas writes whole numbers then.
+    """
+    distinct = {text for text in texts if text}
+    if "" in texts and all(text.endswith(".0") and whole_number(text[:-2]) is not None for text in distinct):
+        return {text: text[:-2] for text in distinct}
+    n_spellings = Counter(text.strip() for text in distinct)
+    return {text: text if n_spellings[text.strip()] > 1 else text.strip() for text in distinct}
+
+
+def _distinct(class_names: Sequence[str], texts: Sequence[str]) -> dict[str, int]:
+    """Return the index of each name; of names that occur twice the later ones get their index."""
+    index_of: dict[str, int] = {}
+    for index, name in enumerate(map(label_text, class_names)):
+        if name in index_of and name in texts:
+            raise DataError(
+                f"the class names hold {name!r} twice, and it is a label: give each class a name of its own"
+            )
+        index_of[f"{name} ({index})" if name in index_of else name] = index
+    return index_of
+
+
+def _indices_into(
+    index_of: Mapping[str, int],
+    values: Sequence[Any],
+    texts: Sequence[str],
+    broken: dict[int, str],
+    numbers_are_indices: bool,
+) -> ParsedLabels:
+    """Return the index of the class of each row among class names that are known."""
+    numbers = [_number(value, text) for value, text in zip(values, texts, strict=True)]
+    is_number = np.array([number is not None for number in numbers], bool)
+    index = np.array([UNLABELLED if number is None else number for number in numbers], np.int64)
+    labels = np.array([_find(text, number, index_of) for text, number in zip(texts, numbers, strict=True)], np.int64)
+    remarks = []
+    if spaces := sum(text not in index_of and text.strip() in index_of for text in texts):
+        remarks.append(f"{spaces} labels have white space around the name of their class, which is left out")
+    by_index = is_number & (labels == UNLABELLED)
+    if numbers_are_indices:
+        by_index = is_number & np.array([not isinstance(value, str | bytes) for value in values], bool)
+    elif any(whole_number(name) is not None for name in index_of):
+        needed, in_range = by_index & (index != UNLABELLED), (index >= UNLABELLED) & (index < len(index_of))
+        by_index = is_number & (needed.any() and in_range.all())
+        if by_index.any():
+            remarks.append(
+                f"labels are indices of the classes, from 0: the label 0 is the class {next(iter(index_of))!r}"
+            )
+    labels[by_index] = np.where(index < len(index_of), index, UNLABELLED)[by_index].clip(UNLABELLED)
+    is_minus_one = (labels == UNLABELLED) & is_number & (index == UNLABELLED)
+    if is_minus_one.any():
+        remarks.append(f"{is_minus_one.sum()} labels are -1, which is none of the classes: they count as missing")
+    unknown = [row for row in np.flatnonzero((labels == UNLABELLED) & ~is_minus_one).tolist() if texts[row]]
+    hints = {text: did_you_mean(text, list(index_of)) for text in {texts[row] for row in unknown}}
+    broken |= {
+        row: f"label {texts[row]!r} is none of the {len(index_of)} classes{hints[texts[row]]}" for row in unknown
+    }
+    return ParsedLabels(labels, tuple(index_of), broken, tuple(remarks))
+
+
+def _number(value: Any, text: str) -> int | None:
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    text = text.strip()
+    return whole_number(text.removesuffix(".0"))  # pandas writes whole numbers beside missing values as 3.0
+
+
+def _find(text: str, number: int | None, index_of: Mapping[str, int]) -> int:
+    """Return the index of the class that a label names, or `UNLABELLED`."""
+    for name in (text, text.strip(), str(number)):
+        if name in index_of:
+            return index_of[name]
+    return UNLABELLED
+
+
+def _require_classes(parsed: ParsedLabels) -> None:
+    """Raise DataError if most classes have one row: such labels are measurements, ids or texts."""
+    n_labelled, n_classes = int((parsed.labels != UNLABELLED).sum()), len(parsed.class_names)
+    if n_labelled >= _ENOUGH_ROWS and n_classes > n_labelled / 2:
+        names = ", ".join(map(repr, parsed.class_names[:3]))
+        raise DataError(
+            f"the labels are {n_classes} different values in {n_labelled} rows ({names}, ...): these are no classes. "
+            "Name another column with `label_column`, or all classes with `classes`"
+        )
 
 
 def matrix_of_class_sets(
-    values: Sequence[Any], class_names: Sequence[str] | None = None, separator: str | None = None
+    values: Sequence[Any],
+    class_names: Sequence[str] | None = None,
+    separator: str | None = None,
+    *,
+    numbers_are_indices: bool = False,
 ) -> ParsedLabels:
     """Return sets of classes as a 0/1 matrix; the set of a row may be empty, which is a label too.
 
@@ -110,30 +221,32 @@ def matrix_of_class_sets(
         values: [n] class sets: collections, or texts with the separator between the classes; None for no label.
         class_names: All classes, in order, where they are known.
         separator: Text between the classes of one label.
+        numbers_are_indices: Whether numbers (not texts) are indices into the class names, also where these are numbers.
 
     Raises:
         DataError: No row has a class, and the class names are not known.
     """
     rows: list[int] = []
     classes: list[Any] = []
-    broken: dict[int, str] = {}
     for row, value in enumerate(values):
         for item in _class_set(value, separator):
             rows.append(row)
             classes.append(item)
-            if item is None or item != item or not str(item).strip() or str(item).strip() == str(UNLABELLED):
-                broken[row] = f"a label in {value!r} is empty: remove it from the list"
     if not classes and class_names is None:
         raise DataError(f"none of the {len(values)} rows has a label")
-    indices, names = np.empty(0, np.int64), tuple(map(str, class_names or ()))
+    parsed = ParsedLabels(np.empty(0, np.int64), tuple(map(str, class_names or ())), {})
     if classes:
-        indices, names, unknown = class_indices(classes, class_names)
-        broken = {**{rows[position]: reason for position, reason in reversed(unknown.items())}, **broken}
+        parsed = class_indices(classes, class_names, numbers_are_indices=numbers_are_indices)
+    indices, names, unknown, remarks = parsed
+    broken = {rows[position]: reason for position, reason in reversed(unknown.items())}
+    for position in np.flatnonzero(indices == UNLABELLED).tolist():
+        if position not in unknown:
+            broken[rows[position]] = f"a label in {values[rows[position]]!r} is empty: remove it from the list"
     labels = np.zeros((len(values), len(names)), np.int64)
     usable = indices != UNLABELLED
     labels[np.asarray(rows, np.int64)[usable], indices[usable]] = 1
     labels[[value is None for value in values]] = UNLABELLED
-    return ParsedLabels(labels, names, broken)
+    return ParsedLabels(labels, names, broken, remarks)
 
 
 def matrix_of_vectors(values: Sequence[Any], class_names: Sequence[str] | None = None) -> ParsedLabels:
@@ -194,33 +307,6 @@ def matrix_of_columns(columns: Mapping[str, Sequence[Any]]) -> ParsedLabels:
     return ParsedLabels(labels, names, broken)
 
 
-def _index_of_values(numbers: list[int | None], texts: list[str]) -> dict[str, int]:
-    """Return the classes that the labels name themselves, and the index of each."""
-    whole = [number for number in numbers if number is not None]
-    if len(whole) < len(numbers):
-        return {name: index for index, name in enumerate(sorted(set(texts)))}
-    distinct = sorted(set(whole))
-    if distinct[0] >= 0 and distinct[-1] < 2 * len(distinct):
-        distinct = list(range(distinct[-1] + 1))
-    return {str(number): index for index, number in enumerate(distinct)}
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value).strip()
-
-
-def _whole_number(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        number = float(text)
-        return int(number) if number.is_integer() else None
-    except (ValueError, OverflowError):
-        return None
-
-
 def _is_collection(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset | np.ndarray)
 
@@ -232,7 +318,7 @@ def _class_set(value: Any, separator: str | None) -> list[Any]:
         return list(value)
     if separator is None:
         return [value]
-    return [part for part in str(value).split(separator) if part.strip()]
+    return [part.strip() for part in label_text(value).split(separator) if part.strip()]
 
 
 def _are_vectors(values: Sequence[Any]) -> bool:

@@ -102,7 +102,7 @@ def spellings_of(
     values = column.to_pylist()
     for row in sorted(labels, reverse=True):
         spellings[labels[row]] = values[row]
-    labels_read, _, _ = class_indices(list(spellings.values()), class_names)
+    labels_read = class_indices(list(spellings.values()), class_names).labels
     pairs = zip(spellings.items(), labels_read, strict=True)
     return {label: value for (label, value), label_read in pairs if label_read == label}
 

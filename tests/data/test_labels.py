@@ -163,7 +163,7 @@ def test_impossible_labels_are_refused(tmp_path):
 def test_lists_separated_texts_and_vectors_say_the_same(sets):
     matrix = np.array([[int(name in chosen) for name in NAMES] for chosen in sets])
     for values, separator in (([list(s) for s in sets], None), (["; ".join(s) for s in sets], ";")):
-        labels, names, broken = matrix_of_class_sets(values, NAMES, separator)
+        labels, names, broken, _ = matrix_of_class_sets(values, NAMES, separator)
         assert (labels == matrix).all()
         assert names == NAMES
         assert not broken

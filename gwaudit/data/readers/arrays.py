@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.class_names import label_text
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_vectors, parse_labels
 from gwaudit.data.readers.raw_samples import RawSamples, Source, default_keys, rows_not_finite, source_name
@@ -42,14 +43,24 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         raise DataError(f"{path} has no inputs ({', '.join(_INPUTS[:4])}): its arrays are {', '.join(entries)}")
     inputs = _inputs(values, path)
     broken = rows_not_finite(inputs.values.numpy()) if inputs.values.ndim == 2 else {}
-    labels, class_names, unusable = _labels(entries, len(values), settings)
+    parsed = _labels(entries, len(values), settings)
     given_keys = _entry(entries, _KEYS)
-    keys = default_keys(settings.split, len(values)) if given_keys is None else [str(key) for key in given_keys]
-    for name, rows in (("labels", labels), ("keys", keys)):
+    keys = (
+        default_keys(settings.split, len(values))
+        if given_keys is None
+        else [label_text(key) for key in given_keys.tolist()]
+    )
+    for name, rows in (("labels", parsed.labels), ("keys", keys)):
         if len(rows) != len(values):
             raise DataError(f"{path} has {len(rows)} {name} for {len(values)} rows")
     return RawSamples(
-        source_name(path), settings.split, inputs, labels, class_names, keys, broken={**broken, **unusable}
+        name=source_name(path),
+        split=settings.split,
+        inputs=inputs,
+        labels=parsed.labels,
+        class_names=parsed.class_names,
+        keys=keys,
+        broken={**broken, **parsed.broken},
     )
 
 
@@ -81,10 +92,12 @@ def _inputs(values: NDArray[Any], path: Path) -> InMemory:
 
 def _labels(entries: dict[str, Any], n: int, settings: DataSettings) -> ParsedLabels:
     names = _entry(entries, _CLASS_NAMES)
-    class_names = settings.class_names or (None if names is None else tuple(map(str, names)))
+    class_names = settings.class_names or (None if names is None else tuple(map(label_text, names.tolist())))
     given = _entry(entries, _LABELS)
     if given is None:
         return ParsedLabels(np.full(n, UNLABELLED, np.int64), class_names or (), {})
     if given.ndim == 2 and given.shape[1] == 1 and class_names is None:
         given = given[:, 0]
-    return parse_labels(given.tolist(), class_names) if given.ndim == 1 else matrix_of_vectors(list(given), class_names)
+    if given.ndim != 1:
+        return matrix_of_vectors(list(given), class_names)
+    return parse_labels(given.tolist(), class_names, numbers_are_indices=settings.classes is None)

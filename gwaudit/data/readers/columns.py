@@ -86,8 +86,10 @@ def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedL
             f"{name} has no column of labels ({', '.join(DEFAULT_COLUMN_NAMES['label_column'][:3])}, ...): "
             f"its columns are {', '.join(table.column_names)}; name one with `label_column`"
         )
-    class_names = settings.class_names or _class_names_of_metadata(table, label)
-    return parse_labels(table[label].to_pylist(), class_names, settings.label_separator), (label,)
+    stated = settings.class_names
+    class_names = stated or _class_names_of_metadata(table, label)
+    values = table[label].to_pylist()
+    return parse_labels(values, class_names, settings.label_separator, numbers_are_indices=stated is None), (label,)
 
 
 def _find_column(table: pa.Table, settings: DataSettings, setting: str, name: str) -> str | None:

@@ -77,7 +77,8 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
             in_memory[row] = tensor
     if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'there is none')}")
-    parsed = parse_labels(labels, settings.class_names or _class_names(source))
+    stated = settings.class_names
+    parsed = parse_labels(labels, stated or _class_names(source), numbers_are_indices=stated is None)
     inputs: Inputs = LazyInputs(source, n, tuple(first.shape))
     if in_memory:
         blank = torch.zeros_like(first)

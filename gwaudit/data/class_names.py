@@ -1,0 +1,103 @@
+"""Write labels as class names, and find class names that may not be what they seem to be."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # of 18 digits at most, which int64 holds
+_MISSING = frozenset({"na", "n/a", "<na>", "nan", "nat", "none", "null", "nil", "#n/a", "?", "-"})
+_EXAMPLES = 3
+
+
+def label_text(value: Any) -> str:
+    """Return a label as text, which is the name of its class where the names are not known otherwise.
+
+    A text stays as it is: `007`, `7` and `1.10` are three classes. Bytes are decoded as UTF-8; a number without a
+    fraction is written without one. A missing value (None, NaN, NaT) or a blank text gives the empty text: no label.
+
+    Raises:
+        UnicodeDecodeError: Bytes are not UTF-8.
+
+    Example:
+        >>> [label_text(value) for value in ("007", 7, 7.0, b"cat", None, float("nan"))]
+        ['007', '7', '7', 'cat', '', '']
+    """
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bytes):
+        value = value.decode()
+    elif isinstance(value, float | np.floating | Decimal) and abs(value) < 2**53 and value == int(value):
+        value = int(value)
+    text = str(value)
+    return text if text.strip() else ""
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number that a text is, in its one usual form; None for any other text.
+
+    Example:
+        >>> [whole_number(text) for text in ("7", "-1", "007", "1_0", "1e1", "7.0")]
+        [7, -1, None, None, None, None]
+    """
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else None
+
+
+def sorted_names(names: Iterable[str]) -> list[str]:
+    """Return class names in order: whole numbers by their value, others by their text."""
+    distinct = set(names)
+    if all(whole_number(name) is not None for name in distinct):
+        return sorted(distinct, key=int)
+    return sorted(distinct)
+
+
+def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> list[str]:
+    """Return warnings about class names that may be one class, or no class.
+
+    These are names that differ only in case, white space, Unicode form or the way a number is written; names such as
+    "nan" that often stand for a missing value; and a class -1, which often stands for no label.
+
+    Args:
+        labels: [n] class indices, or [n, C] of 0 and 1.
+        class_names: C names.
+    """
+    warnings = []
+    indices = np.nonzero(labels == 1)[1] if labels.ndim == 2 else labels[labels >= 0]
+    counts = np.bincount(indices, minlength=len(class_names)).tolist()
+    used = {name: count for name, count in zip(class_names, counts, strict=True) if count}
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in class_names:
+        alike[_spelling(name)].append(name)
+    groups = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if groups:
+        more = f" and {len(groups) - _EXAMPLES} more" if len(groups) > _EXAMPLES else ""
+        warnings.append(
+            f"classes that look alike are audited as different classes: {'; '.join(groups[:_EXAMPLES])}{more}. "
+            "If they are one class, write its name in one way in the source"
+        )
+    for name, rows in used.items():
+        if name.strip().casefold() in _MISSING:
+            warnings.append(
+                f"{name!r} is read as the name of a class ({rows} samples): if it stands for a missing label, empty "
+                "these cells in the source"
+            )
+        elif name == "-1" and len(used) > 2:
+            warnings.append(
+                f"-1 is read as a class ({rows} samples): if it stands for a missing label, name the other classes "
+                "with `classes`"
+            )
+    return warnings
+
+
+def _spelling(name: str) -> str:
+    """Return the text that all ways to write a name have in common."""
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    try:
+        return f"{float(text)}"
+    except ValueError:
+        return text
