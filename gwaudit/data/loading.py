@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, OnError
+from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.images import decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
@@ -206,6 +207,8 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
     unlabelled = {int(row): "has no label" for row in np.flatnonzero(has_no_label) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
     inputs, kept = _decode(raw, rows, settings.image_size, broken)
+    for warning in class_warnings(raw.labels[kept], raw.class_names):
+        raw.notes.warn(warning)
     skipped = [SkippedSample(row, raw.keys[row], reason) for row, reason in sorted({**unlabelled, **broken}.items())]
     if broken and settings.on_error == "stop":
         row, reason = min(broken.items())

@@ -14,6 +14,7 @@ from gwaudit.data.class_names import label_text
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_vectors, parse_labels
 from gwaudit.data.readers.raw_samples import RawSamples, Source, default_keys, rows_not_finite, source_name
+from gwaudit.data.reading_notes import ReadingNotes
 
 _INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0", "x_train")
 _LABELS = ("y", "labels", "label", "targets", "arr_1", "y_train")
@@ -61,6 +62,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         class_names=parsed.class_names,
         keys=keys,
         broken={**broken, **parsed.broken},
+        notes=ReadingNotes(remarks=list(parsed.remarks)),
     )
 
 

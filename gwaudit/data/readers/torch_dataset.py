@@ -16,6 +16,7 @@ from gwaudit.data.images import IN_MEMORY_BYTES
 from gwaudit.data.inputs import Digest, InMemory, Inputs
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, rows_not_finite
+from gwaudit.data.reading_notes import ReadingNotes
 
 
 class LazyInputs:
@@ -92,6 +93,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         class_names=parsed.class_names,
         keys=[_key(source, row) for row in range(n)],
         broken={**parsed.broken, **not_finite, **broken},
+        notes=ReadingNotes(remarks=list(parsed.remarks)),
     )
 
 

@@ -12,6 +12,7 @@ from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
+from gwaudit.data.reading_notes import ReadingNotes
 
 _LABELS = (".cls", ".label")
 _METADATA = ".json"
@@ -55,6 +56,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         class_names=parsed.class_names,
         keys=list(samples),
         broken={**parsed.broken, **broken},
+        notes=ReadingNotes(remarks=list(parsed.remarks)),
     )
 
 
