@@ -5,7 +5,7 @@ The command line makes its options from these dataclasses (`gwaudit.cli.options`
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -16,6 +16,7 @@ Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
 Head = Literal["linear", "mlp"]
 Recipe = Literal["whitened", "resnet18"]
 OnError = Literal["stop", "skip"]
+Fit = Literal["crop", "pad", "squash"]
 
 
 def split_commas(text: str) -> list[str]:
@@ -49,6 +50,23 @@ def _existing_path(text: str) -> Path | None:
 
 
 @dataclass(frozen=True)
+class Resizing:
+    """Describe how images are resized, as the pretrained weights of a network expect it.
+
+    Attributes:
+        interpolation: Name of the interpolation in Pillow, in lower case: `bicubic`, `bilinear`, ...
+        crop_share: Share of each side of the square that is kept, at its centre, in (0, 1].
+    """
+
+    interpolation: str = "bicubic"
+    crop_share: float = 1.0
+
+
+DEFAULT_RESIZING = Resizing()
+"""The resizing of images for a network without pretrained weights."""
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """Describe the data to audit: a source, the names of its parts, and what to do with rows that cannot be used.
 
@@ -64,8 +82,10 @@ class DataSettings:
             row for row, a .npy, a .csv or CIFAR-N's .pt, whose clean labels become the true ones.
         label_key: Name of the labels to use in that file, such as `worse_label`.
         split: Split of the source to read.
-        image_size: Side in pixels of the square that images are resized and cropped to. By default images of one size
-            of at most 96 pixels a side stay as they are, and others become 224.
+        image_size: Side in pixels of the square that images are resized to. By default images of one size of at most 96
+            pixels a side stay as they are, and others become 224.
+        fit: Treatment of images that are not square: `pad` shows the whole image, with a border; `squash` shows the
+            whole image, distorted; `crop` cuts off the ends of the longer side, with an object that lies there.
         on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
             class, a repeated key): `stop`, or `skip` them and list them. Rows without a label are always left out.
         label_column: Name of the table's column of labels. By default label, labels, category, class or another usual
@@ -85,6 +105,7 @@ class DataSettings:
             labels before the change count as the true ones. In multi-label data the share of the given labels to take
             away; as many wrong ones are added.
         add_noise_seed: Seed of these changes.
+        resizing: Interpolation and central crop, which `audit` and `train` set to those of pretrained weights.
     """
 
     source: str
@@ -92,6 +113,7 @@ class DataSettings:
     label_key: str | None = None
     split: str = "train"
     image_size: int | None = None
+    fit: Fit = "pad"
     on_error: OnError = "stop"
     label_column: str | None = None
     label_separator: str | None = None
@@ -104,6 +126,7 @@ class DataSettings:
     encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     add_noise: float = 0.0
     add_noise_seed: int = 0
+    resizing: Resizing = field(default=DEFAULT_RESIZING, metadata={"options": ()})
 
     def __post_init__(self) -> None:
         _require_choices(self)
@@ -154,7 +177,9 @@ class DataSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings that `to_dict` gave, also under the names of earlier versions."""
         earlier = {"plant": "add_noise", "plant_seed": "add_noise_seed"}
-        return cls(**{earlier.get(name, name): value for name, value in values.items()})
+        known = {earlier.get(name, name): value for name, value in values.items()}
+        known.setdefault("fit", "crop")  # as all images were fitted before there was a choice
+        return cls(**{**known, "resizing": Resizing(**known.get("resizing", {}))})
 
 
 @dataclass(frozen=True)

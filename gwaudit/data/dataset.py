@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.fitting import Box, ImageFit
 from gwaudit.data.image_files import UNREADABLE, EncodedImage
-from gwaudit.data.images import EncodedImages
 from gwaudit.data.inputs import Inputs, SubsetInputs
 from gwaudit.data.reading_notes import ReadingNotes
 
@@ -53,6 +53,8 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         skipped: Rows of the source that were left out before ids were given.
         texts: [n] texts of the samples, where they are texts or were before they were embedded.
         notes: Notes on the reading of the source: columns, files and rows used and left out, conversions, warnings.
+        originals: [n] images as the source stores them, where it stores files or their contents.
+        image_fit: How these became squares; None where they kept their size.
     """
 
     name: str
@@ -65,6 +67,8 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     skipped: tuple[SkippedSample, ...] = field(default=())
     texts: Sequence[str] | None = None
     notes: ReadingNotes = field(default_factory=ReadingNotes)
+    originals: Sequence[EncodedImage] | None = None
+    image_fit: ImageFit | None = None
 
     def __post_init__(self) -> None:
         n = len(self.inputs)
@@ -163,8 +167,16 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
     def encoded_image(self, sample_id: int) -> EncodedImage | None:
-        """Return the image of a sample as it is stored, or None where only its pixels are kept in memory."""
-        return self.inputs.items[sample_id] if isinstance(self.inputs, EncodedImages) else None
+        """Return the image of a sample as the source stores it, or None where the source has its pixels only."""
+        return None if self.originals is None else self.originals[sample_id]
+
+    def seen_box(self, width: int, height: int) -> Box:
+        """Return the part that the network sees of an original image: left, top, right, bottom in pixels.
+
+        Args:
+            width, height: Size of the original, the right way up (after its EXIF orientation).
+        """
+        return (0.0, 0.0, width, height) if self.image_fit is None else self.image_fit.seen_box(width, height)
 
     def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
         """Return the same samples with other given labels, and other true ones where they are known."""
@@ -181,6 +193,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
             keys=[self.keys[i] for i in ids],
             true_labels=None if self.true_labels is None else self.true_labels[ids],
             texts=None if self.texts is None else [self.texts[i] for i in ids],
+            originals=None if self.originals is None else [self.originals[i] for i in ids],
         )
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

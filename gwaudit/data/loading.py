@@ -11,9 +11,10 @@ import torch
 from torch.utils.data import Dataset
 
 from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
-from gwaudit.core.settings import DataSettings, OnError
+from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
+from gwaudit.data.fitting import ImageFit
 from gwaudit.data.images import decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.label_files import read_keyed_labels, read_label_file
@@ -66,6 +67,7 @@ class LoadingOptions(TypedDict, total=False):
     label_key: str | None
     split: str
     image_size: int | None
+    fit: Fit
     on_error: OnError
     label_column: str | None
     label_separator: str | None
@@ -94,7 +96,7 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
             - a `datasets.Dataset`, or any map-style `torch.utils.data.Dataset` of (input, label), without random
               augmentation.
         **options: Settings that `gwaudit.DataSettings` describes: `labels`, `label_key`, `split`, `image_size`,
-            `on_error`, `label_column`, `label_separator`, `image_column`, `text_column`, `feature_columns`,
+            `fit`, `on_error`, `label_column`, `label_separator`, `image_column`, `text_column`, `feature_columns`,
             `id_column`, `root` and `classes`. Here `labels` and `root` may also be a `Path`, and `classes` a sequence
             of names, which may then have commas in them.
 
@@ -206,7 +208,7 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): "has no label" for row in np.flatnonzero(has_no_label) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
-    inputs, kept = _decode(raw, rows, settings.image_size, broken)
+    inputs, kept, image_fit = _decode(raw, rows, settings, broken)
     for warning in class_warnings(raw.labels[kept], raw.class_names):
         raw.notes.warn(warning)
     skipped = [SkippedSample(row, raw.keys[row], reason) for row, reason in sorted({**unlabelled, **broken}.items())]
@@ -228,21 +230,33 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
         skipped=tuple(skipped),
         texts=[raw.inputs.texts[row] for row in kept] if isinstance(raw.inputs, Texts) else None,
         notes=raw.notes,
+        originals=[raw.inputs[row] for row in kept] if isinstance(raw.inputs, Sequence) else None,
+        image_fit=image_fit,
     )
 
 
-def _decode(raw: RawSamples, rows: np.ndarray, image_size: int | None, broken: BrokenRows) -> tuple[Inputs, np.ndarray]:
-    """Return the inputs of the rows, and the rows that have some; add images that cannot be read to `broken`."""
+def _decode(
+    raw: RawSamples, rows: np.ndarray, settings: DataSettings, broken: BrokenRows
+) -> tuple[Inputs, np.ndarray, ImageFit | None]:
+    """Return the inputs of the rows, the rows that have some, and how images were fitted; add to `broken`."""
     if isinstance(raw.inputs, Sequence):
-        inputs, unreadable = decode_all([raw.inputs[row] for row in rows], image_size, raw.notes)
+        items = [raw.inputs[row] for row in rows]
+        inputs, unreadable, image_fit = decode_all(
+            items, settings.image_size, raw.notes, settings.fit, settings.resizing
+        )
         broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in unreadable.items()}
-        return inputs, np.delete(rows, list(unreadable))
-    if image_size is not None and image_size != raw.inputs.shape[-1]:
-        raise DataError(f"{raw.name} has inputs of the shape {raw.inputs.shape}, which `image_size` does not change")
-    if len(rows) == len(raw):
-        return raw.inputs, rows
-    if isinstance(raw.inputs, Texts):
-        return Texts([raw.inputs.texts[row] for row in rows]), rows
-    if isinstance(raw.inputs, InMemory):
-        return InMemory(raw.inputs.values[torch.from_numpy(rows)]), rows
-    return SubsetInputs(raw.inputs, torch.from_numpy(rows)), rows
+        return inputs, np.delete(rows, list(unreadable)), image_fit
+    return _loaded_inputs(raw.name, raw.inputs, rows, settings.image_size), rows, None
+
+
+def _loaded_inputs(name: str, inputs: Inputs, rows: np.ndarray, image_size: int | None) -> Inputs:
+    """Return the rows of inputs that need no decoding."""
+    if image_size is not None and inputs.shape[-1:] != (image_size,):
+        raise DataError(f"{name} has inputs of the shape {inputs.shape}, which `image_size` does not change")
+    if len(rows) == len(inputs):
+        return inputs
+    if isinstance(inputs, Texts):
+        return Texts([inputs.texts[row] for row in rows])
+    if isinstance(inputs, InMemory):
+        return InMemory(inputs.values[torch.from_numpy(rows)])
+    return SubsetInputs(inputs, torch.from_numpy(rows))

@@ -1,7 +1,7 @@
 """Options are declared once, in the settings: their choices, defaults and texts are what `--help` shows."""
 
 import re
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Literal, get_origin, get_type_hints
 
 import pytest
@@ -108,7 +108,7 @@ def test_help_shows_every_option_with_its_choices_and_defaults():
     shown = re.sub(r"[\s│]+", " ", gwaudit("audit", "--help").stdout)
     for settings in SETTINGS:
         for field in fields(settings):
-            if field.default is MISSING:
+            if field.default is MISSING or is_dataclass(field.default):
                 continue
             assert f"--{field.name.replace('_', '-')}" in shown
     assert "<onecycle|cosine>" in shown

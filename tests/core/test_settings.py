@@ -15,7 +15,7 @@ def test_data_settings_are_read_back_as_they_were(tmp_path):
 
 def test_runs_that_wrote_the_noise_as_plant_are_still_read():
     run = {"source": "digits", "split": "train", "plant": 0.1, "plant_seed": 4}
-    assert DataSettings.from_dict(run) == DataSettings("digits", add_noise=0.1, add_noise_seed=4)
+    assert DataSettings.from_dict(run) == DataSettings("digits", fit="crop", add_noise=0.1, add_noise_seed=4)
 
 
 @pytest.mark.parametrize(("options", "message"), [
