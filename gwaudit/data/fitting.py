@@ -71,12 +71,8 @@ class ImageFit:
         """Return a sentence about the images that the network sees, for n images of which some are not square."""
         size = f"{self.side}x{self.side} pixels ({self.resizing.interpolation}"
         kept = f", the centre {self.resizing.crop_share:.1%} of each side" if self._square != self.side else ""
-        sentence = f"The network sees images of {size}{kept})"
-        return (
-            f"{sentence}; {n_not_square:,} of {n:,} are not square: {_TREATMENTS[self.fit]}."
-            if n_not_square
-            else (f"{sentence}.")
-        )
+        others = f"; {n_not_square:,} of {n:,} are not square: {_TREATMENTS[self.fit]}" if n_not_square else ""
+        return f"The network sees images of {size}{kept}){others}."
 
     @property
     def _square(self) -> int:
