@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError
 from gwaudit.core.files import create_exclusively, sync, writing
-from gwaudit.core.json import to_json
+from gwaudit.core.json import sealed, to_json
 from gwaudit.store.block_files import MISSING_LABEL, SIGNALS, Array, FileRecord, checked_signals, write_signals
 from gwaudit.store.commits import EpochCommit, commit_path
 from gwaudit.store.layout import RunLayout
@@ -104,7 +104,7 @@ class EpochWriter:
             with writing(file):
                 for folder in (self._folder, self._folder.parent, self._folder.parent.parent):
                     sync(folder)
-                create_exclusively(file, to_json(asdict(commit)).encode())
+                create_exclusively(file, to_json(sealed(asdict(commit))).encode())
         except FileExistsError:
             raise InvalidEpochError(f"epoch {self._epoch} of {path} is committed already") from None
         return commit
