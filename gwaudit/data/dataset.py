@@ -52,6 +52,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         true_labels: True labels in the shape of `labels`, where they are known. Only evaluations use them.
         skipped: Rows of the source that were left out before ids were given.
         texts: [n] texts of the samples, where they are texts or were before they were embedded.
+        rows: [n] numbers of the samples' rows in the source, from 0, where they are known.
         notes: Notes on the reading of the source: columns, files and rows used and left out, conversions, warnings.
         originals: [n] images as the source stores them, where it stores files or their contents.
         image_fit: How these became squares; None where they kept their size.
@@ -66,6 +67,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     true_labels: NDArray[np.int64] | None = None
     skipped: tuple[SkippedSample, ...] = field(default=())
     texts: Sequence[str] | None = None
+    rows: NDArray[np.int64] | None = None
     notes: ReadingNotes = field(default_factory=ReadingNotes)
     originals: Sequence[EncodedImage] | None = None
     image_fit: ImageFit | None = None
@@ -194,6 +196,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
             true_labels=None if self.true_labels is None else self.true_labels[ids],
             texts=None if self.texts is None else [self.texts[i] for i in ids],
             originals=None if self.originals is None else [self.originals[i] for i in ids],
+            rows=None if self.rows is None else self.rows[ids],
         )
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -30,6 +30,9 @@ from gwaudit.data.readers import (
     webdataset,
 )
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
+from gwaudit.data.readers.table_files import TABLE_SUFFIXES
+
+_NO_LABEL = "has no label"
 
 
 class Reader(Protocol):
@@ -154,7 +157,7 @@ def _find_reader(source: Source, settings: DataSettings) -> Reader:
             return reader
     path = Path(settings.source)
     if path.exists():
-        raise DataError(f"{path} is not a data set: files are {', '.join(tables.TABLE_SUFFIXES)}, .npz, .npy or .tar")
+        raise DataError(f"{path} is not a data set: files are {', '.join(TABLE_SUFFIXES)}, .npz, .npy or .tar")
     raise DataError(f"no data set at {path}: give a folder, a table, arrays, hf:NAME, or the name digits")
 
 
@@ -191,18 +194,22 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
     """Return the rows that can be used as a data set, which lists the others."""
     broken = dict(raw.broken)
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
-    unlabelled = {int(row): "has no label" for row in np.flatnonzero(has_no_label) if int(row) not in broken}
+    unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
     inputs, kept, image_fit = _decode(raw, rows, settings, broken)
     for warning in class_warnings(raw.labels[kept], raw.class_names):
         raw.notes.warn(warning)
-    skipped = [SkippedSample(row, raw.keys[row], reason) for row, reason in sorted({**unlabelled, **broken}.items())]
+    source_rows = np.arange(len(raw)) if raw.rows is None else raw.rows
+    skipped = [
+        SkippedSample(int(source_rows[row]), raw.keys[row], reason)
+        for row, reason in sorted({**unlabelled, **broken}.items())
+    ]
     if broken and settings.on_error == "stop":
         row, reason = min(broken.items())
         raise BrokenRowsError(
-            f"{raw.name}: row {row} ({raw.keys[row]}) cannot be used: {reason} (first of {len(broken)} broken rows). "
-            "Fix or remove them, or leave them out with `on_error='skip'`",
-            [sample for sample in skipped if sample.row in broken],
+            f"{raw.name}: row {source_rows[row]} ({raw.keys[row]}) cannot be used: {reason} "
+            f"(first of {len(broken)} broken rows). Fix or remove them, or leave them out with `on_error='skip'`",
+            [sample for sample in skipped if sample.reason != _NO_LABEL],
         )
     return LabeledDataset(
         name=raw.name,
@@ -214,6 +221,7 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
         true_labels=None if true_labels is None else true_labels[kept],
         skipped=tuple(skipped),
         texts=[raw.inputs.texts[row] for row in kept] if isinstance(raw.inputs, Texts) else None,
+        rows=source_rows[kept],
         notes=raw.notes,
         originals=[raw.inputs[row] for row in kept] if isinstance(raw.inputs, Sequence) else None,
         image_fit=image_fit,

@@ -25,6 +25,7 @@ class ReadingNotes:
     """Collect what is to be known about the reading of a source; readers add to it.
 
     Attributes:
+        splits: Names of the splits that the source has; none where all samples belong together.
         columns_used: Names of the columns, by their role: "labels", "images", "keys", ...
         columns_left_out: Names of the columns that are not used, by the reason.
         files_passed_over: Files of the source that are no samples, by the reason.
@@ -41,6 +42,7 @@ class ReadingNotes:
         2
     """
 
+    splits: list[str] = field(default_factory=list)
     columns_used: dict[str, list[str]] = field(default_factory=dict)
     columns_left_out: dict[str, list[str]] = field(default_factory=dict)
     files_passed_over: dict[str, FilesPassedOver] = field(default_factory=dict)

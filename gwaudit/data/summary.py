@@ -46,7 +46,7 @@ class DataSummary:
         notes = self.notes
         facts = [
             ("source", self.source),
-            ("split", self.split),
+            ("split", self._split()),
             ("samples", self.samples),
             ("classes", self._classes()),
         ]
@@ -68,6 +68,11 @@ class DataSummary:
         """Return the sentences that a user must read before trusting the audit."""
         empty = [f"No sample has the class {_listed(self.empty_classes)}."] if self.empty_classes else []
         return [*self.notes.warnings, *empty]
+
+    def _split(self) -> str:
+        if not self.notes.splits:
+            return "all samples; the source has no splits"
+        return f"{self.split}, of {', '.join(self.notes.splits)}" if len(self.notes.splits) > 1 else self.split
 
     def _classes(self) -> str:
         counts = [f"{name} ({count:,})" for name, count in self.class_counts.items()]

@@ -9,6 +9,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.json import write_json
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.splits import TRAIN, NoSplitsError
 from gwaudit.pipeline.run_data import data_of_run, load_data
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import predict
@@ -54,7 +55,12 @@ def held_out_split(data: DataSettings, split: str = "test", source: str | None =
         DataError: the source has the same samples in both splits.
     """
     own_labels = replace(data, labels=None, label_key=None, add_noise=0.0)
-    test = load_data(replace(own_labels, source=source or data.source, split=split))
+    try:
+        test = load_data(replace(own_labels, source=source or data.source, split=split))
+    except NoSplitsError:
+        if source is None:
+            raise
+        test = load_data(replace(own_labels, source=source, split=TRAIN))  # test data of their own need no splits
     if source is None and list(test.keys) == list(load_data(own_labels).keys):
         raise DataError(
             f"{data.source} has no split {split!r} apart from {data.split!r}: name another split "

@@ -14,7 +14,8 @@ from gwaudit.core.files import write_folder
 from gwaudit.core.settings import DataSettings
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES
-from gwaudit.data.readers.tables import read_tables, tables_of
+from gwaudit.data.readers.table_files import find_tables, holds_tables
+from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.next_command import next_command
@@ -170,15 +171,14 @@ def _data(
 def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", corrections: Corrections) -> None:
     """Write the table of the source, corrected, if it is one file and has the labels that were audited."""
     source = Path(data.source)
-    files = tables_of(source, data.split) if source.exists() else []
+    files = find_tables(source, data.split).files if holds_tables(source) else []
     if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix not in SUFFIXES:
         return
     table, _ = read_tables(files, source)
     column = data.label_column or next(
         name for name in DEFAULT_COLUMN_NAMES["label_column"] if name in table.column_names
     )
-    skipped = [sample.row for sample in dataset.skipped]
-    rows = np.setdiff1d(np.arange(len(dataset) + len(skipped)), skipped)
+    rows = np.arange(len(dataset)) if dataset.rows is None else dataset.rows
     labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))
     changed = np.flatnonzero((corrections.new != corrections.old) & (corrections.new != DROPPED))
     name_is_taken = files[0].name in (LABELS, CHANGES, LEFT)

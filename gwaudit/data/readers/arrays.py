@@ -1,5 +1,6 @@
 """Read features or images from NumPy arrays: `.npz` with their labels, `.npy` with a label file."""
 
+import re
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,9 +16,10 @@ from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_vectors, parse_labels
 from gwaudit.data.readers.raw_samples import RawSamples, Source, default_keys, rows_not_finite, source_name
 from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import choose_split, split_kind_within, split_word
 
-_INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0", "x_train")
-_LABELS = ("y", "labels", "label", "targets", "arr_1", "y_train")
+_INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0")
+_LABELS = ("y", "labels", "label", "targets", "arr_1")
 _CLASS_NAMES = ("class_names", "classes", "names")
 _KEYS = ("keys", "ids", "id")
 
@@ -37,32 +39,30 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     Raises:
         DataError: The file cannot be read, or holds other shapes or types.
     """
-    path = Path(settings.source)
-    entries = _read_entries(path)
+    path, notes = Path(settings.source), ReadingNotes()
+    all_entries = _read_entries(path)
+    split, entries = _entries_of_split(all_entries, settings.split, path, notes)
     values = _entry(entries, _INPUTS)
     if values is None:
-        raise DataError(f"{path} has no inputs ({', '.join(_INPUTS[:4])}): its arrays are {', '.join(entries)}")
+        raise DataError(f"{path} has no inputs ({', '.join(_INPUTS[:4])}): its arrays are {', '.join(all_entries)}")
     inputs = _inputs(values, path)
     broken = rows_not_finite(inputs.values.numpy()) if inputs.values.ndim == 2 else {}
     parsed = _labels(entries, len(values), settings)
     given_keys = _entry(entries, _KEYS)
-    keys = (
-        default_keys(settings.split, len(values))
-        if given_keys is None
-        else [label_text(key) for key in given_keys.tolist()]
-    )
+    keys = default_keys(split, len(values)) if given_keys is None else [label_text(key) for key in given_keys.tolist()]
     for name, rows in (("labels", parsed.labels), ("keys", keys)):
         if len(rows) != len(values):
             raise DataError(f"{path} has {len(rows)} {name} for {len(values)} rows")
+    notes.remarks.extend(parsed.remarks)
     return RawSamples(
         name=source_name(path),
-        split=settings.split,
+        split=split,
         inputs=inputs,
         labels=parsed.labels,
         class_names=parsed.class_names,
         keys=keys,
         broken={**broken, **parsed.broken},
-        notes=ReadingNotes(remarks=list(parsed.remarks)),
+        notes=notes,
     )
 
 
@@ -72,6 +72,39 @@ def _read_entries(path: Path) -> dict[str, Any]:
         return {name: content[name] for name in content.files} if path.suffix == ".npz" else {"x": content}
     except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} cannot be read as a NumPy file ({error}): write it again") from error
+
+
+def _entries_of_split(
+    entries: dict[str, Any], asked: str, path: Path, notes: ReadingNotes
+) -> tuple[str, dict[str, Any]]:
+    """Return the split, and its arrays under their plain names: `x` for `x_train`, `images` for `test_images`.
+
+    Arrays without a split in their names, such as the class names, belong to every split.
+    """
+    roles = {*_INPUTS, *_LABELS, *_CLASS_NAMES, *_KEYS}
+    shared: dict[str, Any] = {}
+    splits: dict[str, dict[str, Any]] = {}
+    for name, values in entries.items():
+        word = split_word(name) if name not in roles and split_kind_within(name) else ""
+        plain = re.sub(f"^{word}_?|_?{word}$", "", name) if word else name
+        part = splits.setdefault(word, {}) if word and plain in roles else shared
+        part[plain if part is not shared else name] = values
+    splits = {word: arrays for word, arrays in splits.items() if _entry(arrays, _INPUTS) is not None}
+    if splits and _entry(shared, _INPUTS) is not None:
+        raise DataError(
+            f"{path} has inputs with and without a split in their names: {', '.join(entries)}. Write the arrays of "
+            "each split under names such as x_train and y_train"
+        )
+    split = choose_split(asked, list(splits), path, notes)
+    chosen = {**shared, **splits.get(split, {})}
+    suffix = f" (split {split})" if splits else ""
+    used = set()
+    for role, names in (("inputs", _INPUTS), ("labels", _LABELS), ("class names", _CLASS_NAMES), ("keys", _KEYS)):
+        if found := next((name for name in names if name in chosen), ""):
+            used.add(found)
+            notes.use_columns(f"{role}{suffix}", [found])
+    notes.leave_out_columns("no array of this name is read", [name for name in shared if name not in used])
+    return split, chosen
 
 
 def _entry(entries: dict[str, Any], names: tuple[str, ...]) -> NDArray[Any] | None:

@@ -12,6 +12,8 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.inputs import InMemory
 from gwaudit.data.readers.raw_samples import RawSamples, Source
+from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import choose_split
 
 _ALLOWED_GLOBALS = {
     ("numpy", "dtype"),
@@ -43,9 +45,8 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     Raises:
         DataError: A batch is missing, broken, or holds more than arrays.
     """
-    folder, split = Path(settings.source), settings.split
-    if split not in ("train", "test"):
-        raise DataError(f"{folder} has the splits train and test, not {split!r}")
+    folder, notes = Path(settings.source), ReadingNotes()
+    split = choose_split(settings.split, ("train", "test"), folder, notes)
     ten = _is_cifar_10(folder)
     train = [f"data_batch_{i}" for i in range(1, 6)] if ten else ["train"]
     files = train if split == "train" else ["test_batch" if ten else "test"]
@@ -66,6 +67,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         labels=labels,
         class_names=class_names,
         keys=[f"{split}/{row:05d}" for row in range(len(labels))],
+        notes=notes,
     )
 
 

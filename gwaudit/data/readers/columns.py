@@ -17,6 +17,7 @@ from gwaudit.data.image_files import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import ParsedLabels, matrix_of_columns, parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, default_keys, rows_not_finite
+from gwaudit.data.reading_notes import ReadingNotes
 
 DEFAULT_COLUMN_NAMES = {
     "label_column": ("label", "fine_label", "labels", "category", "class", "target", "intent"),
@@ -39,7 +40,13 @@ class _InputColumn(NamedTuple):
 
 
 def samples_of_table(
-    table: pa.Table, settings: DataSettings, *, name: str, root: Path, broken: BrokenRows | None = None
+    table: pa.Table,
+    settings: DataSettings,
+    *,
+    name: str,
+    root: Path,
+    notes: ReadingNotes,
+    broken: BrokenRows | None = None,
 ) -> RawSamples:
     """Return the rows of a table as samples.
 
@@ -50,6 +57,7 @@ def samples_of_table(
         settings: Names of columns, split, classes and label separator.
         name: Name of the data set.
         root: Folder that paths are relative to; a row whose path leads out of it is broken.
+        notes: Notes of the reading, which receive the columns.
         broken: Reason for each row that is known to be broken, by its number.
 
     Raises:
@@ -57,6 +65,7 @@ def samples_of_table(
     """
     parsed, label_columns = _labels(table, settings, name)
     id_column = _find_column(table, settings, "id_column", name)
+    notes.remarks.extend(parsed.remarks)
     column = _inputs(table, settings, name, root, taken={*label_columns, id_column})
     keys, repeated = _keys(table, id_column, column.paths, settings.split)
     return RawSamples(
@@ -67,6 +76,7 @@ def samples_of_table(
         class_names=parsed.class_names,
         keys=keys,
         broken={**repeated, **parsed.broken, **column.broken, **(broken or {})},
+        notes=notes,
     )
 
 

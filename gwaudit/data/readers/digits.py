@@ -7,6 +7,8 @@ from sklearn.datasets import load_digits
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.inputs import InMemory
 from gwaudit.data.readers.raw_samples import RawSamples, Source
+from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import choose_split
 
 
 def recognises(source: Source, settings: DataSettings) -> bool:
@@ -16,6 +18,8 @@ def recognises(source: Source, settings: DataSettings) -> bool:
 
 def read(source: Source, settings: DataSettings) -> RawSamples:
     """Read all digits in the library's order, with their 17 grey levels scaled to 0 to 255."""
+    notes = ReadingNotes()
+    choose_split(settings.split, (), "digits", notes)
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
@@ -26,4 +30,5 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         labels=labels,
         class_names=tuple("0123456789"),
         keys=[f"digits/{row:04d}" for row in range(len(labels))],
+        notes=notes,
     )

@@ -10,6 +10,8 @@ from gwaudit.core.errors import DataError, MissingExtraError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.readers.columns import samples_of_table
 from gwaudit.data.readers.raw_samples import RawSamples, Source
+from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import choose_split, split_of_part
 
 _HUB = "hf:"
 
@@ -29,18 +31,21 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         MissingExtraError: The `datasets` library is not installed.
         DataError: The data set cannot be loaded, has no such split, or a column is missing or of a wrong type.
     """
-    split = settings.split
-    dataset: Any = source if _is_dataset(source) else _load(settings.source.removeprefix(_HUB), split)
+    notes = ReadingNotes()
+    name = "the data set" if _is_dataset(source) else settings.source
+    dataset: Any = source if _is_dataset(source) else _load(settings.source.removeprefix(_HUB))
     if not hasattr(dataset, "features"):
-        if split not in dataset:
-            raise DataError(f"the data set has no split {split!r}: it has {', '.join(dataset)}")
+        split = choose_split(settings.split, list(dataset), name, notes)
         dataset = dataset[split]
+    else:
+        split = split_of_part(settings.split, dataset.split, name, notes)
+    settings = replace(settings, split=split)
     table = dataset.with_format("arrow")[:]
     items = {name: getattr(feature, "feature", feature) for name, feature in dataset.features.items()}
     class_names = {name: {"names": list(item.names)} for name, item in items.items() if hasattr(item, "names")}
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": class_names}})})
     raw = samples_of_table(
-        table, settings, name=str(dataset.info.dataset_name or "dataset"), root=Path(settings.root or ".")
+        table, settings, name=str(dataset.info.dataset_name or "dataset"), root=Path(settings.root or "."), notes=notes
     )
     indices = dataset._indices
     if indices is None or not raw.keys[0].startswith(f"{split}/"):
@@ -53,15 +58,15 @@ def _is_dataset(source: Source) -> bool:
     return library is not None and isinstance(source, library.Dataset | library.DatasetDict)
 
 
-def _load(name: str, split: str) -> Any:
-    """Load a data set by its name on the hub, `NAME` or `NAME:CONFIGURATION`."""
+def _load(name: str) -> Any:
+    """Load all splits of a data set by its name on the hub, `NAME` or `NAME:CONFIGURATION`."""
     try:
         import datasets
     except ImportError as error:
         raise MissingExtraError("the source hf:", "hf") from error
     path, _, configuration = name.partition(":")
     try:
-        return datasets.load_dataset(path, configuration or None, split=split)
+        return datasets.load_dataset(path, configuration or None)
     except Exception as error:  # the library and the network may raise any exception
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"{_HUB}{name} ({split}) cannot be loaded: {reason}") from error
+        raise DataError(f"{_HUB}{name} cannot be loaded: {reason}") from error

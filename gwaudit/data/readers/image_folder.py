@@ -1,4 +1,4 @@
-"""Read a folder of images with a folder for each class."""
+"""Read a folder of images with a folder for each class, and for each split where there are several."""
 
 from pathlib import Path
 
@@ -6,7 +6,11 @@ import numpy as np
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.readers.class_folders import find_classes
 from gwaudit.data.readers.raw_samples import RawSamples, Source, source_name
+from gwaudit.data.readers.table_files import TABLE_SUFFIXES
+from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import split_kind
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -17,38 +21,62 @@ def recognises(source: Source, settings: DataSettings) -> bool:
 
 
 def read(source: Source, settings: DataSettings) -> RawSamples:
-    """Read the images in the folder of the split, or in the folder itself where it has no folder of this name.
+    """Read the images of a folder, or of one of its splits.
 
-    Each folder in it is a class; its images may lie deeper. Samples are ordered by their path below the source, which
-    is their key.
+    Each folder is a class, below the folder of the split where there are splits (`find_classes`); images may lie
+    deeper. Samples are ordered by their path below the source, which is their key.
 
     Raises:
-        DataError: There are no images, or fewer than two classes.
+        DataError: There are no images, no such split, or fewer than two classes.
     """
-    root, split = Path(settings.source), settings.split
-    base = root / split if (root / split).is_dir() else root
-    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    paths: list[Path] = []
-    labels: list[int] = []
-    names: list[str] = []
-    for folder in folders:
-        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if images:
-            paths += images
-            labels += [len(names)] * len(images)
-            names.append(folder.name)
-    if not paths:
+    root, notes = Path(settings.source), ReadingNotes()
+    found = find_classes([path.relative_to(root) for path in _images_below(root)], settings.split, root, notes)
+    if not found.paths:
         raise DataError(
             f"{root} holds no data set: expected Parquet files, CIFAR batches, or a folder for each class with images "
-            f"({', '.join(sorted(SUFFIXES))})"
+            f"({', '.join(sorted(SUFFIXES))}){_tables_hint(root)}"
         )
+    names = sorted(set(found.classes))
     if len(names) < 2:
-        raise DataError(f"{base} has images of one class only ({names[0]!r}); an audit needs at least two")
+        folder = root.joinpath(*found.folder)
+        raise DataError(
+            f"{folder} has images of one class only ({names[0]!r}); an audit needs at least two. If its folders are "
+            f"the classes, give {folder / names[0]} as the source{_tables_hint(root)}"
+        )
+    _note_the_rest(root.joinpath(*found.folder), names, root, notes)
+    index_of = {name: index for index, name in enumerate(names)}
+    samples = sorted(zip(found.classes, found.paths, strict=True))
     return RawSamples(
         name=source_name(root),
-        split=split if base != root else "all",
-        inputs=paths,
-        labels=np.array(labels, np.int64),
+        split=found.split or "all",
+        inputs=[root / path for _, path in samples],
+        labels=np.array([index_of[name] for name, _ in samples], np.int64),
         class_names=tuple(names),
-        keys=[path.relative_to(root).as_posix() for path in paths],
+        keys=[path.as_posix() for _, path in samples],
+        notes=notes,
     )
+
+
+def _images_below(root: Path) -> list[Path]:
+    """Return the images below a folder, but not those in hidden folders."""
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    images = [path for folder in (root, *folders) for path in folder.glob("*" if folder == root else "**/*")]
+    return sorted(path for path in images if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _note_the_rest(base: Path, names: list[str], root: Path, notes: ReadingNotes) -> None:
+    """Note class folders without an image, and tables beside the images."""
+    folders = {folder.name for folder in base.iterdir() if folder.is_dir() and not folder.name.startswith(".")}
+    if empty := sorted(name for name in folders - set(names) if split_kind(name) is None):
+        notes.warn(f"No image is in the folders {', '.join(empty[:5])}: there is no class of these names.")
+    for table in _tables(root):
+        notes.remark(f"{table.name} is not read: give it as the source to audit its labels")
+
+
+def _tables_hint(root: Path) -> str:
+    tables = _tables(root)
+    return f". It holds the table {tables[0].name}: give {tables[0]} as the source to read that" if tables else ""
+
+
+def _tables(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.is_file())

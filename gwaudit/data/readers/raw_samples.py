@@ -33,6 +33,7 @@ class RawSamples:
         keys: [n] keys, by which people identify the rows.
         broken: Reason for each row that cannot be used, by its number from 0.
         notes: Notes on the reading, to which the reader adds.
+        rows: [n] numbers of the rows in the source, from 0, where the source has others too; None where these are all.
     """
 
     name: str
@@ -43,6 +44,7 @@ class RawSamples:
     keys: Sequence[str]
     broken: Mapping[int, str] = field(default_factory=dict)
     notes: ReadingNotes = field(default_factory=ReadingNotes)
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,30 +1,28 @@
 """Read tables in files: CSV, JSON Lines, Parquet and Arrow, in one file or several."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
-from gwaudit.data.readers.columns import samples_of_table
+from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES, samples_of_table
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
-
-TABLE_SUFFIXES = (".parquet", ".arrow", ".csv", ".tsv", ".jsonl", ".ndjson")
+from gwaudit.data.readers.split_rows import SplitRows, rows_of_folders, rows_of_split
+from gwaudit.data.readers.table_files import METADATA, TableFiles, find_tables, holds_tables
+from gwaudit.data.reading_notes import ReadingNotes
 
 _FORMATS = {".parquet": "Parquet", ".arrow": "Arrow", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
-_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # beside images, as in Hugging Face's ImageFolder
 
 
 def recognises(source: Source, settings: DataSettings) -> bool:
     """Return whether the source is a table, or a folder of tables in one of Hugging Face's layouts."""
-    path = Path(settings.source)
-    if path.is_file():
-        return path.suffix in TABLE_SUFFIXES
-    has_arrow_files = _has_splits(path) or any(path.glob("*.arrow"))
-    return has_arrow_files or bool(_parquet_files(path) or _metadata_files(path, settings.split))
+    return holds_tables(Path(settings.source))
 
 
 def read(source: Source, settings: DataSettings) -> RawSamples:
@@ -34,53 +32,51 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         DataError: The folder has no table of the split, a file cannot be read, or a column is missing or of a wrong
             type.
     """
-    path = Path(settings.source)
-    table, broken = read_tables(tables_of(path, settings.split), path)
+    path, notes = Path(settings.source), ReadingNotes()
+    found = find_tables(path, settings.split, notes)
+    table, broken = read_tables(found.files, path)
+    selected = _selected_rows(table, found, settings, notes)
+    if selected.rows is not None:
+        table = table.take(pa.array(selected.rows))
+        broken = {i: broken[row] for i, row in enumerate(selected.rows.tolist()) if row in broken}
     root = Path(settings.root) if settings.root is not None else path if path.is_dir() else path.parent
-    return samples_of_table(table, settings, name=source_name(path), root=root, broken=broken)
+    if found.folder != root and settings.root is None:
+        table = _with_paths_below(root, found.folder, table, settings)
+    settings = replace(settings, split=selected.split)
+    raw = samples_of_table(table, settings, name=source_name(path), root=root, broken=broken, notes=notes)
+    return replace(raw, rows=selected.rows)
 
 
-def tables_of(path: Path, split: str) -> list[Path]:
-    """Return the files of tables that a source consists of, in order; none where it is another kind of source.
-
-    In a folder these are `SPLIT-*.parquet` in it or in its `data` folder; `SPLIT/*.arrow`, or `*.arrow` where it was
-    saved without splits (`save_to_disk` of the `datasets` library); or `metadata.csv` (`.jsonl`, `.parquet`) beside
-    images.
-
-    Raises:
-        DataError: The folder has Parquet or Arrow files, but none of this split.
-    """
-    if path.is_file():
-        return [path] if path.suffix in TABLE_SUFFIXES else []
-    parquet = _parquet_files(path)
-    files = [file for file in parquet if file.name == f"{split}.parquet" or file.name.startswith(f"{split}-")]
-    files += sorted((path / split if _has_splits(path) else path).glob("*.arrow"))
-    if files:
-        return files
-    if parquet:
-        raise DataError(f"{path} has no Parquet file of the split {split!r}: it has {_first_names(parquet)}")
-    if _has_splits(path):
-        folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
-        raise DataError(f"{path} has no folder of the split {split!r}: it has {_first_names(folders)}")
-    return _metadata_files(path, split)[:1]
+def _selected_rows(table: pa.Table, found: TableFiles, settings: DataSettings, notes: ReadingNotes) -> SplitRows:
+    """Return the rows that count: those of the split, or those that a saved data set lists as its own."""
+    if found.indices:
+        indices, _ = read_tables(list(found.indices), found.folder)
+        return SplitRows(found.split or settings.split, indices[0].to_numpy().astype(np.int64))
+    if found.split is not None:
+        return SplitRows(found.split)
+    path = Path(settings.source)
+    of_folders = None
+    if path.is_dir() and found.files[0].name in METADATA:
+        of_folders = rows_of_folders(table, settings, path, notes)
+    selected = of_folders or rows_of_split(table, settings, path, notes)
+    if selected.column is not None:
+        notes.use_columns("split", [selected.column])
+    return selected
 
 
-def _parquet_files(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.parquet"), *folder.glob("data/*.parquet")])
-
-
-def _has_splits(folder: Path) -> bool:
-    """Return whether the `datasets` library saved a folder for each split here."""
-    return (folder / "dataset_dict.json").is_file()
-
-
-def _metadata_files(folder: Path, split: str) -> list[Path]:
-    files = [parent / name for parent in (folder / split, folder) for name in _METADATA]
-    return [file for file in files if file.is_file()]
-
-
-def _first_names(paths: list[Path]) -> str:
-    return ", ".join(path.name for path in paths[:5])
+def _with_paths_below(root: Path, folder: Path, table: pa.Table, settings: DataSettings) -> pa.Table:
+    """Return a table whose paths of images are relative to `root`, where they were relative to its own folder."""
+    names = (settings.image_column,) if settings.image_column else DEFAULT_COLUMN_NAMES["image_column"]
+    column = next((name for name in names if name in table.column_names), None)
+    values = [] if column is None else table[column].to_pylist()
+    if column is None or not all(isinstance(value, str | None) for value in values):
+        return table
+    first = next((value.strip() for value in values if value), "")
+    if not (folder / first).is_file() and (root / first).is_file():
+        return table
+    prefix = folder.relative_to(root).as_posix()
+    paths = [f"{prefix}/{value.strip()}" if value else value for value in values]
+    return table.set_column(table.column_names.index(column), column, pa.array(paths, pa.string()))
 
 
 def read_tables(files: list[Path], source: Path) -> tuple[pa.Table, BrokenRows]:

@@ -17,6 +17,7 @@ from gwaudit.data.inputs import Digest, InMemory, Inputs
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, rows_not_finite
 from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import choose_split
 
 
 class LazyInputs:
@@ -60,6 +61,8 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     """
     if isinstance(source, str | Path) or not hasattr(source, "__len__"):
         raise DataError("a stream has no ids: give a map-style data set, or WebDataset shards (a folder of .tar files)")
+    notes = ReadingNotes()
+    choose_split(settings.split, (), f"a {type(source).__name__}", notes)
     n = len(source)
     in_memory: dict[int, Tensor] = {}
     labels: list[Any] = [None] * n
@@ -85,6 +88,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         blank = torch.zeros_like(first)
         inputs = InMemory(torch.stack([in_memory.get(row, blank) for row in range(n)]))
     not_finite = rows_not_finite(inputs.values.numpy()) if isinstance(inputs, InMemory) and first.ndim == 1 else {}
+    notes.remarks.extend(parsed.remarks)
     return RawSamples(
         name=type(source).__name__,
         split=settings.split,
@@ -93,7 +97,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         class_names=parsed.class_names,
         keys=[_key(source, row) for row in range(n)],
         broken={**parsed.broken, **not_finite, **broken},
-        notes=ReadingNotes(remarks=list(parsed.remarks)),
+        notes=notes,
     )
 
 

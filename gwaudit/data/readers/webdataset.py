@@ -12,6 +12,7 @@ from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
+from gwaudit.data.readers.table_files import files_of_split, folders_of_splits
 from gwaudit.data.reading_notes import ReadingNotes
 
 _LABELS = (".cls", ".label")
@@ -33,7 +34,9 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     Raises:
         DataError: A shard cannot be read, or there are no samples.
     """
-    samples, broken = _collect_samples(settings)
+    notes = ReadingNotes()
+    shards, split = files_of_split(_shards(settings), settings.split, Path(settings.source), notes)
+    samples, broken = _collect_samples(shards, settings)
     images: list[EncodedImage] = []
     texts: list[str] = []
     labels: list[Any] = []
@@ -48,32 +51,32 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         raise DataError(f"{settings.source} mixes images and texts: make a data set of each")
     inputs: Inputs | list[EncodedImage] = Texts(texts) if any(texts) else images
     parsed = parse_labels(labels, settings.class_names, settings.label_separator)
+    notes.remarks.extend(parsed.remarks)
     return RawSamples(
         name=source_name(Path(settings.source)),
-        split=settings.split,
+        split=split or settings.split,
         inputs=inputs,
         labels=parsed.labels,
         class_names=parsed.class_names,
         keys=list(samples),
         broken={**parsed.broken, **broken},
-        notes=ReadingNotes(remarks=list(parsed.remarks)),
+        notes=notes,
     )
 
 
 def _shards(settings: DataSettings) -> list[Path]:
-    """Return the tar file, or those of a folder; only those of the split where files are named for splits."""
+    """Return the tar file, or those of a folder and of its folders of splits."""
     path = Path(settings.source)
     if path.is_file():
         return [path] if path.suffix == ".tar" else []
-    files = sorted(path.glob("*.tar"))
-    return [file for file in files if file.name.startswith(f"{settings.split}-")] or files
+    return [file for folder in folders_of_splits(path) for file in sorted(folder.glob("*.tar"))]
 
 
-def _collect_samples(settings: DataSettings) -> tuple[dict[str, dict[str, FilePart]], BrokenRows]:
+def _collect_samples(shards: list[Path], settings: DataSettings) -> tuple[dict[str, dict[str, FilePart]], BrokenRows]:
     """Return the parts of each sample, by their suffixes, in the order in which the samples begin."""
     samples: dict[str, dict[str, FilePart]] = {}
     broken: BrokenRows = {}
-    for shard in _shards(settings):
+    for shard in shards:
         for key, suffix, part in _members(shard):
             parts = samples.setdefault(key, {})
             if suffix in parts:

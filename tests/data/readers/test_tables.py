@@ -23,7 +23,7 @@ def test_rows_of_all_files_in_order(tmp_path):
         expected = np.asarray(Image.open(io.BytesIO(png(sample_id))))
         np.testing.assert_array_equal(np.asarray(dataset.image(sample_id)), expected)
     assert len(load_dataset(tmp_path, split="test")) == 2
-    with pytest.raises(DataError, match="no Parquet file of the split 'validation'"):
+    with pytest.raises(DataError, match="has no split 'validation': it has test, train"):
         load_dataset(tmp_path, split="validation")
 
 

@@ -1,0 +1,140 @@
+"""Find the splits and the classes in the paths of a folder of images."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import NamedTuple
+
+from gwaudit.core.errors import DataError
+from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.splits import choose_split, split_kind
+
+_SHOWN = 3
+
+
+class ClassFolders(NamedTuple):
+    """Describe which images of a folder belong to a split, and to which class.
+
+    Attributes:
+        split: Name of the split; None where the folder has none.
+        folder: Folders from the source down to those of the classes.
+        paths: Paths of the images of the split, below the source.
+        classes: Name of the class of each.
+    """
+
+    split: str | None
+    folder: tuple[str, ...]
+    paths: list[PurePath]
+    classes: list[str]
+
+
+def find_classes(paths: Sequence[PurePath], split: str, source: object, notes: ReadingNotes) -> ClassFolders:
+    """Return the split that is asked for, and the class of each of its images.
+
+    A folder is a class, unless it has the name of a split: `train/cat/1.png`, or `cat/train/1.png` where every class
+    has such folders. A folder `train` that holds images beside other classes is a class (a locomotive).
+
+    Args:
+        paths: Paths of all images, below the source, in order.
+        split: Split that is asked for.
+        source: The folder, for messages.
+        notes: Notes of the reading, which receive the splits and the images without a class.
+
+    Raises:
+        DataError: There is no such split, or it cannot be decided whether a folder is a split or a class.
+    """
+    folders = _by_folder(paths, 0)
+    notes.pass_over("it is in no class folder", [path.name for path in paths if len(path.parts) == 1])
+    if splits := _split_folders(folders, split, source):
+        found = choose_split(split, splits, source, notes)
+        unused = [path.as_posix() for name, inside in folders.items() if name not in splits for path in inside]
+        notes.pass_over("it is in no split", unused)
+        base, images = _descend((found,), folders[found])
+        notes.pass_over("it is in no class folder", [p.as_posix() for p in images if len(p.parts) == len(base) + 1])
+        images = [path for path in images if len(path.parts) > len(base) + 1]
+        if not images:
+            raise DataError(
+                f"{source} has the split {found!r} without a folder for each class: give a table of paths and labels, "
+                "or labels in a `metadata.csv` beside the images"
+            )
+        _warn_of_deeper_classes(images, len(base), notes)
+        return ClassFolders(found, base, images, [path.parts[len(base)] for path in images])
+    if splits := _splits_in_classes(folders, notes):
+        found = choose_split(split, splits, source, notes)
+        images = [path for path in paths if len(path.parts) > 2 and path.parts[1].casefold() == found]
+        _warn_of_deeper_classes(images, 0, notes)
+        return ClassFolders(found, (), images, [path.parts[0] for path in images])
+    choose_split(split, [], source, notes)
+    images = [path for path in paths if len(path.parts) > 1]
+    _warn_of_deeper_classes(images, 0, notes)
+    return ClassFolders(None, (), images, [path.parts[0] for path in images])
+
+
+def _by_folder(paths: Iterable[PurePath], depth: int) -> dict[str, list[PurePath]]:
+    """Return the paths by the name of the folder at a depth; without those that have none."""
+    folders: dict[str, list[PurePath]] = {}
+    for path in paths:
+        if len(path.parts) > depth + 1:
+            folders.setdefault(path.parts[depth], []).append(path)
+    return folders
+
+
+def _split_folders(folders: dict[str, list[PurePath]], asked: str, source: object) -> list[str]:
+    """Return the folders that are splits; none where all are classes."""
+    named = [name for name in folders if split_kind(name)]
+    structured = {name for name, paths in folders.items() if any(len(path.parts) > 2 for path in paths)}
+    if asked in structured and split_kind(asked) is None:  # a name of one's own, such as fold1
+        return sorted({*named, asked})
+    others = [name for name in folders if name not in named]
+    if not named or not others:
+        return named
+    kinds = {split_kind(name) for name in named}
+    if len(kinds) > 1 and structured.intersection(named):
+        return named
+    if len(kinds) == 1 and not structured.intersection(named):
+        return []
+    raise DataError(
+        f"{source} has the folder {named[0]!r}, which may be a split or a class, beside {_listed(others)}: "
+        f"give the folder {named[0]!r} itself as the source if it holds the classes, else rename it"
+    )
+
+
+def _splits_in_classes(folders: dict[str, list[PurePath]], notes: ReadingNotes) -> list[str]:
+    """Return the splits, in lower case, where every class has a folder for each."""
+    inside = {name: {path.parts[1] if len(path.parts) > 2 else "" for path in paths} for name, paths in folders.items()}
+    divided = [name for name, names in inside.items() if all(split_kind(part) for part in names)]
+    if folders and len(divided) == len(folders):
+        return sorted({part.casefold() for names in inside.values() for part in names})
+    for name in divided:
+        if len({split_kind(part) for part in inside[name]}) > 1:
+            notes.warn(
+                f"The class {name} has the folders {_listed(sorted(inside[name]))}, other classes have not: all of its "
+                "images are read."
+            )
+    return []
+
+
+def _descend(base: tuple[str, ...], paths: list[PurePath]) -> tuple[tuple[str, ...], list[PurePath]]:
+    """Return the folder of the classes: some archives hold `train/train/cat`."""
+    inside = {path.parts[len(base)] if len(path.parts) > len(base) + 2 else "" for path in paths}
+    if len(inside) == 1 and split_kind(name := next(iter(inside))) == split_kind(base[-1]) and name:
+        return _descend((*base, name), paths)
+    return base, paths
+
+
+def _warn_of_deeper_classes(paths: Sequence[PurePath], depth: int, notes: ReadingNotes) -> None:
+    """Warn where all folders hold the same folders: the classes may be these."""
+    inside = [
+        {path.parts[depth + 1] if len(path.parts) > depth + 2 else "" for path in images}
+        for images in _by_folder(paths, depth).values()
+    ]
+    shared = set.intersection(*inside) if len(inside) > 1 else set()
+    if len(shared) > 1 and "" not in set.union(*inside) and not all(split_kind(name) for name in shared):
+        classes = sorted(_by_folder(paths, depth))
+        notes.warn(
+            f"The classes are the folders {_listed(classes)}, and each of them holds the folders "
+            f"{_listed(sorted(shared))}: if these are the classes, give one of the upper folders as the source."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
