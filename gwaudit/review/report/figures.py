@@ -12,17 +12,22 @@ from plotly.subplots import make_subplots
 from gwaudit.review.report.contents import CATEGORIES, RIGHT, WRONG, ReportData
 
 COLOURS = {
-    "suspect": "#b3261e",
-    "late-aligned": "#9a6700",
-    "hard": "#6f42c1",
-    "fine": "#1f6f43",
-    WRONG: "#b3261e",
-    RIGHT: "#1f6f43",
-    "early": "#4f83cc",
-    "middle": "#9a6700",
-    "late": "#b3261e",
-    "line": "#1f4e9c",
+    "suspect": "#d55e00",
+    "late-aligned": "#e69f00",
+    "hard": "#cc79a7",
+    "fine": "#0072b2",
+    WRONG: "#d55e00",
+    RIGHT: "#0072b2",
+    "early": "#56b4e9",
+    "middle": "#e69f00",
+    "late": "#d55e00",
+    "line": "#0072b2",
 }
+"""Colours of lines: the palette of Okabe and Ito, which is safe for colour-blind people."""
+
+DASHES = {"late-aligned": "dash", "hard": "dot", "fine": "dashdot", RIGHT: "dashdot", "early": "dot", "middle": "dash"}
+"""Dashes of lines, so that lines in one figure differ without colour too; a line that is not named is solid."""
+
 _MATRIX_CLASSES = 40
 _TRAJECTORY_CLASSES = 30
 _NAME_LENGTH = 24
@@ -125,7 +130,7 @@ def alignment_phases(data: ReportData) -> go.Figure | None:
         return None
     figure = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4])
     for phase in data.trajectories.phases:
-        name, line = f"{phase.name} (epoch {phase.epoch + 1})", {"color": COLOURS[phase.name]}
+        name, line = f"{phase.name} (epoch {phase.epoch + 1})", _line(phase.name)
         middles = (phase.edges[1:] + phase.edges[:-1]) / 2
         figure.add_scatter(
             x=middles, y=phase.density, name=name, legendgroup=name, line={**line, "shape": "hvh"}, row=1, col=1
@@ -254,7 +259,7 @@ def _trajectories(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure | Non
         figure.add_scatter(x=epochs, y=rows["lower"], **band)
         figure.add_scatter(x=epochs, y=rows["upper"], fill="tonexty", fillcolor=_faint(colour), **band)
         name = f"{group} ({rows['samples'].max():,})"
-        figure.add_scatter(x=epochs, y=rows["mean"], name=name, legendgroup=group, line={"color": colour})
+        figure.add_scatter(x=epochs, y=rows["mean"], name=name, legendgroup=group, line=_line(group))
     if not figure.data:
         return None
     figure.add_hline(y=0, line_color="#999", line_width=1)
@@ -266,6 +271,10 @@ def _trajectories(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure | Non
 def _epoch_step(n_epochs: int) -> int | None:
     """Return the step between ticks of epochs: 1 for a few epochs, where plotly would show halves, else its own."""
     return 1 if n_epochs <= 10 else None
+
+
+def _line(name: str) -> dict[str, str]:
+    return {"color": COLOURS[name], "dash": DASHES.get(name, "solid")}
 
 
 def _faint(colour: str) -> str:

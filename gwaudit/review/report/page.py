@@ -19,8 +19,16 @@ from gwaudit.review.report.contents import ReportData
 from gwaudit.review.report.figures import draw_figures
 
 _SCRIPTS = (
-    "decisions.js", "storage.js", "gallery.js", "deciding.js", "close_view.js", "start.js", "figures.js",
-)  # fmt: skip
+    "decisions.js",
+    "storage.js",
+    "decision_files.js",
+    "gallery.js",
+    "deciding.js",
+    "close_view.js",
+    "start.js",
+    "figures.js",
+)
+"""Scripts of the page, in the order in which they run."""
 _TABLE_ROWS = 40
 
 

@@ -1,4 +1,5 @@
-/* Draw the figures when they come into view; the library that draws them is unpacked only then. */
+/* Draw the figures when they come into view, or when the page has been idle for a while, so that they can be printed. The
+   library that draws them is unpacked only then. */
 
 /* Nothing may leave the page, so the library has no "share" button. */
 const OPTIONS = {
@@ -24,18 +25,28 @@ function loadLibrary() {
   return plotly;
 }
 
+const waiting = new Set(document.querySelectorAll(".figure"));
+
 async function draw(container) {
+  if (!waiting.delete(container)) return;
+  inView.unobserve(container);
+  if (figures[container.dataset.figure]) await loadLibrary();
+  place(container);
+}
+
+/* Put a figure into its place; the library is there already. */
+function place(container, layout = {}) {
   const figure = figures[container.dataset.figure];
   if (!figure) {
     container.textContent = "There are no data for this figure.";
     container.style.minHeight = "0";
     return;
   }
-  const Plotly = await loadLibrary();
   const title = container.closest("section").querySelector("h2").textContent;
   container.setAttribute("role", "figure");
   container.setAttribute("aria-label", `${title}: ${container.dataset.figure.replaceAll("-", " ")}`);
-  await Plotly.newPlot(container, figure.data, figure.layout, OPTIONS);
+  container.replaceChildren();
+  window.Plotly.newPlot(container, figure.data, { ...figure.layout, ...layout }, OPTIONS);
   container.on("plotly_click", (event) => {
     const cell = event.points[0].customdata;
     if (container.dataset.figure === "noise-matrix" && cell) showConfusion(cell[0], cell[1]);
@@ -43,10 +54,31 @@ async function draw(container) {
 }
 
 const inView = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    inView.unobserve(entry.target);
-    draw(entry.target);
-  }
+  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
 }, { rootMargin: "300px" });
-for (const container of document.querySelectorAll(".figure")) inView.observe(container);
+for (const container of waiting) inView.observe(container);
+
+const DRAW_AFTER = 1500; // milliseconds: the samples come first
+const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 100));
+
+function drawNext() {
+  const [container] = waiting;
+  if (container) draw(container).then(() => whenIdle(drawNext));
+}
+window.addEventListener("load", () => setTimeout(() => whenIdle(drawNext), DRAW_AFTER));
+
+/* Paper shows every sample that passes the filters, and figures of its own width. */
+const PAPER_WIDTH = 660; // CSS pixels: A4 or Letter, without the margins
+
+window.addEventListener("beforeprint", () => {
+  drawMore(visible.length);
+  for (const container of document.querySelectorAll(".figure")) {
+    const drawn = container._fullLayout !== undefined;
+    if (drawn) window.Plotly.relayout(container, { width: PAPER_WIDTH });
+    else if (window.Plotly && waiting.delete(container)) place(container, { width: PAPER_WIDTH });
+    else if (waiting.has(container)) container.textContent = "This figure was not drawn yet when the page was printed: print it again.";
+  }
+});
+window.addEventListener("afterprint", () => {
+  for (const container of document.querySelectorAll(".js-plotly-plot")) if (container._fullLayout) window.Plotly.relayout(container, { width: null, autosize: true });
+});

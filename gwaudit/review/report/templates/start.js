@@ -17,10 +17,25 @@ decisions.listeners.push((ids) => {
   if ($("detail").open && ids.includes(visible[current].id)) refresh($("detail-body"), visible[current]);
   progress();
 });
-decisions.storage.onstate = (text, failed) => {
-  $("saved").textContent = text;
-  $("saved").classList.toggle("failed", failed);
+/* The text changes only when the state does: screen readers read each change. */
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+decisions.storage.onstate = (unsaved, problem) => {
+  const saved = facts.served ? "saved" : "kept in this browser";
+  setText($("saved"), unsaved ? `${counted(unsaved, "decision")} not saved yet` : problem ? "not connected" : saved);
+  $("saved").classList.toggle("failed", problem !== null);
+  $("unsaved").hidden = problem === null;
+  if (problem === null) return;
+  const rescue = facts.served ? " Then load that file on the page of the new review, or give it to gwaudit apply." : "";
+  setText($("unsaved"), unsaved
+    ? `${counted(unsaved, "decision")} ${unsaved === 1 ? "is" : "are"} not saved: ${problem} Press “Download decisions” before you close this page: the file holds all of your decisions.${rescue}`
+    : `Decisions that you make now will not be saved: ${problem}`);
 };
+window.addEventListener("beforeunload", (event) => {
+  if (decisions.storage.pending.size) event.preventDefault();
+});
 
 filters.addEventListener("input", (event) => { if (event.target.matches("input")) show(); });
 filters.addEventListener("change", (event) => { if (event.target.matches("select")) show(); });
@@ -33,20 +48,21 @@ for (const button of $("bulk").querySelectorAll("[data-bulk]")) button.addEventL
 $("select-none").addEventListener("click", () => select([...selected], false));
 $("help-button").addEventListener("click", () => $("help").showModal());
 $("download").addEventListener("click", () => {
-  const address = URL.createObjectURL(new Blob([decisions.toCsv()], { type: "text/csv;charset=utf-8" }));
+  const address = URL.createObjectURL(new Blob([decisionsAsCsv()], { type: "text/csv;charset=utf-8" }));
   element("a", { href: address, download: "decisions.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10000);
 });
 $("load").addEventListener("change", async (event) => {
   const [file] = event.target.files;
   if (!file) return;
-  const result = decisions.fromCsv(await file.text());
-  event.target.value = "";
-  announce(result ? `${result.loaded} decisions loaded` : "not a file of decisions");
-  $("saved").textContent = result
-    ? `${result.loaded} decisions loaded${result.skipped ? `, ${result.skipped} rows not understood` : ""}`
-    : "This is no file of decisions: it needs the columns sample_id, decision and label.";
+  const { changes, text, complete } = readDecisions(await file.text());
+  event.target.value = ""; // the same file can be loaded again
+  decisions.set(changes);
+  $("loaded").hidden = false;
+  $("loaded").classList.toggle("warning", !complete);
+  $("loaded-text").textContent = `${file.name}: ${text}`;
 });
+$("loaded-close").addEventListener("click", () => { $("loaded").hidden = true; });
 for (const button of document.querySelectorAll("button.confusion")) {
   button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
 }

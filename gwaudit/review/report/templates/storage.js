@@ -1,37 +1,51 @@
-/* Store the decisions: in this browser, or on the server of the page. */
+/* Store the decisions: in this browser, or on the server of the page.
+
+   `pending` holds what could not be stored yet; it is tried again every few seconds. `onstate` receives the number of these
+   decisions and, where storing fails, the reason. */
+
+const RETRY_AFTER = 3000; // milliseconds
 
 /* Keep decisions in this browser, by the fingerprint of the data; several tabs share them. */
 class BrowserStorage {
   constructor() {
     this.name = `gwaudit-decisions-${facts.fingerprint}`;
+    this.pending = new Map();
     this.onchange = () => {};
     this.onstate = () => {};
     this.lastRead = {};
     window.addEventListener("storage", (event) => {
       if (event.key === this.name || event.key === null) this.load();
     });
+    setInterval(() => { if (this.pending.size) this.write(); }, RETRY_AFTER);
   }
 
   load() {
     const kept = this.read();
     const ids = new Set([...Object.keys(this.lastRead), ...Object.keys(kept)]);
     this.lastRead = kept;
-    this.onchange([...ids].map((id) => [Number(id), kept[id] ?? null]));
+    this.onchange([...ids].map((id) => [Number(id), kept[id] ?? null]).filter(([id]) => !this.pending.has(id)));
   }
 
   save(changes) {
+    for (const [id, decision] of changes) this.pending.set(id, decision);
+    this.write();
+  }
+
+  write() {
     const kept = this.read(); // another tab may have added decisions
-    for (const [id, decision] of changes) {
+    for (const [id, decision] of this.pending) {
       if (decision === null) delete kept[id];
       else kept[id] = decision;
     }
-    this.lastRead = kept;
     try {
       localStorage.setItem(this.name, JSON.stringify(kept));
-      this.onstate("kept in this browser", false);
     } catch {
-      this.onstate("This browser cannot keep your decisions: download them before you close the page.", true);
+      this.onstate(this.pending.size, "this browser keeps nothing for this page.");
+      return;
     }
+    this.lastRead = kept;
+    this.pending.clear();
+    this.onstate(0, null);
   }
 
   read() {
@@ -44,7 +58,7 @@ class BrowserStorage {
   }
 }
 
-/* Keep decisions on the server, which returns the changes of other tabs; changes that it did not receive are sent again. */
+/* Keep decisions on the server, which returns the changes of other tabs. */
 class ServerStorage {
   constructor() {
     this.revision = 0;
@@ -52,11 +66,8 @@ class ServerStorage {
     this.sending = false;
     this.onchange = () => {};
     this.onstate = () => {};
-    window.addEventListener("beforeunload", (event) => {
-      if (this.pending.size) event.preventDefault();
-    });
     window.addEventListener("focus", () => this.send());
-    setInterval(() => this.send(), 3000);
+    setInterval(() => this.send(), RETRY_AFTER);
   }
 
   load() { this.send(); }
@@ -76,16 +87,17 @@ class ServerStorage {
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ since: this.revision, changes: [...sent] }),
       });
+      if (response.status === 404) throw new Error("gwaudit review was started again: it now has another address.");
       if (!response.ok) throw new Error(await response.text());
       const answer = await response.json();
       this.revision = answer.revision;
       for (const [id, decision] of sent) if (this.pending.get(id) === decision) this.pending.delete(id);
       const received = answer.changes.filter(([id]) => !this.pending.has(id));
       if (received.length) this.onchange(received);
-      if (!this.pending.size) this.onstate("saved", false);
+      if (!this.pending.size) this.onstate(0, null);
     } catch (error) {
-      const reason = error instanceof TypeError ? "gwaudit review does not answer. Start it again if it has stopped." : error.message;
-      this.onstate(`${this.pending.size} decisions not saved yet: ${reason}`, true);
+      const stopped = "gwaudit review does not answer. Start it again if it has stopped.";
+      this.onstate(this.pending.size, error instanceof TypeError ? stopped : error.message);
     }
     this.sending = false;
     if ([...this.pending.keys()].some((id) => !sent.has(id) || this.pending.get(id) !== sent.get(id))) this.send();
