@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gwaudit.core.errors import DataError
 from gwaudit.data.fitting import Box, ImageFit
-from gwaudit.data.image_files import UNREADABLE, EncodedImage
+from gwaudit.data.image_conversion import ImageConversion
+from gwaudit.data.image_decoding import EncodedImage, UnreadableImageError
 from gwaudit.data.inputs import Inputs, SubsetInputs
 from gwaudit.data.reading_notes import ReadingNotes
 
@@ -56,6 +57,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         notes: Notes on the reading of the source: columns, files and rows used and left out, conversions, warnings.
         originals: [n] images as the source stores them, where it stores files or their contents.
         image_fit: How these became squares; None where they kept their size.
+        image_conversion: How images of files became 8-bit RGB.
     """
 
     name: str
@@ -71,6 +73,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     notes: ReadingNotes = field(default_factory=ReadingNotes)
     originals: Sequence[EncodedImage] | None = None
     image_fit: ImageFit | None = None
+    image_conversion: ImageConversion = field(default_factory=ImageConversion)
 
     def __post_init__(self) -> None:
         n = len(self.inputs)
@@ -139,7 +142,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         """
         try:
             return self.inputs.read(sample_ids)
-        except UNREADABLE:
+        except (UnreadableImageError, OSError):
             for sample_id in sample_ids.tolist():
                 self._require_readable(sample_id)
             raise
@@ -147,7 +150,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     def _require_readable(self, sample_id: int) -> None:
         try:
             self.inputs.read(torch.tensor([sample_id]))
-        except UNREADABLE as error:
+        except (UnreadableImageError, OSError) as error:
             raise DataError(
                 f"{self.name}: image {self.keys[sample_id]} can no longer be read ({error}); "
                 "restore it, or leave it out and start a new run"

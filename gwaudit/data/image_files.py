@@ -3,40 +3,20 @@
 import io
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
 from gwaudit.core.files import file_below
+from gwaudit.data.image_conversion import ImageConversion
+from gwaudit.data.image_decoding import FilePart, UnreadableImageError, load_image, read_header
 
 if TYPE_CHECKING:  # for its type alone: this module needs no torch
     from gwaudit.data.dataset import LabeledDataset
 
-# Pillow raises these for files that are not whole images: unknown or cut short, bad headers, decompression bombs.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "MPO": ".jpg"}
-
-
-@dataclass(frozen=True)
-class FilePart:
-    """Describe a file within another file by its offset and its length in bytes."""
-
-    path: Path
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """Return the whole content of the part."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-EncodedImage = Path | bytes | FilePart
-"""An image that is not decoded yet: its path, its content, or its part of another file."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +26,16 @@ class ImageFile:
     Attributes:
         source: Path of the file, or its content.
         format: Name of the format in Pillow: `PNG`, `JPEG`.
-        size: Width and height in pixels.
+        size: Width and height in pixels, as stored.
+        is_plain: Whether every program shows it as it was audited: a channel has 8 bits at most.
+        conversion: How it becomes 8-bit RGB.
     """
 
     source: Path | bytes
     format: str
     size: tuple[int, int]
+    is_plain: bool = True
+    conversion: ImageConversion = field(default_factory=ImageConversion)
 
     @property
     def suffix(self) -> str:
@@ -66,6 +50,17 @@ class ImageFile:
     def open(self) -> BinaryIO:
         """Open the content for reading."""
         return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+
+    def decode(self, least_side: int | None = None) -> Image.Image:
+        """Return the whole image as 8-bit RGB, the right way up.
+
+        Args:
+            least_side: Sides in pixels down to which it may be reduced, which saves time.
+
+        Raises:
+            UnreadableImageError: It is not a whole image.
+        """
+        return load_image(self.source, least_side).to_rgb(self.conversion)
 
     def save(self, target: Path, *, copy: bool) -> None:
         """Save the image as `target`: a file as a link, or as a copy if `copy`; content in memory is written."""
@@ -95,14 +90,15 @@ def image_file_of(dataset: "LabeledDataset", sample_id: int, root: Path | None) 
     original = None if root is None else file_below(root, dataset.keys[sample_id])
     for source in (dataset.encoded_image(sample_id), original):
         if source is not None:
-            with suppress(*UNREADABLE):
-                return _identify(source.read() if isinstance(source, FilePart) else source)
+            with suppress(UnreadableImageError, OSError):
+                return _identify(source.read() if isinstance(source, FilePart) else source, dataset.image_conversion)
     content = io.BytesIO()
     image = dataset.image(sample_id)
     image.save(content, "PNG")
     return ImageFile(content.getvalue(), "PNG", image.size)
 
 
-def _identify(source: Path | bytes) -> ImageFile:
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        return ImageFile(source, image.format or "PNG", image.size)
+def _identify(source: Path | bytes, conversion: ImageConversion) -> ImageFile:
+    header = read_header(source)
+    is_plain = not (header.is_deep or header.loses_bits)
+    return ImageFile(source, header.format, header.size, is_plain, conversion)

@@ -14,8 +14,8 @@ from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
-from gwaudit.data.fitting import ImageFit
-from gwaudit.data.images import decode_all
+from gwaudit.data.image_checks import check_tensor
+from gwaudit.data.images import DecodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.label_files import read_keyed_labels, read_label_file
 from gwaudit.data.labels import UNLABELLED
@@ -211,7 +211,7 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
-    inputs, kept, image_fit = _decode(raw, rows, settings, broken)
+    decoded, kept = _decode(raw, rows, settings, broken)
     for warning in class_warnings(raw.labels[kept], raw.class_names):
         raw.notes.warn(warning)
     source_rows = np.arange(len(raw)) if raw.rows is None else raw.rows
@@ -228,7 +228,7 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
         )
     return LabeledDataset(
         name=raw.name,
-        inputs=inputs,
+        inputs=decoded.inputs,
         labels=raw.labels[kept],
         class_names=raw.class_names,
         keys=[raw.keys[row] for row in kept],
@@ -239,22 +239,25 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
         rows=source_rows[kept],
         notes=raw.notes,
         originals=[raw.inputs[row] for row in kept] if isinstance(raw.inputs, Sequence) else None,
-        image_fit=image_fit,
+        image_fit=decoded.fit,
+        image_conversion=decoded.conversion,
     )
 
 
 def _decode(
     raw: RawSamples, rows: np.ndarray, settings: DataSettings, broken: BrokenRows
-) -> tuple[Inputs, np.ndarray, ImageFit | None]:
-    """Return the inputs of the rows, the rows that have some, and how images were fitted; add to `broken`."""
-    if isinstance(raw.inputs, Sequence):
-        items = [raw.inputs[row] for row in rows]
-        inputs, unreadable, image_fit = decode_all(
-            items, settings.image_size, raw.notes, settings.fit, settings.resizing
-        )
-        broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in unreadable.items()}
-        return inputs, np.delete(rows, list(unreadable)), image_fit
-    return _loaded_inputs(raw.name, raw.inputs, rows, settings.image_size), rows, None
+) -> tuple[DecodedImages, np.ndarray]:
+    """Return the inputs of the rows, and the rows that have some; add images that cannot be read to `broken`."""
+    keys = [raw.keys[row] for row in rows]
+    if not isinstance(raw.inputs, Sequence):
+        inputs = _loaded_inputs(raw.name, raw.inputs, rows, settings.image_size)
+        if isinstance(inputs, InMemory) and inputs.values.ndim == 4:
+            check_tensor(inputs.values, keys, raw.notes)
+        return DecodedImages(inputs), rows
+    items = [raw.inputs[row] for row in rows]
+    decoded = decode_all(items, keys, settings.image_size, raw.notes, settings.fit, settings.resizing)
+    broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in decoded.broken.items()}
+    return decoded, np.delete(rows, list(decoded.broken))
 
 
 def _loaded_inputs(name: str, inputs: Inputs, rows: np.ndarray, image_size: int | None) -> Inputs:

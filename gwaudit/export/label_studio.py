@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from gwaudit import __version__
 from gwaudit.core.errors import DataError
@@ -156,23 +156,20 @@ def _prediction(finding: Finding, shown: str, choices: Sequence[str]) -> dict[st
 def _embedded(image_file: ImageFile) -> str:
     """Return an image as a data URI: unchanged where it is small and browsers show its format, else reduced."""
     kind = _SHOWN_BY_BROWSERS.get(image_file.format)
-    with image_file.open() as file:
-        if kind is not None and image_file.n_bytes <= _EMBEDDED_BYTES:
+    if kind is not None and image_file.is_plain and image_file.n_bytes <= _EMBEDDED_BYTES:
+        with image_file.open() as file:
             content = file.read()
-        else:
-            with Image.open(file) as image:
-                image.draft("RGB", (_EMBEDDED_SIDE, _EMBEDDED_SIDE))
-                reduced = ImageOps.exif_transpose(image).convert("RGB")
-            reduced.thumbnail((_EMBEDDED_SIDE, _EMBEDDED_SIDE))
-            kind, content = "image/jpeg", _encoded(reduced, "JPEG")
+    else:
+        reduced = image_file.decode(_EMBEDDED_SIDE)
+        reduced.thumbnail((_EMBEDDED_SIDE, _EMBEDDED_SIDE))
+        kind, content = "image/jpeg", _encoded(reduced, "JPEG")
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _copied(image_file: ImageFile, sample_id: int, target: Path, folder: Path) -> str:
     """Copy an image beside the tasks, and return its address when Label Studio serves the folder above."""
-    if image_file.format not in _SHOWN_BY_BROWSERS:
-        with image_file.open() as file, Image.open(file) as image:
-            converted = ImageOps.exif_transpose(image).convert("RGB")
+    if image_file.format not in _SHOWN_BY_BROWSERS or not image_file.is_plain:
+        converted = image_file.decode()
         image_file = ImageFile(_encoded(converted, "PNG"), "PNG", converted.size)
     name = f"images/{sample_id:07d}{image_file.suffix}"
     image_file.save(target / name, copy=True)

@@ -13,7 +13,7 @@ import torch
 from gwaudit.core.errors import DataError
 from gwaudit.core.files import file_below, path_below
 from gwaudit.core.settings import DataSettings, split_commas
-from gwaudit.data.image_files import EncodedImage
+from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import ParsedLabels, matrix_of_columns, parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, default_keys, rows_not_finite

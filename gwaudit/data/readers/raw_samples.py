@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from gwaudit.data.image_files import EncodedImage
+from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.inputs import Inputs
 from gwaudit.data.reading_notes import ReadingNotes
 

@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.image_decoding import UnreadableImageError
 from gwaudit.data.images import IN_MEMORY_BYTES
 from gwaudit.data.inputs import Digest, InMemory, Inputs
 from gwaudit.data.labels import parse_labels
@@ -35,8 +36,15 @@ class LazyInputs:
         return self.n
 
     def read(self, sample_ids: Tensor) -> Tensor:
-        """Return the inputs of these ids, [B, *shape]."""
-        return torch.stack([_as_tensor(self.dataset[i][0]) for i in sample_ids.tolist()])
+        """Return the inputs of these ids, [B, *shape].
+
+        Raises:
+            UnreadableImageError: The data set can no longer read an item.
+        """
+        try:
+            return torch.stack([_as_tensor(self.dataset[i][0]) for i in sample_ids.tolist()])
+        except Exception as error:  # the code of a data set may raise any exception
+            raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
     def add_to(self, digest: Digest) -> None:
         """Add number and shape of the inputs to a checksum: reading all of them would cost an epoch."""

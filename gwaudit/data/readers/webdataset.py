@@ -7,7 +7,7 @@ from typing import Any
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
-from gwaudit.data.image_files import EncodedImage, FilePart
+from gwaudit.data.image_decoding import EncodedImage, FilePart
 from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.image_folder import SUFFIXES as IMAGE_SUFFIXES
