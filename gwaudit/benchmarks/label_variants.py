@@ -74,7 +74,7 @@ def make_label_variant(name: str, dataset: LabeledDataset, file: Path | None, *,
             f"unknown label variant {name!r}: choose clean, symmetric-20, asymmetric-30, instance-40, long-tail-10 "
             "(any percentage), or a key of the label file (`labels`)"
         )
-    given, clean = read_label_file(file, name)
+    given, clean, *_ = read_label_file(file, name, dataset.class_names)
     if given.shape != truth.shape or (clean is not None and (clean != truth).any()):
         raise DataError(f"{file} is of other data than {dataset.name}, or in another order")
     absent = np.flatnonzero(np.bincount(given, minlength=n_classes) == 0)

@@ -14,6 +14,9 @@ from gwaudit.core.errors import StoreError, StoreExistsError
 TEMPORARY = ".partial"
 """Suffix of a file or folder that is still being written."""
 
+_MANY_FILES = 256
+_NO_SYNC_OF_FOLDERS = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS}
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -82,7 +85,7 @@ def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool
     Args:
         folder: the folder; its parent is created if it is missing.
         write: receives the path of the temporary folder and fills it.
-        replace: delete an earlier folder of that name first.
+        replace: delete an earlier folder of that name, once the new one is complete.
 
     Returns:
         `folder`.
@@ -94,14 +97,18 @@ def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool
     if folder.exists() and not replace:
         raise StoreExistsError(f"{folder} exists: choose another folder, or delete it")
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+    earlier = temporary.with_suffix(f".earlier{TEMPORARY}")
     try:
         with writing(folder):
             _make_folder(folder.parent)
             temporary.mkdir()
             write(temporary)
-            if replace:
-                shutil.rmtree(folder, ignore_errors=True)
+            sync_tree(temporary)
+            if folder.exists():
+                folder.rename(earlier)
             temporary.rename(folder)
+            sync(folder.parent)
+            shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -109,6 +116,8 @@ def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool
 
 def create_exclusively(path: Path, data: bytes) -> None:
     """Create a file with this content, complete from the moment it has its name.
+
+    Where the file system has no hard links, the caller must be the only one that creates this file.
 
     Args:
         path: the file, in an existing folder.
@@ -122,27 +131,65 @@ def create_exclusively(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(data)
         sync(temporary)
-        # Only a hard link gives a finished file its name and fails if the name is taken.
-        os.link(temporary, path)
+        _link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
 
 
+def _link(temporary: Path, path: Path) -> None:
+    """Give a finished file a name that is not taken: by a hard link, which does both in one step, or by renaming."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT, SMB and some network file systems have no hard links
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
+
+
 def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, and bring their names to the disk."""
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:  # which `writing` would pass on
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+    for parent in made:
+        sync(parent.parent)
 
 
 def sync(path: Path) -> None:
-    """Flush the content of a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush the content of a file, or the names in a folder, to the disk.
+
+    A folder is left as it is where the system cannot flush one, as on Windows and on some network file systems.
+    """
+    is_folder = path.is_dir()
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not (is_folder and error.errno in _NO_SYNC_OF_FOLDERS):
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush everything in a folder to the disk: the files, then the names in each folder; links are not followed."""
+    paths = [
+        path
+        for parent, _, names in os.walk(folder, topdown=False)
+        for path in (*(Path(parent, name) for name in names), Path(parent))
+        if not path.is_symlink()
+    ]
+    if len(paths) > _MANY_FILES and hasattr(os, "sync"):  # a flush of each of 50,000 images takes minutes
+        os.sync()
+        return
+    for path in paths:
+        sync(path)
 
 
 def sha256(path: Path) -> str:

@@ -1,11 +1,18 @@
-"""Read and write JSON that every parser accepts: NaN and infinity, which JSON does not have, become null."""
+"""Read and write JSON that every parser accepts: NaN and infinity, which JSON does not have, become null.
 
+A sealed file also holds the SHA-256 checksum of its content, so that damage to any character is noticed on reading.
+"""
+
+import hashlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 from gwaudit.core.files import write_text
+
+SEAL = "sha256"
+"""Name of the field of a sealed object that holds the checksum of the others."""
 
 
 def to_json(value: Any, *, indent: int | None = 1) -> str:
@@ -50,7 +57,31 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is no JSON, or no object.
     """
-    value = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError(f"an object was expected, not {type(value).__name__}")
     return value
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an object with the checksum of its content, in the field `SEAL`."""
+    return {**value, SEAL: _checksum(json.loads(to_json(value)))}
+
+
+def unsealed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without its seal, which is checked; one without a seal, as earlier versions wrote, as it is.
+
+    Raises:
+        ValueError: the content is not what was sealed.
+    """
+    content = {name: item for name, item in value.items() if name != SEAL}
+    if SEAL in value and value[SEAL] != _checksum(content):
+        raise ValueError("it was altered: its checksum differs")
+    return content
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

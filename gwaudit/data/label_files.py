@@ -5,76 +5,98 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, without_formula
+from gwaudit.data.class_names import label_text
 from gwaudit.data.labels import UNLABELLED, class_indices
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 CLEAN_KEY = "clean_label"
 """Key of the true labels in CIFAR-N's files, and name of their column in tables."""
 
 
-class KeyedLabels(NamedTuple):
-    """Hold the labels of the samples of a source.
+class FileLabels(NamedTuple):
+    """Hold the labels of the samples of a source, as a file gives them.
 
     Attributes:
-        given: [n] int64 class indices, `UNLABELLED` where the file has none.
-        clean: [n] int64 true labels, likewise, where the file has a column of them.
+        given: [n] int64 class indices, `UNLABELLED` where the file has none; or [n, C] of 0 and 1 (multi-label).
+        clean: [n] int64 true labels, likewise, where the file has them.
         class_names: Names of the classes.
+        remarks: Sentences about labels that are not read as they are written.
     """
 
     given: NDArray[np.int64]
     clean: NDArray[np.int64] | None
     class_names: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
-def read_keyed_labels(
-    path: Path, column: str | None, sample_keys: Sequence[str], class_names: Sequence[str]
-) -> KeyedLabels | None:
-    """Read labels by the keys of the samples, in any order, as `gwaudit apply` writes them.
+def read_label_file(
+    path: Path, key: str | None, class_names: Sequence[str] = (), sample_keys: Sequence[str] | None = None
+) -> FileLabels:
+    """Read the labels of samples from a file, by their keys or row for row.
 
     Args:
-        path: A `.csv` with a column `key`, one of labels (names or indices; empty for samples to leave out) and, where
-            the truth is known, `clean_label`.
-        column: Name of the column of labels, by default `label`.
-        sample_keys: [n] keys of the source.
+        path: A table (`.csv`, `.tsv`, `.txt`) with a column of labels, which are names or indices of classes; an array
+            (`.npy`; multi-label as a matrix of 0 and 1); or a CIFAR-N file (`.pt`). A table with a column `key` is
+            read by the keys, in any order, as `gwaudit apply` writes it; samples without a label in it have none. Where
+            the truth is known it has a column `clean_label` too.
+        key: Name of the column of labels, by default `label`; or key of the labels in the `.pt`.
         class_names: Class names of the source; empty where it has no labels of its own.
-
-    Returns:
-        The labels, or None where the file is of another kind.
+        sample_keys: [n] keys of the source; without them a table is read row for row.
 
     Raises:
-        DataError: The file has unknown or repeated keys, unknown classes, or no such column.
+        DataError: The file cannot be read, needs or lacks the key, or has unknown or repeated keys, or labels that are
+            missing, no classes, or not one for each sample.
     """
-    if path.suffix != ".csv" or not path.is_file():
-        return None
-    wanted = column or "label"
-    try:
-        header, *rows = read_cells(path, {"key", column_name(wanted)})
-    except DataError:
-        return None  # `read_label_file` reads it, or says why it cannot be read
+    if not path.is_file():
+        raise DataError(f"no label file at {path}")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        labels = _read_table(path, key, tuple(class_names), sample_keys)
+    elif path.suffix == ".pt":
+        entries = _read_archive(path)
+        labels = _labels_by_row(_integers(_entry(entries, key, path), path).tolist(), tuple(class_names), path)
+        if CLEAN_KEY in entries:
+            labels = labels._replace(clean=_integers(entries[CLEAN_KEY], path))
+    elif path.suffix == ".npy":
+        labels = _read_array(path, tuple(class_names))
+    else:
+        raise DataError(f"{path}: label files are .pt (CIFAR-N), .npy or tables ({', '.join(TABLE_SUFFIXES)})")
+    for kind, values in (("labels", labels.given), ("clean labels", labels.clean)):
+        if sample_keys is not None and values is not None and len(values) != len(sample_keys):
+            raise DataError(f"{path} has {len(values)} {kind} for the {len(sample_keys)} samples of the data")
+    return labels
+
+
+def _read_table(
+    path: Path, key: str | None, class_names: tuple[str, ...], sample_keys: Sequence[str] | None
+) -> FileLabels:
+    wanted = column_name(key or "label")
+    header, *rows = read_cells(path, {"key", wanted})
     names = [column_name(cell) for cell in header]
-    if "key" not in names:
-        return None
-    if column_name(wanted) not in names:
-        raise DataError(f"{path} has no column {wanted!r}: its columns are {', '.join(header)}")
-    samples = _sample_ids([row[names.index("key")] for row in rows], sample_keys, path)
-    values = [row[names.index(column_name(wanted))] for row in rows]
-    given, all_classes = _classes(values, tuple(class_names), path)
+    if wanted not in names:
+        raise DataError(f"{path} has no column {key or 'label'!r}: its columns are {', '.join(header)}")
+    columns = {name: [row[position] for row in rows] for position, name in reversed(list(enumerate(names)))}
+    if sample_keys is None or "key" not in columns:
+        return _labels_by_row([from_cell(value) for value in columns[wanted]], class_names, path, first_row=2)
+    samples = _sample_ids(columns["key"], sample_keys, path)
+    given, all_classes, remarks = _classes(columns[wanted], class_names, path)
     clean = None
-    if CLEAN_KEY in names:
-        clean, _ = _classes([row[names.index(CLEAN_KEY)] for row in rows], all_classes, path)
+    if CLEAN_KEY in columns:
+        clean, _, _ = _classes(columns[CLEAN_KEY], all_classes, path)
         if (unknown := np.flatnonzero((given != UNLABELLED) & (clean == UNLABELLED))).size:
             raise DataError(
                 f"{path}, row {unknown[0] + 2}: has a label, but no {CLEAN_KEY}: give it for all samples or for none"
             )
-    return KeyedLabels(
+    return FileLabels(
         _spread(given, samples, len(sample_keys)),
         None if clean is None else _spread(clean, samples, len(sample_keys)),
         all_classes,
+        remarks,
     )
 
 
@@ -91,22 +113,25 @@ def _sample_ids(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDA
     return np.fromiter(first_row, np.int64, len(first_row))
 
 
-def _classes(values: list[str], class_names: tuple[str, ...], path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _classes(
+    values: list[str], class_names: tuple[str, ...], path: Path
+) -> tuple[NDArray[np.int64], tuple[str, ...], tuple[str, ...]]:
+    """Return the class index of each cell, the class names, and remarks; an empty cell is no label."""
     exact = {without_formula(name): index for index, name in enumerate(class_names)}
     if not class_names:
         values = [from_cell(value) for value in values]
     rest = [None if value in exact else value for value in values]
     labels = np.full(len(values), UNLABELLED, np.int64)
-    broken: dict[int, str] = {}
+    remarks: tuple[str, ...] = ()
     if any(value is not None and value.strip() for value in rest):
-        labels, class_names, broken, _ = class_indices(rest, class_names or None)
-    if broken:
-        row, reason = min(broken.items())
-        raise DataError(f"{path}, row {row + 2}: {reason}")
+        labels, class_names, broken, remarks = class_indices(rest, class_names or None)
+        if broken:
+            row, reason = min(broken.items())
+            raise DataError(f"{path}, row {row + 2}: {reason}")
     for row, value in enumerate(values):
         if value in exact:
             labels[row] = exact[value]
-    return labels, class_names
+    return labels, class_names, remarks
 
 
 def _spread(values: NDArray[np.int64], samples: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -115,39 +140,35 @@ def _spread(values: NDArray[np.int64], samples: NDArray[np.int64], n: int) -> ND
     return spread
 
 
-def read_label_file(path: Path, key: str | None) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Read the labels in a file, row for row, and the true labels where it has some.
+def _labels_by_row(values: list[Any], class_names: tuple[str, ...], path: Path, first_row: int = 0) -> FileLabels:
+    """Return the labels of all rows; raise DataError if one is missing or is none of the classes."""
+    parsed = class_indices(values, class_names or None)
+    missing = np.flatnonzero(parsed.labels == UNLABELLED)
+    if missing.size:
+        row = int(missing[0])
+        reason = parsed.broken.get(row) or (
+            f"label {label_text(values[row])!r} is none of the {len(parsed.class_names)} classes"
+            if label_text(values[row])
+            else "has no label; only a table with a column key may leave samples out"
+        )
+        raise DataError(f"{path}, row {row + first_row}: {reason}")
+    return FileLabels(parsed.labels, None, parsed.class_names, parsed.remarks)
 
-    Args:
-        path: A CIFAR-N file (`.pt`), an array (`.npy`; multi-label as a matrix of 0 and 1), or a table with a column
-            `label` (`.csv`).
-        key: Key of the labels in the `.pt`, or name of their column in the `.csv`.
 
-    Returns:
-        The labels, [n] or [n, C] int64, and the true labels, [n] int64: CIFAR-N's `clean_label`, None for other files.
-
-    Raises:
-        DataError: The file cannot be read, needs or lacks the key, or does not hold integers.
-    """
-    if not path.is_file():
-        raise DataError(f"no label file at {path}")
-    if path.suffix == ".pt":
-        entries = _read_archive(path)
-        clean = entries.get(CLEAN_KEY)
-        return _integers(_entry(entries, key, path), path), None if clean is None else _integers(clean, path)
-    if path.suffix == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{path} cannot be read as an array: {error}") from error
-        return _zeros_and_ones(values, path) if values.ndim == 2 else _integers(values, path), None
-    if path.suffix == ".csv":
-        try:
-            table = pd.read_csv(path)
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path} cannot be read as CSV: {error}") from error
-        return _integers(_entry(dict(table.items()), key or "label", path), path), None
-    raise DataError(f"{path}: label files are .pt (CIFAR-N), .npy or .csv")
+def _read_array(path: Path, class_names: tuple[str, ...]) -> FileLabels:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as an array: {error}") from error
+    if values.ndim == 2:
+        matrix = _zeros_and_ones(values, path)
+        names = class_names or tuple(map(str, range(values.shape[1])))
+        if values.shape[1] != len(names):
+            raise DataError(f"{path} has {values.shape[1]} columns for the {len(names)} classes of the source")
+        return FileLabels(matrix, None, names)
+    if values.dtype.kind in "USb" and values.ndim == 1:
+        return _labels_by_row(values.tolist(), class_names, path)
+    return _labels_by_row(_integers(values, path).tolist(), class_names, path)
 
 
 def _read_archive(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.image_checks import check_tensor
 from gwaudit.data.images import DecodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
-from gwaudit.data.label_files import read_keyed_labels, read_label_file
+from gwaudit.data.label_files import read_label_file
 from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.readers import (
     arrays,
@@ -171,25 +171,10 @@ def _apply_label_file(raw: RawSamples, settings: DataSettings) -> tuple[RawSampl
         return raw, None
     file = Path(settings.labels)
     raw.notes.remark(f"the given labels are those of {file}")
-    if keyed := read_keyed_labels(file, settings.label_key, raw.keys, raw.class_names):
-        _require_clean_labels(keyed.given, keyed.clean, raw, file)
-        return replace(raw, labels=keyed.given, class_names=keyed.class_names), keyed.clean
-    given, clean = read_label_file(file, settings.label_key)
-    for kind, values in (("labels", given), ("clean labels", clean)):
-        if values is not None and len(values) != len(raw):
-            raise DataError(f"{file} has {len(values)} {kind} for the {len(raw)} samples of {raw.name} ({raw.split})")
-    _require_clean_labels(given, clean, raw, file)
-    if given.ndim == 2:
-        names = raw.class_names or tuple(map(str, range(given.shape[1])))
-        if given.shape[1] != len(names):
-            raise DataError(f"{file} has {given.shape[1]} columns for the {len(names)} classes of {raw.name}")
-        return replace(raw, labels=given, class_names=names), clean
-    names = raw.class_names or tuple(map(str, range(int(given.max(initial=-1)) + 1)))
-    outside = np.flatnonzero((given < 0) | (given >= len(names)))
-    if len(outside):
-        row = int(outside[0])
-        raise DataError(f"{file}: label {given[row]} of row {row} is outside the {len(names)} classes")
-    return replace(raw, labels=given, class_names=names), clean
+    labels = read_label_file(file, settings.label_key, raw.class_names, raw.keys)
+    _require_clean_labels(labels.given, labels.clean, raw, file)
+    raw.notes.remarks += labels.remarks
+    return replace(raw, labels=labels.given, class_names=labels.class_names), labels.clean
 
 
 def _require_clean_labels(given: np.ndarray, clean: np.ndarray | None, raw: RawSamples, file: Path) -> None:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.data.label_files import read_label_file
-from gwaudit.pipeline.run_data import data_if_recorded
+from gwaudit.pipeline.run_data import data_if_recorded, true_labels
 from gwaudit.review.report.contents import TOP, ReportData, collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
@@ -52,6 +51,6 @@ def load_report_data(
         GwauditError: the run is not ranked, or its data or the true labels are missing or do not fit the run.
     """
     run = Path(run)
-    labels = None if truth is None else read_label_file(Path(truth), truth_key)[0]
+    labels = None if truth is None else true_labels(run, Path(truth), truth_key)
     with TrajectoryStore.open(run) as store:
         return collect_report_data(Audit.load(run), store, data_if_recorded(store), top=top, true_labels=labels)

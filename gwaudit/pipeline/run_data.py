@@ -10,6 +10,7 @@ from gwaudit.core.settings import DataSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import with_label_noise
+from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.loading import read_source
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import embed_texts
@@ -69,10 +70,22 @@ def true_labels(run: Path, truth: Path | None = None, truth_key: str | None = No
     Raises:
         DataError: there are none.
     """
-    if truth is not None:
-        return read_label_file(truth, truth_key)[0]
     with TrajectoryStore.open(run) as store:
+        if truth is not None:
+            return _read_truth(store, truth, truth_key)
         dataset = data_if_recorded(store)
     if dataset is None or dataset.true_labels is None:
         raise DataError(f"the data of {run} have no true labels: give them with `truth`, a file")
     return dataset.true_labels
+
+
+def _read_truth(store: TrajectoryStore, file: Path, key: str | None) -> NDArray[np.int64]:
+    """Return the true labels in a file, for every sample of a run."""
+    keys = store.keys()
+    truth = read_label_file(file, key, store.class_names, keys).given
+    unknown = np.flatnonzero((truth == UNLABELLED).reshape(len(keys), -1).any(1))
+    if len(unknown):
+        raise DataError(
+            f"{file} has no true label of {len(unknown)} samples of the run, such as {keys[unknown[0]]!r}: add them"
+        )
+    return truth

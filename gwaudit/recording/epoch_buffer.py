@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gwaudit.core.errors import RecordingError
 from gwaudit.recording.alignment import SampleSignals, sample_signals
 from gwaudit.recording.distributed import world_size
 from gwaudit.recording.head_forms import HeadForward
@@ -31,6 +30,14 @@ class ObservedRows(NamedTuple):
     ids: NDArray[np.int64]
     labels: NDArray[np.int32]
     signals: dict[str, NDArray[Any]]
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """Return some rows, chosen by an index or a mask."""
+        return self._replace(
+            ids=self.ids[rows],
+            labels=self.labels[rows],
+            signals={name: values[rows] for name, values in self.signals.items()},
+        )
 
 
 class EpochBuffer:
@@ -114,27 +121,14 @@ def first_occurrences(ids: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
     return position[position >= 0]
 
 
-def require_finite(epoch: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]], layout: RunLayout) -> None:
-    """Raise RecordingError if a signal is NaN or infinite.
+def finite_rows(signals: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return whether all signals of each row are finite, [N].
 
     Args:
-        epoch: The epoch, counted from 0.
-        ids: [N] row numbers.
         signals: Signals by name, [N] each.
-        layout: The rows of the run.
     """
-    bad = np.zeros(len(ids), dtype=bool)
-    for values in signals.values():
-        bad |= ~np.isfinite(values)
-    if bad.any():
-        samples = np.unique(layout.sample_of(ids[bad]))
-        shown = ", ".join(str(sample) for sample in samples[:5])
-        raise RecordingError(
-            f"epoch {epoch}: the signals of {len(samples)} samples are NaN or infinite (sample ids {shown}"
-            f"{', ...' if len(samples) > 5 else ''}): the model diverged, or these inputs hold NaN; look at these "
-            "samples, or train with a lower learning rate or without float16; nothing was committed, discard_epoch() "
-            "drops the epoch"
-        )
+    finite: NDArray[np.bool_] = np.logical_and.reduce([np.isfinite(values) for values in signals.values()])
+    return finite
 
 
 @contextmanager

@@ -110,19 +110,24 @@ class MovingMoments:
             raise SettingsError(f"steps_per_epoch: expected at least 1, got {steps_per_epoch}")
         self._factor = 1 / steps_per_epoch
         self._beta = beta
-        self._steps = 0
+        self._steps: Tensor | int = 0
         self._count = 0
         self._raw: Tensor | None = None
 
     def update(self, alignment: Tensor) -> None:
-        """Add one mini-batch of finite alignments [B]."""
+        """Add one mini-batch of alignments [B]; those that are not finite are left out."""
         if len(alignment) == 0:
             return
         first = to_float64(alignment.detach())
+        finite = first.isfinite()
+        first = first.where(finite, 0)
         second = first * first
+        n_finite = finite.sum()
         raw = torch.stack([first, second, second * first, second * second]).mean(1)
-        self._raw = torch.lerp(torch.zeros_like(raw) if self._raw is None else self._raw, raw, self._factor)
-        self._steps += 1
+        raw = raw * (len(first) / n_finite.clamp(min=1))
+        before = torch.zeros_like(raw) if self._raw is None else self._raw
+        self._raw = torch.lerp(before, raw, self._factor).where(n_finite > 0, before)
+        self._steps = self._steps + (n_finite > 0)
         self._count += len(alignment)
 
     def moments(self, all_reduce_sum: Summation = _sum_of_one_process) -> EpochMoments:
@@ -135,8 +140,8 @@ class MovingMoments:
             The moments; `count` is the number of all samples seen.
         """
         raw = torch.zeros(6, dtype=torch.float64)
-        if self._raw is not None:
-            corrected = self._raw / (1 - (1 - self._factor) ** self._steps)
+        if self._raw is not None and int(self._steps):
+            corrected = self._raw / (1 - (1 - self._factor) ** int(self._steps))
             raw = torch.cat([corrected.cpu(), torch.tensor([self._count, 1.0], dtype=torch.float64)])
         *sums, count, processes = all_reduce_sum(raw).tolist()
         if processes == 0:

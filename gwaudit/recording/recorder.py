@@ -21,6 +21,7 @@ that owns their block, drops the samples that a sampler repeated to make equal p
 """
 
 import uuid
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -44,13 +45,15 @@ from gwaudit.recording.distributed import (
     send_to_owner,
     world_size,
 )
-from gwaudit.recording.epoch_buffer import EpochBuffer, ObservedRows, first_occurrences, require_finite
+from gwaudit.recording.epoch_buffer import EpochBuffer, ObservedRows, finite_rows, first_occurrences
 from gwaudit.recording.head import LinearHead, find_head, unwrap
 from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form
 from gwaudit.recording.hooks import HeadHooks, is_returned, join_devices, require_whole
 from gwaudit.recording.modes import evaluation_mode
 from gwaudit.recording.moments import EpochMoments, epoch_moments
 from gwaudit.store.store import TrajectoryStore
+
+_SHOWN = 5  # samples that a message names
 
 
 @dataclass(frozen=True)
@@ -194,41 +197,32 @@ class AlignmentRecorder:
             given = read_integers(labels, "labels", batch_size, n_classes)
         self._buffer.add(forward, ids, given)
 
-    def end_epoch(self, metrics: Mapping[str, float] | None = None) -> EpochSummary:
+    def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> EpochSummary:
         """Commit what was observed since the last epoch as the next epoch of the store.
 
         If a sample was observed twice, the first observation is kept; a sample that was not observed is stored as
-        missing. Both are counted. If several ranks train together, all of them must call; an error of one is raised on
-        all.
+        missing. Both are counted. So is a sample whose signals are NaN or infinite; a warning names such samples. If
+        several ranks train together, all of them must call; an error of one is raised on all.
 
         Args:
-            metrics: Numbers to store with the epoch, those of rank 0. Its moments, mean loss and accuracy are added.
+            metrics: Numbers to store with the epoch, those of rank 0. None is stored as a missing number; values that
+                are not numbers are left out, with a warning. The epoch's moments, mean loss and accuracy are added.
 
         Returns:
             The summary of the epoch, the same on every rank.
 
         Raises:
-            RecordingError: Nothing was observed, or ids, labels or signals are wrong. Nothing is committed, and the
-                observations are kept until `discard_epoch`.
-            StoreError: The store cannot be written.
+            RecordingError: Nothing was observed, or ids or labels are wrong, or more than half of the observed signals
+                are not finite, as in a training that diverged. Nothing is committed, and the observations are
+                discarded, so that the next epoch can be recorded.
+            StoreError: The store cannot be written. The observations are kept, to call `end_epoch` again, until
+                `discard_epoch`.
         """
-        epoch = self._store.next_epoch
-        with raise_on_all_ranks():
-            observed = self._buffer.fetch()
-            self._check_labels(epoch, observed)
-        n_observed = int(all_reduce_sum(torch.tensor([len(observed.ids)])))
-        if not n_observed:
-            raise RecordingError(
-                f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
-            )
-        owners = observed.ids // self._store.layout.block_rows % world_size()
-        ids, signals = send_to_owner(observed.ids, observed.signals, owners)
-        first = first_occurrences(ids, self._store.n_rows)
-        ids, signals = ids[first], {name: values[first] for name, values in signals.items()}
-        with raise_on_all_ranks():
-            require_finite(epoch, ids, signals, self._store.layout)
-        summary = self._summarise(epoch, n_observed, ids, signals)
-        self._commit(ids, signals, summary, {**(metrics or {}), **summary.metrics()})
+        try:
+            summary = self._end_epoch(metrics or {})
+        except RecordingError:
+            self.discard_epoch()
+            raise
         self.discard_epoch()
         return summary
 
@@ -240,7 +234,7 @@ class AlignmentRecorder:
         self,
         batches: Iterable[tuple[Tensor | Mapping[str, Any], Tensor, Tensor]],
         *,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, Any] | None = None,
     ) -> EpochSummary:
         """Record one evaluation pass over the data with the current weights, and commit it as an epoch.
 
@@ -326,6 +320,60 @@ class AlignmentRecorder:
         require_whole(forward, self._head)
         return self._form.as_linear(forward)
 
+    def _end_epoch(self, metrics: Mapping[str, Any]) -> EpochSummary:
+        epoch = self._store.next_epoch
+        with raise_on_all_ranks():
+            observed = self._buffer.fetch()
+            self._check_labels(epoch, observed)
+        n_observed = int(all_reduce_sum(torch.tensor([len(observed.ids)])))
+        if not n_observed:
+            raise RecordingError(
+                f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
+            )
+        finite = finite_rows(observed.signals)
+        n_observed -= self._report_not_finite(epoch, n_observed, observed.ids[~finite])
+        observed = observed.take(finite)
+        owners = observed.ids // self._store.layout.block_rows % world_size()
+        ids, signals = send_to_owner(observed.ids, observed.signals, owners)
+        first = first_occurrences(ids, self._store.n_rows)
+        ids, signals = ids[first], {name: values[first] for name, values in signals.items()}
+        summary = self._summarise(epoch, n_observed, ids, signals)
+        self._commit(ids, signals, summary, {**metrics, **summary.metrics()})
+        return summary
+
+    def _report_not_finite(self, epoch: int, n_observed: int, row_ids: NDArray[np.int64]) -> int:
+        """Warn of the rows whose signals are not finite, on rank 0, and return their number over all ranks.
+
+        Raises:
+            RecordingError: They are more than half of the observed rows.
+        """
+        samples = np.unique(self._store.layout.sample_of(row_ids))
+        of_ranks = all_gather((len(row_ids), len(samples), samples[:_SHOWN].tolist()))
+        n_rows, n_samples = sum(rank[0] for rank in of_ranks), sum(rank[1] for rank in of_ranks)
+        if not n_rows:
+            return 0
+        shown = sorted({sample for rank in of_ranks for sample in rank[2]})[:_SHOWN]
+        found = f"epoch {epoch}: the signals of {n_samples} samples are NaN or infinite (sample ids {self._name(shown)}"
+        found += ", ...)" if n_samples > len(shown) else ")"
+        if 2 * n_rows > n_observed:
+            raise RecordingError(
+                f"{found}, which are {n_rows} of the {n_observed} observed rows, more than half: the model diverged; "
+                "train with a lower learning rate, with gradient clipping or without float16; nothing was committed, "
+                "and the next epoch can be recorded"
+            )
+        if is_rank0():
+            warnings.warn(f"{found}: left out of this epoch; look at these inputs", stacklevel=4)
+        return n_rows
+
+    def _name(self, sample_ids: Sequence[int]) -> str:
+        """Return ids of samples as text, with their keys where these are not the ids."""
+        names = []
+        for sample in sample_ids:
+            block, row = divmod(self._store.layout.rows_of(sample).start, self._store.layout.block_rows)
+            key = self._store.read_samples(["key"], block=block)["key"][row].as_py()
+            names.append(str(sample) if key == str(sample) else f"{sample} {key!r}")
+        return ", ".join(names)
+
     def _check_labels(self, epoch: int, observed: ObservedRows) -> None:
         # Here and not in `observe`, where ids on a GPU would have to be waited for.
         store, ids = self._store, observed.ids
@@ -345,7 +393,7 @@ class AlignmentRecorder:
             )
 
     def _summarise(
-        self, epoch: int, n_observed: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]]
+        self, epoch: int, n_finite: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]]
     ) -> EpochSummary:
         right = signals["predicted_label"] == self._given_labels[ids]
         sums = torch.tensor([len(ids), signals["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
@@ -354,7 +402,7 @@ class AlignmentRecorder:
             epoch=epoch,
             recorded=int(recorded),
             missing=self._store.n_rows - int(recorded),
-            repeated=n_observed - int(recorded),
+            repeated=n_finite - int(recorded),
             moments=epoch_moments(torch.from_numpy(signals["alignment"]), all_reduce_sum=all_reduce_sum),
             moving=self._buffer.moving_moments().moments(all_reduce_sum),
             mean_loss=loss / recorded,
@@ -366,7 +414,7 @@ class AlignmentRecorder:
         ids: NDArray[np.int64],
         signals: Mapping[str, NDArray[Any]],
         summary: EpochSummary,
-        metrics: Mapping[str, float],
+        metrics: Mapping[str, Any],
     ) -> None:
         attempt = run_on_rank0(lambda: uuid.uuid4().hex[:12])
         with raise_on_all_ranks():

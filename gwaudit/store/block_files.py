@@ -53,7 +53,8 @@ class FileRecord:
 
 def write_samples(layout: RunLayout, path: Path, block: int, table: pa.Table) -> FileRecord:
     """Write the columns of one block's rows that do not change over the epochs."""
-    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
     return _record(layout, path, block)
 
 
@@ -75,16 +76,18 @@ def write_signals(layout: RunLayout, path: Path, block: int, signals: Mapping[st
     for name, values in signals.items():
         absent = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_LABEL
         arrays[name] = pa.array(values, mask=absent if absent.any() else None)
-    pq.write_table(
-        pa.table(arrays),
-        path,
-        compression="zstd",
-        compression_level=1,
-        row_group_size=_ROW_GROUP,
-        use_dictionary=_LABELS,
-        column_encoding={layout.id_column: "DELTA_BINARY_PACKED", **_FLOAT_ENCODINGS},
-        write_statistics=[layout.id_column],
-    )
+    with path.open("wb") as file:
+        pq.write_table(
+            pa.table(arrays),
+            file,
+            compression="zstd",
+            compression_level=1,
+            row_group_size=_ROW_GROUP,
+            use_dictionary=_LABELS,
+            column_encoding={layout.id_column: "DELTA_BINARY_PACKED", **_FLOAT_ENCODINGS},
+            write_statistics=[layout.id_column],
+            write_page_checksum=True,
+        )
     return _record(layout, path, block), arrays["alignment"].null_count
 
 
@@ -95,7 +98,7 @@ def read_columns(layout: RunLayout, record: FileRecord, columns: Sequence[str]) 
         StoreDamagedError: The file is missing or broken, or has another number of rows.
     """
     path, rows = layout.path / record.path, len(layout.block_range(record.block))
-    with _reading(path), pq.ParquetFile(path) as file:
+    with _reading(path), _open_parquet(path) as file:
         table = _renamed(layout, file.read(columns=_stored(layout, columns)), columns)
     if table.num_rows != rows:
         raise damaged(path, f"has {table.num_rows} rows instead of {rows}")
@@ -119,10 +122,26 @@ def read_signals_of_rows(layout: RunLayout, files: Sequence[FileRecord], rows: r
         within = range(max(rows.start, held.start) - held.start, min(rows.stop, held.stop) - held.start)
         groups = range(within.start // _ROW_GROUP, (within.stop - 1) // _ROW_GROUP + 1)
         path = layout.path / files[block].path
-        with _reading(path), pq.ParquetFile(path) as file:
+        with _reading(path), _open_parquet(path) as file:
             table = file.read_row_groups(list(groups), columns=_stored(layout, list(SIGNALS)))
         tables.append(table.slice(within.start - groups.start * _ROW_GROUP, len(within)))
     return _renamed(layout, pa.concat_tables(tables), list(SIGNALS))
+
+
+def verify_content(layout: RunLayout, record: FileRecord) -> None:
+    """Compare the size and the checksum of a file with its record.
+
+    Raises:
+        StoreDamagedError: The file differs; the message says how.
+    """
+    path = layout.path / record.path
+    with _reading(path):
+        if not path.is_file():
+            raise damaged(path, "is missing")
+        if path.stat().st_size != record.bytes:
+            raise damaged(path, f"has {path.stat().st_size} bytes instead of {record.bytes}")
+        if sha256(path) != record.sha256:
+            raise damaged(path, "was altered: its checksum differs")
 
 
 def verify_file(layout: RunLayout, record: FileRecord) -> None:
@@ -131,13 +150,8 @@ def verify_file(layout: RunLayout, record: FileRecord) -> None:
     Raises:
         StoreDamagedError: The file differs; the message says how.
     """
+    verify_content(layout, record)
     path = layout.path / record.path
-    if not path.is_file():
-        raise damaged(path, "is missing")
-    if path.stat().st_size != record.bytes:
-        raise damaged(path, f"has {path.stat().st_size} bytes instead of {record.bytes}")
-    if sha256(path) != record.sha256:
-        raise damaged(path, "was altered: its checksum differs")
     rows = layout.block_range(record.block)
     ids = read_columns(layout, record, [layout.id_column])[layout.id_column].to_numpy()
     if not np.array_equal(ids, np.arange(rows.start, rows.stop)):
@@ -187,6 +201,11 @@ def _reading(path: Path) -> Iterator[None]:
         raise damaged(path, f"cannot be read ({str(error).splitlines()[0]})") from error
 
 
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    # A file object, as Arrow takes a path with a colon ("exp:2/run.json") for the address of a file system.
+    return pq.ParquetFile(pa.OSFile(str(path)), page_checksum_verification=True)
+
+
 def _stored(layout: RunLayout, columns: Sequence[str]) -> list[str]:
     return version_1.stored_columns(columns) if layout.format_version == version_1.VERSION else list(columns)
 
@@ -197,5 +216,6 @@ def _renamed(layout: RunLayout, table: pa.Table, columns: Sequence[str]) -> pa.T
 
 def _record(layout: RunLayout, path: Path, block: int) -> FileRecord:
     sync(path)
-    rows = pq.read_metadata(path).num_rows
+    with _open_parquet(path) as file:
+        rows = file.metadata.num_rows
     return FileRecord(path.relative_to(layout.path).as_posix(), block, rows, path.stat().st_size, sha256(path))

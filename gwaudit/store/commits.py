@@ -1,10 +1,11 @@
 """Read the commits of a run: the small files that make its epochs exist."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gwaudit.core.errors import StoreError
-from gwaudit.core.json import read_json
+from gwaudit.core.errors import StoreDamagedError, StoreError
+from gwaudit.core.json import read_json, unsealed
 from gwaudit.store.block_files import FileRecord, damaged
 from gwaudit.store.layout import RunLayout
 
@@ -37,6 +38,12 @@ def commit_path(run: Path, epoch: int) -> Path:
     return run / "commits" / f"epoch-{epoch:05d}.json"
 
 
+def committed_epochs(run: Path) -> set[int]:
+    """Return the numbers of the epochs whose commit files are in the folder of a run."""
+    names = (path.name for path in (run / "commits").glob("epoch-*.json"))
+    return {int(found[1]) for name in names if (found := re.fullmatch(r"epoch-(\d+)\.json", name))}
+
+
 class CommitLog:
     """Keep the commits of a run as they appear on the disk.
 
@@ -50,12 +57,21 @@ class CommitLog:
 
     @property
     def next_epoch(self) -> int:
-        """Return the number of the epoch to be written next, as the disk shows it now."""
-        epoch = max(self._commits, default=-1) + 1
-        while commit_path(self._layout.path, epoch).exists():
+        """Return the number of the epoch to be written next, as the disk shows it now.
+
+        Raises:
+            StoreDamagedError: A commit file is broken, or is missing while later ones are there.
+        """
+        known = committed_epochs(self._layout.path) | self._commits.keys()
+        for epoch in range(len(known)):
+            if epoch not in known:
+                raise StoreDamagedError(
+                    f"{commit_path(self._layout.path, epoch)} is missing, though epoch {max(known)} is committed: copy "
+                    "the run's folder again as a whole; or, to go on with the epochs before the gap, move the commit "
+                    "files of later epochs to another place"
+                )
             self.read(epoch)
-            epoch += 1
-        return epoch
+        return len(known)
 
     def read(self, epoch: int) -> EpochCommit:
         """Return the commit of an epoch.
@@ -67,7 +83,7 @@ class CommitLog:
         if epoch not in self._commits:
             path = commit_path(self._layout.path, epoch)
             try:
-                content = read_json(path)
+                content = unsealed(read_json(path))
                 content["files"] = tuple(FileRecord(**record) for record in content["files"])
                 content["metrics"] = {k: float("nan") if v is None else v for k, v in content["metrics"].items()}
                 commit = EpochCommit(**content)

@@ -1,5 +1,6 @@
 """Write an epoch into a run block by block, and commit it as a whole."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError
 from gwaudit.core.files import create_exclusively, sync, writing
-from gwaudit.core.json import to_json
+from gwaudit.core.json import sealed, to_json
 from gwaudit.store.block_files import MISSING_LABEL, SIGNALS, Array, FileRecord, checked_signals, write_signals
 from gwaudit.store.commits import EpochCommit, commit_path
 from gwaudit.store.layout import RunLayout
@@ -77,8 +78,12 @@ class EpochWriter:
                 dense[name][ids[rows] - held.start] = signals[name][order[rows]]
             self.write_block(block, dense)
 
-    def commit(self, *, repeated: int = 0, metrics: Mapping[str, float] | None = None) -> EpochCommit:
+    def commit(self, *, repeated: int = 0, metrics: Mapping[str, Any] | None = None) -> EpochCommit:
         """Make the epoch exist, of the blocks in `written`: of this process, and of others where they were added.
+
+        Args:
+            repeated: Number of observations that were dropped because their row had one already.
+            metrics: As for `read_metrics`.
 
         Raises:
             InvalidEpochError: A block was not written, or the epoch was committed meanwhile.
@@ -96,7 +101,7 @@ class EpochWriter:
             files=tuple(self.written[block].file for block in sorted(self.written)),
             missing=sum(block.missing for block in self.written.values()),
             repeated=repeated,
-            metrics={name: float(value) for name, value in (metrics or {}).items()},
+            metrics=read_metrics(metrics or {}),
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         file = commit_path(path, self._epoch)
@@ -104,10 +109,34 @@ class EpochWriter:
             with writing(file):
                 for folder in (self._folder, self._folder.parent, self._folder.parent.parent):
                     sync(folder)
-                create_exclusively(file, to_json(asdict(commit)).encode())
+                create_exclusively(file, to_json(sealed(asdict(commit))).encode())
         except FileExistsError:
             raise InvalidEpochError(f"epoch {self._epoch} of {path} is committed already") from None
         return commit
+
+
+def read_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of an epoch as floats; warn of values that are not numbers, which are left out.
+
+    Args:
+        metrics: Numbers by name: Python's, numpy's, tensors and arrays with one element. None becomes NaN.
+
+    Example:
+        >>> read_metrics({"accuracy": np.float32(0.5), "validation": None})
+        {'accuracy': 0.5, 'validation': nan}
+    """
+    numbers = {}
+    for name, value in metrics.items():
+        try:
+            number = value.item() if hasattr(value, "item") else value
+            if isinstance(number, str | bytes):
+                raise TypeError
+            numbers[str(name)] = float("nan") if number is None else float(number)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            warnings.warn(
+                f"the metric {name!r} is {value!r:.80}, not a number: it is not stored with the epoch", stacklevel=2
+            )
+    return numbers
 
 
 def checked_row_ids(layout: RunLayout, epoch: int, row_ids: ArrayLike) -> NDArray[Any]:

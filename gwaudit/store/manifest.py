@@ -1,5 +1,6 @@
 """Make, read and lock the folder of a run: `run.json`, the samples' files, and the lock of the one writer."""
 
+import errno
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import (
@@ -19,13 +20,23 @@ from gwaudit.core.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
-from gwaudit.core.files import sync, writing
-from gwaudit.core.json import read_json, write_json
+from gwaudit.core.files import TEMPORARY, sync, writing
+from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
+from gwaudit.store.commits import committed_epochs
 from gwaudit.store.layout import FORMAT_VERSION, RunLayout
 
-_CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock"}
+_CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock", "lock.exists"}
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+"""The errors of a file system, such as some of networks, that cannot lock a file."""
+
+_FIELDS: dict[str, type] = {
+    "format": str, "format_version": int, "n_samples": int, "class_names": list, "is_multi_label": bool,
+    "block_rows": int, "signals": dict, "samples": list, "settings": dict, "fingerprint": str,
+}  # fmt: skip
+"""The fields of `run.json` and their types."""
 
 
 def make_run(
@@ -38,7 +49,7 @@ def make_run(
     settings: Mapping[str, Any],
     fingerprint: str,
     block_rows: int,
-) -> tuple[dict[str, Any], FileLock]:
+) -> tuple[dict[str, Any], BaseFileLock]:
     """Make the folder of a new run, with the arguments and errors of `TrajectoryStore.create`.
 
     Returns:
@@ -76,7 +87,8 @@ def make_run(
                 "settings": dict(settings or {}),
                 "fingerprint": fingerprint,
             }
-            write_json(path / "run.json", manifest)
+            write_json(path / "run.json", sealed(manifest))
+            sync(path.parent)
     except BaseException:
         lock.release()
         raise
@@ -95,6 +107,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = read_json(file)
     except (FileNotFoundError, NotADirectoryError):
+        _require_no_epochs(path)
         raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
     except (ValueError, OSError) as error:
         raise damaged(file, f"cannot be read ({error})") from error
@@ -105,30 +118,40 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreVersionError(
             f"{file} has format version {version}, this gwaudit reads up to {FORMAT_VERSION}: upgrade gwaudit"
         )
+    try:
+        manifest = unsealed(manifest)
+    except ValueError as error:
+        raise damaged(file, f"cannot be read ({error})") from error
     content: dict[str, Any] = version_1.upgrade_manifest(manifest) if version == version_1.VERSION else manifest
-    expected = {
-        "n_samples": int, "class_names": list, "is_multi_label": bool, "block_rows": int, "samples": list,
-        "settings": dict,
-    }  # fmt: skip
-    for name, kind in expected.items():
+    for name, kind in _FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise damaged(file, f"has no valid {name!r}")
+    if unknown := content.keys() - _FIELDS.keys():  # such as a seal whose name is damaged
+        raise damaged(file, f"has an unknown field {min(unknown)!r}")
     return content
 
 
-def acquire(path: Path) -> FileLock:
+def acquire(path: Path) -> BaseFileLock:
     """Acquire the lock of the one writer of a run.
 
     Raises:
         StoreBusyError: Another process has it.
     """
     # The system drops the lock when its process dies, so a killed writer leaves none behind.
-    lock = FileLock(path / "lock")
+    lock: BaseFileLock = FileLock(path / "lock")
+    remedy = "wait for it, or stop it"
     with writing(path):
         try:
-            lock.acquire(timeout=0)
+            try:
+                lock.acquire(timeout=0)
+            except (NotImplementedError, OSError) as error:
+                if isinstance(error, Timeout) or getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+                    raise
+                lock = SoftFileLock(path / "lock.exists")  # which a killed writer may leave behind
+                remedy += f"; if none is running, delete {path / 'lock.exists'}"
+                lock.acquire(timeout=0)
         except Timeout:
-            raise StoreBusyError(f"{path} is being written by another process: wait for it, or stop it") from None
+            raise StoreBusyError(f"{path} is being written by another process: {remedy}") from None
     return lock
 
 
@@ -139,8 +162,16 @@ def _require_free(path: Path) -> None:
         raise StoreExistsError(
             f"{path} already holds a run: continue it (`resume=True`), choose another folder, or delete it"
         )
-    if names - _CONTENTS:
-        raise StoreExistsError(f"{path} is not empty ({sorted(names)[0]}): choose a new or empty folder")
+    _require_no_epochs(path)
+    others = {name for name in names - _CONTENTS if not name.endswith(TEMPORARY)}
+    if others:
+        raise StoreExistsError(f"{path} is not empty ({min(others)}): choose a new or empty folder")
+
+
+def _require_no_epochs(path: Path) -> None:
+    """Raise StoreDamagedError where a folder without `run.json` holds epochs, which a creation cut short has not."""
+    if path.is_dir() and committed_epochs(path):
+        raise damaged(path / "run.json", "is missing, though epochs are committed")
 
 
 def _write_all_samples(layout: RunLayout, samples: pa.Table, given_labels: NDArray[np.int32]) -> list[FileRecord]:

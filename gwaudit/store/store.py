@@ -6,6 +6,7 @@
       epochs/epoch-00007/ATTEMPT/block-000000.parquet   sample_id and that epoch's signals, sorted by sample_id
       commits/epoch-00007.json                    the epoch's only commit point: files, row counts, checksums, metrics
       checkpoints/                                the trainer's
+      leftovers/epoch-00008/ATTEMPT/...           what a killed attempt left, until its epoch is recorded
       lock                                        held by the one writer
 
 A sample's id is its index in the data set, 0 to n-1. In a single-label run a row is a sample. In a multi-label run a
@@ -26,9 +27,9 @@ commits what all of them wrote.
 These are the files of format version 2. Runs of version 1 are read, and never written to.
 """
 
-import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,11 +37,10 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from filelock import FileLock
+from filelock import BaseFileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
-from gwaudit.core.files import writing
 from gwaudit.store import version_1
 from gwaudit.store.block_files import (
     MISSING_LABEL,
@@ -48,13 +48,16 @@ from gwaudit.store.block_files import (
     Array,
     FileRecord,
     checked_signals,
+    damaged,
     read_columns,
     to_numpy,
+    verify_content,
     verify_file,
 )
 from gwaudit.store.commits import CommitLog, EpochCommit
 from gwaudit.store.epoch_writer import EpochWriter, WrittenBlock, checked_row_ids
 from gwaudit.store.layout import ANSWERS, DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
+from gwaudit.store.leftovers import clear_leftovers
 from gwaudit.store.manifest import acquire, make_run, read_manifest
 from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
 
@@ -73,6 +76,8 @@ __all__ = [
 FINAL_PASS = "final_pass"
 """The metric that marks an epoch as a final evaluation pass: 0 for inputs as they are, 1 for mirrored images."""
 
+_LARGE_FILE = 2**26
+
 
 class TrajectoryStore:
     """Hold the trajectories of every row over the epochs of one run.
@@ -90,7 +95,7 @@ class TrajectoryStore:
         'epoch'
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], lock: FileLock | None) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: BaseFileLock | None, *, verify: bool = True) -> None:
         self.path = path
         self.layout = RunLayout(
             path,
@@ -102,6 +107,8 @@ class TrajectoryStore:
         )
         self._manifest = manifest
         self._lock = lock
+        self._verify = verify
+        self._intact: set[str] = set()
         self._commits = CommitLog(self.layout)
 
     @classmethod
@@ -147,10 +154,16 @@ class TrajectoryStore:
         return cls(Path(path), manifest, lock)
 
     @classmethod
-    def open(cls, path: Path | str, *, writable: bool = False) -> Self:
+    def open(cls, path: Path | str, *, writable: bool = False, verify: bool = True) -> Self:
         """Open a run: for reading, beside a writer or not, or as its one writer.
 
-        Opening for writing clears what killed attempts have left.
+        Opening for writing moves what killed attempts have left out of the way, to `leftovers/`.
+
+        Args:
+            path: The run's folder.
+            writable: Whether to write, which one process at a time can do.
+            verify: Whether each file is compared with its checksum before it is read for the first time. That takes
+                about as long as the reading.
 
         Raises:
             StoreNotFoundError: There is no run.
@@ -161,16 +174,16 @@ class TrajectoryStore:
         path = Path(path)
         manifest = read_manifest(path)
         if not writable:
-            return cls(path, manifest, None)
+            return cls(path, manifest, None, verify=verify)
         if manifest["format_version"] != FORMAT_VERSION:
             raise StoreVersionError(
                 f"{path} has format version {manifest['format_version']}, which this gwaudit reads but does not go on "
                 f"writing (it writes version {FORMAT_VERSION}): rank the run as it is, or record a new run in another "
                 "folder"
             )
-        store = cls(path, manifest, acquire(path))
+        store = cls(path, manifest, acquire(path), verify=verify)
         try:
-            store._clear_leftovers()
+            clear_leftovers(path, {epoch: store.commit(epoch).attempt for epoch in store.epochs})
         except BaseException:
             store.close()
             raise
@@ -191,7 +204,7 @@ class TrajectoryStore:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).open, (self.path,)
+        return partial(type(self).open, verify=self._verify), (self.path,)
 
     # The run
 
@@ -345,7 +358,7 @@ class TrajectoryStore:
         Returns:
             An array a signal, [rows of the block]; missing rows are NaN, labels `MISSING_LABEL`.
         """
-        table = read_columns(self.layout, self.commit(epoch).files[block], signals)
+        table = self._read(self.commit(epoch).files[block], signals)
         return {name: to_numpy(table[name]) for name in signals}
 
     def read_epoch(self, epoch: int, signals: Sequence[str] = tuple(SIGNALS)) -> pa.Table:
@@ -354,7 +367,7 @@ class TrajectoryStore:
         The ids are the first column, `sample_id`, or `row_id` in a multi-label run; the table is sorted by them.
         """
         columns = [self.layout.id_column, *signals]
-        return pa.concat_tables(read_columns(self.layout, file, columns) for file in self.commit(epoch).files)
+        return pa.concat_tables(self._read(file, columns) for file in self.commit(epoch).files)
 
     def read_samples(
         self, columns: Sequence[str] = ("sample_id", "key", "given_label", "split"), *, block: int | None = None
@@ -370,7 +383,7 @@ class TrajectoryStore:
         """
         files = self._sample_files()
         wanted = files if block is None else [files[block]]
-        return pa.concat_tables(read_columns(self.layout, file, columns) for file in wanted)
+        return pa.concat_tables(self._read(file, columns) for file in wanted)
 
     def given_labels(self, *, block: int | None = None) -> NDArray[np.int32]:
         """Return the given label of each row, [n_rows], or of each row of a block."""
@@ -407,7 +420,7 @@ class TrajectoryStore:
             StoreError: There is no such sample or class.
         """
         row = self.layout.find_row(sample_id, class_name)
-        return read_trajectory(self.layout, [self.commit(epoch) for epoch in self.epochs], row)
+        return read_trajectory(self.layout, self._commits_to_read_rows_of(), row)
 
     def trajectories(self, sample_id: int) -> pd.DataFrame:
         """Read the signals of all classes of one sample over all epochs, in a multi-label run.
@@ -422,8 +435,8 @@ class TrajectoryStore:
             raise StoreError(f"{self.path} has one label a sample: trajectory({sample_id}) reads it")
         self.layout.check_sample(sample_id)
         rows = self.layout.rows_of(sample_id)
-        given, commits = self.given_labels()[rows.start : rows.stop], [self.commit(epoch) for epoch in self.epochs]
-        return read_class_trajectories(self.layout, commits, sample_id, given)
+        given = self.given_labels()[rows.start : rows.stop]
+        return read_class_trajectories(self.layout, self._commits_to_read_rows_of(), sample_id, given)
 
     def verify(self) -> None:
         """Read everything that the run vouches for and compare it with its record.
@@ -436,15 +449,27 @@ class TrajectoryStore:
         for record in files:
             verify_file(self.layout, record)
 
-    def _sample_files(self) -> list[FileRecord]:
-        return [FileRecord(**record) for record in self._manifest["samples"]]
+    def _read(self, file: FileRecord, columns: Sequence[str]) -> pa.Table:
+        self._require_intact(file)
+        return read_columns(self.layout, file, columns)
 
-    def _clear_leftovers(self) -> None:
-        """Delete what killed attempts have left."""
-        attempts = {f"epoch-{epoch:05d}": self.commit(epoch).attempt for epoch in self.epochs}
-        with writing(self.path):
-            for attempt in (self.path / "epochs").glob("*/*"):
-                if attempts.get(attempt.parent.name) != attempt.name:
-                    shutil.rmtree(attempt)
-            for partial in (self.path / "commits").glob(".*"):
-                partial.unlink()
+    def _commits_to_read_rows_of(self) -> list[EpochCommit]:
+        """Return all commits, their files verified unless they are so large that reading a few rows is much faster."""
+        commits = [self.commit(epoch) for epoch in self.epochs]
+        for file in (file for commit in commits for file in commit.files if file.bytes <= _LARGE_FILE):
+            self._require_intact(file)
+        return commits
+
+    def _require_intact(self, file: FileRecord) -> None:
+        if self._verify and file.path not in self._intact:
+            verify_content(self.layout, file)
+            self._intact.add(file.path)
+
+    def _sample_files(self) -> list[FileRecord]:
+        try:
+            files = [FileRecord(**record) for record in self._manifest["samples"]]
+        except TypeError as error:
+            raise damaged(self.path / "run.json", f"has no valid 'samples' ({error})") from None
+        if len(files) != self.n_blocks:
+            raise damaged(self.path / "run.json", f"names {len(files)} files of samples for {self.n_blocks} blocks")
+        return files

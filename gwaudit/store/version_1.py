@@ -32,7 +32,7 @@ def upgrade_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(classes, list) or not isinstance(manifest.get("n_samples"), int):
         return {**manifest, "is_multi_label": False}
     return {
-        **manifest,
+        **{name: value for name, value in manifest.items() if name != "label_names"},
         "n_samples": manifest["n_samples"] // max(1, len(classes)),
         "class_names": classes,
         "is_multi_label": True,

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranking import believed_wrong, rank
-from gwaudit.core.errors import SettingsError
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError
 from gwaudit.core.settings import RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
@@ -107,15 +107,30 @@ def _probability_wrong(runs: Sequence[Path]) -> NDArray[np.float32]:
 
 
 def rounds_of(run: Path) -> list[Path]:
-    """Return the folders of a run's finished rounds, in order; the first is the run itself, finished or not."""
+    """Return the folders of a run's finished rounds, in order; the first is the run itself, finished or not.
+
+    Raises:
+        StoreDamagedError: A round is missing, or is not finished, though a later one is there.
+    """
     rounds = [run]
-    while (path := run / "rounds" / str(len(rounds))).is_dir() and _is_finished(path):
+    while _is_finished(path := run / "rounds" / str(len(rounds))):
         rounds.append(path)
+    later = run / "rounds" / str(len(rounds) + 1)
+    if later.exists():
+        raise StoreDamagedError(
+            f"{path} is missing or not finished, though {later} is there: copy the run's folder again as a whole, or "
+            "move the later rounds to another place"
+        )
     return rounds
 
 
 def _is_finished(run: Path) -> bool:
-    with TrajectoryStore.open(run) as store:
+    """Return whether a folder holds a finished round; a training cut short may not have made its run yet."""
+    try:
+        store = TrajectoryStore.open(run)
+    except StoreNotFoundError:
+        return False
+    with store:
         settings = TrainingSettings.from_dict(store.settings["training"])
         epochs = len(store.training_epochs)
         stopped_early = settings.patience is not None and epochs > 0

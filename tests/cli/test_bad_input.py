@@ -211,7 +211,7 @@ def test_truth_that_does_not_fit(tmp_path):
     assert gwaudit("audit", "digits", "-o", run, *FAST).returncode == 0
     assert "no true labels: give them with --truth" in refused("evaluate", run)
     np.save(tmp_path / "truth.npy", np.zeros(5, int))
-    assert "one each is needed" in refused("evaluate", run, "--truth", tmp_path / "truth.npy")
+    assert "5 labels for the 1797 samples" in refused("evaluate", run, "--truth", tmp_path / "truth.npy")
 
 
 def test_data_that_changed_since_the_audit_are_not_exported(tmp_path):

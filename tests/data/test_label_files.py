@@ -27,7 +27,7 @@ def test_the_real_cifar_n_fits_the_real_cifar_10(shared_data):
     assert len(dataset) == 50_000
     assert " ".join(dataset.class_names) == "airplane automobile bird cat deer dog frog horse ship truck"
     for key, percent in (("worse_label", 40.21), ("aggre_label", 9.01), ("random_label1", 17.23)):
-        given, true = read_label_file(file, key)
+        given, true, *_ = read_label_file(file, key)
         assert key != "worse_label" or (given == dataset.labels).all()
         assert (true == dataset.true_labels).all()
         assert 100 * (given != true).mean() == pytest.approx(percent, abs=0.006)
@@ -51,9 +51,9 @@ def test_arrays_and_tables(tmp_path, suffix):
     (np.where(np.arange(1797) == 7, np.nan, NOISY), "row 7 is NaN or infinite"),
     (np.where(np.arange(1797) == 7, np.inf, NOISY), "row 7 is NaN or infinite"),
     (np.where(np.arange(1797) == 7, 0.5, NOISY), "row 7 is not a whole number"),
-    (np.where(np.arange(1797) == 7, 10, NOISY), "label 10 of row 7 is outside the 10 classes"),
-    (np.where(np.arange(1797) == 7, -1, NOISY), "label -1 of row 7 is outside"),
-    (np.array(["a"] * 1797), "one integer for each row"),
+    (np.where(np.arange(1797) == 7, 10, NOISY), "row 7: label '10' is none of the 10 classes"),
+    (np.where(np.arange(1797) == 7, -1, NOISY), "row 7: label '-1' is none of the 10 classes"),
+    (np.array(["a"] * 1797), "row 0: label 'a' is none of the 10 classes"),
     (np.zeros(1797, int), "one class"),
 ])  # fmt: skip
 def test_labels_that_do_not_fit_are_refused_with_their_row(tmp_path, labels, message):
@@ -102,3 +102,49 @@ def test_rubbish_missing_and_unknown_files(tmp_path, name):
     (tmp_path / "labels.xlsx").write_bytes(b"")
     with pytest.raises(DataError, match=r"label files are \.pt"):
         load_dataset("digits", labels=tmp_path / "labels.xlsx")
+
+
+def four_samples(folder, labels=("cat", "dog", "cat", "dog")):
+    np.savez(folder / "x.npz", x=np.eye(4), y=np.array(labels), keys=np.array(["007", "1-2", "c", "d"]))
+    return folder / "x.npz"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_row_for_row_a_table_has_names_or_indices(tmp_path, separator):
+    file = tmp_path / "labels.csv"
+    for cells in (["dog", "cat", "cat", "dog"], ["1", "0", "0", "1"]):
+        file.write_text(
+            "\n".join(separator.join(["label", "other"] if row < 0 else [cells[row], "x"]) for row in range(-1, 4))
+        )
+        assert load_dataset(four_samples(tmp_path), labels=file).labels.tolist() == [1, 0, 0, 1]
+    np.save(tmp_path / "labels.npy", np.array([b"dog", b"cat", b"cat", b"dog"]))
+    assert load_dataset(four_samples(tmp_path), labels=tmp_path / "labels.npy").labels.tolist() == [1, 0, 0, 1]
+    np.save(tmp_path / "x.npy", np.eye(4))
+    file.write_text("label\nNA\n007\n7\nNA\n")
+    dataset = load_dataset(tmp_path / "x.npy", labels=file)
+    assert [dataset.class_names[label] for label in dataset.labels] == ["NA", "007", "7", "NA"]
+    assert any("'NA' is read as the name of a class" in warning for warning in dataset.notes.warnings)
+    np.save(tmp_path / "labels.npy", np.array([3, 10**15, 3, -1]))
+    assert load_dataset(tmp_path / "x.npy", labels=tmp_path / "labels.npy").class_names == ("-1", "3", str(10**15))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("label\ncat\ncta\ncat\ndog\n", r"row 3: label 'cta' is none of the 2 classes \(did you mean 'cat'\?\)"),
+    ("label\ncat\n\ncat\ndog\n", "row 3: has no label; only a table with a column key may leave samples out"),
+    ("label\ncat\ndog\n", "2 labels for the 4 samples"),
+    ("lable\ncat\ndog\ncat\ndog\n", "its first row names none of the columns key, label"),
+    ("key,label\n7,cat\n", r"no sample with the key '7'"),
+    ("key,label\n02. Jan,cat\n", r"no sample with the key '02. Jan'"),
+])  # fmt: skip
+def test_tables_that_do_not_fit_are_refused_with_their_row(tmp_path, text, message):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_dataset(four_samples(tmp_path), labels=tmp_path / "labels.csv")
+
+
+def test_codes_that_a_spreadsheet_changed_are_refused(tmp_path):
+    source = four_samples(tmp_path, labels=("007", "1.10", "007", "1.10"))
+    for label in ("7", "1.1"):
+        (tmp_path / "labels.csv").write_text(f"key,label\n007,{label}\nc,1.10\n")
+        with pytest.raises(DataError, match=f"label '{label}' is none of "):
+            load_dataset(source, labels=tmp_path / "labels.csv")

@@ -98,21 +98,34 @@ def test_ids_and_labels_that_do_not_fit(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_values_that_are_not_finite_are_named_by_id_and_nothing_is_committed(
+def test_a_training_that_diverged_is_refused_and_the_next_epoch_is_recorded(
     store: TrajectoryStore, model: nn.Module, value: float
 ) -> None:
     inputs = INPUTS.clone()
-    inputs[[3, 7]] = value
+    inputs[5:] = value
     with AlignmentRecorder(model, store) as recorder:
         model(inputs)
         recorder.observe(IDS, LABELS)
-        with pytest.raises(RecordingError, match=r"epoch 0: the signals of 2 samples are NaN.*sample ids 3, 7\)"):
+        with pytest.raises(
+            RecordingError, match=r"epoch 0: the signals of 7 samples are NaN.*5, 6.*7 of the 12 observed"
+        ):
             recorder.end_epoch()
         assert store.epochs == ()
-        recorder.discard_epoch()
         model(INPUTS)
         recorder.observe(IDS, LABELS)
-        assert recorder.end_epoch().epoch == 0
+        assert recorder.end_epoch().missing == 0
+
+
+def test_wrong_labels_in_one_epoch_do_not_refuse_the_next(store: TrajectoryStore, model: nn.Module) -> None:
+    with AlignmentRecorder(model, store) as recorder:
+        for labels, right in ((LABELS.roll(1), False), (LABELS, True)):
+            model(INPUTS)
+            recorder.observe(IDS, labels)
+            if right:
+                assert recorder.end_epoch().epoch == 0
+            else:
+                with pytest.raises(RecordingError, match="12 observed labels"):
+                    recorder.end_epoch()
 
 
 def test_huge_finite_logits_are_recorded(store: TrajectoryStore, model: nn.Module) -> None:

@@ -94,7 +94,7 @@ def fail_on_one_rank(folder):
 
     with shared_store(lambda: create(f"{folder}/failing")) as store, AlignmentRecorder(model, store) as recorder:
         attempt(LABELS.roll(1) if second else LABELS, INPUTS)
-        attempt(LABELS, INPUTS.log() if second else INPUTS)
+        attempt(LABELS, INPUTS.log())
         attempt(LABELS, INPUTS, mine[:0])
         committed = [store.epochs]
         attempt(LABELS, INPUTS)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import torch
 from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.ranking import believed_wrong, rank
-from gwaudit.core.errors import SettingsError
+from gwaudit.core.errors import SettingsError, StoreDamagedError
 from gwaudit.core.settings import PRESETS, RECIPES, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
@@ -124,6 +126,21 @@ def test_a_round_refuses_other_targets(digits, run):
     settings = dataclasses.replace(SETTINGS, seed=1, epochs=3)
     with pytest.raises(SettingsError, match="learned other targets"):
         train(digits, run / "rounds" / "1", settings, resume=True, targets=torch.full((len(digits), 10), 0.1))
+
+
+def test_a_round_whose_creation_was_cut_short_does_not_count_and_a_lost_round_is_damage(run, tmp_path):
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    half = copy / "rounds" / "3"
+    half.mkdir()
+    (half / ".run.json.0123abcd.partial").write_text("{")
+    assert len(rounds_of(copy)) == 3
+    half.rename(copy / "rounds" / "4")
+    assert len(rounds_of(copy / "rounds" / "1")) == 1
+    with pytest.raises(StoreDamagedError, match="rounds/3 is missing"):
+        rounds_of(copy)
+    shutil.rmtree(copy / "rounds" / "1")
+    with pytest.raises(StoreDamagedError, match="rounds/1 is missing"):
+        rounds_of(copy)
 
 
 def test_refining_once_more_adds_a_round(digits, run):

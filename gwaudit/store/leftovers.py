@@ -1,0 +1,38 @@
+"""Keep what killed writers have left out of the way, without ever deleting an epoch that may be wanted."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from gwaudit.core.files import TEMPORARY, writing
+
+FOLDER = "leftovers"
+"""Name of the folder of a run that keeps the attempts of epochs that no commit names."""
+
+
+def clear_leftovers(run: Path, attempts: Mapping[int, str]) -> None:
+    """Move the attempts of epochs that are not committed to `leftovers/`, and delete those of committed epochs.
+
+    After an incomplete copy of a run, what looks like a killed attempt may be an epoch whose commit is missing. So it
+    is kept until the epoch is recorded anew.
+
+    Args:
+        run: The run's folder, locked by the caller.
+        attempts: The attempt that is committed, by epoch.
+
+    Raises:
+        StoreError: A folder cannot be moved or deleted.
+    """
+    committed = {f"epoch-{epoch:05d}": attempt for epoch, attempt in attempts.items()}
+    with writing(run):
+        for epoch in committed:
+            shutil.rmtree(run / FOLDER / epoch, ignore_errors=True)
+        for attempt in (run / "epochs").glob("*/*"):
+            epoch = attempt.parent.name
+            if epoch not in committed:
+                (run / FOLDER / epoch).mkdir(parents=True, exist_ok=True)
+                attempt.rename(run / FOLDER / epoch / attempt.name)
+            elif committed[epoch] != attempt.name:
+                shutil.rmtree(attempt)
+        for partial in (run / "commits").glob(f".*{TEMPORARY}"):
+            partial.unlink()
