@@ -16,6 +16,13 @@ from gwaudit.core.files import write_text
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 _SEPARATORS = (",", ";", "\t", "|")
+_SAVE_AS_CSV = "open it in a spreadsheet program and save it as CSV in UTF-8, with columns of numbers imported as text"
+_OTHER_FORMATS = (
+    (b"PK\x03\x04", "a workbook (.xlsx, .ods) or another zip file", _SAVE_AS_CSV),
+    (b"\xd0\xcf\x11\xe0", "a workbook of Excel (.xls)", _SAVE_AS_CSV),
+    (b"\x1f\x8b", "a gzip file", "unpack it"),
+    (b"PAR1", "a Parquet file", "write it as CSV, pandas.read_parquet(...).to_csv(...)"),
+)
 _LONGEST_CELL = 2**31 - 1  # the default limit of csv, 131,072 characters, is less than a long text
 
 
@@ -105,13 +112,31 @@ def column_name(cell: str) -> str:
     return re.sub(r"[\s_-]+", "_", cell.strip().lower())
 
 
+def texts_are_quoted(path: Path) -> bool:
+    """Return whether the first column name of a CSV file is in quotes, as `write_csv` writes all texts.
+
+    Spreadsheet programs write texts without quotes: a file in quotes is as it was written, without their changes.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return _decoded(path).startswith('"')
+
+
 def _decoded(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
+    for begin, kind, remedy in _OTHER_FORMATS:
+        if content.startswith(begin):
+            raise DataError(f"{path} is {kind}, and no CSV file: {remedy}")
+    encodings = ("utf-8-sig", "cp1252")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = ("utf-16", "utf-16")
+    elif content[1:2] == b"\0":
+        encodings = ("utf-16-le", "utf-8-sig")
+    for encoding in encodings:
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:

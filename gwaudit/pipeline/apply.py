@@ -57,7 +57,7 @@ class Applied:
             "undecided": self.corrections.counts["undecided"],
             "changes": len(self.corrections.changes),
             "samples_left": len(self.corrections.cleaned_data.ids),
-            "notes": list(self.corrections.notes),
+            "notes": [*self.decisions.notes, *self.corrections.notes],
             "problems": [asdict(problem) for problem in self.problems],
             "files": [str(path) for path in self.files],
             "next_command": self.next_command,

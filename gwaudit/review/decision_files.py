@@ -7,13 +7,15 @@
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gwaudit.core.errors import DataError
-from gwaudit.core.spreadsheets import column_name, read_cells
+from gwaudit.core.spreadsheets import column_name, read_cells, texts_are_quoted
+from gwaudit.export.suspects import MULTI_LABEL_SUSPECT_COLUMNS
 
 LABEL_CONTROL, DECISION_CONTROL = "label", "decision"
 """Names of Label Studio's controls for the label and for the decision."""
@@ -21,8 +23,14 @@ LABEL_CONTROL, DECISION_CONTROL = "label", "decision"
 _ID_COLUMNS = ("sample_id", "key")
 _LABEL_COLUMNS = ("label", "new_label")
 _ANSWER_COLUMNS = ("decision", *_LABEL_COLUMNS, "suggested_name")
-_COLUMNS = (*_ID_COLUMNS, "given_name", *_ANSWER_COLUMNS, "suggested_label")
+_COLUMNS = (*_ID_COLUMNS, "given_name", "given_label", *_ANSWER_COLUMNS, "suggested_label", "data_fingerprint")
+_TEXTS = ("sample_id", "key", "given_name", "given_label", "decision", "data_fingerprint")
 _LABEL_STUDIO_COLUMNS = ("annotation_id", "lead_time", "annotator", "completed_by")
+# Columns that gwaudit and Label Studio write beside the decisions.
+_OTHER_COLUMNS = {
+    *MULTI_LABEL_SUSPECT_COLUMNS, *_LABEL_STUDIO_COLUMNS, "id", "text", "image", "about", "created_at", "updated_at",
+    "annotations", "predictions", "data", "meta", "project", "file_upload", "inner_id",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,10 @@ class Statement:
         sample_id: Id of the sample.
         key: Key of the sample.
         given_name: Name of the class that was audited.
+        given_label: Index of that class.
         decision: The decision as written.
         label: Name of the new class.
+        data_fingerprint: Fingerprint of the data that were decided about, as `fingerprint_cell` writes it.
         suggestion: Suggestion of a row of suspects.
         from_label_studio: Whether Label Studio wrote the row. It may have chosen the proposed label itself, and its
             texts are not escaped: a text that a spreadsheet would run as a formula has no apostrophe in front.
@@ -56,8 +66,10 @@ class Statement:
     sample_id: str
     key: str
     given_name: str
+    given_label: str
     decision: str
     label: str
+    data_fingerprint: str
     suggestion: Suggestion | None = None
     from_label_studio: bool = False
 
@@ -72,33 +84,71 @@ class Problem:
     sample_id: int | None = None
 
 
-def read_statements(path: Path) -> tuple[list[Statement], list[Problem]]:
-    """Return the statements of a file, row by row, and the rows that cannot be understood.
+@dataclass(frozen=True, eq=False)
+class DecisionFile:
+    """Hold the rows of one file.
+
+    Attributes:
+        path: The file.
+        statements: The rows that can be understood.
+        problems: The rows that cannot.
+        columns: Names of the columns that were read.
+        unread: Cells of each column that was not read and is none that gwaudit or Label Studio writes, without empty
+            cells, by the name of the column.
+        as_written: Whether the texts are as they were written: no spreadsheet program has changed them.
+    """
+
+    path: Path
+    statements: tuple[Statement, ...]
+    problems: tuple[Problem, ...]
+    columns: tuple[str, ...]
+    unread: Mapping[str, tuple[str, ...]]
+    as_written: bool
+
+
+def fingerprint_cell(fingerprint: str) -> str:
+    """Return the fingerprint of data as a cell that no spreadsheet takes for a number; empty where there is none."""
+    return f"data-{fingerprint}" if fingerprint else ""
+
+
+def read_decision_file(path: Path) -> DecisionFile:
+    """Read a file row by row.
 
     Raises:
         DataError: the file cannot be read, or is no table of decisions.
     """
     if not path.is_file():
         raise DataError(f"there is no file of decisions at {path}")
-    statements: list[Statement] = []
-    problems: list[Problem] = []
-    for row in _json_rows(path) if path.suffix.lower() == ".json" else _table_rows(path):
-        if isinstance(row, Statement):
-            statements.append(row)
-        else:
-            problems.append(row)
-    return statements, problems
+    unread: dict[str, list[str]] = defaultdict(list)
+    if path.suffix.lower() == ".json":
+        columns: tuple[str, ...] = (*_ID_COLUMNS, LABEL_CONTROL, DECISION_CONTROL)
+        rows, as_written = list(_json_rows(path, unread)), True
+    else:
+        header, *cells = read_cells(path, _COLUMNS)
+        names = [column_name(cell) for cell in header]
+        _require_columns(path, names)
+        columns = tuple(name for name in names if name in _COLUMNS)
+        rows, as_written = list(_table_rows(path, names, cells)), texts_are_quoted(path)
+        for column, name in enumerate(names):
+            if name not in _COLUMNS and name not in _OTHER_COLUMNS:
+                shown = header[column].strip() or f"{column + 1} (without a name)"
+                unread[shown] += [row[column] for row in cells if row[column].strip()]
+    return DecisionFile(
+        path,
+        tuple(row for row in rows if isinstance(row, Statement)),
+        tuple(row for row in rows if isinstance(row, Problem)),
+        columns,
+        {name: tuple(values) for name, values in unread.items() if values},
+        as_written,
+    )
 
 
-def _table_rows(path: Path) -> Iterator[Statement | Problem]:
-    header, *rows = read_cells(path, _COLUMNS)
-    names = [column_name(cell) for cell in header]
-    _require_columns(path, names)
+def _table_rows(path: Path, names: list[str], rows: list[list[str]]) -> Iterator[Statement | Problem]:
     columns = {name: names.index(name) for name in (*_COLUMNS, *_LABEL_STUDIO_COLUMNS) if name in names}
     from_label_studio = any(name in columns for name in _LABEL_STUDIO_COLUMNS)
     for number, cells in enumerate(rows, start=2):
-        if any(cell.strip() for cell in cells[len(header) :]):
-            reason = f"has {len(cells)} cells, the header has {len(header)}: put texts with separators in quotes"
+        if any(cell.strip() for cell in cells[len(names) :]):
+            reason = f"has {len(cells)} cells, the header has {len(names)}: put texts with separators in quotes"
             yield Problem(path.name, number, reason)
         elif any(cell.strip() for cell in cells):
             values = {name: cells[column] for name, column in columns.items()}
@@ -114,7 +164,7 @@ def _table_row(path: Path, number: int, values: dict[str, str], *, from_label_st
             values |= {name: _single_choice(values[name]) for name in ("label", "decision") if name in values}
         except (KeyError, ValueError) as error:
             return Problem(path.name, number, f"column label or decision: {error}")
-    labels = {values.get(name, "") for name in _LABEL_COLUMNS} - {""}
+    labels = {values[name] for name in _LABEL_COLUMNS if values.get(name, "").strip()}
     if len(labels) > 1:
         return Problem(path.name, number, "columns label and new_label name different classes: empty one of them")
     suggestion = None
@@ -142,7 +192,7 @@ def _statement(
     from_label_studio: bool,
     decision: str | None = None,
 ) -> Statement:
-    texts = {name: _text(values.get(name)) for name in ("sample_id", "key", "given_name", "decision")}
+    texts = {name: _text(values.get(name)) for name in _TEXTS}
     if decision is not None:
         texts["decision"] = decision
     return Statement(path.name, row, **texts, label=label, suggestion=suggestion, from_label_studio=from_label_studio)
@@ -152,7 +202,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _json_rows(path: Path) -> Iterator[Statement | Problem]:
+def _json_rows(path: Path, unread: dict[str, list[str]]) -> Iterator[Statement | Problem]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -161,13 +211,14 @@ def _json_rows(path: Path) -> Iterator[Statement | Problem]:
         raise DataError(f"{path} is no export of Label Studio: JSON or JSON_MIN, a list of objects, is expected")
     for number, item in enumerate(content, start=1):
         try:
-            yield from _task(path, number, item) if "annotations" in item else _flat_annotation(path, number, item)
+            read = _task if "annotations" in item else _flat_annotation
+            yield from read(path, number, item, unread)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"is not in the form that Label Studio writes ({type(error).__name__}: {error})"
             yield Problem(path.name, number, reason)
 
 
-def _task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement | Problem]:
+def _task(path: Path, number: int, task: dict[str, Any], unread: dict[str, list[str]]) -> Iterator[Statement | Problem]:
     data = task["data"]
     for annotation in task["annotations"]:
         if annotation.get("was_cancelled"):
@@ -184,11 +235,18 @@ def _task(path: Path, number: int, task: dict[str, Any]) -> Iterator[Statement |
         elif repeated is not None:
             yield Problem(path.name, number, f"has several choices of {repeated}: {', '.join(choices[repeated])}")
         elif choices:
+            for name in choices.keys() - set(controls):
+                unread[name] += choices[name]
             label, decision = ("".join(choices.get(name, ())) for name in controls)
             yield _statement(path, number, data, label, _suggestion(data), from_label_studio=True, decision=decision)
 
 
-def _flat_annotation(path: Path, number: int, item: dict[str, Any]) -> Iterator[Statement | Problem]:
+def _flat_annotation(
+    path: Path, number: int, item: dict[str, Any], unread: dict[str, list[str]]
+) -> Iterator[Statement | Problem]:
+    for name, value in item.items():
+        if name not in _COLUMNS and name not in _OTHER_COLUMNS and isinstance(value, str | list) and value:
+            unread[name] += map(str, value if isinstance(value, list) else [value])
     label, decision = (_single_choice(item.get(name)) for name in (LABEL_CONTROL, DECISION_CONTROL))
     if label or decision:
         yield _statement(path, number, item, label, _suggestion(item), from_label_studio=True, decision=decision)

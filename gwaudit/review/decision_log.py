@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, StoreBusyError, StoreDamagedError
+from gwaudit.review.decision_files import fingerprint_cell
 from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_single_label, write_decisions
 
 
@@ -71,7 +72,7 @@ class DecisionLog:
         self._lock.release()
 
     def reload(self) -> set[int]:
-        """Take over the decisions of the file if it was changed by hand; return the samples that it decides otherwise.
+        """Read the file again if it was changed by hand, and return the samples that it decides otherwise.
 
         Where the file was deleted, the log keeps its decisions, and the next change writes it anew.
 
@@ -146,6 +147,11 @@ class DecisionLog:
                 f"{self.path} holds {len(decisions.problems)} rows that are no decisions on this run (row {first.row}: "
                 f"{first.reason}): correct them, or move the file away"
             )
+        if decisions.unread:
+            raise StoreDamagedError(
+                f"{self.path} has columns that a review does not keep ({', '.join(decisions.unread)}): delete them, or "
+                "move the file away and apply it by itself"
+            )
         frame = decisions.frame
         return {
             int(sample_id): LoggedDecision(decision, int(label) if decision == "relabel" else None)
@@ -161,5 +167,6 @@ class DecisionLog:
             "given_name": names[self._given[ids]],
             "decision": [logged.decision for logged in decisions.values()],
             "label": ["" if logged.label is None else names[logged.label] for logged in decisions.values()],
+            "data_fingerprint": fingerprint_cell(self._audit.fingerprint),
         }
         write_decisions(pd.DataFrame(columns), self.path)

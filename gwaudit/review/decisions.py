@@ -9,13 +9,13 @@ as follows:
 - An edited `suggested_name` relabels to the class that it now holds. An unchanged one decides nothing: one that is the
   suggestion of the audit, and agrees with `suggested_label`.
 
-A row that contradicts the audit, itself or another row is a `Problem`; the samples of problems have no decision.
+A row that contradicts the audit, itself or another row is a `Problem`; the samples of problems have no decision. So is
+a column of answers under another name. A file about other data than the audit's is refused.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -26,14 +26,26 @@ import pandas as pd
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.safe_names import choice_names
+from gwaudit.core.spreadsheet_changes import TextIndex, may_become, whole_numbers
 from gwaudit.core.spreadsheets import from_cell, write_csv
-from gwaudit.review.decision_files import Problem, Statement, read_statements
+from gwaudit.review.decision_files import (
+    DecisionFile,
+    Problem,
+    Statement,
+    Suggestion,
+    fingerprint_cell,
+    read_decision_file,
+)
 
 ReviewDecision = Literal["keep", "relabel", "drop", "unsure"]
 DECISIONS: tuple[ReviewDecision, ...] = get_args(ReviewDecision)
 
-DECISION_COLUMNS = ("sample_id", "key", "given_name", "decision", "label")
-"""Columns of `decisions.csv`; `label` is the name of the new class, empty unless relabelled."""
+DECISION_COLUMNS = ("sample_id", "key", "given_name", "decision", "label", "data_fingerprint")
+"""Columns of `decisions.csv`; `label` is the name of the new class, empty unless relabelled, and `data_fingerprint` the
+fingerprint of the data that were decided about (`fingerprint_cell`)."""
+
+# Names of columns that people give to answers.
+_ANSWER_NAME = re.compile(r"decision|label|class|verdict|correct", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +57,15 @@ class Decisions:
             `decision`, `label` (index of the new class; the given one unless relabelled), `file` and `row` (of the
             first row that holds the decision).
         problems: Problems in the order of files and rows.
+        notes: Remarks for the user that stop nothing: columns that were not read, files about another state of the
+            data.
+        unread: Names of the columns that were not read.
     """
 
     frame: pd.DataFrame
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples by decision."""
@@ -56,11 +73,12 @@ class Decisions:
         return {decision: int(counts.get(decision, 0)) for decision in DECISIONS}
 
 
-_SYMBOLS = {0x2400 + code: chr(code) for code in range(32)} | {ord("＄"): "$"}
-
-
 class _RefusedError(Exception):
     """Signal that a statement is no decision; the message is the reason."""
+
+
+class _OtherDataError(_RefusedError):
+    """Signal that a statement is about a sample that the run does not have, or that differs in the run."""
 
 
 def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
@@ -71,16 +89,10 @@ def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
         audit: Audit that the decisions are about.
 
     Raises:
-        DataError: a file cannot be read, or is no table of decisions; or the audit is multi-label.
+        DataError: a file cannot be read, is no table of decisions, or is about other data; or the audit is multi-label.
     """
     require_single_label(audit)
-    statements: list[Statement] = []
-    problems: list[Problem] = []
-    for file in files:
-        file_statements, file_problems = read_statements(Path(file))
-        statements += file_statements
-        problems += file_problems
-    return _decide(statements, problems, audit)
+    return _decide([read_decision_file(Path(file)) for file in files], audit)
 
 
 def require_single_label(audit: Audit) -> None:
@@ -95,25 +107,44 @@ def require_single_label(audit: Audit) -> None:
 def write_decisions(frame: pd.DataFrame, path: Path | str) -> Path:
     """Write decisions, the columns `DECISION_COLUMNS`, as a CSV file that `read_decisions` reads; return its path.
 
+    The column `data_fingerprint` may be missing.
+
     Raises:
         StoreError: the file cannot be written.
     """
-    return write_csv(frame[list(DECISION_COLUMNS)], path)
+    optional = DECISION_COLUMNS[-1:] if DECISION_COLUMNS[-1] in frame else ()
+    return write_csv(frame[[*DECISION_COLUMNS[:-1], *optional]], path)
 
 
-def _decide(statements: Iterable[Statement], problems: list[Problem], audit: Audit) -> Decisions:
+def _decide(files: Sequence[DecisionFile], audit: Audit) -> Decisions:
     parser = _DecisionParser(audit)
     votes: dict[int, list[_Vote]] = defaultdict(list)
-    for statement in statements:
-        sample: int | None = None
-        try:
-            sample = parser.sample(statement)
-            parser.require_given_label(statement, sample)
-            decision = parser.decision(statement, sample)
-            if decision is not None:
-                votes[sample].append(_Vote(statement, *decision))
-        except _RefusedError as refused:
-            problems.append(Problem(statement.file, statement.row, str(refused), sample))
+    problems: list[Problem] = []
+    notes: list[str] = []
+    for file in files:
+        problems += [*file.problems, *parser.unread_answers(file)]
+        file_problems, contradictions = [], 0
+        for statement in file.statements:
+            sample: int | None = None
+            try:
+                sample = parser.sample(statement)
+                parser.require_audited(statement, sample)
+                decision = parser.decision(statement, sample, as_written=file.as_written)
+                if decision is not None:
+                    votes[sample].append(_Vote(statement, *decision))
+            except _RefusedError as refused:
+                file_problems.append(Problem(statement.file, statement.row, str(refused), sample))
+                contradictions += isinstance(refused, _OtherDataError)
+        other_state = parser.has_another_fingerprint(file)
+        if contradictions and (other_state or 2 * contradictions > len(file.statements) > 1):
+            raise _other_data(file, audit, contradictions, file_problems[0], by_fingerprint=other_state)
+        if other_state:
+            notes.append(
+                f"{file.path.name} was made with another state of the data; the keys and given labels of its rows fit."
+            )
+        if file.unread:
+            notes.append(f"{file.path.name}: read {', '.join(file.columns)}; not read: {', '.join(file.unread)}.")
+        problems += file_problems
     unclear = {problem.sample_id for problem in problems}
     rows = []
     for sample, all_votes in sorted(votes.items()):
@@ -130,7 +161,18 @@ def _decide(statements: Iterable[Statement], problems: list[Problem], audit: Aud
     columns = ["sample_id", "key", "given_label", "decision", "label", "file", "row"]
     order = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in problems))}
     problems.sort(key=lambda problem: (order[problem.file], problem.row or 0))
-    return Decisions(pd.DataFrame(rows, columns=columns), tuple(problems))
+    unread = tuple(name for file in files for name in file.unread)
+    return Decisions(pd.DataFrame(rows, columns=columns), tuple(problems), tuple(notes), unread)
+
+
+def _other_data(
+    file: DecisionFile, audit: Audit, contradictions: int, first: Problem, *, by_fingerprint: bool
+) -> DataError:
+    evidence = f"{contradictions:,} of its {len(file.statements):,} rows name a key or a given label that the run does "
+    return DataError(
+        f"{file.path} is about other data than {audit.run}{' by its fingerprint' if by_fingerprint else ''}: {evidence}"
+        f"not have at that sample (row {first.row}: {first.reason}). Use the file of this run, or correct these rows"
+    )
 
 
 class _Vote(NamedTuple):
@@ -141,36 +183,6 @@ class _Vote(NamedTuple):
     label: int
 
 
-class _TextIndex:
-    """Find the text that a cell was made from, in spite of the changes that spreadsheets make."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        self._exact: dict[str, list[int]] = defaultdict(list)
-        self._normalised: dict[str, list[int]] = defaultdict(list)
-        for index, text in enumerate(texts):
-            self._exact[text].append(index)
-            self._normalised[_normalise(text)].append(index)
-
-    def find(self, cell: str, *, escaped: bool) -> list[int]:
-        """Return the indices of the texts that are equal to the cell, or else of those that are equal normalised."""
-        for text in (from_cell(cell), cell) if escaped else (cell,):
-            if indices := self._exact.get(text):
-                return indices
-        return self._normalised.get(_normalise(from_cell(cell) if escaped else cell), [])
-
-
-def _normalise(text: str) -> str:
-    """Return a text without the differences that spreadsheets and labelling tools make.
-
-    Spreadsheets change white space, case, zeros around a whole number, and the encoding of accents. Labelling tools
-    return control characters as their symbols (␀), and `$` as `＄`.
-    """
-    plain = " ".join(unicodedata.normalize("NFC", text.translate(_SYMBOLS)).casefold().split())
-    number = re.fullmatch(r"0*(\d+)(?:[.,]0+)?", plain)
-    return number[1] if number else plain
-
-
 class _DecisionParser:
     """Turn statements into decisions on the samples of an audit; raise _RefusedError where one is no decision."""
 
@@ -179,8 +191,9 @@ class _DecisionParser:
         self.keys = [str(key) for key in audit.by_id("key")]
         self.given = audit.by_id("given_label").astype(np.int64)
         self.suggested = audit.by_id("suggested_label").astype(np.int64)
-        self._key_index, self._class_index = _TextIndex(self.keys), _TextIndex(self.names)
+        self._key_index, self._class_index = TextIndex(self.keys), TextIndex(self.names)
         self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
+        self._run, self._fingerprint = audit.run, fingerprint_cell(audit.fingerprint)
 
     def sample(self, statement: Statement) -> int:
         """Return the id of the statement's sample."""
@@ -192,51 +205,111 @@ class _DecisionParser:
         if not id_text:
             if len(by_key) != 1:
                 count = f"{len(by_key)} samples" if by_key else "no sample"
-                raise _RefusedError(f"column key: the run has {count} with the key {quoted_key}")
+                hint = "" if by_key else self._key_hint(key)
+                # A changed key does not show that the file is about other data.
+                error = _RefusedError if by_key or hint else _OtherDataError
+                raise error(f"column key: the run has {count} with the key {quoted_key}{hint}")
             return by_key[0]
-        number = re.fullmatch(r"(\d+)(?:[.,]0+)?", id_text)
-        if number is None:
-            raise _RefusedError(f"column sample_id: {_quote(id_text)} is no whole number")
-        sample = int(number[1])
+        sample = self._sample_id(id_text, by_key)
         if sample >= len(self.keys):
-            raise _RefusedError(
+            raise _OtherDataError(
                 f"column sample_id: the run has no sample {sample}; its ids are 0 to {len(self.keys) - 1}"
             )
         if key.strip() and sample not in by_key:
+            reason = f"column key: sample {sample} is {_quote(self.keys[sample])} in the run, not {quoted_key}"
+            if may_become(self.keys[sample], key):
+                raise _RefusedError(f"{reason}: {_CHANGED}, or leave out the column key")
             other = f", which is sample {by_key[0]}" if len(by_key) == 1 else ""
-            raise _RefusedError(
-                f"column key: sample {sample} is {_quote(self.keys[sample])} in the run, not {quoted_key}{other}; "
-                "use the file of this run"
-            )
+            raise _OtherDataError(f"{reason}{other}; use the file of this run")
         return sample
 
-    def require_given_label(self, statement: Statement, sample: int) -> None:
-        """Refuse a statement about another given label than that of the audit."""
-        if not statement.given_name.strip():
-            return
-        if self.given[sample] not in self._class_index.find(
-            statement.given_name, escaped=not statement.from_label_studio
-        ):
-            given = self.names[self.given[sample]]
+    def _sample_id(self, cell: str, by_key: Sequence[int]) -> int:
+        """Return the id in a cell; where it may be several numbers, the one whose sample has the key."""
+        if re.fullmatch(r"[0-9]+([.,]0+)?", cell) and not re.fullmatch(r"[0-9]+[.,]000", cell):
+            return int(re.split("[.,]", cell)[0])
+        numbers = {number for number in whole_numbers(cell) if number >= 0}
+        if len(fitting := numbers & set(by_key)) == 1:
+            return fitting.pop()
+        if not numbers:
+            raise _RefusedError(f"column sample_id: {_quote(cell)} is no whole number")
+        candidates = " or ".join(str(number) for number in sorted(numbers))
+        raise _RefusedError(
+            f"column sample_id: {_quote(cell)} is no whole number as gwaudit writes it, and may be {candidates}: "
+            f"{_CHANGED}, or add the column key"
+        )
+
+    def _key_hint(self, key: str) -> str:
+        changed = self._key_index.changed(key)
+        if not changed:
+            return ""
+        return f", which a spreadsheet program may have made of {self._examples(self.keys, changed)}: {_CHANGED}"
+
+    def require_audited(self, statement: Statement, sample: int) -> None:
+        """Refuse a statement about another given label than that of the audit, or one that shows no given label."""
+        given = int(self.given[sample])
+        name = _quote(self.names[given])
+        if statement.given_name.strip() and given not in self._labels(statement.given_name, statement):
+            reason = f"column given_name: sample {sample} has the label {name} in the run, not "
+            reason += _quote(statement.given_name)
+            if may_become(self.names[given], statement.given_name):
+                raise _RefusedError(f"{reason}: {_CHANGED}")
+            raise _OtherDataError(
+                f"{reason}: the data changed, or the cell was edited (write a new label into the column label)"
+            )
+        if statement.given_label.strip() and whole_numbers(statement.given_label) != {given}:
             raise _RefusedError(
-                f"column given_name: sample {sample} has the label {_quote(given)} in the run, not "
-                f"{_quote(statement.given_name)}: the data changed, or the cell was edited (write a new label into the "
-                "column label)"
+                f"column given_label: sample {sample} has the label {given} ({name}) in the run, not "
+                f"{_quote(statement.given_label)}: if the cell was edited, restore it, and write the new class into a "
+                "column label"
+            )
+        another = statement.data_fingerprint.strip() not in ("", self._fingerprint)
+        if self._fingerprint and another and not (statement.key.strip() and statement.given_name.strip()):
+            raise _OtherDataError(
+                f"column data_fingerprint: names other data than the run's, {self._fingerprint}, and the row has no "
+                "key and given_name to compare"
             )
 
-    def decision(self, statement: Statement, sample: int) -> tuple[ReviewDecision, int] | None:
-        """Return the decision, and the label that the sample then has; None where the statement decides nothing."""
+    def has_another_fingerprint(self, file: DecisionFile) -> bool:
+        """Return whether a file names the fingerprint of other data."""
+        prints = {statement.data_fingerprint.strip() for statement in file.statements} - {""}
+        return bool(self._fingerprint and prints - {self._fingerprint})
+
+    def unread_answers(self, file: DecisionFile) -> Iterator[Problem]:
+        """Return a problem for each column of answers under a name that is not read."""
+        for name, cells in file.unread.items():
+            answers = sum(self._is_answer(cell) for cell in cells)
+            if _ANSWER_NAME.search(name) or 2 * answers >= len(cells):
+                reason = (
+                    f"column {name!r} is not read, and holds {len(cells):,} cells, such as {_quote(cells[0])}: call it "
+                    "decision, or label for new classes, or delete it"
+                )
+                yield Problem(file.path.name, None, reason)
+
+    def _is_answer(self, cell: str) -> bool:
+        text = cell.strip().casefold()
+        return text in DECISIONS or (not whole_numbers(text) and bool(self._class_index.find(cell)))
+
+    def decision(self, statement: Statement, sample: int, *, as_written: bool) -> tuple[ReviewDecision, int] | None:
+        """Return the decision, and the label that the sample then has; None where the statement decides nothing.
+
+        Args:
+            statement: the statement.
+            sample: its sample.
+            as_written: whether no spreadsheet program has changed the texts of the file.
+        """
         decision, given = self._decision_word(statement.decision), int(self.given[sample])
-        label = self._class(statement.label, statement, "label") if statement.label.strip() else None
+        label = None
+        if statement.label.strip():
+            label = self._class(statement.label, statement, "label", as_written=as_written)
         if decision is None:
             if label is None:
-                label = self._edited_suggestion(statement, sample)
+                label = self._edited_suggestion(statement, sample, as_written=as_written)
             if label is None:
                 return None
             return ("keep", given) if label == given else ("relabel", label)
         if decision == "relabel":
             if label is None:
-                label = self._suggested_class(statement)
+                label = self._suggested_class(statement, sample, as_written=as_written)
             return ("keep", given) if label == given else ("relabel", label)
         if decision != "unsure" and label not in (None, given) and not self._was_proposed(label, statement, sample):
             raise _RefusedError(f"column decision: {decision} contradicts the column label, {_quote(statement.label)}")
@@ -247,7 +320,7 @@ class _DecisionParser:
         if not statement.from_label_studio:
             return False
         if statement.suggestion is None:
-            return label == self.suggested[sample]
+            return bool(label == self.suggested[sample])
         return label in self._labels(statement.suggestion.name, statement)
 
     def conflict(self, sample: int, one: _Vote, other: _Vote) -> Problem:
@@ -277,35 +350,54 @@ class _DecisionParser:
         labels = self._class_index.find(cell, escaped=not statement.from_label_studio)
         return labels or ([self._choices[cell]] if cell in self._choices else [])
 
-    def _class(self, cell: str, statement: Statement, column: str) -> int:
+    def _class(self, cell: str, statement: Statement, column: str, *, as_written: bool) -> int:
+        """Return the class that a cell names; refuse a cell that a spreadsheet may have made of another class too."""
         labels = self._labels(cell, statement)
-        if len(labels) > 1:
+        changed = [] if as_written and labels else self._class_index.changed(cell)
+        if len(labels) > 1 or (labels and set(changed) - set(labels)):
+            candidates = self._examples(self.names, sorted({*labels, *changed}))
             raise _RefusedError(
-                f"column {column}: {_quote(cell)} may be {len(labels)} classes that differ in case or white space"
+                f"column {column}: {_quote(cell)} may be {len({*labels, *changed})} classes, {candidates}, as programs "
+                "change case, zeros and dates: import the column as text, or put the texts of the file in quotes"
             )
         if labels:
             return labels[0]
         hint = did_you_mean(from_cell(cell), self.names)
+        if changed:
+            hint = f", and a spreadsheet program may have made it of {self._examples(self.names, changed)}: {_CHANGED}"
         raise _RefusedError(f"column {column}: {_quote(cell)} is none of the {len(self.names)} classes{hint}")
 
-    def _suggested_class(self, statement: Statement) -> int:
+    def _examples(self, texts: Sequence[str], indices: Sequence[int]) -> str:
+        return " or ".join(_quote(texts[index]) for index in indices[:3]) + (" or others" if len(indices) > 3 else "")
+
+    def _suggested_class(self, statement: Statement, sample: int, *, as_written: bool) -> int:
         if statement.suggestion is None or not statement.suggestion.name.strip():
             raise _RefusedError("column decision: relabel needs a class in the column label")
-        return self._class(statement.suggestion.name, statement, "suggested_name")
+        return self._class_of_suggestion(statement.suggestion, statement, sample, as_written=as_written)
 
-    def _edited_suggestion(self, statement: Statement, sample: int) -> int | None:
+    def _class_of_suggestion(
+        self, suggestion: Suggestion, statement: Statement, sample: int, *, as_written: bool
+    ) -> int:
+        """Return the class of a suggestion; refuse one that a spreadsheet may have made of the class of its number."""
+        label = self._class(suggestion.name, statement, "suggested_name", as_written=True)
+        numbers = whole_numbers(suggestion.number or "")
+        expected = numbers.pop() if len(numbers) == 1 else int(self.suggested[sample])
+        if label != expected and 0 <= expected < len(self.names) and may_become(self.names[expected], suggestion.name):
+            raise _RefusedError(
+                f"column suggested_name: {_quote(suggestion.name)} contradicts suggested_label, {expected} "
+                f"({_quote(self.names[expected])}): {_CHANGED}"
+            )
+        return self._class(suggestion.name, statement, "suggested_name", as_written=as_written)
+
+    def _edited_suggestion(self, statement: Statement, sample: int, *, as_written: bool) -> int | None:
         """Return the class that the suggestion was edited to; None where it was left unchanged."""
         suggestion = statement.suggestion
         if suggestion is None:
             return None
         suggested = int(self.suggested[sample])
         name = suggestion.name
-        same_name = (
-            suggested in self._class_index.find(name, escaped=not statement.from_label_studio)
-            if name.strip()
-            else suggested < 0
-        )
-        same_number = suggestion.number is not None and _normalise(suggestion.number) == str(suggested)
+        same_name = suggested in self._labels(name, statement) if name.strip() else suggested < 0
+        same_number = suggestion.number is not None and _is_number(suggestion.number, suggested)
         if same_name and (same_number or suggestion.number is None):
             return None
         if same_number and not name.strip():
@@ -313,12 +405,20 @@ class _DecisionParser:
                 "column suggested_name: is empty now; write keep, drop or unsure into a column decision"
             )
         if same_number:
-            return self._class(name, statement, "suggested_name")
+            return self._class_of_suggestion(suggestion, statement, sample, as_written=as_written)
         ours = _quote(self.names[suggested]) if suggested >= 0 else "nothing"
         raise _RefusedError(
             f"column suggested_name: the run suggests {ours}, the file {_quote(name)}, and suggested_label does not "
             "show whether it was edited: write the new class into a column label"
         )
+
+
+_CHANGED = "a spreadsheet program changed the text; import its column as text"
+
+
+def _is_number(cell: str, number: int) -> bool:
+    """Return whether a cell holds this number, which is -1 for no class."""
+    return cell.strip() == str(number) or whole_numbers(cell) == {number}
 
 
 def _quote(text: str) -> str:

@@ -129,8 +129,8 @@ class TestSpreadsheets:
         (tmp_path / "d.csv").write_text("key,label\na,007\nb,07\n")
         done, problems = read(audit, tmp_path / "d.csv")
         assert done == [(0, "relabel", "007")]
-        reason = "column label: '07' may be 2 classes that differ in case or white space"
-        assert reasons(problems) == [("d.csv", 3, reason)]
+        assert [problem.row for problem in problems] == [3]
+        assert "column label: '07' may be 2 classes, '7' or '007'" in problems[0].reason
 
     @pytest.mark.parametrize(("content", "message"), [
         (b"", "names none of the columns"),
@@ -146,6 +146,140 @@ class TestSpreadsheets:
         (tmp_path / "d.csv").write_bytes(content)
         with pytest.raises(DataError, match=message):
             read_decisions([tmp_path / "d.csv"], audit)
+
+
+class TestWhatSpreadsheetsMakeOfTexts:
+    """`changed` are tables as a spreadsheet program saves them, without quotes."""
+
+    HINT = "a spreadsheet program changed the text; import its column as text"
+
+    def problems(self, audit, tmp_path, changed):
+        (tmp_path / "d.csv").write_text(changed)
+        done, problems = read(audit, tmp_path / "d.csv")
+        assert done == []
+        return [problem.reason for problem in problems]
+
+    @pytest.mark.parametrize(("key", "cell"), [
+        ("MAR1", "1-Mar"), ("MAR1", "01. Mrz"), ("1-2", "2-Jan"), ("1-2", "01. Feb"), ("2001-05", "May-01"),
+        ("2310009E13", "2.31E+19"), ("12345678901234567", "1.23457E+16"), ("12345678901234567", "12345678901234500"),
+    ])  # fmt: skip
+    def test_a_changed_key_is_explained_and_no_other_run_is_blamed(self, tmp_path, key, cell):
+        audit = make_audit([key, "x"], [0, 1], ["p", "q"])
+        with_id = self.problems(audit, tmp_path, f"sample_id,key,decision\n0,{cell},drop\n")
+        without_id = self.problems(audit, tmp_path, f"key,decision\n{cell},drop\n{cell},drop\n{cell},keep\n")
+        for reason in (*with_id, *without_id):
+            assert self.HINT in reason
+            assert repr(key) in reason
+            assert "this run" not in reason
+
+    @pytest.mark.parametrize(("key", "cell"), [("1E5", "1.00E+05"), ("1E5", "100000"), ("0.10", "0,1"), ("007", "7")])
+    def test_a_key_with_the_same_value_is_found(self, tmp_path, key, cell):
+        audit = make_audit([key, "x"], [0, 1], ["p", "q"])
+        (tmp_path / "d.csv").write_text(f"key;decision\n{cell};drop\n")
+        assert read(audit, tmp_path / "d.csv") == ([(0, "drop", "p")], ())
+
+    def test_a_class_that_may_have_been_another_is_refused_unless_the_texts_are_in_quotes(self, tmp_path):
+        audit = make_audit(["a", "b"], [0, 1], ["1.1", "1.10", "2"])
+        [reason] = self.problems(audit, tmp_path, "key,label\nb,1.1\n")
+        assert "'1.1' may be 2 classes, '1.1' or '1.10'" in reason
+        (tmp_path / "d.csv").write_text('"key","label"\n"b","1.1"\n')
+        assert read(audit, tmp_path / "d.csv") == ([(1, "relabel", "1.1")], ())
+        (tmp_path / "d.csv").write_text("key,label\na,1.10\n")  # no program writes the number so
+        assert read(audit, tmp_path / "d.csv") == ([(0, "relabel", "1.10")], ())
+
+    def test_a_class_that_contradicts_its_number_or_the_given_label_is_refused(self, tmp_path):
+        audit = make_audit(["a", "b"], [0, 1], ["2", "1.10", "1.1"], suggested=[1, 0], suspects=[0, 1])
+        table = pd.read_csv(write_suspects(audit, tmp_path / "s.csv"), dtype=str)
+        changed = table.replace({"1.10": "1.1"})
+        reason = dict(zip(("a", "b"), self.problems(audit, tmp_path, changed.to_csv(index=False)), strict=True))
+        assert "'1.1' contradicts suggested_label, 1 ('1.10')" in reason["a"]
+        assert "sample 1 has the label '1.10' in the run, not '1.1'" in reason["b"]
+        assert all(self.HINT in text for text in reason.values())
+        changed["decision"] = "relabel"
+        assert all(self.HINT in text for text in self.problems(audit, tmp_path, changed.to_csv(index=False)))
+
+    @pytest.mark.parametrize("cell", ["1,000", "1.000", "1 000", "1E+03"])
+    def test_an_id_that_may_be_two_numbers_is_decided_by_the_key_or_refused(self, tmp_path, cell):
+        audit = make_audit([f"k{i}" for i in range(1001)], [0, 1] * 500 + [0], ["p", "q"])
+        [reason] = self.problems(audit, tmp_path, f"sample_id;decision\n{cell};drop\n")
+        assert self.HINT in reason
+        (tmp_path / "d.csv").write_text(f"sample_id;key;decision\n{cell};k1000;drop\n")
+        assert read(audit, tmp_path / "d.csv")[0] == [(1000, "drop", "p")]
+
+    @pytest.mark.parametrize(("content", "remedy"), [
+        (b"PK\x03\x04...", "save it as CSV"), (b"\xd0\xcf\x11\xe0...", "save it as CSV"), (b"\x1f\x8b...", "unpack it"),
+        (b"PAR1...", "to_csv"),
+    ])  # fmt: skip
+    def test_workbooks_and_packed_files_are_named_with_the_remedy(self, audit, tmp_path, content, remedy):
+        (tmp_path / "d.csv").write_bytes(content)
+        with pytest.raises(DataError, match=remedy):
+            read_decisions([tmp_path / "d.csv"], audit)
+
+    def test_empty_columns_and_rows_at_the_end_and_utf16_without_a_mark(self, audit, tmp_path):
+        text = "sample_id\tdecision\t\t\r\n0\tdrop\t\t\r\n\t\t\t\r\n"
+        (tmp_path / "d.txt").write_bytes(text.encode("utf-16-le"))
+        decisions = read_decisions([tmp_path / "d.txt"], audit)
+        assert decisions.frame["sample_id"].tolist() == [0]
+        assert (decisions.problems, decisions.notes) == ((), ())
+
+
+class TestColumnsThatAreNotRead:
+    @pytest.mark.parametrize(("column", "cell"), [
+        ("decision (Anna)", "drop"), ("NewLabel", "dog"), ("correct_label", "dgo"), ("Anna", "keep"), ("", "dog"),
+    ])  # fmt: skip
+    def test_answers_under_another_name_are_a_problem(self, audit, tmp_path, column, cell):
+        (tmp_path / "d.csv").write_text(f"sample_id,decision,{column}\n0,drop,\n1,,{cell}\n")
+        problems = read(audit, tmp_path / "d.csv")[1]
+        assert len(problems) == 1
+        assert "is not read, and holds 1 cells" in problems[0].reason
+
+    def test_other_columns_are_named(self, audit, tmp_path):
+        (tmp_path / "d.csv").write_text("sample_id,decision,who,remark,empty\n0,drop,Anna,blurred,\n")
+        decisions = read_decisions([tmp_path / "d.csv"], audit)
+        assert decisions.problems == ()
+        assert decisions.notes == ("d.csv: read sample_id, decision; not read: who, remark.",)
+
+    def test_columns_that_gwaudit_writes_are_not(self, audit, tmp_path):
+        assert read_decisions([write_suspects(audit, tmp_path / "s.csv", texts=["dog"] * 6)], audit).notes == ()
+
+    def test_an_edited_given_label_is_no_new_label(self, audit, tmp_path):
+        table = pd.read_csv(write_suspects(audit, tmp_path / "s.csv"), dtype=str)
+        table.loc[0, "given_label"] = "2"
+        table.to_csv(tmp_path / "s.csv", index=False)
+        [problem] = read(audit, tmp_path / "s.csv")[1]
+        assert "column given_label: sample 0 has the label 0 ('cat') in the run, not '2'" in problem.reason
+
+
+class TestFilesAboutOtherData:
+    def written(self, audit, tmp_path, *rows, fingerprint):
+        table = make_decisions(audit, *rows).assign(data_fingerprint=fingerprint)
+        return write_decisions(table, tmp_path / "d.csv")
+
+    def test_one_row_that_does_not_fit_is_enough_where_the_fingerprint_is_another_one(self, audit, tmp_path):
+        other = make_audit([f"a/{i}.png" for i in range(6)], [0, 1, 2, 3, 0, 2], NAMES)
+        file = self.written(other, tmp_path, (0, "drop"), (1, "drop"), (5, "keep"), fingerprint="data-g")
+        with pytest.raises(DataError, match=r"other data than run by its fingerprint: 1 of its 3 rows.*row 4"):
+            read_decisions([file], audit)
+        file = self.written(other, tmp_path, (0, "drop"), (1, "drop"), fingerprint="data-g")
+        decisions = read_decisions([file], audit)
+        assert decisions.frame["sample_id"].tolist() == [0, 1]
+        assert decisions.notes == (
+            "d.csv was made with another state of the data; the keys and given labels of its rows fit.",
+        )
+
+    def test_without_a_fingerprint_most_rows_show_it(self, audit, tmp_path):
+        (tmp_path / "d.csv").write_text("sample_id,key,decision\n0,b/0.png,drop\n1,b/1.png,drop\n2,a/2.png,drop\n")
+        with pytest.raises(DataError, match="2 of its 3 rows"):
+            read_decisions([tmp_path / "d.csv"], audit)
+
+    def test_rows_without_key_and_given_label_need_the_fingerprint_of_the_run(self, audit, tmp_path):
+        for fingerprint, fits in (("data-f", True), ("data-g", False)):
+            (tmp_path / "d.csv").write_text(f"sample_id,decision,data_fingerprint\n0,drop,{fingerprint}\n")
+            if fits:
+                assert read(audit, tmp_path / "d.csv") == ([(0, "drop", "cat")], ())
+            else:
+                with pytest.raises(DataError, match="no key and given_name to compare"):
+                    read_decisions([tmp_path / "d.csv"], audit)
 
 
 class TestProblems:
@@ -167,7 +301,7 @@ class TestProblems:
         ("0,,,drop,,x", "has 6 cells, the header has 5"),
     ])  # fmt: skip
     def test_each_names_its_row_and_column(self, audit, tmp_path, row, reason):
-        (tmp_path / "d.csv").write_text(f"{','.join(DECISION_COLUMNS)}\n5,,,drop,\n{row}\n")
+        (tmp_path / "d.csv").write_text(f"{','.join(DECISION_COLUMNS[:5])}\n5,,,drop,\n{row}\n")
         done, problems = read(audit, tmp_path / "d.csv")
         assert done == [(5, "drop", "dog")], "what is sound is read"
         assert [(problem.file, problem.row) for problem in problems] == [("d.csv", 3)]

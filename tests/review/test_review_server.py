@@ -92,7 +92,7 @@ class TestDecisions:
     def test_they_are_on_the_disk_when_the_answer_comes(self, server, audit):
         send(server, [[3, {"decision": "relabel", "label": 1}], [5, KEEP]])
         table = pd.read_csv(server.log.path, encoding="utf-8-sig", keep_default_na=False)
-        assert list(table.columns) == ["sample_id", "key", "given_name", "decision", "label"]
+        assert list(table.columns) == ["sample_id", "key", "given_name", "decision", "label", "data_fingerprint"]
         assert table["sample_id"].tolist() == [3, 5]
         assert table["decision"].tolist() == ["relabel", "keep"]
         assert table["label"].tolist() == ["'" + audit.class_names[1], ""]  # a formula, which no spreadsheet may run

@@ -51,7 +51,7 @@ def print_applied(applied: "Applied", undecided: str) -> None:
         out.print(f"Suspects without a decision: {n_undecided:,}, {treatment}.", highlight=False)
     if already := applied.corrections.counts.get("corrected"):
         out.print(f"Already corrected in the data: {already:,}.", highlight=False)
-    for note in applied.corrections.notes:
+    for note in (*applied.decisions.notes, *applied.corrections.notes):
         out.print(escape(with_flags(note)), style="yellow", highlight=False)
     kept = len(applied.corrections.cleaned_data.ids)
     dropped = int((changes["new"] == "").sum())
