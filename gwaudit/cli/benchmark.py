@@ -241,8 +241,10 @@ def relabelling_command(
     from gwaudit.benchmarks.relabelling import markdown, relabelling, split_off
     from gwaudit.pipeline.accuracy import held_out_split
     from gwaudit.pipeline.run_data import load_data
+    from gwaudit.training.preprocessing import with_resizing_of_weights
 
     with TrainingDisplay(quiet=as_json) as display:
+        data = with_resizing_of_weights(data, training)
         dataset = load_data(data, display)
         if hold_out is None:
             test = held_out_split(data, test_split)

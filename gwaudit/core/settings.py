@@ -56,10 +56,12 @@ class Resizing:
     Attributes:
         interpolation: Name of the interpolation in Pillow, in lower case: `bicubic`, `bilinear`, ...
         crop_share: Share of each side of the square that is kept, at its centre, in (0, 1].
+        side: Side in pixels of the images where the user asks for none.
     """
 
     interpolation: str = "bicubic"
     crop_share: float = 1.0
+    side: int | None = None
 
 
 DEFAULT_RESIZING = Resizing()
@@ -82,8 +84,9 @@ class DataSettings:
             row for row, a .npy, a .csv or CIFAR-N's .pt, whose clean labels become the true ones.
         label_key: Name of the labels to use in that file, such as `worse_label`.
         split: Split of the source to read.
-        image_size: Side in pixels of the square that images are resized to. By default images of one size of at most 96
-            pixels a side stay as they are, and others become 224.
+        image_size: Side in pixels of the square that images are resized to. By default the size that pretrained weights
+            expect; without such weights images of one size of at most 96 pixels a side stay as they are, and others
+            become 224.
         fit: Treatment of images that are not square: `pad` shows the whole image, with a border; `squash` shows the
             whole image, distorted; `crop` cuts off the ends of the longer side, with an object that lies there.
         on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown

@@ -123,23 +123,23 @@ def decode_all(
     Args:
         items: Paths or contents of image files.
         keys: Keys of the images, for the examples in the notes.
-        image_size: Side in pixels of the square that all images are brought to. By default their own size, where all
-            have one size of at most 96 pixels a side, else 224.
+        image_size: Side in pixels of the square that all images are brought to. By default `resizing.side`; without
+            that their own size, where all have one size of at most 96 pixels a side, else 224.
         notes: Notes on the reading, which receive the sizes of the images, the conversion, and warnings.
         fit: How images that are not square become one.
         resizing: Interpolation and central crop; by default bicubic, without a crop.
     """
     broken: dict[int, str] = {}
+    side = image_size or resizing.side
     with recorded_warnings(notes):
         headers = dict(_map_readable(lambda index: read_header(items[index]), range(len(items)), broken))
         source = _Source(items)
         conversion = _conversion(headers, source, broken, notes)
-        sizes = _sizes(headers, source, image_size, broken)
+        sizes = _sizes(headers, source, side, broken)
         if not sizes:
             return DecodedImages(InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken)
         notes.measure_sizes(sizes.values())
         common = set(sizes.values())
-        side = image_size
         if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):
             side = LARGE_SIDE
         width, height = (side, side) if side is not None else next(iter(common))

@@ -12,6 +12,7 @@ from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
+from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
 from gwaudit.training.refinement import rank_run, refine, require_refinable, rounds_of
 from gwaudit.training.trainer import TrainingResult, train
@@ -57,6 +58,7 @@ def audit(
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
+    data = with_resizing_of_weights(data, training)
     dataset = _load(data, training, refinement, progress)
     select_detector(detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label)
     train(dataset, run, training, resume=resume, data=data, progress=progress)
@@ -87,6 +89,7 @@ def load_and_train(
     Raises:
         GwauditError: a step failed.
     """
+    data = with_resizing_of_weights(data, training)
     dataset = _load(data, training, refinement or RefinementSettings(), progress)
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
@@ -100,6 +103,10 @@ def _load(
     with raise_on_all_ranks():
         dataset = load_data(data, progress)
         require_refinable(dataset, refinement)
+    if data.resizing.side is not None and dataset.modality == "images":
+        dataset.notes.remark(
+            f"Mean, standard deviation, interpolation and crop are those of the pretrained weights of {training.model}."
+        )
     if progress is not None:
         progress.on_data(summarise(dataset, data.source))
     return dataset

@@ -8,7 +8,14 @@ from typing import Any
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import select_detector
-from gwaudit.core.settings import RECIPES, DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.core.settings import (
+    DEFAULT_RESIZING,
+    RECIPES,
+    DataSettings,
+    RankingSettings,
+    RefinementSettings,
+    TrainingSettings,
+)
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.refinement import rounds_of
 
@@ -31,6 +38,7 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
         auto = select_detector("auto", final_passes=len(last.final_passes), multi_label=store.is_multi_label)
     # The file has labels by key. Label noise was a trial on the labels of the source.
     data = replace(data, labels=str(labels), label_key=None, add_noise=0.0, add_noise_seed=0)
+    data = replace(data, resizing=DEFAULT_RESIZING)  # the audit finds that of the weights again
     refinement = _refinement(rounds, training)
     options = [
         *_options(asdict(data), asdict(DataSettings(data.source))),

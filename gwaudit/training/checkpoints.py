@@ -22,6 +22,7 @@ from gwaudit.core.settings import DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def create_or_resume(
     resume: bool,
     data: DataSettings | None = None,
     targets: Tensor | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> TrajectoryStore:
     """Create the run of a training, or open the one that is to be resumed.
 
@@ -143,6 +145,7 @@ def create_or_resume(
         resume: Whether to open the run if the folder holds one.
         data: How the data set was loaded, to be kept in the run.
         targets: [n, C] class distributions that are learned instead of the given labels, or None.
+        preprocessing: Preprocessing of the images; None where the inputs are not images.
 
     Returns:
         The run, open for writing.
@@ -162,6 +165,7 @@ def create_or_resume(
             settings={
                 "training": settings.to_dict(),
                 "data": None if data is None else data.to_dict(),
+                "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
                 "targets": digest,
                 "reading": summarise(dataset, None if data is None else data.source).to_dict(),
                 "modality": dataset.modality,
@@ -172,6 +176,12 @@ def create_or_resume(
     store = TrajectoryStore.open(run, writable=True)
     try:
         _require_same_training(store, dataset, settings, digest)
+        before = store.settings.get("preprocessing")
+        if preprocessing is not None and (change := preprocessing.difference(before, settings.backbone)):
+            raise SettingsError(
+                f"{store.path} prepared its images with {change}: resume with the same settings and data, or start a "
+                "new run"
+            )
     except BaseException:
         store.close()
         raise

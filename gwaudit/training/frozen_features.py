@@ -23,14 +23,18 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
 from gwaudit.training.augmentation import normalise
 from gwaudit.training.device import autocast, resolve_device
-from gwaudit.training.models import build_model, pretrained_statistics
+from gwaudit.training.models import build_model
+from gwaudit.training.preprocessing import Preprocessing, preprocessing_of
 from gwaudit.training.progress import FeatureProgress
 
 _TEXTS_PER_BATCH = 256
 
 
 def extract_features(
-    dataset: LabeledDataset, settings: TrainingSettings, progress: FeatureProgress | None = None
+    dataset: LabeledDataset,
+    settings: TrainingSettings,
+    progress: FeatureProgress | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> LabeledDataset:
     """Replace images by their features: the latents of the settings' model, without augmentation.
 
@@ -39,6 +43,7 @@ def extract_features(
         settings: `model`, and the source of its weights, `pretrained` or `checkpoint`; `batch_size`, `dtype` and
             `device` of the computation.
         progress: Receives the number of samples done.
+        preprocessing: Mean and standard deviation; by default those of `preprocessing_of`.
 
     Returns:
         The data set with features [D] as inputs.
@@ -67,8 +72,8 @@ def extract_features(
             "another timm model"
         )
     device = resolve_device(settings.device)
-    mean, std = pretrained_statistics(settings.model, channels) or dataset.channel_statistics()
-    centre, scale = torch.as_tensor(mean).float().to(device), torch.as_tensor(std).float().to(device)
+    prepared = preprocessing or preprocessing_of(dataset, settings)
+    centre, scale = torch.tensor(prepared.mean).to(device), torch.tensor(prepared.std).to(device)
     model = model.to(device).to(memory_format=torch.channels_last)
 
     def compute() -> Tensor:
@@ -82,7 +87,7 @@ def extract_features(
                     progress.on_features(int(ids[-1]) + 1, len(dataset))
         return torch.cat(batches)
 
-    digest = _digest_of_model(model, f"{settings.model} {settings.dtype} {mean} {std}")
+    digest = _digest_of_model(model, f"{settings.model} {settings.dtype} {prepared.mean} {prepared.std}")
     # The pixels, not the data set's fingerprint, which uses only the file lengths of images that are read on demand.
     for ids in torch.split(torch.arange(len(dataset)), settings.batch_size):
         digest.update(dataset.read(ids).numpy().tobytes())

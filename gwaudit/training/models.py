@@ -8,13 +8,14 @@ from typing import Any, cast
 import timm
 import torch
 from timm.models import PretrainedCfg, load_state_dict
+from timm.models._hub import load_model_config_from_hf, load_model_config_from_path
 from torch import Tensor, nn
 
 from gwaudit.core.errors import ModelError
 from gwaudit.core.settings import Head
 from gwaudit.training.small_networks import NETWORKS  # the import registers them with timm
 
-__all__ = ["NETWORKS", "build_feature_head", "build_model", "pretrained_statistics"]
+__all__ = ["NETWORKS", "build_feature_head", "build_model", "pretrained_configuration"]
 
 _FEATURE_LENGTH = 4.0
 _HIDDEN = 256
@@ -101,20 +102,27 @@ class Scaled(nn.Module):
         return x * self.factor
 
 
-def pretrained_statistics(name: str, channels: int) -> tuple[list[float], list[float]] | None:
-    """Return the mean and standard deviation [C] of the pixels (0 to 255) that timm's weights of a model expect.
+def pretrained_configuration(name: str) -> dict[str, Any] | None:
+    """Return timm's configuration of the pretrained weights of a model, None where it has no weights for the name.
 
-    Args:
-        name: Name of a timm model.
-        channels: Number of channels of the images.
-
-    Returns:
-        Mean and standard deviation; None if timm has no weights for the model, or for another number of channels.
+    Raises:
+        ModelError: The name is unknown, or the configuration of a model of a hub cannot be read.
     """
+    if ":" in name:
+        return _hub_configuration(name)
     config = _config(name)
-    if config is None or not config.has_weights or len(config.mean) != channels:
-        return None
-    return [255 * value for value in config.mean], [255 * value for value in config.std]
+    return None if config is None or not config.has_weights else config.to_dict()
+
+
+def _hub_configuration(name: str) -> dict[str, Any]:
+    """Return the configuration of a model by its name with the prefix `hf-hub:` or `local-dir:`."""
+    try:
+        source, place = timm.models.parse_model_name(name)
+        load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
+        return dict(load(place)[0])
+    except Exception as error:  # the hub, its client and the files raise errors of many kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"the configuration of {name!r} cannot be read: {reason}") from error
 
 
 def _config(name: str) -> PretrainedCfg | None:

@@ -59,6 +59,7 @@ from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import build_feature_head, build_model
 from gwaudit.training.optimizer import build_optimizer, build_schedule
+from gwaudit.training.preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
 from gwaudit.training.progress import EpochReport, Progress, StepReport
 from gwaudit.training.small_networks import WhitenedNet
 
@@ -142,7 +143,10 @@ def train(
         training = _Training(dataset, settings, progress, targets, probe)
 
     def open_run() -> TrajectoryStore:
-        return create_or_resume(dataset, Path(run), settings, resume=resume, data=data, targets=targets)
+        prepared = training.preprocessing
+        return create_or_resume(
+            dataset, Path(run), settings, resume=resume, data=data, targets=targets, preprocessing=prepared
+        )
 
     with shared_store(open_run) as store:
         return training.run(store)
@@ -166,7 +170,8 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         StoreDamagedError: The checkpoint is missing or damaged.
     """
     with raise_on_all_ranks(), TrajectoryStore.open(run) as store:
-        training = _Training(trained_on, TrainingSettings.from_dict(store.settings["training"]))
+        settings = TrainingSettings.from_dict(store.settings["training"])
+        training = _Training(trained_on, settings, preprocessing=recorded_preprocessing(store, trained_on))
         restore_checkpoint(best_checkpoint(store), training.state, training.device)
     return training.predict(dataset)
 
@@ -183,18 +188,25 @@ class _Training:
         progress: Progress | None = None,
         targets: Tensor | None = None,
         probe: EpochProbe | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.rule = training_rule(settings.select, patience=settings.patience or PATIENCE)
         self.probe = probe
         self.progress = progress if is_rank0() else None
         self.fingerprint = dataset.fingerprint
         self.settings, self.targets = settings, targets
+        self.preprocessing = preprocessing
+        if preprocessing is None and dataset.modality == "images":
+            self.preprocessing = preprocessing_of(dataset, settings)
         self.dataset = dataset = self._with_model_inputs(dataset)
         self.device = resolve_device(settings.device)
         self.labels = torch.from_numpy(dataset.labels)
         self.loss = Loss(self.labels, len(dataset.class_names), settings)
-        mean, std = dataset.channel_statistics()
-        self.mean, self.std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
+        if dataset.modality == "images" and self.preprocessing is not None:
+            mean, std = self.preprocessing.mean, self.preprocessing.std
+        else:
+            mean, std = (tuple(values.tolist()) for values in dataset.channel_statistics())
+        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         self.steps = len(self._batches(torch.arange(len(dataset))))
         self.updates_per_epoch = math.ceil(self.steps / settings.accumulate)
@@ -211,7 +223,7 @@ class _Training:
     def _with_model_inputs(self, dataset: LabeledDataset) -> LabeledDataset:
         """Return the data set with the inputs that the model takes: features, if the backbone is frozen."""
         if dataset.modality == "images" and self.settings.backbone == "frozen":
-            return extract_features(dataset, self.settings, self.progress)
+            return extract_features(dataset, self.settings, self.progress, self.preprocessing)
         return dataset
 
     def _build(self) -> nn.Module:
