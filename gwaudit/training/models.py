@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -111,7 +112,7 @@ def pretrained_configuration(name: str) -> dict[str, Any] | None:
     if ":" in name:
         return _hub_configuration(name)
     config = _config(name)
-    return None if config is None or not config.has_weights else config.to_dict()
+    return None if config is None or not config.has_weights else asdict(config)
 
 
 def _hub_configuration(name: str) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the preprocessing that `to_dict` gave."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**known)
 
     def difference(self, before: Mapping[str, Any] | None, backbone: str) -> str | None:
         """Return the first difference from the preprocessing of a recorded run, as "NAME=BEFORE, not NOW".
@@ -129,7 +130,10 @@ def _expected_images(settings: TrainingSettings) -> dict[str, Any] | None:
     if not settings.pretrained and settings.checkpoint is None:
         return None
     configuration = pretrained_configuration(settings.model)
-    return None if configuration is None else resolve_data_config(pretrained_cfg=configuration)
+    if configuration is None:
+        return None
+    resolved: dict[str, Any] = resolve_data_config(pretrained_cfg=configuration)  # type: ignore[no-untyped-call]  # timm's
+    return resolved
 
 
 def _expected_statistics(
