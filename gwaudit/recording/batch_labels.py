@@ -1,5 +1,10 @@
 """Check the sample ids and labels of a batch that a training loop gives to the recorder."""
 
+import os
+from collections.abc import Iterable
+from os import PathLike
+
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -11,13 +16,29 @@ _MIXED_INPUTS = (
 )
 
 
+def read_keys(values: object) -> list[str] | None:
+    """Return the keys of a batch as text, or None where the values are no keys.
+
+    Args:
+        values: [B] texts or paths: a sequence or an array.
+    """
+    if isinstance(values, str | bytes | PathLike | Tensor) or not isinstance(values, Iterable):
+        return None
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "OU":
+        return None
+    keys = list(values)
+    if not keys or not all(isinstance(key, str | PathLike) for key in keys):
+        return None
+    return [str(os.fspath(key)) for key in keys]
+
+
 def read_integers(values: ArrayLike | Tensor, name: str, batch_size: int, limit: int) -> Tensor:
     """Return a copy of ids or labels as int64 [B], on their device.
 
     The range is checked for values on the CPU only, as a check on a GPU would wait for it.
 
     Args:
-        values: [B] integers.
+        values: [B] or [B, 1] integers.
         name: Name of the argument, "sample_ids" or "labels", for messages.
         batch_size: B, the number of samples of the forward pass.
         limit: Number of samples or classes; the values are below it.
@@ -29,10 +50,14 @@ def read_integers(values: ArrayLike | Tensor, name: str, batch_size: int, limit:
         tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecordingError(f"{name} must be [B] integers: {error}") from error
+    if tensor.ndim == 2 and tensor.shape[1] == 1:
+        tensor = tensor[:, 0]
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         hint = "the ids of the samples in the run, from 0"
         if name == "labels":
-            hint = f"the given labels, not one-hot or mixed targets; {_MIXED_INPUTS}"
+            hint = "the given labels as class numbers"
+            if tensor.ndim > 1:
+                hint = f"the given labels, not one-hot or mixed targets; {_MIXED_INPUTS}"
         raise RecordingError(f"{name} must be [B] integers ({hint}), not {tensor.dtype} {list(tensor.shape)}")
     if len(tensor) != batch_size:
         raise RecordingError(
@@ -64,6 +89,8 @@ def read_label_matrix(values: ArrayLike | Tensor, batch_size: int, n_classes: in
         tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecordingError(f"labels must be [B, {n_classes}] of 0 and 1: {error}") from error
+    if n_classes == 1 and tensor.ndim == 1:
+        tensor = tensor[:, None]
     if tensor.shape != (batch_size, n_classes) or tensor.is_complex():
         raise RecordingError(
             f"labels must be [{batch_size}, {n_classes}] of 0 and 1, one column per class, not {tensor.dtype} "

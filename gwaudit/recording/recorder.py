@@ -24,6 +24,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.attached_hook import AttachedHook
-from gwaudit.recording.batch_labels import out_of_range, read_integers, read_label_matrix
+from gwaudit.recording.batch_labels import out_of_range, read_integers, read_keys, read_label_matrix
 from gwaudit.recording.distributed import (
     all_gather,
     all_reduce_sum,
@@ -136,9 +137,15 @@ class AlignmentRecorder:
         self._head_is_a_guess = self._head.guessed
         n_classes = len(store.class_names)
         if self._head.n_outputs != n_classes:
+            way = f"build the model with {n_classes}, or name the right layer with head="
+            if self._head.n_outputs == 1 and n_classes == 2:
+                way = (
+                    "if the loss is a binary cross entropy on one logit, create the run with one class name, the one "
+                    f"that 1 stands for, and given labels [n, 1] of 0 and 1; otherwise {way}"
+                )
             raise RecordingError(
                 f"the head {self._head.name!r} has {self._head.n_outputs} outputs, but the run {store.path} "
-                f"has {n_classes} classes: build the model with {n_classes}, or name the right layer with head="
+                f"has {n_classes} classes: {way}"
             )
         if is_rank0() and not store.writable:
             raise RecordingError(f"the run {store.path} is open for reading: open it with writable=True to record")
@@ -174,22 +181,25 @@ class AlignmentRecorder:
         self._handles = []
         self._hooks.clear()
 
-    def observe(self, sample_ids: ArrayLike | Tensor | Sequence[str], labels: ArrayLike | Tensor) -> None:
+    def observe(
+        self, sample_ids: ArrayLike | Tensor | Sequence[str | PathLike[str]], labels: ArrayLike | Tensor
+    ) -> None:
         """Compute the signals of the samples of the last forward pass. Call it before the model runs again.
 
         Args:
             sample_ids: [B] integers, the ids of the samples in the run, in the order of the batch; keep ids that are
-                on the CPU there. Or [B] strings, the keys of the samples in the run, as a WebDataset has in `__key__`.
-            labels: [B] integers, the given labels of the samples in [0, C), also if the loss mixes or smooths them. Or
-                [B, C] of 0 and 1, of any dtype, in a multi-label run.
+                on the CPU there. Or [B] texts or paths, the keys of the samples in the run, as a WebDataset has in
+                `__key__`.
+            labels: [B] or [B, 1] integers, the given labels of the samples in [0, C), also if the loss mixes or smooths
+                them. Or [B, C] of 0 and 1, of any dtype, in a multi-label run; [B] too, if that has one class.
 
         Raises:
             RecordingError: There was no forward pass since the last call, or the ids or labels do not fit it.
         """
         forward = self._last_forward()
         batch_size, n_classes = forward.logits.shape[0], len(self._store.class_names)
-        if isinstance(sample_ids, list | tuple) and sample_ids and isinstance(sample_ids[0], str):
-            sample_ids = self._ids_of(sample_ids)
+        if (keys := read_keys(sample_ids)) is not None:
+            sample_ids = self._ids_of(keys)
         ids = read_integers(sample_ids, "sample_ids", batch_size, self._store.n_samples)
         if self._store.is_multi_label:
             given = read_label_matrix(labels, batch_size, n_classes)
@@ -282,6 +292,11 @@ class AlignmentRecorder:
     def _ids_of(self, keys: Sequence[str]) -> list[int]:
         if not self._id_of_key:
             self._id_of_key = {key: sample_id for sample_id, key in enumerate(self._store.keys())}
+            if len(self._id_of_key) < self._store.n_samples:  # in a run that an earlier version created
+                self._id_of_key = {}
+                raise RecordingError(
+                    f"several samples of the run {self._store.path} have one key: observe by sample ids, from 0"
+                )
         unknown = [key for key in keys if key not in self._id_of_key]
         if unknown:
             raise RecordingError(

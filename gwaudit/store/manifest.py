@@ -1,11 +1,15 @@
 """Make, read and lock the folder of a run: `run.json`, the samples' files, and the lock of the one writer."""
 
 import errno
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +20,7 @@ from gwaudit.core.errors import (
     InvalidEpochError,
     StoreBusyError,
     StoreDamagedError,
+    StoreError,
     StoreExistsError,
     StoreNotFoundError,
     StoreVersionError,
@@ -44,7 +49,7 @@ def make_run(
     *,
     given_labels: ArrayLike,
     class_names: Sequence[str],
-    keys: Sequence[str] | None,
+    keys: Sequence[str | os.PathLike[str]] | None,
     split: str | Sequence[str],
     settings: Mapping[str, Any],
     fingerprint: str,
@@ -61,8 +66,8 @@ def make_run(
     n = len(labels)
     layout = RunLayout(path, n, tuple(class_names), is_multi_label, block_rows)
     splits = [split] * n if isinstance(split, str) else list(split)
-    keys = [str(i) for i in range(n)] if keys is None else list(keys)
-    for what, values in (("keys", keys), ("splits", splits)):
+    names = [str(i) for i in range(n)] if keys is None else checked_keys(keys)
+    for what, values in (("keys", names), ("splits", splits)):
         if len(values) != n:
             raise InvalidEpochError(f"{len(values)} {what} for {n} labels: one {what[:-1]} a sample is needed")
     _require_free(path)
@@ -74,7 +79,7 @@ def make_run(
             for part in ("samples", "epochs", "commits", "checkpoints"):
                 shutil.rmtree(path / part, ignore_errors=True)
                 (path / part).mkdir()
-            samples = pa.table({"key": pa.array(keys, pa.string()), "split": pa.array(splits, pa.string())})
+            samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})
             manifest = {
                 "format": "gwaudit",
                 "format_version": FORMAT_VERSION,
@@ -93,6 +98,46 @@ def make_run(
         lock.release()
         raise
     return manifest, lock
+
+
+def checked_keys(keys: Iterable[Any]) -> list[str]:
+    """Return the keys of the samples as text.
+
+    Args:
+        keys: [n] texts or paths.
+
+    Raises:
+        InvalidEpochError: A key is neither text nor path, is not UTF-8, or is given to several samples.
+
+    Example:
+        >>> checked_keys([Path("cat/1.png"), "cat/2.png"])
+        ['cat/1.png', 'cat/2.png']
+    """
+    names = []
+    for sample, key in enumerate(keys):
+        name = os.fspath(key) if isinstance(key, os.PathLike) else key
+        if not isinstance(name, str):
+            raise InvalidEpochError(
+                f"the key of sample {sample} is {key!r:.80} ({type(key).__name__}): keys are texts or paths; convert "
+                "numbers by str(), and observe by those texts, as integers in observe() are sample ids"
+            )
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidEpochError(
+                f"the key of sample {sample}, {name!r:.80}, cannot be written as UTF-8: rename it"
+            ) from None
+        names.append(str(name))
+    if len(set(names)) < len(names):
+        counts = Counter(names)
+        repeated = [name for name, count in counts.items() if count > 1]
+        first, second = [sample for sample, name in enumerate(names) if name == repeated[0]][:2]
+        raise InvalidEpochError(
+            f"the key {repeated[0]!r} is given to {counts[repeated[0]]} samples (the first are {first} and {second})"
+            + (f", and {len(repeated) - 1} more keys to several, such as {repeated[1]!r}" if repeated[1:] else "")
+            + ": a key stands for one sample; make the keys unique, or leave `keys` out for the ids"
+        )
+    return names
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -151,21 +196,56 @@ def acquire(path: Path) -> BaseFileLock:
                 remedy += f"; if none is running, delete {path / 'lock.exists'}"
                 lock.acquire(timeout=0)
         except Timeout:
-            raise StoreBusyError(f"{path} is being written by another process: {remedy}") from None
+            raise StoreBusyError(_busy(path, remedy)) from None
+    _held[path.resolve()] = lock
     return lock
 
 
-def _require_free(path: Path) -> None:
-    """Raise StoreExistsError where the folder holds a run, or anything else than a creation that was cut short."""
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    if path.exists() and ("run.json" in names or not path.is_dir()):
-        raise StoreExistsError(
-            f"{path} already holds a run: continue it (`resume=True`), choose another folder, or delete it"
+# The runs that this process holds open for writing.
+_held: WeakValueDictionary[Path, BaseFileLock] = WeakValueDictionary()
+
+
+def _busy(path: Path, remedy: str) -> str:
+    """Return the message for a run whose lock is held."""
+    held = _held.get(path.resolve())
+    if held is not None and held.is_locked:
+        return (
+            f"{path} is open for writing in this process already, as after a notebook cell that ran before: go on with "
+            "that store, or close() it first"
         )
-    _require_no_epochs(path)
+    distributed = sys.modules.get("torch.distributed")  # the store does not import torch
+    if (distributed is not None and distributed.is_available() and distributed.is_initialized()) or int(
+        os.environ.get("WORLD_SIZE", "1")
+    ) > 1:
+        return (
+            f"{path} is being written by another process: if that is another rank of this training, open the run on "
+            f"every rank with gwaudit.shared_store(lambda: TrajectoryStore.create(...)); otherwise {remedy}"
+        )
+    return f"{path} is being written by another process: {remedy}"
+
+
+def _require_free(path: Path) -> None:
+    """Raise StoreExistsError where the folder holds a run with epochs, or anything else than a creation cut short."""
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    if (path.exists() and not path.is_dir()) or ("run.json" in names and not _is_without_epochs(path)):
+        raise StoreExistsError(
+            f"{path} already holds a run: continue it (`resume=True`; in a loop of your own, "
+            f"TrajectoryStore.open({os.fspath(path)!r}, writable=True)), choose another folder, or delete it"
+        )
+    if "run.json" not in names:
+        _require_no_epochs(path)
     others = {name for name in names - _CONTENTS if not name.endswith(TEMPORARY)}
     if others:
         raise StoreExistsError(f"{path} is not empty ({min(others)}): choose a new or empty folder")
+
+
+def _is_without_epochs(path: Path) -> bool:
+    """Return whether a folder holds a run of gwaudit in which no epoch, and no checkpoint, was ever begun."""
+    try:
+        read_manifest(path)
+    except StoreError:
+        return False
+    return not any(file.is_file() for part in ("epochs", "commits", "checkpoints") for file in (path / part).rglob("*"))
 
 
 def _require_no_epochs(path: Path) -> None:

@@ -30,6 +30,7 @@ These are the files of format version 2. Runs of version 1 are read, and never w
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -118,7 +119,7 @@ class TrajectoryStore:
         *,
         given_labels: ArrayLike,
         class_names: Sequence[str],
-        keys: Sequence[str] | None = None,
+        keys: Sequence[str | PathLike[str]] | None = None,
         split: str | Sequence[str] = "train",
         settings: Mapping[str, Any] | None = None,
         fingerprint: str = "",
@@ -127,10 +128,11 @@ class TrajectoryStore:
         """Make a new run, open for writing.
 
         Args:
-            path: A folder that does not exist, is empty, or holds what is left of a creation that was cut short.
+            path: A folder that does not exist, is empty, or holds a run without epochs or the rest of a creation that
+                was cut short; these are replaced.
             given_labels: [n] integers in [0, len(class_names)); or [n, C] of 0 and 1 for a multi-label run.
             class_names: The names of the C classes.
-            keys: The key of each sample in its source, [n]; by default the ids.
+            keys: The key of each sample in its source, [n] texts or paths, all different; by default the ids.
             split: The split of all samples, or of each of the n samples.
             settings: The settings that made the run; JSON.
             fingerprint: The fingerprint of the data.
@@ -138,7 +140,9 @@ class TrajectoryStore:
 
         Raises:
             StoreExistsError: The folder holds a run, or something else.
-            InvalidEpochError: Labels are out of range, or keys or splits have another length.
+            InvalidEpochError: Labels are out of range, keys are repeated or no texts, or keys or splits have another
+                length.
+            StoreBusyError: Another process, or another store of this process, has the run open for writing.
             StoreError: The folder cannot be written.
         """
         manifest, lock = make_run(

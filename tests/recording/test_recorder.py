@@ -374,16 +374,31 @@ def test_samples_may_be_observed_by_their_keys(tmp_path: Path) -> None:
     inputs = torch.randn(4, 5)
     model = nn.Linear(5, 3)
     runs = {}
-    for name, ids in (("ids", [2, 0, 3, 1]), ("keys", ["c/3", "a/1", "d/4", "b/2"])):
+    texts = ["c/3", "a/1", "d/4", "b/2"]
+    kinds = {"ids": [2, 0, 3, 1], "keys": texts, "array": np.array(texts), "paths": [Path(text) for text in texts]}
+    for name, ids in kinds.items():
         store = TrajectoryStore.create(
             tmp_path / name, given_labels=labels.numpy(), class_names=["x", "y", "z"], keys=keys
         )
         with store, AlignmentRecorder(model, store) as recorder:
             model(inputs[[2, 0, 3, 1]])
-            recorder.observe(ids, labels[[2, 0, 3, 1]])
+            recorder.observe(ids, labels[[2, 0, 3, 1], None])  # labels may be [B, 1]
             recorder.end_epoch()
             model(inputs[:1])
             with pytest.raises(RecordingError, match=r"no sample 'e/5' \(1 of 1 keys unknown\)"):
                 recorder.observe(["e/5"], labels[:1])
         runs[name] = [store.trajectory(i)["alignment"].iloc[0] for i in range(4)]
-    assert runs["ids"] == runs["keys"]
+    assert runs["ids"] == runs["keys"] == runs["array"] == runs["paths"]
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0.0, 1, 1, 0]), torch.tensor([[0], [1], [1], [0]])])
+def test_one_logit_of_a_binary_cross_entropy_is_recorded_under_one_class_name(tmp_path: Path, labels: Tensor) -> None:
+    inputs, model = torch.randn(4, 5), nn.Linear(5, 1)
+    given = labels.reshape(4, 1).numpy()
+    store = TrajectoryStore.create(tmp_path / "run", given_labels=given, class_names=["ill"])
+    with store, AlignmentRecorder(model, store) as recorder:
+        loss = nn.functional.binary_cross_entropy_with_logits(model(inputs), labels.reshape(4, 1).float())
+        recorder.observe(range(4), labels)
+        summary = recorder.end_epoch()
+    assert summary.missing == 0
+    assert summary.mean_loss == pytest.approx(float(loss.detach()), abs=1e-6)

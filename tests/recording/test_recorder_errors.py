@@ -147,6 +147,12 @@ def test_a_head_with_other_outputs_than_the_run_has_classes(store: TrajectorySto
         AlignmentRecorder(nn.Linear(5, 1000), store)
 
 
+def test_one_logit_for_two_classes_is_refused_with_the_way_to_record_it(tmp_path: Path) -> None:
+    store = TrajectoryStore.create(tmp_path / "run", given_labels=[0, 1], class_names=["well", "ill"])
+    with store, pytest.raises(RecordingError, match=r"one class name.*labels \[n, 1\] of 0 and 1; otherwise build"):
+        AlignmentRecorder(nn.Linear(5, 1), store)
+
+
 def test_a_run_that_is_open_for_reading(store: TrajectoryStore, model: nn.Module) -> None:
     with pytest.raises(RecordingError, match="writable=True"):
         AlignmentRecorder(model, TrajectoryStore.open(store.path))

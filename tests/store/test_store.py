@@ -220,6 +220,8 @@ def test_a_folder_without_a_run_is_not_one(tmp_path):
 
 
 def test_a_run_is_not_created_over_another_or_among_other_files(store, tmp_path):
+    store.append_epoch(0, range(10), make_signals(10))
+    store.close()
     with pytest.raises(StoreExistsError, match="resume=True"):
         make_store(store.path)
     other = tmp_path / "other"
