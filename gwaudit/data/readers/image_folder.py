@@ -6,13 +6,13 @@ import numpy as np
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.image_search import find_images, reason_left_out
+from gwaudit.data.image_signatures import IMAGE_SUFFIXES
 from gwaudit.data.readers.class_folders import find_classes
 from gwaudit.data.readers.raw_samples import RawSamples, Source, source_name
 from gwaudit.data.readers.table_files import TABLE_SUFFIXES
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import split_kind
-
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def recognises(source: Source, settings: DataSettings) -> bool:
@@ -30,11 +30,11 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         DataError: There are no images, no such split, or fewer than two classes.
     """
     root, notes = Path(settings.source), ReadingNotes()
-    found = find_classes([path.relative_to(root) for path in _images_below(root)], settings.split, root, notes)
+    found = find_classes(find_images(root, notes), settings.split, root, notes)
     if not found.paths:
         raise DataError(
             f"{root} holds no data set: expected Parquet files, CIFAR batches, or a folder for each class with images "
-            f"({', '.join(sorted(SUFFIXES))}){_tables_hint(root)}"
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}){_passed_over(notes)}{_tables_hint(root)}"
         )
     names = sorted(set(found.classes))
     if len(names) < 2:
@@ -57,20 +57,18 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     )
 
 
-def _images_below(root: Path) -> list[Path]:
-    """Return the images below a folder, but not those in hidden folders."""
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    images = [path for folder in (root, *folders) for path in folder.glob("*" if folder == root else "**/*")]
-    return sorted(path for path in images if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
 def _note_the_rest(base: Path, names: list[str], root: Path, notes: ReadingNotes) -> None:
     """Note class folders without an image, and tables beside the images."""
-    folders = {folder.name for folder in base.iterdir() if folder.is_dir() and not folder.name.startswith(".")}
+    folders = {folder.name for folder in base.iterdir() if folder.is_dir() and not reason_left_out(folder.name)}
     if empty := sorted(name for name in folders - set(names) if split_kind(name) is None):
         notes.warn(f"No image is in the folders {', '.join(empty[:5])}: there is no class of these names.")
     for table in _tables(root):
         notes.remark(f"{table.name} is not read: give it as the source to audit its labels")
+
+
+def _passed_over(notes: ReadingNotes) -> str:
+    reasons = [f"{files.count:,} ({files.examples[0]}): {why}" for why, files in notes.files_passed_over.items()]
+    return f". Files passed over: {'; '.join(reasons)}" if reasons else ""
 
 
 def _tables_hint(root: Path) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_decoding import EncodedImage, FilePart
+from gwaudit.data.image_signatures import IMAGE_SUFFIXES
 from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import parse_labels
-from gwaudit.data.readers.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
 from gwaudit.data.readers.table_files import files_of_split, folders_of_splits
 from gwaudit.data.reading_notes import ReadingNotes
