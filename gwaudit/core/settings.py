@@ -90,7 +90,7 @@ class DataSettings:
         fit: Treatment of images that are not square: `pad` shows the whole image, with a border; `squash` shows the
             whole image, distorted; `crop` cuts off the ends of the longer side, with an object that lies there.
         on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
-            class, a repeated key): `stop`, or `skip` them and list them. Rows without a label are always left out.
+            class, an empty key): `stop`, or `skip` them and list them. Rows without a label are always left out.
         label_column: Name of the table's column of labels. By default label, labels, category, class or another usual
             name. Several names, separated by commas: one column of 0 and 1 for each class (multi-label).
         label_separator: Text between the classes of one row, such as `|`, where labels are texts of several classes

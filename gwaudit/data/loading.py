@@ -31,6 +31,7 @@ from gwaudit.data.readers import (
 )
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
 from gwaudit.data.readers.table_files import TABLE_SUFFIXES
+from gwaudit.data.repeats import distinct_keys, note_contradictions
 
 _NO_LABEL = "has no label"
 
@@ -140,8 +141,12 @@ def read_source(settings: DataSettings, source: Source | None = None) -> Labeled
         raise DataError(
             f"`label_separator` ({settings.label_separator!r}) is for the labels of tables and shards: leave it out"
         )
+    source_keys = raw.keys
+    raw = replace(raw, keys=distinct_keys(source_keys, raw.notes))
     raw, true_labels = _apply_label_file(raw, settings)
-    return _usable_samples(raw, true_labels, settings)
+    dataset, kept = _usable_samples(raw, true_labels, settings)
+    note_contradictions(dataset, [source_keys[row] for row in kept])
+    return dataset
 
 
 def _one_name_a_line(names: Sequence[str]) -> str:
@@ -190,8 +195,10 @@ def _require_clean_labels(given: np.ndarray, clean: np.ndarray | None, raw: RawS
         )
 
 
-def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: DataSettings) -> LabeledDataset:
-    """Return the rows that can be used as a data set, which lists the others."""
+def _usable_samples(
+    raw: RawSamples, true_labels: np.ndarray | None, settings: DataSettings
+) -> tuple[LabeledDataset, np.ndarray]:
+    """Return the rows that can be used as a data set, which lists the others, and their numbers in `raw`."""
     broken = dict(raw.broken)
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
@@ -211,7 +218,7 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
             f"(first of {len(broken)} broken rows). Fix or remove them, or leave them out with `on_error='skip'`",
             [sample for sample in skipped if sample.reason != _NO_LABEL],
         )
-    return LabeledDataset(
+    dataset = LabeledDataset(
         name=raw.name,
         inputs=decoded.inputs,
         labels=raw.labels[kept],
@@ -227,6 +234,7 @@ def _usable_samples(raw: RawSamples, true_labels: np.ndarray | None, settings: D
         image_fit=decoded.fit,
         image_conversion=decoded.conversion,
     )
+    return dataset, kept
 
 
 def _decode(

@@ -1,10 +1,11 @@
 """Hold what a reader used of a source, what it left out and why, and what it converted."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 _EXAMPLES = 5
+_KEPT_CONTRADICTIONS = 100
 
 
 @dataclass
@@ -20,6 +21,19 @@ class FilesPassedOver:
     examples: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Contradiction:
+    """Describe samples with one input, or one key in the source, and different labels.
+
+    Attributes:
+        keys: Keys of the samples.
+        labels: Given label of each.
+    """
+
+    keys: list[str]
+    labels: list[str]
+
+
 @dataclass
 class ReadingNotes:
     """Collect what is to be known about the reading of a source; readers add to it.
@@ -33,7 +47,7 @@ class ReadingNotes:
             itself; empty where the inputs are not images.
         remarks: Sentences about conversions and choices that the reader made.
         warnings: Sentences about data that may not be what the user expects.
-        contradictions: The labels of samples that the source holds several times with different labels, by their key.
+        contradictions: Samples that the source holds several times with different labels.
 
     Example:
         >>> notes = ReadingNotes()
@@ -49,7 +63,7 @@ class ReadingNotes:
     image_sizes: list[tuple[int, int]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    contradictions: dict[str, list[str]] = field(default_factory=dict)
+    contradictions: list[Contradiction] = field(default_factory=list)
 
     def use_columns(self, role: str, names: Iterable[str]) -> None:
         """Record that columns are used in a role, such as "labels"."""
@@ -86,8 +100,8 @@ class ReadingNotes:
             self.image_sizes = [(sides[0][position], sides[1][position]) for position in positions]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the notes as JSON can hold them."""
-        return asdict(self)
+        """Return the notes as JSON can hold them, with the first 100 contradictions."""
+        return asdict(replace(self, contradictions=self.contradictions[:_KEPT_CONTRADICTIONS]))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -95,4 +109,5 @@ class ReadingNotes:
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         passed = {reason: FilesPassedOver(**files) for reason, files in known.get("files_passed_over", {}).items()}
         sizes = [(int(width), int(height)) for width, height in known.get("image_sizes", [])]
-        return cls(**{**known, "files_passed_over": passed, "image_sizes": sizes})
+        contradictions = [Contradiction(**values) for values in known.get("contradictions", [])]
+        return cls(**{**known, "files_passed_over": passed, "image_sizes": sizes, "contradictions": contradictions})

@@ -1,7 +1,7 @@
 """Summarise a data set for its reader before an audit: samples, classes, sizes, and the notes of the reading."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -83,7 +83,7 @@ class DataSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON can hold it."""
-        return asdict(self)
+        return {**asdict(replace(self, notes=ReadingNotes())), "notes": self.notes.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -13,6 +13,7 @@ from gwaudit.export.findings import Findings
 
 if TYPE_CHECKING:  # for its type alone: suspects can be exported without torch
     from gwaudit.data.dataset import SkippedSample
+    from gwaudit.data.reading_notes import Contradiction
 
 SUSPECT_COLUMNS = (
     "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
@@ -58,6 +59,22 @@ def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
     """
     rows = [(sample.row, sample.key, sample.reason) for sample in skipped]
     return write_csv(pd.DataFrame(rows, columns=["row", "key", "reason"]), path)
+
+
+def write_contradictions(contradictions: "Sequence[Contradiction]", path: Path | str) -> Path:
+    """Write the samples with one input and different labels as a CSV file and return its path.
+
+    Samples of one contradiction have one number in the column `contradiction`.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    rows = [
+        (number, key, label)
+        for number, samples in enumerate(contradictions, start=1)
+        for key, label in zip(samples.keys, samples.labels, strict=True)
+    ]
+    return write_csv(pd.DataFrame(rows, columns=["contradiction", "key", "given_name"]), path)
 
 
 def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.export.cleaned_data import Action, clean_data
 from gwaudit.export.formats import write_cleaned_data
-from gwaudit.export.suspects import write_noise, write_skipped, write_suspects
+from gwaudit.export.suspects import write_contradictions, write_noise, write_skipped, write_suspects
 from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
@@ -68,6 +68,8 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     files += write_noise(ranked, run)
     if dataset is not None and dataset.skipped:
         files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
+    if dataset is not None and dataset.notes.contradictions:
+        files.append(write_contradictions(dataset.notes.contradictions, run / "contradictions.csv"))
     actions: tuple[Action, ...] = get_args(Action)
     files += [
         write_cleaned_data(clean_data(ranked, action), run / "cleaned" / action, replace=True) for action in actions

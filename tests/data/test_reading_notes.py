@@ -2,11 +2,11 @@
 
 import json
 
-from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.reading_notes import Contradiction, ReadingNotes
 
 
 def test_notes_survive_json():
-    notes = ReadingNotes(contradictions={"a.png": ["cat", "dog"]})
+    notes = ReadingNotes(contradictions=[Contradiction(["a", "b"], ["cat", "dog"])])
     notes.use_columns("labels", ["label"])
     notes.leave_out_columns("unnamed", ["Unnamed: 0"])
     notes.pass_over("unknown suffix", [f"{i}.heic" for i in range(9)])

@@ -67,7 +67,7 @@ def samples_of_table(
     id_column = _find_column(table, settings, "id_column", name)
     notes.remarks.extend(parsed.remarks)
     column = _inputs(table, settings, name, root, taken={*label_columns, id_column})
-    keys, repeated = _keys(table, id_column, column.paths, settings.split)
+    keys, unnamed = _keys(table, id_column, column.paths, settings.split)
     return RawSamples(
         name=name,
         split=settings.split,
@@ -75,7 +75,7 @@ def samples_of_table(
         labels=parsed.labels,
         class_names=parsed.class_names,
         keys=keys,
-        broken={**repeated, **parsed.broken, **column.broken, **(broken or {})},
+        broken={**unnamed, **parsed.broken, **column.broken, **(broken or {})},
         notes=notes,
     )
 
@@ -239,23 +239,16 @@ def _number_columns(table: pa.Table, names: Sequence[str]) -> _InputColumn:
 def _keys(
     table: pa.Table, column: str | None, paths: list[str | None] | None, split: str
 ) -> tuple[list[str], BrokenRows]:
-    """Return the key of each row, from the column of ids or the paths of images, and the rows that repeat a key."""
+    """Return the key of each row, from the column of ids or the paths of images, and the rows without an id."""
     if column is not None:
         given = [None if value is None else str(value) for value in table[column].to_pylist()]
     elif paths is not None:
         given = paths
     else:
         return default_keys(split, table.num_rows), {}
-    first_row: dict[str, int] = {}
-    keys: list[str] = []
-    broken: BrokenRows = {}
-    for row, key in enumerate(given):
-        keys.append(key or f"{split}/{row:06d}")
-        if not key and column is not None:
-            broken[row] = f"column {column!r} is empty"
-        elif first_row.setdefault(keys[row], row) != row:
-            broken[row] = f"repeats the key {key!r} of row {first_row[keys[row]]}"
-    return keys, broken
+    keys = [key or f"{split}/{row:06d}" for row, key in enumerate(given)]
+    empty = [row for row, key in enumerate(given) if not key and column is not None]
+    return keys, dict.fromkeys(empty, f"column {column!r} is empty")
 
 
 def _class_names_of_metadata(table: pa.Table, column: str) -> tuple[str, ...] | None:

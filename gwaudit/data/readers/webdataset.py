@@ -36,11 +36,12 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     """
     notes = ReadingNotes()
     shards, split = files_of_split(_shards(settings), settings.split, Path(settings.source), notes)
-    samples, broken = _collect_samples(shards, settings)
+    keys, samples = _collect_samples(shards, settings)
+    broken: BrokenRows = {}
     images: list[EncodedImage] = []
     texts: list[str] = []
     labels: list[Any] = []
-    for row, (key, parts) in enumerate(samples.items()):
+    for row, (key, parts) in enumerate(zip(keys, samples, strict=True)):
         image = next((part for suffix, part in parts.items() if suffix in IMAGE_SUFFIXES), None)
         images.append(image or b"")
         texts.append("" if image or _TEXT not in parts else parts[_TEXT].read().decode("utf-8", "replace"))
@@ -58,7 +59,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         inputs=inputs,
         labels=parsed.labels,
         class_names=parsed.class_names,
-        keys=list(samples),
+        keys=keys,
         broken={**parsed.broken, **broken},
         notes=notes,
     )
@@ -72,19 +73,29 @@ def _shards(settings: DataSettings) -> list[Path]:
     return [file for folder in folders_of_splits(path) for file in sorted(folder.glob("*.tar"))]
 
 
-def _collect_samples(shards: list[Path], settings: DataSettings) -> tuple[dict[str, dict[str, FilePart]], BrokenRows]:
-    """Return the parts of each sample, by their suffixes, in the order in which the samples begin."""
-    samples: dict[str, dict[str, FilePart]] = {}
-    broken: BrokenRows = {}
+def _collect_samples(shards: list[Path], settings: DataSettings) -> tuple[list[str], list[dict[str, FilePart]]]:
+    """Return the key of each sample, and its parts by their suffixes, in the order in which the samples begin.
+
+    A file that a sample has already begins another sample, as do the files of another shard. Where shards number their
+    samples alike, the keys begin with the shard's name.
+    """
+    keys: list[tuple[Path, str]] = []
+    samples: list[dict[str, FilePart]] = []
     for shard in shards:
+        newest: dict[str, int] = {}
         for key, suffix, part in _members(shard):
-            parts = samples.setdefault(key, {})
-            if suffix in parts:
-                broken[list(samples).index(key)] = f"key {key!r} has two {suffix} ({part.path.name})"
-            parts[suffix] = part
+            if key not in newest or suffix in samples[newest[key]]:
+                newest[key] = len(samples)
+                keys.append((shard, key))
+                samples.append({})
+            samples[newest[key]][suffix] = part
     if not samples:
         raise DataError(f"{settings.source} holds no samples: expected KEY.jpg and KEY.cls in tar files")
-    return samples, broken
+    shards_of_key: dict[str, set[Path]] = {}
+    for shard, key in keys:
+        shards_of_key.setdefault(key, set()).add(shard)
+    are_alike = any(len(owners) > 1 for owners in shards_of_key.values())
+    return [f"{shard.stem}/{key}" if are_alike else key for shard, key in keys], samples
 
 
 def _members(shard: Path) -> list[tuple[str, str, FilePart]]:
