@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.data.image_files import EncodedImage, FilePart
+from gwaudit.data.image_decoding import EncodedImage, FilePart
 from gwaudit.data.inputs import InMemory, Texts
 from gwaudit.data.reading_notes import Contradiction, ReadingNotes
 
