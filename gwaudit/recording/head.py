@@ -114,3 +114,12 @@ def _linear_layers(model: nn.Module) -> str:
         return "the model has no nn.Linear"
     shown = ", ".join(repr(name) for name in names[-5:])
     return f"give head= one of its nn.Linear layers: {'..., ' if len(names) > 5 else ''}{shown}"
+
+
+def layers_with_outputs(model: nn.Module, n_outputs: int) -> list[str]:
+    """Return the names of the linear layers and convolutions that have that many outputs, in the model's order."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d) and LinearHead(name, module).n_outputs == n_outputs
+    ]

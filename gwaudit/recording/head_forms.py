@@ -8,6 +8,7 @@ depend on the weight's scale), so that cosine would be 0 for every label.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -62,7 +63,7 @@ class HeadForm(NamedTuple):
         unbiased = forward.logits if forward.bias is None else forward.logits - forward.bias
         scale = _scale(product, unbiased)
         norm = torch.linalg.vector_norm(weight) * scale.abs()
-        return forward._replace(latent=latent, weight=weight, weight_norm=norm)
+        return forward._replace(latent=latent, weight=weight * scale, weight_norm=norm)
 
     def factors(self, latent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return z' [B, D] and W' [C, D]."""
@@ -152,6 +153,38 @@ def as_matrix(forward: HeadForward, head: LinearHead) -> HeadForward:
         f"{tuple(forward.latent.shape[2:])}: its logits are linear in one latent per sample only if the kernel is 1x1 "
         "(groups 1, no padding) or covers the map; pool before it, or use such a head"
     )
+
+
+def pool_tokens(forward: HeadForward, returned: Sequence[Tensor]) -> HeadForward:
+    """Return the forward pass of a head that gives logits for every token as that of one latent per sample.
+
+    Decoders return the logits of one position, that of the last token which is no padding. Other models return the mean
+    over all positions: the logits of the mean latent. Which of the two it is shows in what the model returns.
+
+    Args:
+        forward: Latent [B, T, D], logits [B, T, C].
+        returned: [B, C] each, what the model returned.
+
+    Returns:
+        Latent [B, D], logits [B, C]; unchanged if the model returned nothing of that shape and T is not 1.
+    """
+    latent, logits = forward.latent, forward.logits
+    if logits.shape[1] == 1:
+        return forward._replace(latent=latent[:, 0], logits=logits[:, 0])
+    if not returned or not logits.numel():
+        return forward
+    rows = torch.arange(len(logits), device=logits.device)
+    mean_latent = latent.to(torch.promote_types(latent.dtype, torch.float32)).mean(1)
+    pooled, nearest = (mean_latent, logits.mean(1)), torch.full_like(logits[0, 0, 0], torch.inf)
+    for tensor in returned:
+        distances = (logits - tensor.to(logits)[:, None]).norm(dim=2)
+        # The last of equal positions: padding stands before it, or has the same latent.
+        position = logits.shape[1] - 1 - distances.flip(1).argmin(1)
+        for option in [(mean_latent, logits.mean(1)), (latent[rows, position].to(mean_latent), logits[rows, position])]:
+            distance = (option[1] - tensor).norm()
+            pooled = tuple(torch.where(distance < nearest, new, old) for new, old in zip(option, pooled, strict=True))
+            nearest = torch.minimum(distance, nearest)
+    return forward._replace(latent=pooled[0], logits=pooled[1])
 
 
 def _scale(product: Tensor, unbiased: Tensor) -> Tensor:

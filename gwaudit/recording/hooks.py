@@ -3,7 +3,7 @@
 The hooks only store tensors. Checks and errors are outside them, so that `torch.compile` can trace the hooks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -11,63 +11,104 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from gwaudit.core.errors import RecordingError
+from gwaudit.recording.fit import product_misfit, returned_tensors
 from gwaudit.recording.head import LinearHead
 from gwaudit.recording.head_forms import HeadForward, is_plain
+from gwaudit.recording.passes import HeadCall, ModelPass, Returned, group_calls
 
 
 class HeadHooks:
-    """Keep the last forward pass of a head.
+    """Keep the forward passes through a head, until they are observed.
 
-    The hooks are closures over two dictionaries, not methods. `gwaudit.recording.attached_hook.AttachedHook` calls them
-    for the module that they are made for and for its replicas, and keeps them out of copies of the model.
+    The hooks are closures over containers, not methods. `gwaudit.recording.attached_hook.AttachedHook` calls them for
+    the module that they are made for and for its replicas, and keeps them out of copies of the model.
     """
 
     def __init__(self) -> None:
-        # By device: DataParallel runs one replica on each.
-        self._parts: dict[torch.device, HeadForward] = {}
-        self._returned: dict[str, Any] = {}
+        # By kind: whether gradients were enabled, and whether the head was in training mode. A compiled forward pass is
+        # compiled again for each number of calls that it finds here, so that number has to stay small.
+        self._calls: dict[tuple[bool, bool], dict[torch.device, list[HeadCall]]] = {kind: {} for kind in _KINDS}
+        self._returned: dict[bool, list[Returned]] = {False: [], True: []}
 
     def head_hook(self, head: nn.Module) -> Callable[..., None]:
         """Return a forward hook for the head, to be registered with `with_kwargs=True`."""
-        parts = self._parts
+        calls = self._calls
         computed = is_parametrized(head, "weight")
         needs_weight = not is_plain(head)  # as it is at the forward pass, to normalise it
 
         def keep_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            latent = (args[0] if args else next(iter(kwargs.values()))).detach()
+            if _in_backward():
+                return
+            latent = _full_tensor((args[0] if args else next(iter(kwargs.values()))).detach())
             weight = _computed_weight(module) if computed else cast(Tensor, module.weight).detach()
             weight = weight.clone() if needs_weight else weight
             norm = torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
             bias = getattr(module, "bias", None)
-            parts[output.device] = HeadForward(
-                _full_tensor(latent),
-                _full_tensor(output.detach()).to(torch.promote_types(output.dtype, torch.float32), copy=True),
-                weight,
-                _full_tensor(norm),
-                None if bias is None else _full_tensor(bias.detach()).clone(),
-            )
+            bias = None if bias is None else _full_tensor(bias.detach()).clone()
+            output = _full_tensor(output.detach())
+            logits = output.to(torch.promote_types(output.dtype, torch.float32), copy=True)
+            forward = HeadForward(latent, logits, weight, _full_tensor(norm), bias)
+            misfit = norm.new_zeros(()) if needs_weight else product_misfit(latent, output, weight, bias)
+            compiling = torch.compiler.is_compiling()
+            version = 0 if compiling else sum(parameter._version for parameter in module.parameters())
+            on_device = calls[torch.is_grad_enabled(), module.training].setdefault(output.device, [])
+            capacity = _capacity(torch.is_grad_enabled() and module.training, compiling)
+            _keep(on_device, HeadCall(forward, output, misfit, version, capacity), capacity)
 
         return keep_forward
 
-    def output_hook(self) -> Callable[..., None]:
+    def output_hook(self, head: nn.Module) -> Callable[..., None]:
         """Return a forward hook for the whole model."""
         returned = self._returned
 
         def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            returned["output"] = output
+            if not _in_backward():
+                tensors = returned_tensors(output)
+                _keep(returned[head.training], tensors, _capacity(head.training, torch.compiler.is_compiling()))
 
         return keep_output
 
-    def take(self) -> tuple[dict[torch.device, HeadForward], Any]:
-        """Return the last forward pass, by device, and the output of the model; both are discarded here."""
-        taken = dict(self._parts), self._returned.get("output")
+    def take(self) -> list[ModelPass]:
+        """Return the forward passes since the last call; they are discarded here."""
+        passes = [
+            one
+            for (with_gradient, training), calls in self._calls.items()
+            for one in group_calls(
+                calls, with_gradient=with_gradient, training=training, returned=[*self._returned[training]]
+            )
+        ]
         self.clear()
-        return taken
+        return passes
 
     def clear(self) -> None:
         """Discard everything."""
-        self._parts.clear()
-        self._returned.clear()
+        for calls in self._calls.values():
+            calls.clear()
+        for returned in self._returned.values():
+            returned.clear()
+
+
+_KINDS = [(with_gradient, training) for with_gradient in (False, True) for training in (False, True)]
+
+
+def _capacity(in_training: bool, compiling: bool) -> int:
+    """Return how many passes of one kind are kept."""
+    if compiling:
+        return 2 if in_training else 1
+    return 4 if in_training else 2
+
+
+def _keep(kept: list[Any], new: object, capacity: int) -> None:
+    """Append to a list, or replace its last element if it is full."""
+    if len(kept) < capacity:
+        kept.append(new)
+    else:
+        kept[-1] = new
+
+
+def _in_backward() -> bool:
+    """Return whether a backward pass runs: activation checkpointing repeats the forward pass in it."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _full_tensor(tensor: Tensor) -> Tensor:
@@ -121,31 +162,6 @@ def join_devices(parts: dict[torch.device, HeadForward], model: nn.Module) -> He
     return first._replace(
         latent=torch.cat([part.latent.to(device, non_blocking=True) for part in order]),
         logits=torch.cat([part.logits.to(device, non_blocking=True) for part in order]),
-    )
-
-
-def is_returned(logits: Tensor, output: Any, *, tolerance: float = 0) -> bool:
-    """Return whether a model's output is, or holds as `logits` or in a tuple, these logits. Waits for the device.
-
-    Args:
-        logits: [B, C] output of the head.
-        output: Output of the model.
-        tolerance: Largest difference allowed, relative to the largest logit.
-    """
-    if isinstance(output, Mapping):
-        output = output.get("logits")
-    elif hasattr(output, "logits"):
-        output = output.logits
-    candidates = output if isinstance(output, tuple | list) else [output]
-    allowed = tolerance * float(logits.abs().max()) if tolerance and logits.numel() else 0
-    return any(
-        isinstance(candidate, Tensor)
-        and candidate.numel() == logits.numel()
-        and candidate.shape[:2] == logits.shape
-        and torch.allclose(
-            _full_tensor(candidate.detach()).flatten(1).to(logits), logits, rtol=0, atol=allowed, equal_nan=True
-        )
-        for candidate in candidates
     )
 
 

@@ -47,11 +47,13 @@ from gwaudit.recording.distributed import (
     world_size,
 )
 from gwaudit.recording.epoch_buffer import EpochBuffer, ObservedRows, finite_rows, first_occurrences
-from gwaudit.recording.head import LinearHead, find_head, unwrap
-from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form
-from gwaudit.recording.hooks import HeadHooks, is_returned, join_devices, require_whole
+from gwaudit.recording.head import find_head, unwrap
+from gwaudit.recording.head_forms import HeadForward
+from gwaudit.recording.head_reader import HeadReader
+from gwaudit.recording.hooks import HeadHooks, join_devices, require_whole
 from gwaudit.recording.modes import evaluation_mode
 from gwaudit.recording.moments import EpochMoments, epoch_moments
+from gwaudit.recording.passes import choose_pass
 from gwaudit.store.store import TrajectoryStore
 
 _SHOWN = 5  # samples that a message names
@@ -134,7 +136,6 @@ class AlignmentRecorder:
         self._model = model
         self._store = store
         self._head = find_head(model, head)
-        self._head_is_a_guess = self._head.guessed
         n_classes = len(store.class_names)
         if self._head.n_outputs != n_classes:
             way = f"build the model with {n_classes}, or name the right layer with head="
@@ -154,12 +155,13 @@ class AlignmentRecorder:
                 f"rank {process_rank()} has opened a run of its own for writing, {store.path}: all ranks record to one "
                 "run, opened with shared_store(lambda: TrajectoryStore.create(...))"
             )
-        self._form = find_form(self._head)
+        self._reader = HeadReader(self._head, unwrap(model), multi_label=store.is_multi_label)
         self._given_labels = store.given_labels()
         self._id_of_key: dict[str, int] = {}
         self._hooks = HeadHooks()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._buffer = EpochBuffer(store.layout)
+        self._passes_may_be_stale = True
 
     def __enter__(self) -> Self:
         if self._handles:
@@ -167,10 +169,9 @@ class AlignmentRecorder:
         head = self._head.module
         keep_forward = AttachedHook(head, self._hooks.head_hook(head))
         self._handles = [head.register_forward_hook(keep_forward, with_kwargs=True)]
-        if self._head_is_a_guess:
-            unwrapped = unwrap(self._model)
-            keep_output = AttachedHook(unwrapped, self._hooks.output_hook())
-            self._handles.append(unwrapped.register_forward_hook(keep_output))
+        unwrapped = unwrap(self._model)
+        keep_output = AttachedHook(unwrapped, self._hooks.output_hook(head))
+        self._handles.append(unwrapped.register_forward_hook(keep_output))
         return self
 
     def __exit__(
@@ -182,9 +183,16 @@ class AlignmentRecorder:
         self._hooks.clear()
 
     def observe(
-        self, sample_ids: ArrayLike | Tensor | Sequence[str | PathLike[str]], labels: ArrayLike | Tensor
+        self,
+        sample_ids: ArrayLike | Tensor | Sequence[str | PathLike[str]],
+        labels: ArrayLike | Tensor,
+        *,
+        logits: Tensor | None = None,
     ) -> None:
         """Compute the signals of the samples of the last forward pass. Call it before the model runs again.
+
+        Forward passes without gradient are ignored if one with gradient has that number of samples. If several training
+        passes have, give the logits that belong to the samples.
 
         Args:
             sample_ids: [B] integers, the ids of the samples in the run, in the order of the batch; keep ids that are
@@ -192,14 +200,17 @@ class AlignmentRecorder:
                 `__key__`.
             labels: [B] or [B, 1] integers, the given labels of the samples in [0, C), also if the loss mixes or smooths
                 them. Or [B, C] of 0 and 1, of any dtype, in a multi-label run; [B] too, if that has one class.
+            logits: [B, C] logits that the loss uses for these samples: the output of the head, or consecutive rows of
+                it. Needed if several passes can be meant, or if a pass holds further samples.
 
         Raises:
-            RecordingError: There was no forward pass since the last call, or the ids or labels do not fit it.
+            RecordingError: There was no forward pass since the last call, it is not clear which one is meant, the ids
+                or labels do not fit it, or the head does not make the logits that the model returns.
         """
-        forward = self._last_forward()
-        batch_size, n_classes = forward.logits.shape[0], len(self._store.class_names)
         if (keys := read_keys(sample_ids)) is not None:
             sample_ids = self._ids_of(keys)
+        forward = self._last_forward(_length(sample_ids), logits)
+        batch_size, n_classes = forward.logits.shape[0], len(self._store.class_names)
         ids = read_integers(sample_ids, "sample_ids", batch_size, self._store.n_samples)
         if self._store.is_multi_label:
             given = read_label_matrix(labels, batch_size, n_classes)
@@ -237,8 +248,15 @@ class AlignmentRecorder:
         return summary
 
     def discard_epoch(self) -> None:
-        """Discard what was observed since the last committed epoch."""
+        """Discard what was observed since the last committed epoch, and the forward passes that were not observed."""
         self._buffer.clear()
+        self._reader.discard()
+        self.discard_passes()
+
+    def discard_passes(self) -> None:
+        """Discard the forward passes that were not observed, so that they are not taken for a later step."""
+        self._hooks.clear()
+        self._passes_may_be_stale = False
 
     def record_pass(
         self,
@@ -273,6 +291,7 @@ class AlignmentRecorder:
         try:
             with evaluation_mode(model), raise_on_all_ranks(), torch.no_grad():
                 for inputs, labels, sample_ids in batches:
+                    self.discard_passes()
                     if isinstance(inputs, Mapping):
                         model(**{name: _to_device(value, device) for name, value in inputs.items()})
                     else:
@@ -305,39 +324,31 @@ class AlignmentRecorder:
             )
         return [self._id_of_key[key] for key in keys]
 
-    def _last_forward(self) -> HeadForward:
-        """Return the forward pass that was not observed yet, checked, as that of a linear layer."""
+    def _last_forward(self, n_samples: int, logits: Tensor | None) -> HeadForward:
+        """Return the forward pass of the samples that are observed, checked, as that of a linear layer."""
         self._require_attached()
-        parts, returned = self._hooks.take()
-        name = self._head.name
-        if not parts:
+        passes, may_be_stale = self._hooks.take(), self._passes_may_be_stale
+        self._passes_may_be_stale = True
+        if not passes:
             raise RecordingError(
-                f"no forward pass through the head {name!r} since the last observe(): call model(inputs), then "
-                "observe() once for it, inside the `with` block; if the model was compiled and ran before the recorder "
-                "was attached, call torch.compiler.reset() before attaching; if the model does not call that layer, "
-                "name another with head="
+                f"no forward pass through the head {self._head.name!r} since the last observe(): call model(inputs), "
+                "then observe() once for it, inside the `with` block; if the model was compiled and ran before the "
+                "recorder was attached, call torch.compiler.reset() before attaching; if the model does not call that "
+                "layer, name another with head="
             )
-        averaged = any(part.logits.shape[2:].numel() > 1 for part in parts.values())
-        parts = {device: as_matrix(part, self._head) for device, part in parts.items()}
+        if logits is None:
+            chosen = choose_pass(passes, n_samples, self._head.name, may_be_stale=may_be_stale)
+            parts = {device: self._reader.read(call, chosen.returned) for device, call in chosen.parts.items()}
+        else:
+            parts = {logits.device: self._reader.read_rows(passes, logits)}
         forward = join_devices(parts, self._model)
-        if forward.logits.ndim != 2:
-            raise RecordingError(
-                f"the head {name!r} gave logits of shape {tuple(forward.logits.shape)}, expected [batch, classes]: "
-                "each sample needs one prediction, pool before the head"
-            )
-        if self._head_is_a_guess:
-            # Means of the same numbers in another order differ by rounding, in bfloat16 by up to a percent.
-            tolerance = 0.02 if averaged else 0.0
-            if not any(is_returned(part.logits, returned, tolerance=tolerance) for part in parts.values()):
-                raise RecordingError(_not_returned(self._head, type(unwrap(self._model)).__name__, averaged))
-            self._head_is_a_guess = False
-            self._handles.pop().remove()
         require_whole(forward, self._head)
-        return self._form.as_linear(forward)
+        return forward
 
     def _end_epoch(self, metrics: Mapping[str, Any]) -> EpochSummary:
         epoch = self._store.next_epoch
         with raise_on_all_ranks():
+            self._reader.check()
             observed = self._buffer.fetch()
             self._check_labels(epoch, observed)
         n_observed = int(all_reduce_sum(torch.tensor([len(observed.ids)])))
@@ -440,17 +451,12 @@ class AlignmentRecorder:
         self._store.remember(run_on_rank0(lambda: writer.commit(repeated=summary.repeated, metrics=metrics)))
 
 
-def _not_returned(head: LinearHead, model: str, averaged: bool) -> str:
-    if averaged:
-        return (
-            f"the head {head.name!r} of {model} gives logits for every position, and the model does not return their "
-            "mean (another pooling, an activation in between?): pool before the head"
-        )
-    kind = "nn.Conv2d" if isinstance(head.module, nn.Conv2d) else "nn.Linear"
-    return (
-        f"the model does not return the output of {head.name!r}, the last {kind} of {model}: name the layer whose "
-        "output the loss uses as logits with head="
-    )
+def _length(values: object) -> int:
+    """Return the length of ids; -1 if they have none, which `read_integers` refuses."""
+    try:
+        return len(values)  # type: ignore[arg-type]  # whether it has one is the question
+    except TypeError:
+        return -1
 
 
 def _to_device(value: Any, device: torch.device) -> Any:

@@ -137,8 +137,8 @@ def test_huge_finite_logits_are_recorded(store: TrajectoryStore, model: nn.Modul
 
 def test_logits_for_every_token_instead_of_one_prediction_a_sample(store: TrajectoryStore, model: nn.Module) -> None:
     with AlignmentRecorder(model, store) as recorder:
-        model(INPUTS[:, None])
-        with pytest.raises(RecordingError, match=r"shape \(12, 1, 3\), expected \[batch, classes\]"):
+        model(INPUTS[:, None].expand(N, 2, 5))
+        with pytest.raises(RecordingError, match=r"shape \(12, 2, 3\), expected \[batch, classes\].*pool before"):
             recorder.observe(IDS, LABELS)
 
 

@@ -223,11 +223,16 @@ def test_a_last_linear_layer_that_does_not_make_the_output_is_refused_with_the_r
             recorder.observe(range(N), LABELS)
 
 
-def test_a_head_that_is_told_by_name_is_trusted(store: TrajectoryStore) -> None:
-    model = Returning(lambda logits: 2 * logits)
+def test_a_named_head_is_checked_against_what_the_model_returns_or_against_the_given_logits(
+    store: TrajectoryStore,
+) -> None:
+    model = Returning(lambda logits: (logits.roll(1, dims=0), logits[:3]))
     with AlignmentRecorder(model, store, head="head") as recorder:
         model(INPUTS)
-        recorder.observe(range(N), LABELS)
+        with pytest.raises(RecordingError, match=r"logits that Returning returns are not.*'head'.*head=.*logits="):
+            recorder.observe(range(N), LABELS)
+        logits = model(INPUTS)[0].roll(-1, dims=0)
+        recorder.observe(range(N), LABELS, logits=logits)
         assert recorder.end_epoch().missing == 0
 
 
