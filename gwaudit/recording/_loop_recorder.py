@@ -78,8 +78,13 @@ class LoopRecorder:
         """Begin an epoch of the loop, counted from 0."""
         self._epoch = epoch
 
-    def observe(self, sample_ids: Tensor, labels: Tensor) -> None:
-        """Observe the last forward pass, as `AlignmentRecorder.observe`; switch to passes if the targets are mixed."""
+    def begin_step(self) -> None:
+        """Begin a training step: forward passes before it belong to no batch."""
+        if self._recorder is not None:
+            self._recorder.discard_passes()
+
+    def observe(self, sample_ids: Tensor, labels: Tensor, logits: Tensor | None = None) -> None:
+        """Observe the forward pass of a step, as `AlignmentRecorder.observe`; use passes if the targets are mixed."""
         assert self._recorder is not None
         mixed = isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2
         if mixed and self._store.is_multi_label:  # binary cross entropy takes its targets of 0 and 1 as floats
@@ -87,7 +92,7 @@ class LoopRecorder:
         if mixed:
             self.switch_to_passes(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make")
         if not self.uses_passes:
-            self._recorder.observe(sample_ids, labels)
+            self._recorder.observe(sample_ids, labels, logits=logits)
 
     def switch_to_passes(self, reason: str) -> None:
         """Record by evaluation passes from now on, and warn once.

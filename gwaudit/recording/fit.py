@@ -126,7 +126,8 @@ def is_same_memory(first: Tensor, second: Tensor) -> bool:
 
 
 def _norm(rows: Tensor) -> Tensor:
-    return vector_norm(rows, dim=-1, keepdim=True)
+    norms: Tensor = vector_norm(rows, dim=-1, keepdim=True)
+    return norms
 
 
 def _largest(difference: Tensor, size: Tensor) -> Tensor:

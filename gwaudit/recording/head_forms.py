@@ -175,14 +175,16 @@ def pool_tokens(forward: HeadForward, returned: Sequence[Tensor]) -> HeadForward
         return forward
     rows = torch.arange(len(logits), device=logits.device)
     mean_latent = latent.to(torch.promote_types(latent.dtype, torch.float32)).mean(1)
-    pooled, nearest = (mean_latent, logits.mean(1)), torch.full_like(logits[0, 0, 0], torch.inf)
+    pooled = mean_latent, logits.mean(1)
+    nearest = torch.full_like(logits[0, 0, 0], torch.inf)
     for tensor in returned:
         distances = (logits - tensor.to(logits)[:, None]).norm(dim=2)
         # The last of equal positions: padding stands before it, or has the same latent.
         position = logits.shape[1] - 1 - distances.flip(1).argmin(1)
         for option in [(mean_latent, logits.mean(1)), (latent[rows, position].to(mean_latent), logits[rows, position])]:
             distance = (option[1] - tensor).norm()
-            pooled = tuple(torch.where(distance < nearest, new, old) for new, old in zip(option, pooled, strict=True))
+            nearer = distance < nearest
+            pooled = torch.where(nearer, option[0], pooled[0]), torch.where(nearer, option[1], pooled[1])
             nearest = torch.minimum(distance, nearest)
     return forward._replace(latent=pooled[0], logits=pooled[1])
 

@@ -190,6 +190,5 @@ class HeadReader:
 
     def _choices(self) -> str:
         names = layers_with_outputs(self._model, self._head.n_outputs)
-        return (
-            f" (layers with {self._head.n_outputs} outputs: {', '.join(repr(name) for name in names)})" if names else ""
-        )
+        listed = ", ".join(repr(name) for name in names)
+        return f" (layers with {self._head.n_outputs} outputs: {listed})" if names else ""

@@ -71,6 +71,7 @@ class AlignmentCallback(keras.callbacks.Callback):
         def observed_train_step(data: Any) -> Any:
             with self._restored_on_error():
                 inputs, labels, sample_ids = _unpack(data)
+                self._loop.begin_step()
                 result = train_step((inputs, labels))
                 if not self._loop.uses_passes:
                     self._loop.observe(sample_ids, labels)

@@ -4,7 +4,7 @@ callback = AlignmentCallback(store)
 Trainer(max_epochs=10, callbacks=[callback]).fit(module, loader)   # batches of (inputs, labels, sample_ids)
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import timm.data
@@ -29,7 +29,8 @@ class AlignmentCallback(Callback):
     Batches are (inputs, labels, sample_ids); `gwaudit.WithSampleIds` adds the ids to any data set, and `training_step`
     has to take them. Validation and sanity checks are not recorded. If batches have soft targets, or the module holds
     timm's or torchvision's mixup or CutMix, each epoch is recorded by an evaluation pass after it, and a warning says
-    so once.
+    so once. Passes without gradient are ignored. If several training passes in a step have the batch's number of
+    samples, let `training_step` return {"loss": loss, "logits": logits} with the logits of the batch.
 
     Args:
         store: The run, open for writing; its given labels are those of the training data.
@@ -77,13 +78,19 @@ class AlignmentCallback(Callback):
         """Begin an epoch."""
         self._loop.begin_epoch(trainer.current_epoch)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Begin a step."""
+        self._loop.begin_step()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Observe a batch. The last one ends the epoch, before validation, which may save a checkpoint of it."""
         if not self._loop.uses_passes:
             _, labels, sample_ids = self._unpack(batch)
-            self._loop.observe(sample_ids, labels)
+            logits = outputs.get("logits") if isinstance(outputs, Mapping) else None
+            is_of_batch = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(labels)
+            self._loop.observe(sample_ids, labels, logits if is_of_batch else None)
         if trainer.is_last_batch:
             self._loop.end_epoch()
 

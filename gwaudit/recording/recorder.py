@@ -340,7 +340,8 @@ class AlignmentRecorder:
             chosen = choose_pass(passes, n_samples, self._head.name, may_be_stale=may_be_stale)
             parts = {device: self._reader.read(call, chosen.returned) for device, call in chosen.parts.items()}
         else:
-            parts = {logits.device: self._reader.read_rows(passes, logits)}
+            forward = self._reader.read_rows(passes, logits)
+            parts = {forward.logits.device: forward}
         forward = join_devices(parts, self._model)
         require_whole(forward, self._head)
         return forward

@@ -100,6 +100,7 @@ class _Recording:
         labels = {
             name: inputs[name] for name in self.trainer.label_names if name in inputs
         }  # before compute_loss pops them
+        self.loop.begin_step()
         loss = self._compute_loss(model, inputs, *args, **kwargs)
         # Evaluation, also on the training data, calls this, too.
         if sample_ids is not None and model.training and not self.loop.uses_passes:
