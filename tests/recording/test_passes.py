@@ -17,7 +17,18 @@ from gwaudit.core.errors import RecordingError
 from gwaudit.recording.lightning import AlignmentCallback
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
-from helpers.loops import BATCH, IMAGES, LABELS, assert_same, column, loader, network, new_store, optimizer_of, plain_run
+from helpers.loops import (
+    BATCH,
+    IMAGES,
+    LABELS,
+    assert_same,
+    column,
+    loader,
+    network,
+    new_store,
+    optimizer_of,
+    plain_run,
+)
 
 N, CLASSES, FEATURES = 12, 4, 6
 GIVEN = torch.arange(N) % CLASSES
