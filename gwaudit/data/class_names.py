@@ -32,7 +32,7 @@ def label_text(value: Any) -> str:
         return ""
     if isinstance(value, bytes):
         value = value.decode()
-    elif isinstance(value, float | np.floating | Decimal) and abs(value) < 2**53 and value == int(value):
+    elif isinstance(value, float | np.floating | Decimal) and abs(float(value)) < 2**53 and value == int(value):
         value = int(value)
     text = str(value)
     return text if text.strip() else ""

@@ -13,7 +13,7 @@ from gwaudit.core.errors import DataError, SettingsError, StoreExistsError, Unre
 from gwaudit.core.files import write_folder
 from gwaudit.core.settings import DataSettings
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES
+from gwaudit.data.readers.columns import label_column_of
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
@@ -175,9 +175,9 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
     if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix not in SUFFIXES:
         return
     table, _ = read_tables(files, source)
-    column = data.label_column or next(
-        name for name in DEFAULT_COLUMN_NAMES["label_column"] if name in table.column_names
-    )
+    column = label_column_of(table, data)
+    if column is None or column not in table.column_names:  # several columns of 0 and 1
+        return
     rows = np.arange(len(dataset)) if dataset.rows is None else dataset.rows
     labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))
     changed = np.flatnonzero((corrections.new != corrections.old) & (corrections.new != DROPPED))

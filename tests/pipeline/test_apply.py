@@ -303,7 +303,7 @@ class TestTables:
         assert [again.class_names[label] for label in again.labels] == ["p", "q", "p"]
 
     def test_labels_from_elsewhere_leave_the_table_out(self, tmp_path):
-        pd.DataFrame({"x": range(6), "label": list("ppqqpq")}).to_csv(tmp_path / "t.csv", index=False)
+        pd.DataFrame({"x": np.arange(6) / 4, "label": list("ppqqpq")}).to_csv(tmp_path / "t.csv", index=False)
         np.save(tmp_path / "given.npy", [0, 1, 1, 1, 0, 0])
         audit = self.run(tmp_path, tmp_path / "t.csv", labels=str(tmp_path / "given.npy"))
         applied = apply(

@@ -1,21 +1,26 @@
 """Find the columns of inputs, labels and keys in a table, and turn its rows into samples."""
 
 import json
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
-from gwaudit.core.errors import DataError
+from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.files import file_below, path_below
 from gwaudit.core.settings import DataSettings, split_commas
+from gwaudit.data.class_names import label_text
 from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.inputs import Inputs, Texts, features
-from gwaudit.data.labels import ParsedLabels, matrix_of_columns, parse_labels
+from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_columns, parse_labels
+from gwaudit.data.readers.number_columns import Features, choose_features, is_list, is_list_of_numbers, named_features
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, default_keys, rows_not_finite
 from gwaudit.data.reading_notes import ReadingNotes
 
@@ -28,6 +33,7 @@ DEFAULT_COLUMN_NAMES = {
 }
 """Names of columns that are found without a setting, by the setting that names others."""
 
+_ROLES = {"image_column": "images", "text_column": "texts", "feature_columns": "features"}
 _INPUT_SETTINGS = ("image_column", "text_column", "feature_columns")  # in the order in which columns are looked for
 
 
@@ -61,12 +67,20 @@ def samples_of_table(
         broken: Reason for each row that is known to be broken, by its number.
 
     Raises:
-        DataError: A column is missing or of a wrong type.
+        DataError: A column is missing, of a wrong type, or there are two of one name.
     """
+    repeated_names = [column for column, count in Counter(table.column_names).items() if count > 1]
+    if repeated_names:
+        raise DataError(f"{name} has several columns {repeated_names[0]!r}: give each column a name of its own")
     parsed, label_columns = _labels(table, settings, name)
+    notes.remarks += parsed.remarks
     id_column = _find_column(table, settings, "id_column", name)
-    notes.remarks.extend(parsed.remarks)
-    column = _inputs(table, settings, name, root, taken={*label_columns, id_column})
+    of_split = [column for columns in notes.columns_used.values() for column in columns]
+    notes.use_columns("labels", label_columns)
+    notes.use_columns("keys", [] if id_column is None else [id_column])
+    others = [c for c in table.column_names if c not in {*of_split, *label_columns, id_column}]
+    table = _without_categories(table)
+    column = _inputs(table, settings, name, root, others, parsed.labels, notes)
     keys, unnamed = _keys(table, id_column, column.paths, settings.split)
     return RawSamples(
         name=name,
@@ -80,26 +94,59 @@ def samples_of_table(
     )
 
 
+def label_column_of(table: pa.Table, settings: DataSettings) -> str | None:
+    """Return the column of labels: the one that is set, else the first with a usual name, else None.
+
+    Upper and lower case are one where no column has exactly a usual name.
+    """
+    usual = DEFAULT_COLUMN_NAMES["label_column"]
+    if settings.label_column is not None:
+        return settings.label_column
+    exact = next((column for column in usual if column in table.column_names), None)
+    return exact or next((column for column in table.column_names if column.strip().casefold() in usual), None)
+
+
 def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedLabels, tuple[str, ...]]:
     """Return the labels, and the names of their columns."""
-    chosen = settings.label_column
-    if chosen is not None and chosen not in table.column_names and "," in chosen:
-        columns = _require_columns(table, chosen, name)
+    label = label_column_of(table, settings)
+    if label is not None and label not in table.column_names and "," in label:
+        columns = _require_columns(table, label, name)
         if settings.label_separator is not None or settings.classes is not None:
             raise DataError(
                 f"{name}: the columns in `label_column` name the classes: leave out `label_separator` and `classes`"
             )
         return matrix_of_columns({column: table[column].to_pylist() for column in columns}), columns
-    label = _find_column(table, settings, "label_column", name)
+    stated = settings.class_names
+    if label is None and settings.labels is not None:
+        return ParsedLabels(np.full(table.num_rows, UNLABELLED, np.int64), stated or (), {}), ()
     if label is None:
         raise DataError(
             f"{name} has no column of labels ({', '.join(DEFAULT_COLUMN_NAMES['label_column'][:3])}, ...): "
             f"its columns are {', '.join(table.column_names)}; name one with `label_column`"
         )
-    stated = settings.class_names
+    values = table[_require_column(table, label, name)]
     class_names = stated or _class_names_of_metadata(table, label)
-    values = table[label].to_pylist()
-    return parse_labels(values, class_names, settings.label_separator, numbers_are_indices=stated is None), (label,)
+    parsed = parse_labels(values.to_pylist(), class_names, settings.label_separator, numbers_are_indices=stated is None)
+    if unused := _unused_categories(values, parsed.class_names):
+        listed = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
+        remark = f"no row has these categories of the column {label}, which are left out: {listed}"
+        parsed = parsed._replace(remarks=(*parsed.remarks, remark))
+    return parsed, (label,)
+
+
+def _without_categories(table: pa.Table) -> pa.Table:
+    """Return a table whose columns of categories are columns of the values of these categories."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(position, field.name, table.column(position).cast(field.type.value_type))
+    return table
+
+
+def _unused_categories(values: pa.ChunkedArray, class_names: Sequence[str]) -> list[str]:
+    if not pa.types.is_dictionary(values.type):
+        return []
+    categories = [label_text(value) for chunk in values.chunks for value in chunk.dictionary.to_pylist()]
+    return [name for name in dict.fromkeys(categories) if name and name not in class_names]
 
 
 def _find_column(table: pa.Table, settings: DataSettings, setting: str, name: str) -> str | None:
@@ -112,7 +159,8 @@ def _find_column(table: pa.Table, settings: DataSettings, setting: str, name: st
 
 def _require_column(table: pa.Table, column: str, name: str) -> str:
     if column not in table.column_names:
-        raise DataError(f"{name} has no column {column!r}: its columns are {', '.join(table.column_names)}")
+        hint = did_you_mean(column, table.column_names)
+        raise DataError(f"{name} has no column {column!r}{hint}: its columns are {', '.join(table.column_names)}")
     return column
 
 
@@ -120,47 +168,117 @@ def _require_columns(table: pa.Table, columns: str, name: str) -> tuple[str, ...
     return tuple(_require_column(table, column, name) for column in split_commas(columns))
 
 
-def _inputs(table: pa.Table, settings: DataSettings, name: str, root: Path, taken: set[str | None]) -> _InputColumn:
-    """Return the inputs in the column that is named, else in columns of images, texts, features, or numbers."""
+def _inputs(
+    table: pa.Table,
+    settings: DataSettings,
+    name: str,
+    root: Path,
+    others: list[str],
+    labels: NDArray[np.int64],
+    notes: ReadingNotes,
+) -> _InputColumn:
+    """Return the inputs in the column that is named, else in columns of images, texts, lists, or numbers.
+
+    Args:
+        table: The rows.
+        settings: Names of columns.
+        name: Name of the data set.
+        root: Folder that paths are relative to.
+        others: Columns that have no other role.
+        labels: Labels of the rows.
+        notes: Notes of the reading.
+
+    Raises:
+        DataError: There is no such column, or it is of a wrong type.
+    """
     named = [setting for setting in _INPUT_SETTINGS if getattr(settings, setting) is not None]
     if len(named) > 1:
         raise DataError(f"{name}: give one of `image_column`, `text_column` and `feature_columns`, not several")
     if settings.feature_columns is not None and settings.feature_columns not in table.column_names:
-        return _number_columns(table, _require_columns(table, settings.feature_columns, name))
-    for setting in named or _INPUT_SETTINGS:
-        column = _find_column(table, settings, setting, name)
-        if setting == "image_column" and column is None:  # a column of bytes has images under any name
-            column = next((c for c in table.column_names if _holds_bytes(table[c].type)), None)
-        if column is None or column in taken:
-            continue
-        if setting == "image_column":
-            return _images(table[column], column, name, root)
-        return _texts(table[column]) if setting == "text_column" else _lists(table[column], column, name)
-    numeric = [column for column in table.column_names if column not in taken and _is_numeric(table[column])]
-    if not numeric:
-        raise DataError(
-            f"{name} has no column of images, texts or numbers: its columns are {', '.join(table.column_names)}; "
-            "name one with `image_column`, `text_column` or `feature_columns`"
-        )
-    return _number_columns(table, numeric)
+        columns = _require_columns(table, settings.feature_columns, name)
+        return _number_columns(named_features(table, columns, name, notes), others, notes)
+    setting, column = _input_column(table, settings, name, named, others)
+    if column is not None and setting == "feature_columns" and not _may_be_lists(table[column]):
+        return _number_columns(named_features(table, [column], name, notes), others, notes)
+    if column is None:
+        chosen = choose_features(table, others, labels, notes)
+        if not chosen.names:
+            reasons = [f"{', '.join(columns)} ({why})" for why, columns in notes.columns_left_out.items()]
+            raise DataError(
+                f"{name} has no column of images, texts or numbers: its columns are {', '.join(table.column_names)}; "
+                f"name one with `image_column`, `text_column` or `feature_columns`"
+                + (f". Not used: {'; '.join(reasons)}" if reasons else "")
+            )
+        return _number_columns(chosen, [], notes)
+    role = _ROLES[setting]
+    notes.use_columns(role, [column])
+    notes.leave_out_columns(f"not used beside the {role}", [other for other in others if other != column])
+    if setting == "image_column":
+        return _images(table[column], column, name, root, notes)
+    return _texts(table[column]) if setting == "text_column" else _lists(table[column], column, name)
 
 
-def _images(values: pa.ChunkedArray, column: str, name: str, root: Path) -> _InputColumn:
+def _input_column(
+    table: pa.Table, settings: DataSettings, name: str, named: list[str], others: list[str]
+) -> tuple[str, str | None]:
+    """Return the setting that names the column of inputs and this column, or None where columns of numbers are left.
+
+    Raises:
+        DataError: Several columns hold lists of numbers.
+    """
+    if named:
+        return named[0], _find_column(table, settings, named[0], name)
+    of_bytes = next((column for column in others if _holds_bytes(table[column].type)), None)
+    for setting in _INPUT_SETTINGS:
+        column = next((usual for usual in DEFAULT_COLUMN_NAMES[setting] if usual in others), None)
+        if setting == "image_column" and (column is None or not _holds_bytes(table[column].type)):
+            column = of_bytes or column  # a column of bytes has images under any name
+        if column is not None and (setting != "feature_columns" or _may_be_lists(table[column])):
+            return setting, column
+    lists = [column for column in others if is_list_of_numbers(table[column].type)]
+    if len(lists) > 1:
+        raise DataError(f"{name} has several columns of lists ({', '.join(lists)}): name one with `feature_columns`")
+    return "feature_columns", lists[0] if lists else None
+
+
+def _images(values: pa.ChunkedArray, column: str, name: str, root: Path, notes: ReadingNotes) -> _InputColumn:
     contents, paths = _contents_and_paths(values, column, name)
     items: list[EncodedImage] = [content or b"" for content in contents]
     broken: BrokenRows = {}
+    changes: Counter[str] = Counter()
     for row, (content, path) in enumerate(zip(contents, paths, strict=True)):
         if content:
             continue
         if not path:
             broken[row] = "has no image"
+        elif "://" in path:
+            broken[row] = f"{path!r} is an address, not a file: download the images first"
         elif path_below(root, path) is None:
             broken[row] = f"path {path!r} leads out of {root}: give the folder above all files as `root`"
-        elif (file := file_below(root, path)) is None:
-            broken[row] = f"there is no file {path!r} below {root}"
         else:
-            items[row] = file
+            file, change = _file_of(root, path)
+            changes[change] += 1
+            if file is None:
+                broken[row] = f"there is no file {path!r} below {root}"
+            else:
+                items[row] = file
+    for change, count in changes.items():
+        if change:
+            notes.remark(f"{count:,} paths in the column {column} are {change}")
     return _InputColumn(items, paths if any(paths) else None, broken)
+
+
+def _file_of(root: Path, path: str) -> tuple[Path | None, str]:
+    """Return the file of a path, and how the path was changed to find it; None where there is none."""
+    if (file := file_below(root, path)) is not None:
+        return file, ""
+    slashes = path.replace("\\", "/")
+    if (file := file_below(root, slashes)) is not None:
+        return file, "read with / in place of the backslashes of Windows"
+    for form in ("NFC", "NFD"):
+        if (file := file_below(root, unicodedata.normalize(form, slashes))) is not None:
+            return file, f"read in another Unicode form ({form}), which the files have"
+    return None, ""
 
 
 def _contents_and_paths(values: pa.ChunkedArray, column: str, name: str) -> tuple[list[bytes | None], list[str | None]]:
@@ -202,10 +320,29 @@ def _texts(values: pa.ChunkedArray) -> _InputColumn:
     return _InputColumn(Texts(texts), None, broken)
 
 
+def _may_be_lists(values: pa.ChunkedArray) -> bool:
+    """Return whether a column holds lists, also written as texts: "[0.5, 1.5]"."""
+    if _is_text(values.type):
+        return all(text.strip().startswith("[") for text in values.to_pylist() if text and text.strip())
+    return is_list(values.type)
+
+
+def _lists_of_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return lists of numbers that are written as texts, also as numpy prints them; None for a text that is no list."""
+    lists: list[list[float] | None] = []
+    for text in values.to_pylist():
+        try:
+            lists.append([float(number) for number in re.split(r"[\s,]+", (text or "").strip(" []\t\r\n")) if number])
+        except ValueError:
+            lists.append(None)
+    return pa.chunked_array([pa.array(lists, pa.large_list(pa.float64()))])
+
+
 def _lists(values: pa.ChunkedArray, column: str, name: str) -> _InputColumn:
+    if _is_text(values.type) and _may_be_lists(values):
+        values = _lists_of_texts(values)
     kind = values.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not is_list or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
+    if not is_list_of_numbers(kind):
         raise DataError(f"{name}: column {column!r} must hold lists of numbers, not {kind}")
     array = values.combine_chunks().cast(pa.large_list(kind.value_type))
     lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
@@ -219,21 +356,10 @@ def _lists(values: pa.ChunkedArray, column: str, name: str) -> _InputColumn:
     return _InputColumn(features(torch.from_numpy(matrix)), None, {**rows_not_finite(matrix), **broken})
 
 
-def _is_numeric(values: pa.ChunkedArray) -> bool:
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        return True
-    if not _is_text(values.type):
-        return False
-    return bool(pd.to_numeric(pd.Series(values.to_pylist()), errors="coerce").notna().mean() > 0.5)
-
-
-def _number_columns(table: pa.Table, names: Sequence[str]) -> _InputColumn:
-    numbers = {name: pd.to_numeric(pd.Series(table[name].to_pylist()), errors="coerce") for name in names}
-    matrix = np.stack([numbers[name].to_numpy(np.float32) for name in names], axis=1)
-    broken: BrokenRows = {}
-    for row, column in np.argwhere(~np.isfinite(matrix)).tolist():
-        broken.setdefault(row, f"{names[column]!r} is {table[names[column]][row].as_py()!r}, not a number")
-    return _InputColumn(features(torch.from_numpy(matrix)), None, broken)
+def _number_columns(chosen: Features, others: list[str], notes: ReadingNotes) -> _InputColumn:
+    notes.use_columns("features", chosen.names)
+    notes.leave_out_columns("not in `feature_columns`", [name for name in others if name not in chosen.names])
+    return _InputColumn(features(torch.from_numpy(chosen.matrix)), None, chosen.broken)
 
 
 def _keys(
@@ -241,7 +367,7 @@ def _keys(
 ) -> tuple[list[str], BrokenRows]:
     """Return the key of each row, from the column of ids or the paths of images, and the rows without an id."""
     if column is not None:
-        given = [None if value is None else str(value) for value in table[column].to_pylist()]
+        given: list[str | None] = [label_text(value) or None for value in table[column].to_pylist()]
     elif paths is not None:
         given = paths
     else:

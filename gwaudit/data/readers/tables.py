@@ -101,7 +101,7 @@ def read_tables(files: list[Path], source: Path) -> tuple[pa.Table, BrokenRows]:
 def _read_table(file: Path) -> tuple[pa.Table, BrokenRows]:
     try:
         if file.suffix == ".parquet":
-            return pq.read_table(file), {}
+            return pq.ParquetFile(file).read(), {}
         if file.suffix == ".arrow":
             return _read_arrow(file), {}
         if file.suffix in (".csv", ".tsv"):

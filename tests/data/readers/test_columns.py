@@ -74,3 +74,59 @@ def test_lists_of_features_may_be_of_any_type_but_of_one_length(tmp_path, kind):
     pq.write_table(texts, tmp_path / "texts.parquet")
     with pytest.raises(DataError, match="must hold lists of numbers"):
         load_dataset(tmp_path / "texts.parquet")
+
+
+def test_lists_under_any_name_and_as_texts_are_features(tmp_path):
+    rows = [[0.5, 1.5], [2.5, 3.5], [4.5, 5.5], [6.5, 7.5]]
+    frame = pd.DataFrame({"clip": rows, "age": [3, 9, 3, 9], "label": list("abab")})
+    frame.to_parquet(tmp_path / "t.parquet")
+    dataset = load_dataset(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(dataset.read(torch.arange(4)), rows)
+    assert dataset.notes.columns_left_out == {"not used beside the features": ["age"]}
+    frame.assign(clip2=rows).to_parquet(tmp_path / "two.parquet")
+    with pytest.raises(DataError, match=r"several columns of lists \(clip, clip2\): name one with `feature_columns`"):
+        load_dataset(tmp_path / "two.parquet")
+    written = pd.DataFrame(
+        {"embedding": ["[0.5, 1.5]", "[2.5 3.5]", "[4.5,5.5]", "[ 6.5  7.5 ]"], "label": list("abab")}
+    )
+    written.to_csv(tmp_path / "t.csv", index=False)
+    np.testing.assert_array_equal(load_dataset(tmp_path / "t.csv").read(torch.arange(4)), rows)
+    frame.assign(features=[1, 0, 1, 0]).drop(columns="clip").to_csv(tmp_path / "count.csv", index=False)
+    assert load_dataset(tmp_path / "count.csv").notes.columns_used["features"] == ["age", "features"]
+
+
+def test_columns_that_are_not_used_are_noted(tmp_path):
+    frame = pd.DataFrame({"text": ["one", "two"], "stars": [3, 5], "id": ["a", "b"], "Label": ["p", "q"]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    notes = load_dataset(tmp_path / "t.csv").notes
+    assert notes.columns_used == {"labels": ["Label"], "keys": ["id"], "texts": ["text"]}
+    assert notes.columns_left_out == {"not used beside the texts": ["stars"]}
+
+
+def test_paths_of_other_systems_find_their_files(tmp_path):
+    (tmp_path / "d").mkdir()
+    for i, name in enumerate(["a.png", "cafe\u0301.png", "b.png"]):
+        picture(i).save(tmp_path / "d" / name)
+    rows = [("d\\a.png", "cat"), ("d/caf\u00e9.png", "dog"), ("d/b.png", "cat"), ("https://x.org/c.png", "dog")]
+    pd.DataFrame(rows, columns=["path", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv", on_error="skip")
+    assert list(dataset.keys) == ["d\\a.png", "d/caf\u00e9.png", "d/b.png"]
+    assert "download the images first" in dataset.skipped[0].reason
+    assert any("1 paths in the column path are read with / in place" in remark for remark in dataset.notes.remarks)
+    assert any("another Unicode form (NFD)" in remark for remark in dataset.notes.remarks)
+
+
+def test_unused_categories_are_no_classes_and_are_noted(tmp_path):
+    kinds = pd.Categorical(["cat", "dog", "cat"], categories=["cat", "cow", "dog"])
+    pd.DataFrame({"x": [0.5, 2.5, 1.5], "label": kinds}).to_parquet(tmp_path / "t.parquet")
+    dataset = load_dataset(tmp_path / "t.parquet")
+    assert dataset.class_names == ("cat", "dog")
+    assert any("left out: cow" in remark for remark in dataset.notes.remarks)
+    assert load_dataset(tmp_path / "t.parquet", classes="cat,cow,dog").class_names == ("cat", "cow", "dog")
+
+
+def test_a_table_without_labels_takes_them_from_a_label_file(tmp_path):
+    pd.DataFrame({"x": [0.5, 2.5, 1.5], "id": list("uvw")}).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "labels.csv").write_text("key,label\nw,dog\nu,cat\n")
+    dataset = load_dataset(tmp_path / "t.csv", labels=tmp_path / "labels.csv")
+    assert [dataset.class_names[label] for label in dataset.labels] == ["cat", "dog"]

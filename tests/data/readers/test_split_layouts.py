@@ -108,7 +108,7 @@ def test_a_split_of_a_source_without_splits_is_refused(tmp_path, make):
 
 def make_table(path, splits, column="split"):
     n = 6 if splits is None else len(splits)
-    frame = pd.DataFrame({"x": range(n), "label": ["cat", "dog"] * (n // 2)})
+    frame = pd.DataFrame({"x": np.arange(n) + 0.5, "label": ["cat", "dog"] * (n // 2)})
     if splits is not None:
         frame[column] = splits
     frame.to_csv(path, index=False)
@@ -125,7 +125,7 @@ def make_table(path, splits, column="split"):
 def test_a_column_of_splits_chooses_the_rows(tmp_path, column, values, asked, rows):
     dataset = load_dataset(make_table(tmp_path / "t.csv", values, column), split=asked)
     assert dataset.rows.tolist() == rows
-    assert dataset.inputs.values[:, 0].tolist() == rows
+    assert (dataset.inputs.values[:, 0] - 0.5).tolist() == rows
     assert dataset.notes.columns_used["split"] == [column]
 
 

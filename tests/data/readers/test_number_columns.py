@@ -1,0 +1,112 @@
+"""Features are columns that describe the samples; row numbers, ids and the label itself are not, and each is named."""
+
+import datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from gwaudit import load_dataset
+from gwaudit.core.errors import DataError
+
+N = 40
+RANDOM = np.random.default_rng(0)
+LABELS = ["cat", "dog"] * (N // 2)
+X = RANDOM.standard_normal(N).round(3)
+
+
+def used(dataset):
+    return dataset.notes.columns_used["features"]
+
+
+def left_out(dataset):
+    return {name: reason for reason, names in dataset.notes.columns_left_out.items() for name in names}
+
+
+def test_the_index_of_a_data_frame_is_no_feature(tmp_path):
+    frame = pd.DataFrame({"x": X, "label": LABELS})
+    shuffled = frame.sample(frac=1, random_state=1)
+    shuffled.to_parquet(tmp_path / "shuffled.parquet")
+    shuffled.set_index(pd.Index(RANDOM.random(N), name="when")).to_parquet(tmp_path / "named.parquet")
+    shuffled.to_csv(tmp_path / "shuffled.csv")
+    shuffled.reset_index().head(30).to_csv(tmp_path / "reset.csv", index=False)
+    names = {"shuffled.parquet": "__index_level_0__", "named.parquet": "when", "shuffled.csv": "Unnamed: 0"}
+    for name, index in {**names, "reset.csv": "index"}.items():
+        dataset = load_dataset(tmp_path / name)
+        assert used(dataset) == ["x"], name
+        assert left_out(dataset).keys() == {index}
+
+
+@pytest.mark.parametrize(("values", "reason"), [
+    (np.arange(N), "numbers the rows"),
+    (np.arange(1, N + 1), "numbers the rows"),
+    (np.arange(N) * 3 + 100, "rises from row to row"),
+    (RANDOM.permutation(N), "all different"),
+    (RANDOM.permutation(50)[:N] + 1000, "all different"),
+    ([f"s{i:03d}" for i in RANDOM.permutation(N)], "texts that are all different"),
+    ([None] * N, "without a value"),
+    ([{"cat": 3, "dog": 1}[label] for label in LABELS], "says the label again"),
+    ([{"cat": "Katze", "dog": "Hund"}[label] for label in LABELS], "says the label again"),
+    (["red", "blue", "red", "red"] * (N // 4), "texts, not numbers"),
+    ([datetime.date(2020, 1, 1 + i % 28) for i in range(N)], "dates and times, not numbers"),
+])  # fmt: skip
+def test_columns_that_describe_no_sample_are_left_out(tmp_path, values, reason):
+    pq.write_table(pa.table({"a": list(values), "x": X, "label": LABELS}), tmp_path / "t.parquet")
+    dataset = load_dataset(tmp_path / "t.parquet")
+    assert used(dataset) == ["x"]
+    assert reason in left_out(dataset)["a"]
+    warned = any("a" in warning for warning in dataset.notes.warnings)
+    assert warned == ("not numbers" in reason or "again" in reason)
+    if not isinstance(values[0], str | dict | datetime.date | None):
+        assert load_dataset(tmp_path / "t.parquet", feature_columns="a,x").input_shape == (2,)
+
+
+@pytest.mark.parametrize("values", [
+    RANDOM.integers(0, 9, N).tolist(),
+    (RANDOM.permutation(100_000)[:N]).tolist(),  # no id by its name, nor by chance
+    [True, False, False, True] * (N // 4),
+    [Decimal("1.25"), Decimal("2.50"), Decimal("0.75"), Decimal("1.25")] * (N // 4),
+    pa.array([3, 1, 1, 3] * (N // 4)).dictionary_encode(),
+    ["True", "false", "false", "TRUE"] * (N // 4),
+    ["1,5", "2", "0,25", "-1,125"] * (N // 4),
+])  # fmt: skip
+def test_numbers_of_every_kind_are_features(tmp_path, values):
+    pq.write_table(pa.table({"a": values, "x": X, "label": LABELS}), tmp_path / "t.parquet")
+    dataset = load_dataset(tmp_path / "t.parquet")
+    assert used(dataset) == ["a", "x"]
+    assert dataset.inputs.values.isfinite().all()
+    first = values[0].as_py() if isinstance(values, pa.Array) else values[0]
+    expected = {"True": 1, "1,5": 1.5}.get(first, first)
+    assert dataset.inputs.values[0, 0] == torch.tensor(float(expected))
+
+
+def test_a_column_that_is_nearly_the_label_is_warned_about(tmp_path):
+    truth = [int(label == "dog") for label in LABELS]
+    truth[3] = 0
+    pd.DataFrame({"x": X, "truth": truth, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert used(dataset) == ["x", "truth"]
+    assert "agrees with 98% of the labels" in dataset.notes.warnings[0]
+
+
+def test_tables_without_features_say_why(tmp_path):
+    pd.DataFrame({"nr": range(N), "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"no column of images, texts or numbers.*Not used: nr \(numbers the rows\)"):
+        load_dataset(tmp_path / "t.csv")
+    colours = pd.DataFrame({"colour": ["red", "blue"] * (N // 2), "x": X, "label": LABELS})
+    colours.to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(DataError, match="column 'colour' holds texts, not numbers: leave it out"):
+        load_dataset(tmp_path / "c.csv", feature_columns="x,colour")
+    pq.write_table(pa.table([X, X + 1, LABELS], names=["x", "x", "label"]), tmp_path / "two.parquet")
+    with pytest.raises(DataError, match="several columns 'x'"):
+        load_dataset(tmp_path / "two.parquet")
+
+
+def test_numbers_that_float32_cannot_hold_are_named(tmp_path):
+    pd.DataFrame({"x": [1e39, *X[1:]], "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="'x' is '1e\\+39', too large for float32"):
+        load_dataset(tmp_path / "t.csv")
