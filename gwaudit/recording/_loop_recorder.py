@@ -49,13 +49,13 @@ class LoopRecorder:
     def attach(self, model: nn.Module) -> None:
         """Attach a recorder to a model. Call it before the first forward pass."""
         self.detach()
-        self._recorder = AlignmentRecorder(model, self._store, head=self._head)
-        self._recorder.__enter__()
+        self._recorder = AlignmentRecorder(model, self._store, head=self._head).attach()
 
     def detach(self) -> None:
         """Detach the recorder, and discard what was not committed."""
         if self._recorder is not None:
-            self._recorder.__exit__(None, None, None)
+            self._recorder.discard_epoch()
+            self._recorder.detach()
         self._recorder, self._epoch = None, None
 
     def start(self, epoch: int) -> None:

@@ -32,7 +32,7 @@ def read_keys(values: object) -> list[str] | None:
     return [str(os.fspath(key)) for key in keys]
 
 
-def read_integers(values: ArrayLike | Tensor, name: str, batch_size: int, limit: int) -> Tensor:
+def read_integers(values: object, name: str, batch_size: int, limit: int) -> Tensor:
     """Return a copy of ids or labels as int64 [B], on their device.
 
     The range is checked for values on the CPU only, as a check on a GPU would wait for it.

@@ -54,6 +54,12 @@ class EpochBuffer:
     def __bool__(self) -> bool:
         return bool(self._ids)
 
+    @property
+    def n_samples(self) -> int:
+        """Return the number of samples that were observed, with repeats."""
+        rows_a_sample = len(self._layout.rows_of(0))
+        return sum(len(ids) for ids in self._ids) // rows_a_sample
+
     def clear(self) -> None:
         """Discard everything."""
         self._ids: list[Tensor] = []

@@ -20,82 +20,31 @@ If several ranks train together, each observes the samples that it trained on. `
 that owns their block, drops the samples that a sampler repeated to make equal parts, and rank 0 commits.
 """
 
-import uuid
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.attached_hook import AttachedHook
-from gwaudit.recording.batch_labels import out_of_range, read_integers, read_keys, read_label_matrix
-from gwaudit.recording.distributed import (
-    all_gather,
-    all_reduce_sum,
-    is_rank0,
-    process_rank,
-    raise_on_all_ranks,
-    run_on_rank0,
-    send_to_owner,
-    world_size,
-)
-from gwaudit.recording.epoch_buffer import EpochBuffer, ObservedRows, finite_rows, first_occurrences
+from gwaudit.recording.batch_labels import read_integers, read_keys, read_label_matrix
+from gwaudit.recording.distributed import is_rank0, process_rank, raise_on_all_ranks, world_size
+from gwaudit.recording.epoch_buffer import EpochBuffer
+from gwaudit.recording.epoch_commit import EpochCommitter, EpochSummary
 from gwaudit.recording.head import find_head, unwrap
 from gwaudit.recording.head_forms import HeadForward
 from gwaudit.recording.head_reader import HeadReader
 from gwaudit.recording.hooks import HeadHooks, join_devices, require_whole
 from gwaudit.recording.modes import evaluation_mode
-from gwaudit.recording.moments import EpochMoments, epoch_moments
 from gwaudit.recording.passes import choose_pass
+from gwaudit.recording.repeats import RepeatWatch
 from gwaudit.store.store import TrajectoryStore
-
-_SHOWN = 5  # samples that a message names
-
-
-@dataclass(frozen=True)
-class EpochSummary:
-    """Hold the summary of a committed epoch, over all ranks.
-
-    Attributes:
-        epoch: Number of the epoch in the store, from 0.
-        recorded: Number of samples observed; of rows (samples times classes) in a multi-label run.
-        missing: Number of the run's samples (or rows) that were not observed.
-        repeated: Number of observations that were dropped, as their sample had one already in this epoch.
-        moments: E, K and GWA of all recorded alignments.
-        moving: The streaming estimate of the same from mini-batches of this epoch; with several ranks, the mean of
-            their estimates.
-        mean_loss: Mean cross entropy of the given labels, in nats.
-        accuracy_on_given: Share of the samples whose given label is the predicted one, in [0, 1].
-    """
-
-    epoch: int
-    recorded: int
-    missing: int
-    repeated: int
-    moments: EpochMoments
-    moving: EpochMoments
-    mean_loss: float
-    accuracy_on_given: float
-
-    def metrics(self) -> dict[str, float]:
-        """Return the numbers that are stored with the epoch, by name."""
-        return {
-            "directional_alignment": self.moments.directional_alignment,
-            "dispersion": self.moments.dispersion,
-            "gwa": self.moments.gwa,
-            "moving_directional_alignment": self.moving.directional_alignment,
-            "moving_dispersion": self.moving.dispersion,
-            "moving_gwa": self.moving.gwa,
-            "mean_loss": self.mean_loss,
-            "accuracy_on_given": self.accuracy_on_given,
-        }
 
 
 class AlignmentRecorder:
@@ -103,7 +52,8 @@ class AlignmentRecorder:
 
     The alignment of a sample is γ = cos(-∇_W loss, W), the cosine between the descent direction of its loss and the
     weight W of the linear head (arXiv 2510.25480; `gwaudit.recording.alignment`). Use the recorder as a context manager
-    around the training loop: inside the block its hooks are on the model.
+    around the training loop: inside the block its hooks are on the model. In a notebook, `attach` and `detach` do the
+    same in cells of their own.
 
     Args:
         model: The classifier that the loop calls, with or without DataParallel, DistributedDataParallel or
@@ -122,7 +72,7 @@ class AlignmentRecorder:
     Example:
         >>> import tempfile
         >>> model = nn.Linear(5, 3)
-        >>> labels = np.array([0, 1, 2, 0])
+        >>> labels = [0, 1, 2, 0]
         >>> folder = tempfile.mkdtemp()
         >>> store = TrajectoryStore.create(f"{folder}/run", given_labels=labels, class_names=["a", "b", "c"])
         >>> with store, AlignmentRecorder(model, store) as recorder:
@@ -156,31 +106,62 @@ class AlignmentRecorder:
                 "run, opened with shared_store(lambda: TrajectoryStore.create(...))"
             )
         self._reader = HeadReader(self._head, unwrap(model), multi_label=store.is_multi_label)
-        self._given_labels = store.given_labels()
+        self._committer = EpochCommitter(store)
         self._id_of_key: dict[str, int] = {}
         self._hooks = HeadHooks()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._finalizer = weakref.finalize(self, _remove_all, self._handles)
+        self._finalizer.atexit = False
         self._buffer = EpochBuffer(store.layout)
         self._passes_may_be_stale = True
+        self._repeats = RepeatWatch(store.n_samples, store.n_samples // world_size())
 
-    def __enter__(self) -> Self:
+    def attach(self) -> Self:
+        """Attach the hooks to the model, until `detach`, as in a notebook whose loop is spread over cells.
+
+        Attaching again, as when a cell runs twice, begins the epoch anew: it discards the observations that are not
+        committed. If the recorder is deleted or replaced, its hooks are removed.
+
+        Returns:
+            The recorder.
+        """
+        self.discard_epoch()
         if self._handles:
-            raise RecordingError("this recorder is attached already: enter it once, around the whole training loop")
+            return self
         head = self._head.module
         keep_forward = AttachedHook(head, self._hooks.head_hook(head))
-        self._handles = [head.register_forward_hook(keep_forward, with_kwargs=True)]
+        self._handles.append(head.register_forward_hook(keep_forward, with_kwargs=True))
         unwrapped = unwrap(self._model)
         keep_output = AttachedHook(unwrapped, self._hooks.output_hook(head))
         self._handles.append(unwrapped.register_forward_hook(keep_output))
         return self
 
+    def detach(self) -> None:
+        """Detach the hooks from the model. Detaching again does nothing.
+
+        A warning says so if observations are left that no `end_epoch` committed; they are discarded.
+        """
+        _remove_all(self._handles)
+        self._hooks.clear()
+        if self._buffer:
+            warnings.warn(
+                f"{self._buffer.n_samples} observations since the last end_epoch() are not recorded: call end_epoch() "
+                "after each pass over the data, also after the last one, or discard_epoch()",
+                stacklevel=2,
+            )
+        self.discard_epoch()
+
+    def __enter__(self) -> Self:
+        if self._handles:
+            raise RecordingError("this recorder is attached already: enter it once, around the whole training loop")
+        return self.attach()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        self._hooks.clear()
+        if kind is not None:
+            self.discard_epoch()
+        self.detach()
 
     def observe(
         self,
@@ -217,6 +198,7 @@ class AlignmentRecorder:
         else:
             given = read_integers(labels, "labels", batch_size, n_classes)
         self._buffer.add(forward, ids, given)
+        self._repeats.see(ids)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> EpochSummary:
         """Commit what was observed since the last epoch as the next epoch of the store.
@@ -240,7 +222,11 @@ class AlignmentRecorder:
                 `discard_epoch`.
         """
         try:
-            summary = self._end_epoch(metrics or {})
+            with raise_on_all_ranks():
+                self._reader.check()
+                observed = self._buffer.fetch()
+                self._committer.check(observed)
+            summary = self._committer.commit(observed, self._buffer.moving_moments(), metrics or {})
         except RecordingError:
             self.discard_epoch()
             raise
@@ -250,6 +236,7 @@ class AlignmentRecorder:
     def discard_epoch(self) -> None:
         """Discard what was observed since the last committed epoch, and the forward passes that were not observed."""
         self._buffer.clear()
+        self._repeats.clear()
         self._reader.discard()
         self.discard_passes()
 
@@ -305,7 +292,7 @@ class AlignmentRecorder:
         if not self._handles:
             raise RecordingError(
                 "the recorder is not attached: use it as `with AlignmentRecorder(model, store) as recorder:` "
-                "around the training loop"
+                "around the training loop, or call attach() before it"
             )
 
     def _ids_of(self, keys: Sequence[str]) -> list[int]:
@@ -346,111 +333,6 @@ class AlignmentRecorder:
         require_whole(forward, self._head)
         return forward
 
-    def _end_epoch(self, metrics: Mapping[str, Any]) -> EpochSummary:
-        epoch = self._store.next_epoch
-        with raise_on_all_ranks():
-            self._reader.check()
-            observed = self._buffer.fetch()
-            self._check_labels(epoch, observed)
-        n_observed = int(all_reduce_sum(torch.tensor([len(observed.ids)])))
-        if not n_observed:
-            raise RecordingError(
-                f"nothing was observed for epoch {epoch}: call observe(sample_ids, labels) after each forward pass"
-            )
-        finite = finite_rows(observed.signals)
-        n_observed -= self._report_not_finite(epoch, n_observed, observed.ids[~finite])
-        observed = observed.take(finite)
-        owners = observed.ids // self._store.layout.block_rows % world_size()
-        ids, signals = send_to_owner(observed.ids, observed.signals, owners)
-        first = first_occurrences(ids, self._store.n_rows)
-        ids, signals = ids[first], {name: values[first] for name, values in signals.items()}
-        summary = self._summarise(epoch, n_observed, ids, signals)
-        self._commit(ids, signals, summary, {**metrics, **summary.metrics()})
-        return summary
-
-    def _report_not_finite(self, epoch: int, n_observed: int, row_ids: NDArray[np.int64]) -> int:
-        """Warn of the rows whose signals are not finite, on rank 0, and return their number over all ranks.
-
-        Raises:
-            RecordingError: They are more than half of the observed rows.
-        """
-        samples = np.unique(self._store.layout.sample_of(row_ids))
-        of_ranks = all_gather((len(row_ids), len(samples), samples[:_SHOWN].tolist()))
-        n_rows, n_samples = sum(rank[0] for rank in of_ranks), sum(rank[1] for rank in of_ranks)
-        if not n_rows:
-            return 0
-        shown = sorted({sample for rank in of_ranks for sample in rank[2]})[:_SHOWN]
-        found = f"epoch {epoch}: the signals of {n_samples} samples are NaN or infinite (sample ids {self._name(shown)}"
-        found += ", ...)" if n_samples > len(shown) else ")"
-        if 2 * n_rows > n_observed:
-            raise RecordingError(
-                f"{found}, which are {n_rows} of the {n_observed} observed rows, more than half: the model diverged; "
-                "train with a lower learning rate, with gradient clipping or without float16; nothing was committed, "
-                "and the next epoch can be recorded"
-            )
-        if is_rank0():
-            warnings.warn(f"{found}: left out of this epoch; look at these inputs", stacklevel=4)
-        return n_rows
-
-    def _name(self, sample_ids: Sequence[int]) -> str:
-        """Return ids of samples as text, with their keys where these are not the ids."""
-        names = []
-        for sample in sample_ids:
-            block, row = divmod(self._store.layout.rows_of(sample).start, self._store.layout.block_rows)
-            key = self._store.read_samples(["key"], block=block)["key"][row].as_py()
-            names.append(str(sample) if key == str(sample) else f"{sample} {key!r}")
-        return ", ".join(names)
-
-    def _check_labels(self, epoch: int, observed: ObservedRows) -> None:
-        # Here and not in `observe`, where ids on a GPU would have to be waited for.
-        store, ids = self._store, observed.ids
-        outside = np.flatnonzero((ids < 0) | (ids >= store.n_rows))
-        if len(outside):
-            sample = store.layout.sample_of(int(ids[outside[0]]))
-            raise RecordingError(out_of_range("sample_ids", sample, store.n_samples))
-        given = self._given_labels[ids]
-        differing = np.flatnonzero(given != observed.labels)
-        if len(differing):
-            first = differing[0]
-            sample = store.layout.sample_of(int(ids[first]))
-            raise RecordingError(
-                f"epoch {epoch}: {len(differing)} observed labels are not the run's given labels, the first at sample "
-                f"{sample} (observed {observed.labels[first]}, given {given[first]}): pass sample_ids and given labels "
-                "of the same batch, in the same order; nothing was committed"
-            )
-
-    def _summarise(
-        self, epoch: int, n_finite: int, ids: NDArray[np.int64], signals: Mapping[str, NDArray[Any]]
-    ) -> EpochSummary:
-        right = signals["predicted_label"] == self._given_labels[ids]
-        sums = torch.tensor([len(ids), signals["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
-        recorded, loss, n_right = all_reduce_sum(sums).tolist()
-        return EpochSummary(
-            epoch=epoch,
-            recorded=int(recorded),
-            missing=self._store.n_rows - int(recorded),
-            repeated=n_finite - int(recorded),
-            moments=epoch_moments(torch.from_numpy(signals["alignment"]), all_reduce_sum=all_reduce_sum),
-            moving=self._buffer.moving_moments().moments(all_reduce_sum),
-            mean_loss=loss / recorded,
-            accuracy_on_given=n_right / recorded,
-        )
-
-    def _commit(
-        self,
-        ids: NDArray[np.int64],
-        signals: Mapping[str, NDArray[Any]],
-        summary: EpochSummary,
-        metrics: Mapping[str, Any],
-    ) -> None:
-        attempt = run_on_rank0(lambda: uuid.uuid4().hex[:12])
-        with raise_on_all_ranks():
-            writer = self._store.begin_epoch(summary.epoch, attempt)
-            writer.write_rows(ids, signals, range(process_rank(), self._store.n_blocks, world_size()))
-        for written in all_gather(writer.written):
-            writer.written |= written
-        self._store.remember(run_on_rank0(lambda: writer.commit(repeated=summary.repeated, metrics=metrics)))
-
 
 def _length(values: object) -> int:
     """Return the length of ids; -1 if they have none, which `read_integers` refuses."""
@@ -458,6 +340,11 @@ def _length(values: object) -> int:
         return len(values)  # type: ignore[arg-type]  # whether it has one is the question
     except TypeError:
         return -1
+
+
+def _remove_all(handles: list[torch.utils.hooks.RemovableHandle]) -> None:
+    while handles:
+        handles.pop().remove()
 
 
 def _to_device(value: Any, device: torch.device) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gwaudit.data.summary import DataSummary
-from gwaudit.recording.recorder import EpochSummary
+from gwaudit.recording.epoch_commit import EpochSummary
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gwaudit.core.errors import ModelError, RecordingError
+from gwaudit.recording.epoch_commit import EpochSummary
 from gwaudit.recording.head_forms import HeadForward
 from gwaudit.recording.hooks import join_devices
-from gwaudit.recording.recorder import AlignmentRecorder, EpochSummary
+from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
 
