@@ -87,8 +87,8 @@ class DataSettings:
         image_size: Side in pixels of the square that images are resized to. By default the size that pretrained weights
             expect; without such weights images of one size of at most 96 pixels a side stay as they are, and others
             become 224.
-        fit: Treatment of images that are not square: `pad` shows the whole image, with a border; `squash` shows the
-            whole image, distorted; `crop` cuts off the ends of the longer side, with an object that lies there.
+        fit: Treatment of images that are not square: `squash` shows the whole image, distorted; `pad` shows the whole
+            image, smaller and with a border; `crop` cuts off the ends of the longer side, with an object that lies there.
         on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
             class, an empty key): `stop`, or `skip` them and list them. Rows without a label are always left out.
         label_column: Name of the table's column of labels. By default label, labels, category, class or another usual
@@ -116,7 +116,7 @@ class DataSettings:
     label_key: str | None = None
     split: str = "train"
     image_size: int | None = None
-    fit: Fit = "pad"
+    fit: Fit = "squash"
     on_error: OnError = "stop"
     label_column: str | None = None
     label_separator: str | None = None
