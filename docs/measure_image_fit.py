@@ -1,6 +1,6 @@
 """Measure `--fit` on images that are not square: CIFAR-10 test images, half of them off the centre of wide canvases.
 
-    python docs/measure_image_fit.py ../shared/data/cifar10/test-00000-of-00001.parquet --weights tf_efficientnet_lite0.pth
+    python docs/measure_image_fit.py cifar10/test-00000-of-00001.parquet --weights tf_efficientnet_lite0.pth
 
 It prints the table of docs/howto/photos.md: average precision of the added label errors, for each way to fit the images
 and each share of wide images, with a frozen EfficientNet-Lite0 at 96 pixels or, without weights, ResNet-9 at 32 pixels.

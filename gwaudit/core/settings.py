@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from gwaudit.core.errors import SettingsError
 
-Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "none"]
+Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "crop", "none"]
 Head = Literal["linear", "mlp"]
 Recipe = Literal["whitened", "resnet18"]
 OnError = Literal["stop", "skip"]
@@ -88,7 +88,7 @@ class DataSettings:
             expect; without such weights images of one size of at most 96 pixels a side stay as they are, and others
             become 224.
         fit: Treatment of images that are not square: `squash` shows the whole image, distorted; `pad` shows the whole
-            image, smaller and with a border; `crop` cuts off the ends of the longer side, with an object that lies there.
+            image, smaller and with a border; `crop` cuts off the ends of the longer side, with objects that lie there.
         on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
             class, an empty key): `stop`, or `skip` them and list them. Rows without a label are always left out.
         label_column: Name of the table's column of labels. By default label, labels, category, class or another usual
@@ -200,8 +200,9 @@ class TrainingSettings:
             and Topin, 2018); `cosine` warms up over a twentieth, then follows a half cosine to zero.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay, not applied to biases and normalisation layers.
-        augment: Augmentation of the images: `crop-flip`; `shift-flip`, a smaller shift, mirrored in every other epoch;
-            `randaugment`; or `none`.
+        augment: Augmentation of the images: `crop-flip` shifts each image and mirrors every second one, left to right;
+            `shift-flip`, a smaller shift, mirrored in every other epoch; `randaugment`, which mirrors too. Where left
+            and right make the class, choose `crop`, which only shifts, or `none`.
         label_smoothing: Label smoothing of the loss, in [0, 1).
         balance: Treatment of classes of unequal size: `loss` weights each sample by the inverse of its class size;
             `sampling` draws equally often from each class, so that an epoch repeats some samples and omits others.
@@ -269,6 +270,11 @@ class TrainingSettings:
         if self.patience is not None and (self.patience < 1 or self.select == "last"):
             raise SettingsError("`patience` must be at least 1, and needs a rule (`select`) other than 'last'")
 
+    @property
+    def mirrors(self) -> bool:
+        """Return whether the training of a network on images mirrors some of them."""
+        return self.augment not in ("crop", "none") and self.backbone == "trained"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
         return asdict(self)
@@ -333,6 +339,8 @@ class RefinementSettings:
         if self.refine_as is not None:
             kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size")}
             recipe = replace(RECIPES[self.refine_as], **kept)
+            if first.augment in ("crop", "none"):  # without mirrored images here means without them in each round
+                recipe = replace(recipe, augment=first.augment, final_passes=1)
         return replace(
             recipe,
             model=self.refine_model or recipe.model,

@@ -12,6 +12,7 @@ from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
+from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
 from gwaudit.training.refinement import rank_run, refine, require_refinable, rounds_of
@@ -107,6 +108,11 @@ def _load(
         dataset.notes.remark(
             f"Mean, standard deviation, interpolation and crop are those of the pretrained weights of {training.model}."
         )
+    rounds = [training, *(refinement.training(training, 1) for _ in range(min(1, refinement.refine)))]
+    if dataset.modality == "images" and not dataset.is_multi_label:
+        mirroring = next((settings.augment for settings in rounds if settings.mirrors), None)
+        if mirroring is not None and (pairs := exchanged_classes(dataset)):
+            dataset.notes.warn(describe_exchange(pairs, mirroring))
     if progress is not None:
         progress.on_data(summarise(dataset, data.source))
     return dataset

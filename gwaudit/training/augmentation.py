@@ -140,7 +140,7 @@ def augment(
     Args:
         images: [B, C, H, W] uint8.
         kind: "crop-flip", "shift-flip" (a smaller shift, filled by reflection), "randaugment" (crop and flip, then
-            RandAugment) or "none".
+            RandAugment), "crop" or "none".
         generator: Draws crops and flips.
         flipped: [B] bool, which images to mirror; for "shift-flip" only.
         part: The part of a batch that these images are. RandAugment's own draws do not depend on it.
@@ -153,7 +153,10 @@ def augment(
     if kind == "shift-flip":
         shifted = random_shift(images, generator, part)
         return shifted if flipped is None else torch.where(flipped[:, None, None, None], shifted.flip(3), shifted)
-    images = random_flip(random_crop(images, generator, part), generator, part)
+    images = random_crop(images, generator, part)
+    if kind == "crop":
+        return images
+    images = random_flip(images, generator, part)
     return rand_augment(images) if kind == "randaugment" else images
 
 

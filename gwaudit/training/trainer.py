@@ -163,7 +163,7 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         dataset: The samples to predict.
 
     Returns:
-        [n, C] float32 on the CPU, for images the mean of the image as it is and mirrored. For multi-label samples each
+        [n, C] float32 on the CPU, the mean of an image as it is and mirrored if the training mirrors images. For multi-label samples each
         number is a probability of its own, and a row need not sum to one.
 
     Raises:
@@ -427,7 +427,7 @@ class _Training:
         return torch.cat([batch for turn in turns for batch in turn if batch is not None])
 
     def _probabilities(self, raw: Tensor) -> Tensor:
-        views = (raw, raw.flip(3)) if self.views == 2 else (raw,)
+        views = (raw, raw.flip(3)) if self.dataset.modality == "images" and self.settings.mirrors else (raw,)
         logits = [self.model(self._prepare(view)).float() for view in views]
         multi_label = self.dataset.is_multi_label
         return torch.stack([each.sigmoid() if multi_label else each.softmax(1) for each in logits]).mean(0).cpu()

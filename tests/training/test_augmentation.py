@@ -64,7 +64,7 @@ def test_alternating_flips_show_every_sample_both_ways_in_two_epochs():
     assert torch.equal(shifted.flip(3), mirrored)
 
 
-@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "randaugment", "none"])
+@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "randaugment", "crop", "none"])
 def test_shape_and_type_stay_and_a_seed_repeats(kind):
     results = []
     for _ in range(2):
@@ -76,7 +76,7 @@ def test_shape_and_type_stay_and_a_seed_repeats(kind):
     assert torch.equal(results[0], IMAGES) is (kind == "none")
 
 
-@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip"])
+@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "crop"])
 def test_the_parts_of_a_batch_are_augmented_as_the_whole_is(kind):
     whole = augment(IMAGES, kind, generator(1))
     for places in (slice(0, 7), slice(7, 12)):
