@@ -1,4 +1,4 @@
-"""Prepare images as pretrained weights expect them: size, resizing, mean and standard deviation (timm's configuration).
+"""Find the preprocessing of images: as pretrained weights expect it (timm's data configuration), or from the data.
 
 A network without pretrained weights, or with weights that timm does not list, gets images that are normalised by the
 mean and the standard deviation of the data set.

@@ -163,8 +163,8 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         dataset: The samples to predict.
 
     Returns:
-        [n, C] float32 on the CPU, the mean of an image as it is and mirrored if the training mirrors images. For multi-label samples each
-        number is a probability of its own, and a row need not sum to one.
+        [n, C] float32 on the CPU, for images the mean of an image as it is and mirrored if the training mirrors images.
+        For multi-label samples each number is a probability of its own, and a row need not sum to one.
 
     Raises:
         StoreDamagedError: The checkpoint is missing or damaged.
