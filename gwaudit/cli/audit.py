@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Output, Resume, Run, Truth, TruthKey
+from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Truth, TruthKey
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise
 from gwaudit.cli.show.console import print_facts
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
+from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.cli.show.training import TrainingDisplay
 from gwaudit.core.json import to_json
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
@@ -77,11 +78,13 @@ def train_command(
 
 
 @command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
-def rank_command(run: Run, ranking: RankingSettings, as_json: AsJson = False) -> None:
+def rank_command(run: Run, ranking: RankingSettings, root: Root = None, as_json: AsJson = False) -> None:
     """Rank a recorded run, or rank it again, and write its suspects and the cleaned data."""
     from gwaudit.pipeline.rank import rank_again
 
-    _report(rank_again(run, ranking), as_json)
+    with StageDisplay() as display:
+        result = rank_again(run, ranking, root=root, progress=display)
+    _report(result, as_json)
 
 
 @command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
@@ -94,7 +97,8 @@ def evaluate_command(
     """Evaluate ranked runs against the true labels, a row per run."""
     from gwaudit.pipeline.evaluate import evaluate_run
 
-    evaluations = {str(run): evaluate_run(run, truth, truth_key) for run in runs}
+    with StageDisplay() as display:
+        evaluations = {str(run): evaluate_run(run, truth, truth_key, progress=display) for run in runs}
     if as_json:
         print(to_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()}))
     else:

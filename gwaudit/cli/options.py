@@ -32,6 +32,14 @@ TruthKey = Annotated[str | None, typer.Option(help="Name of the labels to take f
 Patience = Annotated[
     int, typer.Option(help="Number of epochs after which a rule stops if its selected epoch has not changed.")
 ]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="Place of the data now, if they were moved: the folder or file that was the source, or the folder that "
+        "holds it or its images. Samples that are gone are shown without a picture, and left out of exports.",
+        show_default=False,
+    ),
+]
 Shown = Annotated[int, typer.Option(help="Number of suspects to show, the most suspicious ones.")]
 
 # Choices that a registry holds: what is registered there is an option here.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Run, Shown, Truth, TruthKey
+from gwaudit.cli.options import AsJson, Root, Run, Shown, Truth, TruthKey
 from gwaudit.cli.show.console import out
 from gwaudit.cli.show.review import (
     print_applied,
@@ -14,7 +14,7 @@ from gwaudit.cli.show.review import (
     print_logged_decisions,
     print_review_address,
 )
-from gwaudit.cli.show.training import TrainingDisplay
+from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.core.json import to_json
 
 
@@ -28,11 +28,13 @@ def report_command(
     top: Shown = 1000,
     truth: Truth = None,
     truth_key: TruthKey = None,
+    root: Root = None,
 ) -> None:
     """Write the report of a ranked run: one HTML file to look at, to decide in and to send."""
     from gwaudit.pipeline.report import write_report
 
-    path = write_report(run, output, top=top, truth=truth, truth_key=truth_key)
+    with StageDisplay() as display:
+        path = write_report(run, output, top=top, truth=truth, truth_key=truth_key, root=root, progress=display)
     out.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -42,6 +44,7 @@ def review_command(
     top: Shown = 1000,
     port: Annotated[int, typer.Option(help="Port of the local server; 0 for any free port.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    root: Root = None,
 ) -> None:
     """Decide on the suspects in the browser. Every decision is saved in decisions.csv in the folder of the run."""
     from gwaudit.analysis.audit import Audit
@@ -52,8 +55,11 @@ def review_command(
         from gwaudit.review.report.page import render_page
         from gwaudit.review.server import ReviewServer, serve_review
 
-        contents = load_report_data(run, top=top)
-        with ReviewServer(log, render_page(contents, served=True), port) as server:
+        with StageDisplay() as display:
+            contents = load_report_data(run, top=top, root=root, progress=display)
+            display.on_stage("drawing the page")
+            page = render_page(contents, served=True)
+        with ReviewServer(log, page, port) as server:
             print_review_address(server)
             serve_review(server, browser=browser)
         print_logged_decisions(log)
@@ -67,12 +73,14 @@ def plot_command(
     figure: Annotated[list[str] | None, typer.Option(help="Name of a figure; may be repeated. By default all.")] = None,
     truth: Truth = None,
     truth_key: TruthKey = None,
+    root: Root = None,
 ) -> None:
     """Write the figures of the report as files, for papers and slides."""
     from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.report.figure_files import write_figures
 
-    contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key)
+    with StageDisplay() as display:
+        contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key, root=root, progress=display)
     for path in write_figures(contents, to, format=format, names=figure or ()):
         out.print(str(path), highlight=False, soft_wrap=True)
 
@@ -109,11 +117,13 @@ def export_command(
             help="Copy image files instead of linking (imagefolder, fiftyone) or embedding them (label-studio).",
         ),
     ] = False,
+    root: Root = None,
 ) -> None:
     """Write suspects for review in other tools, or the data set without suspects or with corrected ones."""
     from gwaudit.pipeline.export import export_audit
 
-    path = export_audit(run, to, output, action=action, top=top, all=all, copy=copy)
+    with StageDisplay() as display:
+        path = export_audit(run, to, output, action=action, top=top, all=all, copy=copy, root=root, progress=display)
     out.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -136,12 +146,13 @@ def apply_command(
     ] = "keep",
     force: Annotated[bool, typer.Option("--force", help="Apply the valid decisions, and list the others.")] = False,
     copy: Annotated[bool, typer.Option("--copy", help="Copy image files instead of links (imagefolder).")] = False,
+    root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply decisions about suspects: write corrected labels, corrected data and a log of the changes."""
     from gwaudit.pipeline.apply import apply_decisions
 
-    with TrainingDisplay(quiet=as_json) as display:
+    with StageDisplay() as display:
         applied = apply_decisions(
             run,
             decisions,
@@ -150,6 +161,7 @@ def apply_command(
             undecided=undecided,
             force=force,
             copy=copy,
+            root=root,
             progress=display,
         )
     if as_json:

@@ -1,7 +1,8 @@
 """Clean audited data: drop the suspects, or give them the suggested labels."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ class CleanedData:
     def is_multi_label(self) -> bool:
         """Return whether a sample may have several of the classes, or none."""
         return self.labels.ndim == 2
+
+    def without(self, ids: Sequence[int]) -> Self:
+        """Return the data without some samples."""
+        kept = ~np.isin(self.ids, np.asarray(ids, np.int64))
+        return replace(self, ids=self.ids[kept], labels=self.labels[kept], keys=self.keys[kept])
 
 
 def clean_data(audit: Audit, action: Action) -> CleanedData:

@@ -115,7 +115,7 @@ def write_export(
     dataset: "LabeledDataset | None" = None,
     root: Path | None = None,
 ) -> Path:
-    """Write an audit in one of the formats.
+    """Write an audit in one of the formats, which leaves out samples that are gone where it needs their inputs.
 
     Args:
         audit: The audit.
@@ -139,14 +139,15 @@ def write_export(
     format = find_format(name, options)
     original = OriginalData(dataset, root, options.copy)
     _require_samples_fit(name, format, audit.is_multi_label, dataset)
+    gone = original.missing if format.needs == "data" else ()
     if format.write is None:
-        return _write_cleaned(clean_data(audit, options.action or "drop"), output, format, original)
+        return _write_cleaned(clean_data(audit, options.action or "drop").without(gone), output, format, original)
     samples = audit.suspects
     if format.whole or options.all:
         samples = audit.frame
     elif options.top is not None:
         samples = audit.frame.head(options.top)
-    return format.write(Findings(audit, samples, original), output)
+    return format.write(Findings(audit, samples[~samples["sample_id"].isin(gone)], original), output)
 
 
 def write_cleaned_data(

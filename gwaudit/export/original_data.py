@@ -26,6 +26,12 @@ class OriginalData:
     root: Path | None = None
     copy: bool = False
 
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Return the ids of the samples of a run that the source does not hold any more."""
+        missing: tuple[int, ...] = getattr(self.dataset, "missing", ())  # of `gwaudit.data.recorded_samples`
+        return missing
+
     def require(self, fingerprint: str) -> "LabeledDataset":
         """Return the data set.
 

@@ -19,12 +19,12 @@ from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.next_command import next_command
-from gwaudit.pipeline.run_data import data_of_run, load_data
+from gwaudit.pipeline.run_data import current_data, data_of_run
+from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions, read_decisions
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.progress import FeatureProgress
 
 if TYPE_CHECKING:
     from gwaudit.data.dataset import LabeledDataset
@@ -73,7 +73,8 @@ def apply_decisions(
     undecided: Undecided = "keep",
     force: bool = False,
     copy: bool = False,
-    progress: FeatureProgress | None = None,
+    root: Path | str | None = None,
+    progress: StageProgress | None = None,
 ) -> Applied:
     """Apply the decisions of people about the samples of a run to its data.
 
@@ -92,7 +93,8 @@ def apply_decisions(
             suggested.
         force: apply the valid decisions, and list the others.
         copy: copy image files instead of linking them, with the format "imagefolder".
-        progress: receives the progress of loading texts.
+        root: the place of the data now, if they were moved.
+        progress: receives the stages, and notes on the data; by default these are warnings.
 
     Raises:
         UnresolvedDecisionsError: a decision cannot be applied, and `force` is False.
@@ -121,12 +123,11 @@ def apply_decisions(
             f"{', '.join(Path(file).name for file in files)}: no decision found: write keep, relabel, drop or unsure "
             "into a column decision, or new classes into a column label, or choose how to treat suspects (`undecided`)"
         )
-    data, dataset, unread = _data(run, progress)
-    if dataset is None and format != "ids":
-        reason = unread[0].reason if unread else "the run does not record where its data are"
-        raise DataError(f"the format {format} needs the data: {reason}. Use `format='ids'`, which does not need them")
+    progress = progress or Warnings()
+    data, dataset = _data(run, root, progress, needed=format != "ids")
+    progress.on_stage("applying the decisions")
     corrections = correct(audit, decisions, undecided=undecided, dataset=dataset)
-    problems = (*decisions.problems, *corrections.problems, *unread)
+    problems = (*decisions.problems, *corrections.problems)
     if problems and not force:
         raise UnresolvedDecisionsError(
             f"nothing was written, as {len(problems)} decision{'s' * (len(problems) > 1)} cannot be applied: fix the "
@@ -154,18 +155,30 @@ def apply_decisions(
 
 
 def _data(
-    run: Path, progress: FeatureProgress | None
-) -> tuple[DataSettings | None, "LabeledDataset | None", tuple[Problem, ...]]:
-    """Return the settings of the data, the data as they are now, and why they cannot be read."""
+    run: Path, root: Path | str | None, progress: StageProgress, *, needed: bool
+) -> tuple[DataSettings | None, "LabeledDataset | None"]:
+    """Return the settings of the data, and the data as they are now; None where they are not recorded or readable."""
     with TrajectoryStore.open(run) as store:
-        if not store.settings.get("data"):
-            return None, None, ()
-        data = data_of_run(store)
-    try:
-        return data, load_data(data, progress), ()
-    except DataError as error:
-        reason = f"the data cannot be read, so the labels that the run recorded would be corrected: {error}"
-        return data, None, (Problem(Path(data.source).name, None, reason),)
+        if not store.settings.get("data") and root is None:
+            if needed:
+                raise DataError(f"{_NEEDED}: the run does not record where they are. {_IDS}")
+            return None, None
+        data = data_of_run(store, root)
+        progress.on_stage("reading the data")
+        try:
+            return data, current_data(store, data)
+        except DataError as error:
+            if needed:
+                raise DataError(f"{_NEEDED}: {error}. {_IDS}, or give the new place of the data with `root`") from error
+            progress.on_note(
+                f"The labels that the run recorded are corrected, as the data cannot be read: {error}. If they were "
+                "moved, give the new place with `root`."
+            )
+            return data, None
+
+
+_NEEDED = "this format of corrected data needs the data"
+_IDS = "Use `format='ids'`, which does not need them"
 
 
 def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", corrections: Corrections) -> None:

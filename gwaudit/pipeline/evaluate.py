@@ -6,20 +6,24 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.pipeline.results import write_evaluation
 from gwaudit.pipeline.run_data import true_labels
+from gwaudit.pipeline.stages import StageProgress
 
 
-def evaluate_run(run: Path, truth: Path | None = None, truth_key: str | None = None) -> Evaluation:
+def evaluate_run(
+    run: Path, truth: Path | None = None, truth_key: str | None = None, *, progress: StageProgress | None = None
+) -> Evaluation:
     """Evaluate a ranked run against the true labels, and write `evaluation.json` into its folder.
 
     Args:
         run: the folder of the run.
         truth: a file of true labels; by default those of the data set of the run.
         truth_key: the name of the labels in that file.
+        progress: receives notes on the data; by default these are warnings.
 
     Raises:
         StoreNotFoundError: the run is not ranked.
         DataError: there are no true labels, or not one for each sample.
     """
-    evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key))
+    evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key, progress))
     write_evaluation(evaluation, run)
     return evaluation

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.data.loading import read_source
+from gwaudit.core.errors import DataError
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, find_format, write_export
-from gwaudit.pipeline.run_data import data_of_run, load_data
+from gwaudit.pipeline.run_data import data_of_run, samples_of_run
+from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -19,10 +20,13 @@ def export_audit(
     top: int | None = None,
     all: bool = False,
     copy: bool = False,
+    root: Path | str | None = None,
+    progress: StageProgress | None = None,
 ) -> Path:
     """Export a ranked run for review in another tool, or its data without suspects or with corrected ones.
 
-    The data of the run are loaded again if the format needs them.
+    The data of the run are loaded again if the format needs them. Samples that are no longer there are left out, with a
+    note.
 
     Args:
         audit: a ranking that is saved in its run, or the folder of a ranked run.
@@ -33,6 +37,8 @@ def export_audit(
         top: of formats to review: the first samples of the ranking, instead of the suspects.
         all: of formats to review: all samples.
         copy: copy image files, instead of linking or embedding them.
+        root: the place of the data now, if they were moved.
+        progress: receives the stages, and notes on the data; by default these are warnings.
 
     Returns:
         The output.
@@ -40,7 +46,7 @@ def export_audit(
     Raises:
         SettingsError: the format is unknown, or does not take an option.
         StoreNotFoundError: the run is not ranked.
-        DataError: the data are not those of the audit any more, or of a kind that the format cannot hold.
+        DataError: the data cannot be read, or are of a kind that the format cannot hold.
         StoreError: the output cannot be written.
 
     Example:
@@ -53,12 +59,14 @@ def export_audit(
     ranked = audit if isinstance(audit, Audit) else Audit.load(audit)
     options = ExportOptions(action, top, all, copy)
     needs = find_format(format, options).needs
+    progress = progress or Warnings()
     data = dataset = None
     with TrajectoryStore.open(ranked.run) as store:
-        if needs == "data":
-            data = data_of_run(store)
-            dataset = load_data(data)
-        elif needs == "texts" and store.settings.get("has_texts"):
-            dataset = read_source(data_of_run(store))
-    root = None if data is None else data.files_root
-    return write_export(ranked, format, Path(output), options, dataset=dataset, root=root)
+        if needs == "data" or (needs == "texts" and store.settings.get("has_texts")):
+            data = data_of_run(store, root)
+            dataset = samples_of_run(store, progress, root)
+    if needs == "data" and dataset is None:
+        raise DataError(f"the format {format} needs the data of the run: give their place now with `root`")
+    progress.on_stage("writing the export")
+    files_root = None if data is None else data.files_root
+    return write_export(ranked, format, Path(output), options, dataset=dataset, root=files_root)

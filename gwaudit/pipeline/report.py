@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.pipeline.run_data import data_if_recorded, true_labels
+from gwaudit.pipeline.run_data import samples_of_run, true_labels
+from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.report.contents import TOP, ReportData, collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.store import TrajectoryStore
@@ -16,6 +17,8 @@ def write_report(
     top: int = TOP,
     truth: Path | str | None = None,
     truth_key: str | None = None,
+    root: Path | str | None = None,
+    progress: StageProgress | None = None,
 ) -> Path:
     """Write the report of a ranked run as one HTML file.
 
@@ -25,32 +28,46 @@ def write_report(
         top: Number of suspects to show, the most suspicious ones.
         truth: File of true labels; by default those of the data set, where it has any.
         truth_key: Which labels of that file, where it holds several kinds.
+        root: Place of the data now, if they were moved.
+        progress: Receives the stages, and notes on the data; by default these are warnings.
 
     Returns:
         The file.
 
     Raises:
-        GwauditError: the run is not ranked, or its data or the true labels are missing or do not fit the run.
+        GwauditError: the run is not ranked, or the true labels are missing or do not fit the run.
     """
-    data = load_report_data(run, top=top, truth=truth, truth_key=truth_key)
+    progress = progress or Warnings()
+    data = load_report_data(run, top=top, truth=truth, truth_key=truth_key, root=root, progress=progress)
+    progress.on_stage("writing the report")
     return write_page(data, Path(run) / "report.html" if output is None else output)
 
 
 def load_report_data(
-    run: Path | str, *, top: int = TOP, truth: Path | str | None = None, truth_key: str | None = None
+    run: Path | str,
+    *,
+    top: int = TOP,
+    truth: Path | str | None = None,
+    truth_key: str | None = None,
+    root: Path | str | None = None,
+    progress: StageProgress | None = None,
 ) -> ReportData:
-    """Collect what a report shows, with the run's data loaded again; a run of one's own loop needs none.
+    """Collect what a report shows, with the run's data loaded again, as far as they can still be read.
 
     Args:
         run: Folder of the run.
         top: Number of suspects to show, the most suspicious ones.
         truth: File of true labels; by default those of the data set, where it has any.
         truth_key: Which labels of that file, where it holds several kinds.
+        root: Place of the data now, if they were moved.
+        progress: Receives the stages, and notes on the data; by default these are warnings.
 
     Raises:
-        GwauditError: the run is not ranked, or its data or the true labels are missing or do not fit the run.
+        GwauditError: the run is not ranked, or the true labels are missing or do not fit the run.
     """
-    run = Path(run)
+    run, progress = Path(run), progress or Warnings()
     labels = None if truth is None else true_labels(run, Path(truth), truth_key)
     with TrajectoryStore.open(run) as store:
-        return collect_report_data(Audit.load(run), store, data_if_recorded(store), top=top, true_labels=labels)
+        audit, dataset = Audit.load(run), samples_of_run(store, progress, root)
+        progress.on_stage("collecting the report")
+        return collect_report_data(audit, store, dataset, top=top, true_labels=labels)

@@ -94,6 +94,8 @@ def correct(
         sample, label = int(row["sample_id"]), DROPPED if row["decision"] == "drop" else int(row["label"])
         if current.agree(sample, label):
             counts["corrected"] += 1
+        elif current.positions[sample] is None and label == given[sample]:
+            continue  # kept, and gone
         elif reason := current.objection(sample):
             problems.append(Problem(row["file"], row["row"], reason, sample))
         elif label != given[sample]:
@@ -187,8 +189,8 @@ class _CurrentLabels:
         if len(self.keys) != n or not (self.keys == self._run_keys).all():
             position_of = {key: position for position, key in enumerate(self.keys.tolist())}
             self.positions = [position_of.get(key) for key in self._run_keys.tolist()]
-        if self.fingerprint != audit.fingerprint:
-            self.notes = (self._note_of_changes(),)
+        if self.fingerprint != audit.fingerprint and (note := self._note_of_changes(dataset.modality)):
+            self.notes = (note,)
 
     def agree(self, sample: int, label: int) -> bool:
         """Return whether the data already have the label, other than the run, that was decided for a sample."""
@@ -207,9 +209,11 @@ class _CurrentLabels:
         before, now = (repr(self._class_names[label][:80]) for label in (given, self.labels[position]))
         return f"the label of sample {sample} changed since the run: it was {before} and is {now}"
 
-    def _note_of_changes(self) -> str:
+    def _note_of_changes(self, modality: str) -> str:
         found = [(sample, position) for sample, position in enumerate(self.positions) if position is not None]
         changed = sum(int(self._given[sample] != self.labels[position]) for sample, position in found)
         gone, added = len(self._run_keys) - len(found), len(self.keys) - len(found)
-        counts = f"{changed:,} labels, {gone:,} samples gone, {added:,} added"
-        return f"The data changed since the run: {counts if changed + gone + added else 'inputs'}."
+        if not changed + gone + added:
+            # The fingerprint of texts is that of their embedding, which is not computed to correct labels.
+            return "" if modality == "texts" else "The data changed since the run: inputs."
+        return f"The data changed since the run: {changed:,} labels, {gone:,} samples gone, {added:,} added."

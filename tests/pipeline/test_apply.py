@@ -212,15 +212,25 @@ class TestDataThatChanged:
         assert applied.corrections.counts["corrected"] == 2
         assert len(applied.corrections.changes) == 0
 
-    def test_data_that_cannot_be_read_leave_the_runs_own_record_if_forced(self, tree, tmp_path):
+    def test_data_that_cannot_be_read_leave_the_runs_own_record(self, tree, tmp_path):
         audit, file = tree
         shutil.rmtree(tmp_path / "photos")
-        with pytest.raises(UnresolvedDecisionsError) as error:
-            apply(audit, tmp_path, file)
-        assert "the data cannot be read" in error.value.problems[0].reason
         with pytest.raises(DataError, match="needs the data"):
-            apply(audit, tmp_path, file, format="imagefolder", force=True)
-        assert len(apply(audit, tmp_path, file, force=True).corrections.changes) == 2
+            apply(audit, tmp_path, file, format="imagefolder")
+        with pytest.warns(UserWarning, match="the data cannot be read"):
+            assert len(apply(audit, tmp_path, file).corrections.changes) == 2
+
+    def test_a_photo_that_was_kept_may_be_gone(self, tree, tmp_path):
+        audit, file = tree
+        (tmp_path / "photos" / "cat" / "001.png").unlink()  # kept
+        assert len(apply(audit, tmp_path, file).corrections.changes) == 2
+
+    def test_data_that_were_moved_are_found_at_the_new_place(self, tree, tmp_path):
+        audit, file = tree
+        (tmp_path / "photos").rename(tmp_path / "moved")
+        applied = apply(audit, tmp_path, file, root=tmp_path / "moved", format="imagefolder")
+        assert applied.next_command.startswith(f"gwaudit audit {tmp_path / 'moved'} --labels")
+        assert len(load_dataset(tmp_path / "out" / "split")) == 8
 
 
 def test_a_run_of_ones_own_loop_is_corrected_by_its_record(tmp_path):

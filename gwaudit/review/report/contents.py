@@ -115,7 +115,7 @@ def collect_report_data(
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
     n_previews = len(rows) + sum(map(len, prototypes.values()))
-    preview = _preview(dataset, min(_LARGEST_THUMBNAIL, _THUMBNAILS_BYTES // max(n_previews, 1)))
+    preview = _or_missing(_preview(dataset, min(_LARGEST_THUMBNAIL, _THUMBNAILS_BYTES // max(n_previews, 1))))
     return ReportData(
         audit=audit,
         epochs=_epochs(store),
@@ -193,6 +193,18 @@ def _preview(dataset: LabeledDataset | None, most_bytes: int) -> Preview:
     if dataset.modality == "features":
         return lambda sample_id: {"features": [_rounded(v) for v in dataset[sample_id][0][:_N_FEATURES].tolist()]}
     return lambda sample_id: {"image": thumbnail(dataset.image(sample_id), most_bytes)}
+
+
+def _or_missing(preview: Preview) -> Preview:
+    """Return a preview that says of a sample that it is gone, in place of an error."""
+
+    def guarded(sample_id: int) -> dict[str, Any]:
+        try:
+            return preview(sample_id)
+        except DataError as error:
+            return {"missing": str(error)}
+
+    return guarded
 
 
 def _clipped(text: str) -> str:

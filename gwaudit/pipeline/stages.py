@@ -1,0 +1,25 @@
+"""Show the stages of a verb, and sentences about its data, while it works."""
+
+import warnings
+from typing import Protocol
+
+
+class StageProgress(Protocol):
+    """Receive the progress of a verb that loads the data of a run."""
+
+    def on_stage(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        """Receive the name of the stage that begins or goes on, and its steps done and in all where these are known."""
+
+    def on_note(self, note: str) -> None:
+        """Receive a sentence for the user on what differs from the data of the run."""
+
+
+class Warnings:
+    """Show notes as warnings of Python, and no progress: the default of the functions of Python."""
+
+    def on_stage(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        """Show nothing."""
+
+    def on_note(self, note: str) -> None:
+        """Show a warning."""
+        warnings.warn(note, UserWarning, stacklevel=2)
