@@ -80,6 +80,10 @@ class ImageConversion:
         return flat
 
 
+DEFAULT_CONVERSION = ImageConversion()
+"""Conversion of images that are opaque and have 8 bits a channel, or fill the range of 16 bits."""
+
+
 def is_deep(mode: str) -> bool:
     """Return whether a mode of Pillow has more than 8 bits a channel: `I`, `I;16`, `F`, ..."""
     return mode in ("I", "F") or mode.startswith("I;")
@@ -87,7 +91,7 @@ def is_deep(mode: str) -> bool:
 
 def measure_numbers(numbers: NDArray[Any]) -> NumberRange:
     """Return the range of the values of an image."""
-    values = numbers.reshape(-1)
+    values = numbers.reshape(-1).astype(np.uint8) if numbers.dtype == bool else numbers.reshape(-1)
     rank = int(len(values) * _BULK)
     bulk = np.partition(values, (rank, len(values) - 1 - rank))
     return NumberRange(
@@ -125,8 +129,7 @@ def choose_conversion(measurements: Iterable[Measurement]) -> tuple[ImageConvers
         measurements: Those of all images with more than 8 bits, and of transparent ones.
     """
     measured = list(measurements)
-    conversion = ImageConversion()
-    remarks = []
+    conversion, remarks = DEFAULT_CONVERSION, []
     for is_float in (False, True):
         ranges = [one.numbers for one in measured if one.numbers is not None and one.numbers.is_float == is_float]
         if not ranges:
@@ -136,6 +139,8 @@ def choose_conversion(measurements: Iterable[Measurement]) -> tuple[ImageConvers
             ImageConversion(conversion.integers, chosen) if is_float else ImageConversion(chosen, conversion.floats)
         )
         kind = "of floating-point numbers" if is_float else "with more than 8 bits a channel"
+        if chosen == (0, 255) and not clipped:
+            continue  # the values stay as they are
         remarks.append(
             f"{len(ranges):,} images {kind} are scaled from {chosen[0]:.6g}..{chosen[1]:.6g} to 0..255"
             + (", which clips outliers, at most 0.1 % of the pixels of an image at either end" if clipped else "")

@@ -230,7 +230,8 @@ def recorded_warnings(notes: ReadingNotes | None = None) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     if notes is not None:
-        for text, count in Counter(str(warning.message).strip().split("\n")[0] for warning in caught).items():
+        shown = [str(each.message) for each in caught if issubclass(each.category, UserWarning | RuntimeWarning)]
+        for text, count in Counter(text.strip().split("\n")[0] for text in shown).items():
             notes.remark(f"a decoder warned {count:,} {'time' if count == 1 else 'times'}: {text}")
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.class_names import label_text
+from gwaudit.data.image_conversion import Measurement, choose_conversion, measure_numbers
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_vectors, parse_labels
-from gwaudit.data.readers.raw_samples import RawSamples, Source, default_keys, rows_not_finite, source_name
+from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, default_keys, rows_not_finite, source_name
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind_within, split_word
 
@@ -31,7 +32,7 @@ def recognises(source: Source, settings: DataSettings) -> bool:
 
 
 def read(source: Source, settings: DataSettings) -> RawSamples:
-    """Read the rows of a `.npy` or `.npz` file: features [n, D] of any real type, or uint8 images [n, H, W, 3 or 1].
+    """Read the rows of a `.npy` or `.npz` file: features [n, D] of any real type, or images [n, H, W, 3 or 1].
 
     An `.npz` holds them as `x` (or features, embeddings, images, data) beside `y` (or labels), and may hold
     `class_names` and `keys`. A matrix `y` [n, C] of 0 and 1 is multi-label.
@@ -45,8 +46,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     values = _entry(entries, _INPUTS)
     if values is None:
         raise DataError(f"{path} has no inputs ({', '.join(_INPUTS[:4])}): its arrays are {', '.join(all_entries)}")
-    inputs = _inputs(values, path)
-    broken = rows_not_finite(inputs.values.numpy()) if inputs.values.ndim == 2 else {}
+    inputs, broken = _inputs(values, path, notes)
     parsed = _labels(entries, len(values), settings)
     given_keys = _entry(entries, _KEYS)
     keys = default_keys(split, len(values)) if given_keys is None else [label_text(key) for key in given_keys.tolist()]
@@ -111,18 +111,36 @@ def _entry(entries: dict[str, Any], names: tuple[str, ...]) -> NDArray[Any] | No
     return next((np.asarray(entries[name]) for name in names if name in entries), None)
 
 
-def _inputs(values: NDArray[Any], path: Path) -> InMemory:
+def _inputs(values: NDArray[Any], path: Path, notes: ReadingNotes) -> tuple[InMemory, BrokenRows]:
+    """Return features or images, and the rows that hold a NaN or an infinity."""
     if values.ndim == 2 and values.dtype.kind in "fiub":
-        return features(torch.from_numpy(np.ascontiguousarray(values)))
-    if values.dtype == np.uint8 and values.ndim in (3, 4):
+        inputs = features(torch.from_numpy(np.ascontiguousarray(values, values.dtype.newbyteorder("="))))
+        return inputs, rows_not_finite(inputs.values.numpy())
+    is_series = values.ndim == 3 and values.dtype.kind == "f" and values.shape[1] != values.shape[2]  # [n, time, D]
+    if values.ndim in (3, 4) and values.dtype.kind in "fiub" and not is_series:
         images = values[..., None] if values.ndim == 3 else values
-        if images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
-            return InMemory(torch.from_numpy(np.ascontiguousarray(images)))
         if images.shape[3] in (1, 3):
-            return InMemory(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+            images = images.transpose(0, 3, 1, 2)
+        if images.shape[1] in (1, 3):
+            pixels, broken = _as_8_bit(images, notes)
+            return InMemory(torch.from_numpy(np.ascontiguousarray(pixels))), broken
     raise DataError(
-        f"{path} holds {values.dtype} {values.shape}: expected features [n, D], or uint8 images [n, H, W, 3 or 1]"
+        f"{path} holds {values.dtype} {values.shape}: expected features [n, D], or images [n, H, W, 3 or 1]"
     )
+
+
+def _as_8_bit(images: NDArray[Any], notes: ReadingNotes) -> tuple[NDArray[np.uint8], BrokenRows]:
+    """Return images of any real type as uint8, by one range for all of them, and those that are not finite."""
+    if images.dtype == np.uint8:
+        return images, {}
+    finite = np.array([np.isfinite(image).all() for image in images], bool)
+    rows = np.flatnonzero(finite).tolist()
+    conversion, remarks = choose_conversion(Measurement(measure_numbers(images[row])) for row in rows)
+    notes.remarks.extend(remarks)
+    pixels = np.zeros(images.shape, np.uint8)
+    for row in rows:
+        pixels[row] = conversion.scale(images[row])
+    return pixels, dict.fromkeys(np.flatnonzero(~finite).tolist(), "the image holds a NaN or an infinity")
 
 
 def _labels(entries: dict[str, Any], n: int, settings: DataSettings) -> ParsedLabels:

@@ -12,20 +12,25 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
-from gwaudit.data.image_decoding import UnreadableImageError
-from gwaudit.data.images import IN_MEMORY_BYTES
+from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
+from gwaudit.data.image_decoding import LoadedImage, UnreadableImageError
+from gwaudit.data.images import IN_MEMORY_BYTES, recorded_warnings
 from gwaudit.data.inputs import Digest, InMemory, Inputs
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, rows_not_finite
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split
 
+_CHANNELS = (1, 3, 4)
+
 
 class LazyInputs:
     """Read inputs from a torch data set each time that they are asked for."""
 
-    def __init__(self, dataset: Dataset[Any], n: int, shape: tuple[int, ...]) -> None:
-        self.dataset, self.n, self._shape = dataset, n, shape
+    def __init__(
+        self, dataset: Dataset[Any], n: int, shape: tuple[int, ...], conversion: ImageConversion = DEFAULT_CONVERSION
+    ) -> None:
+        self.dataset, self.n, self._shape, self.conversion = dataset, n, shape, conversion
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,7 +47,9 @@ class LazyInputs:
             UnreadableImageError: The data set can no longer read an item.
         """
         try:
-            return torch.stack([_as_tensor(self.dataset[i][0]) for i in sample_ids.tolist()])
+            with recorded_warnings():
+                values = [_as_input(self.dataset[i][0]) for i in sample_ids.tolist()]
+                return torch.stack([_as_tensor(value, self.conversion) for value in values])
         except Exception as error:  # the code of a data set may raise any exception
             raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
@@ -59,7 +66,7 @@ def recognises(source: Source, settings: DataSettings) -> bool:
 def read(source: Source, settings: DataSettings) -> RawSamples:
     """Read the items (input, label, ...) of a map-style data set, each one once.
 
-    Inputs are PIL images, arrays [H, W, C] of uint8, or tensors: images [C, H, W], uint8 or float, or features [D].
+    Inputs are PIL images of any mode, arrays [H, W, C], or tensors: images [C, H, W], uint8 or float, or features [D].
     A label is a class; or, multi-label, a tensor or array [C] of 0 and 1, or a list of classes. Ids are the indices in
     the data set. Keys are the paths of an image folder, else the indices in the innermost data set, behind the number
     of the part in a `ConcatDataset`.
@@ -72,29 +79,36 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     notes = ReadingNotes()
     choose_split(settings.split, (), f"a {type(source).__name__}", notes)
     n = len(source)
-    in_memory: dict[int, Tensor] = {}
+    in_memory: dict[int, Tensor | LoadedImage] = {}
+    measured: list[Measurement] = []
     labels: list[Any] = [None] * n
     broken: BrokenRows = {}
     first: Tensor | None = None
-    for row in range(n):
-        item = _read_item(source, row)
-        if isinstance(item, str):
-            broken[row] = item
-            continue
-        tensor, labels[row] = item
-        first = tensor if first is None else first
-        if tensor.shape != first.shape:
-            broken[row] = f"has the shape {tuple(tensor.shape)}, not {tuple(first.shape)}: bring all to one shape"
-        elif n * first.nbytes <= IN_MEMORY_BYTES:
-            in_memory[row] = tensor
+    with recorded_warnings(notes):
+        for row in range(n):
+            item = _read_item(source, row)
+            if isinstance(item, str):
+                broken[row] = item
+                continue
+            value, labels[row], measurement = item
+            shape = _shape(value)
+            first = _as_tensor(value, DEFAULT_CONVERSION) if first is None else first
+            if shape != first.shape:
+                broken[row] = f"has the shape {shape}, not {tuple(first.shape)}: bring all to one shape"
+                continue
+            measured.append(measurement)
+            if n * first.nbytes <= IN_MEMORY_BYTES:
+                in_memory[row] = value
     if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'there is none')}")
     stated = settings.class_names
     parsed = parse_labels(labels, stated or _class_names(source), numbers_are_indices=stated is None)
-    inputs: Inputs = LazyInputs(source, n, tuple(first.shape))
+    conversion, remarks = choose_conversion(measured)
+    notes.remarks.extend(remarks)
+    inputs: Inputs = LazyInputs(source, n, tuple(first.shape), conversion)
     if in_memory:
         blank = torch.zeros_like(first)
-        inputs = InMemory(torch.stack([in_memory.get(row, blank) for row in range(n)]))
+        inputs = InMemory(torch.stack([_as_tensor(in_memory.get(row, blank), conversion) for row in range(n)]))
     not_finite = rows_not_finite(inputs.values.numpy()) if isinstance(inputs, InMemory) and first.ndim == 1 else {}
     notes.remarks.extend(parsed.remarks)
     return RawSamples(
@@ -109,29 +123,51 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     )
 
 
-def _read_item(dataset: Dataset[Any], row: int) -> tuple[Tensor, Any] | str:
-    """Return the input and the label of a row, or the reason why it cannot be used."""
+def _read_item(dataset: Dataset[Any], row: int) -> tuple[Tensor | LoadedImage, Any, Measurement] | str:
+    """Return the input, the label and the measurement of a row, or the reason why it cannot be used."""
     try:
         values = dataset[row]
         label = values[1]
         if isinstance(label, Tensor | np.ndarray):
             label = label.item() if label.ndim == 0 else np.asarray(label)
-        return _as_tensor(values[0]), label.item() if isinstance(label, np.generic) else label
+        value = _as_input(values[0])
+        measurement = value.measure() if isinstance(value, LoadedImage) else Measurement()
+        return value, label.item() if isinstance(label, np.generic) else label, measurement
     except Exception as error:  # the code of a data set may raise any exception; this row then cannot be read
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"
 
 
-def _as_tensor(value: Any) -> Tensor:
-    """Return an image [C, H, W] or features [D]."""
+def _as_input(value: Any) -> Tensor | LoadedImage:
+    """Return an image [C, H, W] or features [D]; an image that is not 8-bit RGB or grey as it is."""
     if isinstance(value, Image.Image):
-        value = np.asarray(value if value.mode == "L" else value.convert("RGB"))
+        if value.mode not in ("L", "RGB") or "transparency" in value.info:
+            return LoadedImage(value)
+        value = np.asarray(value)
         value = value[..., None] if value.ndim == 2 else value
-    if isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.uint8:
-        value = np.ascontiguousarray(value.transpose(2, 0, 1))
+    if isinstance(value, np.ndarray):
+        if value.ndim == 3 and (value.dtype == np.uint8 or _channels_are_last(value.shape)):
+            value = value.transpose(2, 0, 1)
+        value = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
     tensor = torch.as_tensor(value)
     if tensor.ndim not in (1, 3) or tensor.is_complex():
         raise DataError(f"an input is an image [C, H, W] or features [D], not {tensor.dtype} {list(tensor.shape)}")
+    if tensor.ndim == 3 and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        raise DataError("the image holds a NaN or an infinity")
     return tensor if tensor.dtype == torch.uint8 and tensor.ndim == 3 else tensor.float()
+
+
+def _channels_are_last(shape: tuple[int, ...]) -> bool:
+    return shape[2] in _CHANNELS and shape[0] not in _CHANNELS
+
+
+def _shape(value: Tensor | LoadedImage) -> tuple[int, ...]:
+    return (3, *value.image.size[::-1]) if isinstance(value, LoadedImage) else tuple(value.shape)
+
+
+def _as_tensor(value: Tensor | LoadedImage, conversion: ImageConversion) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return torch.from_numpy(np.asarray(value.to_rgb(conversion)).transpose(2, 0, 1).copy())
 
 
 def _class_names(dataset: Dataset[Any]) -> Sequence[str] | None:
