@@ -123,25 +123,31 @@ def texts_are_quoted(path: Path) -> bool:
     return _decoded(path).startswith('"')
 
 
-def _decoded(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    for begin, kind, remedy in _OTHER_FORMATS:
-        if content.startswith(begin):
-            raise DataError(f"{path} is {kind}, and no CSV file: {remedy}")
-    encodings = ("utf-8-sig", "cp1252")
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ("utf-16", "utf-16")
-    elif content[1:2] == b"\0":
-        encodings = ("utf-16-le", "utf-8-sig")
-    for encoding in encodings:
+def decode_text(content: bytes) -> tuple[str, str]:
+    """Return the text of a file and its encoding: UTF-8, UTF-16 with a byte order mark, or else Windows-1252.
+
+    Raises:
+        ValueError: It is in another encoding, or no text.
+    """
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    has_mark = content.startswith(codecs.BOM_UTF8)
+    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig" if has_mark else "utf-8", "cp1252"):
         try:
-            return content.decode(encoding)
+            text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise DataError(f"{path} is neither UTF-8 nor UTF-16 nor Windows-1252: save it as CSV in UTF-8")
+        if "\0" not in text:
+            return text, encoding
+    raise ValueError("it is neither UTF-8 nor UTF-16 nor Windows-1252: save it in UTF-8")
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return decode_text(path.read_bytes())[0]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _records(text: str, separator: str, path: Path) -> list[list[str]]:

@@ -30,7 +30,7 @@ from gwaudit.data.readers import (
     webdataset,
 )
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
-from gwaudit.data.readers.table_files import TABLE_SUFFIXES
+from gwaudit.data.readers.table_formats import TABLE_SUFFIXES, remedy
 from gwaudit.data.repeats import distinct_keys, note_contradictions
 
 _NO_LABEL = "has no label"
@@ -162,7 +162,8 @@ def _find_reader(source: Source, settings: DataSettings) -> Reader:
             return reader
     path = Path(settings.source)
     if path.exists():
-        raise DataError(f"{path} is not a data set: files are {', '.join(TABLE_SUFFIXES)}, .npz, .npy or .tar")
+        kinds = f"files are {', '.join(TABLE_SUFFIXES)}, .npz, .npy or .tar"
+        raise DataError(f"{path} is not a data set: {f'it is {remedy(path)}; ' if remedy(path) else ''}{kinds}")
     raise DataError(f"no data set at {path}: give a folder, a table, arrays, hf:NAME, or the name digits")
 
 

@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gwaudit.core.files import writing
+from gwaudit.core.spreadsheets import decode_text
 from gwaudit.data.labels import class_indices
+from gwaudit.data.readers.table_formats import read_csv_text
 from gwaudit.data.readers.tables import read_tables
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -60,17 +62,22 @@ def corrected_table(
         return False
     expected = before.set_column(position, before.schema.field(position), column).take(pa.array(kept))
     with writing(target):
-        if source.suffix == ".parquet":
+        if source.suffix.lower() == ".parquet":
             pq.write_table(expected, target, compression="zstd")
             return True
-        text = source.read_bytes().decode("utf-8")
-        mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
         changed = {row: values[row] for row in changes}
-        if source.suffix in (".csv", ".tsv"):
-            text = _correct_csv(text, "\t" if source.suffix == ".tsv" else ",", position, changed, set(dropped))
+        if source.suffix.lower() in (".csv", ".tsv"):
+            content = read_csv_text(source)
+            encoding = content.encoding
+            text = _correct_csv(content.text, content.separator, position, changed, set(dropped))
+            text = content.preamble + text
         else:
+            text, encoding = decode_text(source.read_bytes())
             text = _correct_json_lines(text, label_column, changed, set(dropped))
-        target.write_bytes((mark + text).encode("utf-8"))
+        try:
+            target.write_bytes(text.encode(encoding))
+        except UnicodeEncodeError:  # a class that the encoding of the table cannot write
+            return False
     # The reader may split rows and cells in another way than these functions, so it checks the result.
     after, _ = read_tables([target], target)
     if after.column_names == expected.column_names and after.to_pylist() == expected.to_pylist():
@@ -131,7 +138,7 @@ def _correct_csv(text: str, separator: str, column: int, values: Mapping[int, st
 
 
 def _cells_of_record(text: str, position: int, separator: str) -> list[re.Match[str]]:
-    pattern = re.compile(_CELL.format(separator=separator))
+    pattern = re.compile(_CELL.format(separator=re.escape(separator)))
     cells: list[re.Match[str]] = []
     while not cells or cells[-1][2] == separator:
         cell = pattern.match(text, position)

@@ -185,7 +185,7 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
     """Write the table of the source, corrected, if it is one file and has the labels that were audited."""
     source = Path(data.source)
     files = find_tables(source, data.split).files if holds_tables(source) else []
-    if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix not in SUFFIXES:
+    if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix.lower() not in SUFFIXES:
         return
     table, _ = read_tables(files, source)
     column = label_column_of(table, data)

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,11 +68,8 @@ def samples_of_table(
         broken: Reason for each row that is known to be broken, by its number.
 
     Raises:
-        DataError: A column is missing, of a wrong type, or there are two of one name.
+        DataError: A column is missing or of a wrong type.
     """
-    repeated_names = [column for column, count in Counter(table.column_names).items() if count > 1]
-    if repeated_names:
-        raise DataError(f"{name} has several columns {repeated_names[0]!r}: give each column a name of its own")
     parsed, label_columns = _labels(table, settings, name)
     notes.remarks += parsed.remarks
     id_column = _find_column(table, settings, "id_column", name)
@@ -125,7 +123,7 @@ def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedL
             f"its columns are {', '.join(table.column_names)}; name one with `label_column`"
         )
     values = table[_require_column(table, label, name)]
-    class_names = stated or _class_names_of_metadata(table, label)
+    class_names = stated or class_names_in(table).get(label)
     parsed = parse_labels(values.to_pylist(), class_names, settings.label_separator, numbers_are_indices=stated is None)
     if unused := _unused_categories(values, parsed.class_names):
         listed = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
@@ -377,11 +375,14 @@ def _keys(
     return keys, dict.fromkeys(empty, f"column {column!r} is empty")
 
 
-def _class_names_of_metadata(table: pa.Table, column: str) -> tuple[str, ...] | None:
-    """Return the class names in Hugging Face's metadata, where there are some."""
-    metadata = (table.schema.metadata or {}).get(b"huggingface")
+def class_names_in(table: pa.Table) -> dict[str, list[str]]:
+    """Return the class names of columns in Hugging Face's metadata, where there are some, by the column."""
     try:
-        feature = json.loads(metadata)["info"]["features"][column] if metadata else {}
-        return tuple(feature.get("feature", feature)["names"])  # of a list of classes, or of one class
+        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (ValueError, KeyError, TypeError):
-        return None
+        return {}
+    found: dict[str, list[str]] = {}
+    for column, feature in features.items() if isinstance(features, dict) else ():
+        with suppress(KeyError, TypeError, AttributeError):
+            found[column] = list(feature.get("feature", feature)["names"])  # of a list of classes, or of one class
+    return found

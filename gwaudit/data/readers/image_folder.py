@@ -10,7 +10,7 @@ from gwaudit.data.image_search import find_images, reason_left_out
 from gwaudit.data.image_signatures import IMAGE_SUFFIXES
 from gwaudit.data.readers.class_folders import find_classes
 from gwaudit.data.readers.raw_samples import RawSamples, Source, source_name
-from gwaudit.data.readers.table_files import TABLE_SUFFIXES
+from gwaudit.data.readers.table_formats import is_table
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import split_kind
 
@@ -77,4 +77,4 @@ def _tables_hint(root: Path) -> str:
 
 
 def _tables(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES and path.is_file())
+    return sorted(path for path in root.iterdir() if is_table(path) and path.is_file())

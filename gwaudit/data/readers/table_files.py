@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.readers.table_formats import is_table
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind, split_kind_within, split_of_part, split_word
-
-TABLE_SUFFIXES = (".parquet", ".arrow", ".csv", ".tsv", ".jsonl", ".ndjson")
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Names of tables beside the images that they name, as the `imagefolder` builder of the `datasets` library has them."""
@@ -38,7 +37,7 @@ class TableFiles(NamedTuple):
 def holds_tables(path: Path) -> bool:
     """Return whether a path is a table, or a folder of tables in one of Hugging Face's layouts."""
     if path.is_file():
-        return path.suffix in TABLE_SUFFIXES
+        return is_table(path)
     return bool(_saved_splits(path) or (path / _STATE).is_file() or _data_files(path) or _all_metadata(path))
 
 

@@ -1,23 +1,20 @@
-"""Read tables in files: CSV, JSON Lines, Parquet and Arrow, in one file or several."""
+"""Read tables in files, in one file or several: their rows of a split become samples."""
 
-import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
-from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES, samples_of_table
+from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES, class_names_in, samples_of_table
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
 from gwaudit.data.readers.split_rows import SplitRows, rows_of_folders, rows_of_split
 from gwaudit.data.readers.table_files import METADATA, TableFiles, find_tables, holds_tables
+from gwaudit.data.readers.table_formats import read_table
 from gwaudit.data.reading_notes import ReadingNotes
-
-_FORMATS = {".parquet": "Parquet", ".arrow": "Arrow", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
 
 
 def recognises(source: Source, settings: DataSettings) -> bool:
@@ -34,7 +31,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     """
     path, notes = Path(settings.source), ReadingNotes()
     found = find_tables(path, settings.split, notes)
-    table, broken = read_tables(found.files, path)
+    table, broken = read_tables(found.files, path, notes)
     selected = _selected_rows(table, found, settings, notes)
     if selected.rows is not None:
         table = table.take(pa.array(selected.rows))
@@ -79,8 +76,13 @@ def _with_paths_below(root: Path, folder: Path, table: pa.Table, settings: DataS
     return table.set_column(table.column_names.index(column), column, pa.array(paths, pa.string()))
 
 
-def read_tables(files: list[Path], source: Path) -> tuple[pa.Table, BrokenRows]:
+def read_tables(files: list[Path], source: Path, notes: ReadingNotes | None = None) -> tuple[pa.Table, BrokenRows]:
     """Read the rows of all files, in order, and the reason for each row that cannot be read, by its number.
+
+    Args:
+        files: Files of tables.
+        source: Source, for messages.
+        notes: Notes of the reading.
 
     Raises:
         DataError: A file cannot be read, or the files have different columns.
@@ -89,63 +91,21 @@ def read_tables(files: list[Path], source: Path) -> tuple[pa.Table, BrokenRows]:
     broken: BrokenRows = {}
     for file in files:
         start = sum(table.num_rows for table in tables)
-        table, unreadable = _read_table(file)
+        table, unreadable = read_table(file, ReadingNotes() if notes is None else notes)
         tables.append(table)
         broken |= {start + row: reason for row, reason in unreadable.items()}
+        if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
+            raise DataError(f"{file} has several columns {repeated[0]!r}: give each column a name of its own")
+        if different := set(table.column_names) ^ set(tables[0].column_names):
+            raise DataError(
+                f"the files of {source} have different columns: {min(different)!r} is not in both of {files[0].name} "
+                f"and {file.name}"
+            )
+        if class_names_in(table) != class_names_in(tables[0]):
+            raise DataError(f"{files[0].name} and {file.name} in {source} name different classes: write them again")
+    names = tables[0].column_names
     try:
-        return pa.concat_tables(tables), broken
+        tables = [table if table.column_names == names else table.select(names) for table in tables]
+        return pa.concat_tables(tables, promote_options="permissive"), broken
     except pa.ArrowException as error:
         raise DataError(f"the files of {source} have different columns: {str(error).splitlines()[0]}") from error
-
-
-def _read_table(file: Path) -> tuple[pa.Table, BrokenRows]:
-    try:
-        if file.suffix == ".parquet":
-            return pq.ParquetFile(file).read(), {}
-        if file.suffix == ".arrow":
-            return _read_arrow(file), {}
-        if file.suffix in (".csv", ".tsv"):
-            # As text: an id 007 stays as it is, and a class named NA or None is not a missing value.
-            separator = "\t" if file.suffix == ".tsv" else ","
-            frame = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-            return pa.Table.from_pandas(frame, preserve_index=False), {}
-        return _read_json_lines(file)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{file} cannot be read as {_FORMATS.get(file.suffix, 'CSV')} ({str(error).splitlines()[0]}): "
-            "fix it, or copy it again"
-        ) from error
-
-
-def _read_arrow(file: Path) -> pa.Table:
-    with pa.memory_map(str(file)) as source:
-        try:
-            return pa.ipc.open_stream(source).read_all()
-        except pa.ArrowInvalid:
-            return pa.ipc.open_file(source).read_all()
-
-
-def _read_json_lines(file: Path) -> tuple[pa.Table, BrokenRows]:
-    rows: list[dict[str, object]] = []
-    broken: BrokenRows = {}
-    with file.open(encoding="utf-8-sig") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError(f"a {type(row).__name__}, not an object")
-            except ValueError as error:
-                broken[len(rows)] = f"is not a JSON object: {error}"
-                row = {}
-            rows.append(row)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in names}), broken
-
-
-def _column(values: list[object]) -> pa.Array:
-    try:
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError):  # values of several types
-        return pa.array([None if value is None else str(value) for value in values])
