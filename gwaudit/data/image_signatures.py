@@ -1,5 +1,8 @@
 """Find the format of an image file by its suffix or by its first bytes."""
 
+import base64
+import binascii
+
 HEIF_KIND = "HEIF"
 
 IMAGE_SUFFIXES = frozenset({
@@ -54,6 +57,16 @@ def image_kind(start: bytes) -> str | None:
     if start[:1] == b"P" and start[1:2] in b"123456" and start[2:3] in b" \n\r\t#" and len(start) > 2:
         return "Netpbm"
     return None
+
+
+def image_of_base64(text: str) -> bytes | None:
+    """Return the content of an image file in base64, also in a data URI, or None where the text is none."""
+    encoded = text.partition("base64,")[2] if text.startswith("data:image/") else text
+    try:
+        start = base64.b64decode(encoded[:64], validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return base64.b64decode(encoded + "==") if image_kind(start) else None
 
 
 def reason_unidentified(start: bytes, length: int) -> tuple[str | None, str]:

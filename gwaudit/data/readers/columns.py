@@ -19,6 +19,7 @@ from gwaudit.core.files import file_below, path_below
 from gwaudit.core.settings import DataSettings, split_commas
 from gwaudit.data.class_names import label_text
 from gwaudit.data.image_decoding import EncodedImage
+from gwaudit.data.image_signatures import image_of_base64
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_columns, parse_labels
 from gwaudit.data.readers.number_columns import Features, choose_features, is_list, is_list_of_numbers, named_features
@@ -260,6 +261,8 @@ def _images(values: pa.ChunkedArray, column: str, name: str, root: Path, notes: 
                 broken[row] = f"there is no file {path!r} below {root}"
             else:
                 items[row] = file
+    if _is_text(values.type) and any(contents):
+        notes.remark(f"{sum(map(bool, contents)):,} images in the column {column} are decoded from base64")
     for change, count in changes.items():
         if change:
             notes.remark(f"{count:,} paths in the column {column} are {change}")
@@ -293,7 +296,9 @@ def _contents_and_paths(values: pa.ChunkedArray, column: str, name: str) -> tupl
     elif _holds_bytes(values.type):
         contents = values.to_pylist()
     elif _is_text(values.type):
-        paths = [path.strip() if path else None for path in values.to_pylist()]
+        texts = [text.strip() if text else None for text in values.to_pylist()]
+        contents = [image_of_base64(text) if text else None for text in texts]
+        paths = [None if content else text for text, content in zip(texts, contents, strict=True)]
     else:
         raise DataError(
             f"{name}: column {column!r} must hold paths, or the bytes of images (or a struct with these), "
