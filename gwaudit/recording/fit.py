@@ -70,6 +70,24 @@ def returned_misfit(logits: Tensor, returned: Tensor, *, up_to_a_shift: bool) ->
     return _largest(difference, _norm(logits) + _norm(returned))
 
 
+def output_scale(logits: Tensor, returned: Tensor, *, up_to_a_shift: bool) -> Tensor:
+    """Return the factor by which a model multiplies the logits of its head, a temperature for example.
+
+    Args:
+        logits, returned, up_to_a_shift: As for `returned_misfit`.
+
+    Returns:
+        [] the least-squares solution in the first rows, at least 0; 1 if there are too few numbers to tell.
+    """
+    logits, returned = logits[:_ROWS], returned[:_ROWS].to(logits)
+    if len(logits) * (logits.shape[1] - up_to_a_shift) < _ROWS:
+        return torch.ones((), dtype=logits.dtype, device=logits.device)
+    if up_to_a_shift:
+        logits, returned = logits - logits.mean(1, keepdim=True), returned - returned.mean(1, keepdim=True)
+    scale = (logits * returned).sum() / logits.square().sum().clamp_min(torch.finfo(logits.dtype).tiny)
+    return torch.where(scale.isfinite(), scale, 1).clamp_min(0)
+
+
 def probability_misfit(logits: Tensor, returned: Tensor, *, multi_label: bool) -> Tensor:
     """Return how far a tensor that the model returns is from the probabilities of the head's logits.
 

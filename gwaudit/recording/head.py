@@ -1,5 +1,6 @@
 """Find the linear layer that computes a model's logits."""
 
+from contextlib import suppress
 from typing import NamedTuple, cast
 
 import torch
@@ -30,7 +31,7 @@ class LinearHead(NamedTuple):
         return len(cast(Tensor, self.module.weight))
 
 
-def find_head(model: nn.Module, head: str | nn.Module | None = None) -> LinearHead:
+def find_head(model: nn.Module, head: str | nn.Module | None = None, *, n_outputs: int | None = None) -> LinearHead:
     """Find the layer that computes a model's logits.
 
     Args:
@@ -38,6 +39,8 @@ def find_head(model: nn.Module, head: str | nn.Module | None = None) -> LinearHe
         head: The layer, or its name in `model.named_modules()`. Without it, the layer is timm's `get_classifier()`, or
             else the last `nn.Linear` (if there is none, the last `nn.Conv2d`). That can be the wrong layer: the
             recorder checks it at the first forward pass.
+        n_outputs: Number of outputs that a guessed layer should have; one with another number is taken only if there is
+            none.
 
     Raises:
         ModelError: There is no such layer, or it has no weight [C, D]. The message lists the model's linear layers.
@@ -47,15 +50,17 @@ def find_head(model: nn.Module, head: str | nn.Module | None = None) -> LinearHe
         return _head_by_name(model, head)
     if head is not None:
         return _head_by_identity(model, head)
-    layers = model
+    layers: object = model
     if callable(get_classifier := getattr(model, "get_classifier", None)):
-        layers = get_classifier()
-        if _is_head(layers):
+        with suppress(AttributeError, TypeError):  # timm's looks for a layer inside a head, which was replaced
+            layers = get_classifier()
+        if isinstance(layers, nn.Module) and _is_head(layers):
             return _head_by_identity(model, layers)
-    inside = list(layers.modules()) if isinstance(layers, nn.Module) else []
-    for kind in (nn.Linear, nn.Conv2d):
-        if candidates := [module for module in inside if isinstance(module, kind)]:
-            return _head_by_identity(model, candidates[-1])._replace(guessed=True)
+    inside = [module for _, module in linear_layers(layers)] if isinstance(layers, nn.Module) else []
+    for is_convolution in (False, True):
+        if candidates := [module for module in inside if isinstance(module, nn.Conv2d) == is_convolution]:
+            of_width = [module for module in candidates if LinearHead("", module).n_outputs == n_outputs]
+            return _head_by_identity(model, (of_width or candidates)[-1])._replace(guessed=True)
     if layers is model:
         raise ModelError(f"{type(model).__name__} has no nn.Linear and no nn.Conv2d, so no linear head to record")
     raise ModelError(f"the head of {type(model).__name__} is {type(layers).__name__}, not one linear layer; "
@@ -102,14 +107,14 @@ def _head_by_identity(model: nn.Module, head: nn.Module) -> LinearHead:
 
 
 def _is_head(module: object) -> bool:
-    if isinstance(module, nn.Linear | nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv2d) or is_adapted(module):
         return True
     weight = getattr(module, "weight", None)
     return isinstance(module, nn.Module) and isinstance(weight, Tensor) and weight.ndim == 2
 
 
 def _linear_layers(model: nn.Module) -> str:
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name, module in linear_layers(model) if not isinstance(module, nn.Conv2d)]
     if not names:
         return "the model has no nn.Linear"
     shown = ", ".join(repr(name) for name in names[-5:])
@@ -118,8 +123,20 @@ def _linear_layers(model: nn.Module) -> str:
 
 def layers_with_outputs(model: nn.Module, n_outputs: int) -> list[str]:
     """Return the names of the linear layers and convolutions that have that many outputs, in the model's order."""
+    return [name for name, module in linear_layers(model) if LinearHead(name, module).n_outputs == n_outputs]
+
+
+def linear_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the linear layers and convolutions of a model with their names, an adapted one as one layer."""
+    adapted = tuple(f"{name}." for name, module in model.named_modules() if is_adapted(module))
     return [
-        name
+        (name, module)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and LinearHead(name, module).n_outputs == n_outputs
+        if (isinstance(module, nn.Linear | nn.Conv2d) or is_adapted(module)) and not name.startswith(adapted)
     ]
+
+
+def is_adapted(module: object) -> bool:
+    """Return whether a module is an `nn.Linear` with adapters of peft (LoRA and its kin), which change its weight."""
+    inside = getattr(module, "base_layer", None)
+    return isinstance(inside, nn.Linear) and callable(getattr(module, "get_delta_weight", None))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from gwaudit.core.errors import ModelError, RecordingError
-from gwaudit.recording.head import LinearHead
+from gwaudit.recording.head import LinearHead, is_adapted
 
 _PROBES, _AGREEMENT = 16, 1e-6
 
@@ -78,7 +78,12 @@ _SCALED = [HeadForm(latent, weight, scaled=True) for latent in (False, True) for
 
 
 def is_plain(head: nn.Module) -> bool:
-    """Return whether a head is torch's own linear or convolutional layer, which multiplies by its `weight`."""
+    """Return whether a head is torch's own linear or convolutional layer, or such a linear layer with adapters.
+
+    Its output is its input times its weight, for an adapted layer times the sum of the weight and its changes.
+    """
+    if is_adapted(head):
+        head = cast(nn.Linear, head.base_layer)
     return type(head).forward in (nn.Linear.forward, nn.Conv2d.forward)
 
 
@@ -187,6 +192,21 @@ def pool_tokens(forward: HeadForward, returned: Sequence[Tensor]) -> HeadForward
             pooled = torch.where(nearer, option[0], pooled[0]), torch.where(nearer, option[1], pooled[1])
             nearest = torch.minimum(distance, nearest)
     return forward._replace(latent=pooled[0], logits=pooled[1])
+
+
+def scale_logits(forward: HeadForward, scale: Tensor) -> HeadForward:
+    """Return the forward pass of a head whose logits are multiplied by a number: its weight and bias are, too.
+
+    Args:
+        forward: Of a linear layer.
+        scale: [], at least 0.
+    """
+    return forward._replace(
+        logits=forward.logits * scale,
+        weight=forward.weight * scale,
+        weight_norm=forward.weight_norm * scale,
+        bias=None if forward.bias is None else forward.bias * scale,
+    )
 
 
 def _scale(product: Tensor, unbiased: Tensor) -> Tensor:

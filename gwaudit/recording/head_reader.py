@@ -11,13 +11,14 @@ from gwaudit.recording.fit import (
     find_rows,
     is_same_memory,
     logit_candidates,
+    output_scale,
     probability_misfit,
     product_misfit,
     returned_misfit,
     tolerance,
 )
 from gwaudit.recording.head import LinearHead, layers_with_outputs
-from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form, pool_tokens
+from gwaudit.recording.head_forms import HeadForward, as_matrix, find_form, pool_tokens, scale_logits
 from gwaudit.recording.passes import HeadCall, ModelPass, Returned
 
 
@@ -73,8 +74,9 @@ class HeadReader:
             )
         if self._guessed:
             self._require_one_candidate(candidates, averaged)
-        forward = self._form.as_linear(forward)
-        excess = self._excess(call, forward, [tensor for found in candidates for tensor in found])
+        forward, excess = self._check_batch(
+            call, self._form.as_linear(forward), [c for found in candidates for c in found]
+        )
         if self._guessed or excess.product.device.type == "cpu":
             self._require_fit([excess], averaged)
             self._guessed = False
@@ -126,22 +128,31 @@ class HeadReader:
         """Discard what was not checked yet."""
         self._unchecked = []
 
-    def _excess(self, call: HeadCall, forward: HeadForward, candidates: Sequence[Tensor]) -> _Excess:
+    def _check_batch(
+        self, call: HeadCall, forward: HeadForward, candidates: Sequence[Tensor]
+    ) -> tuple[HeadForward, _Excess]:
+        """Return the forward pass, scaled as the model scales the logits, and its misfits."""
         allowed = tolerance(call.output, call.forward.latent, *candidates)
         product = call.misfit
         if self._form.scaled:
             product = product_misfit(forward.latent, forward.logits, forward.weight, forward.bias)
-        nothing = product.new_zeros(())
         if not candidates or any(is_same_memory(candidate, call.output) for candidate in candidates):
-            return _Excess(product / allowed, nothing)
-        misfits = []
-        for candidate in candidates:
-            misfit = returned_misfit(forward.logits, candidate, up_to_a_shift=not self._multi_label)
-            if not self._guessed:  # a loss can take the logarithm of these
-                probability = probability_misfit(forward.logits, candidate, multi_label=self._multi_label)
-                misfit = torch.minimum(misfit, probability)
-            misfits.append(misfit)
-        return _Excess(product / allowed, torch.stack(misfits).amin() / allowed)
+            return forward, _Excess(product / allowed, product.new_zeros(()))
+        shift = not self._multi_label
+        misfits = [returned_misfit(forward.logits, candidate, up_to_a_shift=shift) for candidate in candidates]
+        if not self._guessed:
+            # The loss can take the logarithm of probabilities.
+            misfits += [
+                probability_misfit(forward.logits, candidate, multi_label=self._multi_label) for candidate in candidates
+            ]
+        misfit = torch.stack(misfits).amin()
+        if not self._guessed and len(candidates) == 1:
+            scale = output_scale(forward.logits, candidates[0], up_to_a_shift=shift)
+            scale = torch.where(misfit <= allowed, 1, scale)
+            forward = scale_logits(forward, scale)
+            scaled_misfit = returned_misfit(forward.logits, candidates[0], up_to_a_shift=shift)
+            misfit = torch.minimum(misfit, scaled_misfit)
+        return forward, _Excess(product / allowed, misfit / allowed)
 
     def _require_one_candidate(self, candidates: Sequence[Sequence[Tensor]], averaged: bool) -> None:
         if not any(candidates):
@@ -150,7 +161,7 @@ class HeadReader:
         if count > 1:
             raise RecordingError(
                 f"{type(self._model).__name__} returns {count} tensors that can be the logits, so it is not clear "
-                f"which layer the labels belong to: name it with head={self._choices()}"
+                f"which layer the labels belong to: name it with head={self.choices()}"
             )
 
     def _require_fit(self, excesses: Sequence[_Excess], averaged: bool) -> None:
@@ -179,16 +190,17 @@ class HeadReader:
             return (
                 f"the model does not return the output of {name!r}, the last {kind} of {model} that has as many "
                 "outputs as the run has classes: name the layer whose output the loss uses as logits with "
-                f"head={self._choices()}, or give observe(..., logits=) the tensor of the loss"
+                f"head={self.choices()}, or give observe(..., logits=) the tensor of the loss"
             )
         return (
             f"the logits that {model} returns are not the output of the head {name!r}: it averages several heads, or "
-            "scales or drops logits after the head. Name the layer that makes them with "
-            f"head={self._choices()}, or give observe(..., logits=) the output of the head; for dropout, record by "
+            "changes or drops logits after the head. Name the layer that makes them with "
+            f"head={self.choices()}, or give observe(..., logits=) the output of the head; for dropout, record by "
             "evaluation passes (record_pass, evaluation_loader=)"
         )
 
-    def _choices(self) -> str:
+    def choices(self) -> str:
+        """Return the layers that can be the head, for messages."""
         names = layers_with_outputs(self._model, self._head.n_outputs)
         listed = ", ".join(repr(name) for name in names)
         return f" (layers with {self._head.n_outputs} outputs: {listed})" if names else ""

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.fit import product_misfit, returned_tensors
-from gwaudit.recording.head import LinearHead
+from gwaudit.recording.head import LinearHead, is_adapted
 from gwaudit.recording.head_forms import HeadForward, is_plain
 from gwaudit.recording.passes import HeadCall, ModelPass, Returned, group_calls
 
@@ -33,17 +33,21 @@ class HeadHooks:
     def head_hook(self, head: nn.Module) -> Callable[..., None]:
         """Return a forward hook for the head, to be registered with `with_kwargs=True`."""
         calls = self._calls
-        computed = is_parametrized(head, "weight")
+        read_weight: Callable[[nn.Module], Tensor] = _weight
+        if is_adapted(head):
+            read_weight = _adapted_weight
+        elif is_parametrized(head, "weight"):
+            read_weight = _computed_weight
         needs_weight = not is_plain(head)  # as it is at the forward pass, to normalise it
 
         def keep_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
             if _in_backward():
                 return
             latent = _full_tensor((args[0] if args else next(iter(kwargs.values()))).detach())
-            weight = _computed_weight(module) if computed else cast(Tensor, module.weight).detach()
+            weight = read_weight(module)
             weight = weight.clone() if needs_weight else weight
             norm = torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
-            bias = getattr(module, "bias", None)
+            bias = getattr(module.base_layer if read_weight is _adapted_weight else module, "bias", None)
             bias = None if bias is None else _full_tensor(bias.detach()).clone()
             output = _full_tensor(output.detach())
             logits = output.to(torch.promote_types(output.dtype, torch.float32), copy=True)
@@ -163,6 +167,22 @@ def join_devices(parts: dict[torch.device, HeadForward], model: nn.Module) -> He
         latent=torch.cat([part.latent.to(device, non_blocking=True) for part in order]),
         logits=torch.cat([part.logits.to(device, non_blocking=True) for part in order]),
     )
+
+
+def _weight(module: nn.Module) -> Tensor:
+    return cast(Tensor, module.weight).detach()
+
+
+def _adapted_weight(module: Any) -> Tensor:
+    """Return the weight that a layer with adapters multiplies by, without their dropout."""
+    weight: Tensor = module.base_layer.weight.detach()
+    if module.merged or module.disable_adapters:
+        return weight
+    with torch.no_grad():
+        for adapter in module.active_adapters:
+            if adapter in module.lora_A:
+                weight = weight + module.get_delta_weight(adapter).to(weight)
+    return weight
 
 
 def _computed_weight(module: nn.Module) -> Tensor:

@@ -85,8 +85,8 @@ class AlignmentRecorder:
     def __init__(self, model: nn.Module, store: TrajectoryStore, *, head: str | nn.Module | None = None) -> None:
         self._model = model
         self._store = store
-        self._head = find_head(model, head)
         n_classes = len(store.class_names)
+        self._head = find_head(model, head, n_outputs=n_classes)
         if self._head.n_outputs != n_classes:
             way = f"build the model with {n_classes}, or name the right layer with head="
             if self._head.n_outputs == 1 and n_classes == 2:
@@ -188,11 +188,11 @@ class AlignmentRecorder:
             RecordingError: There was no forward pass since the last call, it is not clear which one is meant, the ids
                 or labels do not fit it, or the head does not make the logits that the model returns.
         """
-        if (keys := read_keys(sample_ids)) is not None:
-            sample_ids = self._ids_of(keys)
-        forward = self._last_forward(_length(sample_ids), logits)
+        keys = read_keys(sample_ids)
+        numbers: Any = sample_ids if keys is None else self._ids_of(keys)
+        forward = self._last_forward(_length(numbers), logits)
         batch_size, n_classes = forward.logits.shape[0], len(self._store.class_names)
-        ids = read_integers(sample_ids, "sample_ids", batch_size, self._store.n_samples)
+        ids = read_integers(numbers, "sample_ids", batch_size, self._store.n_samples)
         if self._store.is_multi_label:
             given = read_label_matrix(labels, batch_size, n_classes)
         else:
@@ -321,7 +321,7 @@ class AlignmentRecorder:
                 f"no forward pass through the head {self._head.name!r} since the last observe(): call model(inputs), "
                 "then observe() once for it, inside the `with` block; if the model was compiled and ran before the "
                 "recorder was attached, call torch.compiler.reset() before attaching; if the model does not call that "
-                "layer, name another with head="
+                f"layer, name another with head={self._reader.choices()}"
             )
         if logits is None:
             chosen = choose_pass(passes, n_samples, self._head.name, may_be_stale=may_be_stale)
