@@ -45,6 +45,8 @@ class LoopRecorder:
         self._store, self._head, self._record_pass, self.uses_passes = store, head, record_pass, use_passes
         self._recorder: AlignmentRecorder | None = None
         self._epoch: int | None = None
+        self._observed = self._skipped = 0  # steps of the epoch
+        self._has_observed = False
 
     def attach(self, model: nn.Module) -> None:
         """Attach a recorder to a model. Call it before the first forward pass."""
@@ -77,15 +79,31 @@ class LoopRecorder:
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch of the loop, counted from 0."""
         self._epoch = epoch
+        self._observed = self._skipped = 0
 
     def begin_step(self) -> None:
         """Begin a training step: forward passes before it belong to no batch."""
         if self._recorder is not None:
             self._recorder.discard_passes()
 
-    def observe(self, sample_ids: Tensor, labels: Tensor, logits: Tensor | None = None) -> None:
-        """Observe the forward pass of a step, as `AlignmentRecorder.observe`; use passes if the targets are mixed."""
+    def observe(
+        self, sample_ids: Tensor, labels: Tensor, logits: Tensor | None = None, *, may_skip: bool = False
+    ) -> None:
+        """Observe the forward pass of a step, as `AlignmentRecorder.observe`; use passes if the targets are mixed.
+
+        A step without a forward pass is skipped, as the loop skips it: its samples are missing in the epoch. Until the
+        first step is observed, such a step is an error, as of a head that the model does not use.
+
+        Args:
+            sample_ids: As for `AlignmentRecorder.observe`.
+            labels: As for `AlignmentRecorder.observe`.
+            logits: As for `AlignmentRecorder.observe`.
+            may_skip: Whether the loop says that it skipped the step.
+        """
         assert self._recorder is not None
+        if not self._recorder.has_passes and (may_skip or self._has_observed):
+            self._skipped += 1
+            return
         mixed = isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2
         if mixed and self._store.is_multi_label:  # binary cross entropy takes its targets of 0 and 1 as floats
             mixed = not bool(((labels == 0) | (labels == 1)).all())
@@ -93,6 +111,8 @@ class LoopRecorder:
             self.switch_to_passes(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make")
         if not self.uses_passes:
             self._recorder.observe(sample_ids, labels, logits=logits)
+            self._observed += 1
+            self._has_observed = True
 
     def switch_to_passes(self, reason: str) -> None:
         """Record by evaluation passes from now on, and warn once.
@@ -128,7 +148,18 @@ class LoopRecorder:
             with torch.random.fork_rng(devices=[]):  # the random numbers of the training stay unchanged
                 self._record_pass(self._recorder)
         else:
+            if self._skipped and not self._observed:
+                raise RecordingError(
+                    f"epoch {epoch}: none of its {self._skipped} steps made a forward pass through the head, so there "
+                    "is nothing to record"
+                )
             self._recorder.end_epoch()
+            if self._skipped:
+                warnings.warn(
+                    f"epoch {epoch}: {self._skipped} of {self._skipped + self._observed} steps made no forward pass "
+                    "through the head: their samples are missing in this epoch",
+                    stacklevel=2,
+                )
 
 
 def not_installed(library: str, extra: str) -> ImportError:

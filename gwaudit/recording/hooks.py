@@ -72,6 +72,9 @@ class HeadHooks:
 
         return keep_output
 
+    def __bool__(self) -> bool:
+        return any(self._calls.values())
+
     def take(self) -> list[ModelPass]:
         """Return the forward passes since the last call; they are discarded here."""
         passes = [

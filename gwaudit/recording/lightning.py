@@ -29,8 +29,9 @@ class AlignmentCallback(Callback):
     Batches are (inputs, labels, sample_ids); `gwaudit.WithSampleIds` adds the ids to any data set, and `training_step`
     has to take them. Validation and sanity checks are not recorded. If batches have soft targets, or the module holds
     timm's or torchvision's mixup or CutMix, each epoch is recorded by an evaluation pass after it, and a warning says
-    so once. Passes without gradient are ignored. If several training passes in a step have the batch's number of
-    samples, let `training_step` return {"loss": loss, "logits": logits} with the logits of the batch.
+    so once. A batch that `training_step` skips by returning None is recorded if its forward pass was made, and is
+    missing otherwise. Passes without gradient are ignored. If several training passes in a step have the batch's number
+    of samples, let `training_step` return {"loss": loss, "logits": logits} with the logits of the batch.
 
     Args:
         store: The run, open for writing; its given labels are those of the training data.
@@ -90,7 +91,8 @@ class AlignmentCallback(Callback):
             _, labels, sample_ids = self._unpack(batch)
             logits = outputs.get("logits") if isinstance(outputs, Mapping) else None
             is_of_batch = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(labels)
-            self._loop.observe(sample_ids, labels, logits if is_of_batch else None)
+            # Lightning gives no outputs if `training_step` returned None, to skip the batch.
+            self._loop.observe(sample_ids, labels, logits if is_of_batch else None, may_skip=not outputs)
         if trainer.is_last_batch:
             self._loop.end_epoch()
 

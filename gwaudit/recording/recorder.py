@@ -245,6 +245,11 @@ class AlignmentRecorder:
         self._hooks.clear()
         self._passes_may_be_stale = False
 
+    @property
+    def has_passes(self) -> bool:
+        """Return whether there was a forward pass through the head that was not observed."""
+        return bool(self._hooks)
+
     def record_pass(
         self,
         batches: Iterable[tuple[Tensor | Mapping[str, Any], Tensor, Tensor]],

@@ -11,7 +11,7 @@ Trainer's `compute_loss`, and observes. After the block the Trainer is restored.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,7 @@ class _Recording:
     ) -> None:
         self.trainer, self._evaluation_loader = trainer, evaluation_loader
         self._compute_loss: Callable[..., Any] = trainer.compute_loss
+        self._carries_ids = False
         self.loop = LoopRecorder(
             store, head=head, record_pass=self._record_pass, use_passes=evaluation_loader is not None
         )
@@ -103,8 +104,16 @@ class _Recording:
         self.loop.begin_step()
         loss = self._compute_loss(model, inputs, *args, **kwargs)
         # Evaluation, also on the training data, calls this, too.
-        if sample_ids is not None and model.training and not self.loop.uses_passes:
-            self.loop.observe(sample_ids, _only_labels(labels))
+        if model.training and not self.loop.uses_passes:
+            if sample_ids is not None:
+                self._carries_ids = True
+                self.loop.observe(sample_ids, _only_labels(labels))
+            elif not self._carries_ids:
+                raise RecordingError(
+                    f"the training batches have no {SAMPLE_ID!r}: a data loader of your own (get_train_dataloader) has "
+                    "to load trainer.train_dataset, which has the ids inside the block, or "
+                    "gwaudit.WithSampleIds(dataset), and its collator has to keep them"
+                )
         return loss
 
     def _record_pass(self, recorder: AlignmentRecorder) -> None:
@@ -171,7 +180,8 @@ def _data_with_ids(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
     if trainer.train_dataset is None:
         raise RecordingError("the Trainer has no train_dataset: give it the data that the run was created for")
     require_one_process(trainer.args.world_size)
-    data = WithSampleIds(cast(Any, trainer.train_dataset))
+    given: Any = trainer.train_dataset
+    data = given if isinstance(given, WithSampleIds) else WithSampleIds(given)
     if len(data) != store.n_samples:
         raise RecordingError(
             f"train_dataset has {len(data)} samples, the run {store.path} has {store.n_samples}: create the run with "

@@ -1,10 +1,14 @@
 """Any data set that is read by index can give its samples their ids."""
 
+import copy
+import pickle
 from typing import Any
 
+import datasets
+import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 from gwaudit.core.errors import DataError
 from gwaudit.data.sample_ids import WithSampleIds
@@ -50,6 +54,44 @@ def test_a_transform_that_is_set_reaches_the_data_set_within() -> None:
     data = WithSampleIds(Images())
     data.transform = lambda index: f"image {index}"
     assert data[0] == ("image 0", 0, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_sampler_that_indexes_by_batch_gets_the_ids_of_the_batch(workers: int) -> None:
+    tensors = WithSampleIds(TensorDataset(torch.arange(10) * 7))
+    sampler = BatchSampler(RandomSampler(range(10)), 4, drop_last=False)
+    loader = DataLoader(tensors, sampler=sampler, batch_size=None, num_workers=workers)
+    values, ids = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    assert torch.equal(values, ids * 7)
+    assert sorted(ids.tolist()) == list(range(10))
+
+
+def test_any_index_of_several_samples_gives_their_ids() -> None:
+    tensors = WithSampleIds(TensorDataset(torch.arange(10) * 7))
+    mask = torch.arange(10) > 7
+    for index in ([9, 8], np.array([9, 8]), torch.tensor([-1, -2]), slice(8, 10), mask):
+        values, ids = tensors[index]
+        assert torch.equal(values, ids * 7)
+        assert sorted(ids.tolist()) == [8, 9]
+    assert tensors[-1] == (torch.tensor(63), 9)
+    assert tensors[np.int64(2)][1] == tensors[torch.tensor(2)][1] == 2
+    table = WithSampleIds(datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 0]}))
+    assert table[[2, 0]]["text"] == ["c", "a"]
+    assert table[[2, 0]]["sample_id"].tolist() == [2, 0]
+    assert list(table["label"]) == [0, 1, 0]
+
+
+def test_attributes_are_those_of_the_data_set_also_in_copies_and_workers() -> None:
+    class Images(list[Any]):
+        classes, targets = ("cat", "dog"), (0, 1)
+
+    data = WithSampleIds(Images([("a", 0), ("b", 1)]))
+    for one in (data, copy.deepcopy(data), copy.copy(data)):
+        assert (one.classes, one.targets) == (("cat", "dog"), (0, 1))
+        assert not hasattr(one, "class_to_idx")
+    assert pickle.loads(pickle.dumps(WithSampleIds([("a", 0)])))[0] == ("a", 0, 0)
+    with pytest.raises(AttributeError, match="class_to_idx"):
+        _ = data.class_to_idx
 
 
 class Stream(IterableDataset[Any]):

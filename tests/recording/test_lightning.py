@@ -178,6 +178,38 @@ def test_an_epoch_that_is_cut_short_is_committed_with_what_it_saw(tmp_path: Path
     assert store.commit(1).missing == N - BATCH
 
 
+@pytest.mark.parametrize("when", ["before the forward pass", "after the forward pass"])
+@pytest.mark.filterwarnings("ignore:.*`training_step` returned `None`")
+def test_a_step_that_returns_none_is_skipped_and_the_training_goes_on(tmp_path: Path, when: str) -> None:
+    class Skipping(Digits):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx == 0 and when == "before the forward pass":
+                return None
+            loss = super().training_step(batch, batch_idx)
+            return loss if batch_idx else None
+
+    if when == "before the forward pass":
+        with pytest.warns(UserWarning, match=r"epoch 1: 1 of 3 steps made no forward pass.*missing"):
+            store = fit(tmp_path, Skipping())
+        assert [store.commit(epoch).missing for epoch in store.epochs] == [BATCH, BATCH]
+    else:
+        store = fit(tmp_path, Skipping())
+        assert [store.commit(epoch).missing for epoch in store.epochs] == [0, 0]
+
+
+def test_a_batch_whose_loss_is_nan_is_missing_and_the_training_goes_on(tmp_path: Path) -> None:
+    class Skipping(Digits):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            images = batch[0].clone()
+            images[batch[2] == 7] = float("nan")
+            loss = nn.functional.cross_entropy(self.model(images), batch[1])
+            return loss if loss.isfinite() else None
+
+    with pytest.warns(UserWarning, match=r"signals of 1 samples are NaN.*sample ids 7\)"):
+        store = fit(tmp_path, Skipping())
+    assert [store.commit(epoch).missing for epoch in store.epochs] == [1, 1]
+
+
 class Mixing(Digits):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         images, targets, _ = batch

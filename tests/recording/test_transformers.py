@@ -343,6 +343,38 @@ def test_a_resumed_training_goes_on_where_the_run_ends(tmp_path: Path, strategy:
     assert store.commit(2).missing == 0
 
 
+class OwnLoader(Trainer):
+    def get_train_dataloader(self) -> Any:
+        return torch.utils.data.DataLoader(self.own, BATCH, collate_fn=self.data_collator)  # type: ignore[attr-defined]
+
+
+def test_a_loader_of_ones_own_needs_the_ids_and_is_recorded_with_them(tmp_path: Path) -> None:
+    columns = texts().select_columns(["input_ids", "attention_mask", "label"])
+    run = trainer(tmp_path, bert(), columns, cls=OwnLoader)
+    run.own = columns
+    with pytest.raises(RecordingError, match=r"no 'sample_id': a data loader of your own.*WithSampleIds"):
+        record(tmp_path, run, "refused")
+    run = trainer(tmp_path, bert(), WithSampleIds(columns), cls=OwnLoader)
+    run.own = run.train_dataset
+    store = record(tmp_path, run)
+    assert [store.commit(epoch).missing for epoch in store.epochs] == [0, 0]
+
+
+class Skipping(Trainer):
+    """Skips a batch without calling the model."""
+
+    def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step % 4 == 2:
+            return sum(parameter.sum() for parameter in model.parameters()) * 0
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+def test_a_batch_that_compute_loss_skips_is_missing_and_the_training_goes_on(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"epoch 1: 1 of 4 steps made no forward pass"):
+        store = record(tmp_path, trainer(tmp_path, bert(), texts(), cls=Skipping))
+    assert [store.commit(epoch).missing for epoch in store.epochs] == [BATCH, BATCH]
+
+
 def mixup(samples: list[Any]) -> dict[str, Tensor]:
     batch = default_data_collator(samples)
     targets = nn.functional.one_hot(batch["labels"], 3).float()
