@@ -1,6 +1,7 @@
 """Define `LabeledDataset`, the interface of a data set to training, export and reports."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -48,7 +49,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         labels: Given labels, which are audited: [n] int64 indices into the class names, or [n, C] int64 of 0 and 1
             (multi-label).
         class_names: Names of the C classes.
-        keys: [n] keys by which people identify the samples, such as paths or row numbers.
+        keys: [n] keys by which people identify the samples, such as paths or row numbers; they are kept as text.
         split: Name of the split.
         true_labels: True labels in the shape of `labels`, where they are known. Only evaluations use them.
         skipped: Rows of the source that were left out before ids were given.
@@ -76,6 +77,8 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     image_conversion: ImageConversion = field(default_factory=ImageConversion)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", np.asarray(self.labels))
+        object.__setattr__(self, "keys", [_key_text(key, self.name) for key in self.keys])
         n = len(self.inputs)
         for kind, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:
@@ -234,3 +237,14 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
+
+
+def _key_text(key: object, name: str) -> str:
+    """Return a key as text."""
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bytes | os.PathLike):
+        return os.fsdecode(key)
+    if isinstance(key, int | np.integer):
+        return str(key)
+    raise DataError(f"{name}: the key {key!r:.80} is a {type(key).__name__}: keys are texts, paths or whole numbers")

@@ -43,8 +43,8 @@ def parse_labels(
     """Parse the labels of rows, of one class a row or multi-label.
 
     With a separator, or where any row holds a list, each label is a set of classes (`matrix_of_class_sets`). Arrays,
-    and lists that repeat 0 or 1 and so cannot be sets, are vectors of 0 and 1 (`matrix_of_vectors`). All other labels
-    are one class a row (`class_indices`).
+    and lists that repeat 0 or 1 and so cannot be sets, are vectors of 0 and 1 (`matrix_of_vectors`); where each has
+    exactly one 1 they are one-hot, one class a row. All other labels are one class a row (`class_indices`).
 
     Args:
         values: [n] labels: None, a number, a text, bytes, a list, tuple or set of these, or an array [C].
@@ -61,13 +61,16 @@ def parse_labels(
                [0, 0],
                [0, 1]]), ('cat', 'dog'))
     """
+    arrays = [value for value in values if isinstance(value, np.ndarray)]
+    if arrays and all(array.size == 1 for array in arrays) and len(class_names or ()) != 1:  # [B, 1], a class a row
+        values = [value.item() if isinstance(value, np.ndarray) else value for value in values]
     if separator is None and not any(_is_collection(value) for value in values):
         parsed = class_indices(values, class_names, numbers_are_indices=numbers_are_indices)
         if class_names is None:
             _require_classes(parsed)
         return parsed
     if any(isinstance(value, np.ndarray) for value in values) or _are_vectors(values):
-        return matrix_of_vectors(values, class_names)
+        return _without_one_hot(matrix_of_vectors(values, class_names))
     return matrix_of_class_sets(values, class_names, separator, numbers_are_indices=numbers_are_indices)
 
 
@@ -305,6 +308,16 @@ def matrix_of_columns(columns: Mapping[str, Sequence[Any]]) -> ParsedLabels:
     if (labels == UNLABELLED).all() and not broken:
         raise DataError(f"none of the {n} rows has a label")
     return ParsedLabels(labels, names, broken)
+
+
+def _without_one_hot(parsed: ParsedLabels) -> ParsedLabels:
+    """Return one class a row where every vector has exactly one 1."""
+    labelled = (parsed.labels != UNLABELLED).all(1)
+    if len(parsed.class_names) < 2 or not labelled.any() or (parsed.labels[labelled].sum(1) != 1).any():
+        return parsed
+    remark = "every label is a vector with exactly one 1 (one-hot): it is read as one class a row"
+    classes = np.where(labelled, parsed.labels.argmax(1), UNLABELLED)
+    return parsed._replace(labels=classes, remarks=(*parsed.remarks, remark))
 
 
 def _is_collection(value: Any) -> bool:

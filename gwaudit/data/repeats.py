@@ -47,7 +47,7 @@ def distinct_keys(keys: Sequence[str], notes: ReadingNotes) -> list[str]:
 
 
 def note_contradictions(dataset: LabeledDataset, source_keys: Sequence[str]) -> None:
-    """Note and warn of inputs, and of keys, that occur with different labels.
+    """Record inputs, and keys, that occur with different labels.
 
     Args:
         dataset: The data set, whose notes receive the contradictions.

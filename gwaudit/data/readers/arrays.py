@@ -14,7 +14,7 @@ from gwaudit.core.settings import DataSettings
 from gwaudit.data.class_names import label_text
 from gwaudit.data.image_conversion import Measurement, choose_conversion, measure_numbers
 from gwaudit.data.inputs import InMemory, features
-from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_vectors, parse_labels
+from gwaudit.data.labels import UNLABELLED, ParsedLabels, parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, default_keys, rows_not_finite, source_name
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind_within, split_word
@@ -149,8 +149,5 @@ def _labels(entries: dict[str, Any], n: int, settings: DataSettings) -> ParsedLa
     given = _entry(entries, _LABELS)
     if given is None:
         return ParsedLabels(np.full(n, UNLABELLED, np.int64), class_names or (), {})
-    if given.ndim == 2 and given.shape[1] == 1 and class_names is None:
-        given = given[:, 0]
-    if given.ndim != 1:
-        return matrix_of_vectors(list(given), class_names)
-    return parse_labels(given.tolist(), class_names, numbers_are_indices=settings.classes is None)
+    values = given.tolist() if given.ndim == 1 else list(given)
+    return parse_labels(values, class_names, numbers_are_indices=settings.classes is None)

@@ -1,6 +1,7 @@
 """Read map-style data sets of torch, `torch.utils.data.Dataset`, into samples."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,8 @@ def _read_item(dataset: Dataset[Any], row: int) -> tuple[Tensor | LoadedImage, A
     """Return the input, the label and the measurement of a row, or the reason why it cannot be used."""
     try:
         values = dataset[row]
+        if isinstance(values, Mapping):
+            return f"is a {type(values).__name__} with {', '.join(map(str, values))}: give items (input, label)"
         label = values[1]
         if isinstance(label, Tensor | np.ndarray):
             label = label.item() if label.ndim == 0 else np.asarray(label)
@@ -188,6 +191,7 @@ def _key(dataset: Dataset[Any], row: int) -> str:
     samples = getattr(dataset, "samples", None)  # of torchvision's ImageFolder
     if isinstance(samples, list) and row < len(samples) and isinstance(samples[row], tuple):
         root = Path(str(getattr(dataset, "root", "")))
-        path = Path(str(samples[row][0]))
+        name = samples[row][0]
+        path = Path(os.fsdecode(name) if isinstance(name, bytes | os.PathLike) else str(name))
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
     return str(row)
