@@ -155,8 +155,8 @@ def test_impossible_labels_are_refused(tmp_path):
     np.savez(tmp_path / "two.npz", x=X, y=MATRIX[:, :2])
     with pytest.raises(DataError, match="3 columns for the 2 classes"):
         load_dataset(tmp_path / "two.npz", labels=tmp_path / "y.npy")
+    one = [(torch.tensor(x), y[:1]) for x, y in zip(X, torch.tensor(MATRIX), strict=True)]
     with pytest.raises(DataError, match="one class only"):
-        one = [(torch.tensor(x), y[:1]) for x, y in zip(X, torch.tensor(MATRIX), strict=True)]
         load_dataset(ListOf(one), classes=["a"])
 
 

@@ -114,7 +114,7 @@ def _entry(entries: dict[str, Any], names: tuple[str, ...]) -> NDArray[Any] | No
 def _inputs(values: NDArray[Any], path: Path, notes: ReadingNotes) -> tuple[InMemory, BrokenRows]:
     """Return features or images, and the rows that hold a NaN or an infinity."""
     if values.ndim == 2 and values.dtype.kind in "fiub":
-        inputs = features(torch.from_numpy(np.ascontiguousarray(values, values.dtype.newbyteorder("="))))
+        inputs = features(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
         return inputs, rows_not_finite(inputs.values.numpy())
     is_series = values.ndim == 3 and values.dtype.kind == "f" and values.shape[1] != values.shape[2]  # [n, time, D]
     if values.ndim in (3, 4) and values.dtype.kind in "fiub" and not is_series:

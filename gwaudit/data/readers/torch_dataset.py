@@ -150,8 +150,8 @@ def _as_input(value: Any) -> Tensor | LoadedImage:
     if isinstance(value, np.ndarray):
         if value.ndim == 3 and (value.dtype == np.uint8 or _channels_are_last(value.shape)):
             value = value.transpose(2, 0, 1)
-        value = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
-    tensor = torch.as_tensor(value)
+        value = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
+    tensor = torch.as_tensor(value).detach().cpu()
     if tensor.ndim not in (1, 3) or tensor.is_complex():
         raise DataError(f"an input is an image [C, H, W] or features [D], not {tensor.dtype} {list(tensor.shape)}")
     if tensor.ndim == 3 and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
