@@ -59,7 +59,7 @@ def review_command(
             contents = load_report_data(run, top=top, root=root, progress=display)
             display.on_stage("drawing the page")
             page = render_page(contents, served=True)
-        with ReviewServer(log, page, port) as server:
+        with ReviewServer(log, page, port, contents.large_picture) as server:
             print_review_address(server)
             serve_review(server, browser=browser)
         print_logged_decisions(log)

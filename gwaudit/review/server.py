@@ -12,7 +12,7 @@ import secrets
 import sys
 import threading
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,18 +71,21 @@ class ReviewServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, log: DecisionLog, page: bytes, port: int = 0) -> None:
+    def __init__(
+        self, log: DecisionLog, page: bytes, port: int = 0, picture: Callable[[int], bytes] | None = None
+    ) -> None:
         """Listen on the port; `serve_review` then serves.
 
         Args:
             log: Log that the decisions go to.
             page: The page, from `render_page(..., served=True)`.
             port: Port to listen on; 0 for any free one.
+            picture: Function of a sample id that returns its whole picture as WebP.
 
         Raises:
             GwauditError: the port is taken.
         """
-        self.log, self.page = log, page
+        self.log, self.page, self.picture = log, page, picture
         self.token = secrets.token_urlsafe(24)
         self.lock = threading.Lock()
         self.revision = 1  # a tab that has seen nothing yet sends 0
@@ -137,8 +140,21 @@ class _Handler(BaseHTTPRequestHandler):
     server: ReviewServer
 
     def do_GET(self) -> None:
-        if self._admits("/"):
+        picture = re.search(r"/picture/([0-9]{1,12})$", self.path)
+        if picture is not None:
+            if self._admits(picture[0]):
+                self._send_picture(int(picture[1]))
+        elif self._admits("/"):
             self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
+
+    def _send_picture(self, sample_id: int) -> None:
+        if self.server.picture is None:
+            return self._refuse(HTTPStatus.NOT_FOUND, "the samples of this run have no pictures")
+        try:
+            content = self.server.picture(sample_id)
+        except (GwauditError, OSError, IndexError) as error:
+            return self._refuse(HTTPStatus.NOT_FOUND, str(error))
+        self._send(HTTPStatus.OK, content, "image/webp")
 
     def do_POST(self) -> None:
         if not self._admits("/decisions"):

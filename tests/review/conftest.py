@@ -1,7 +1,5 @@
 """Share one recorded run, its page and a server of it between the tests of the page."""
 
-import threading
-
 import pytest
 
 from gwaudit import rank
@@ -12,6 +10,7 @@ from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.server import ReviewServer
 from helpers.hostile_data import with_hostile_names
 from helpers.recorded_runs import make_run, with_a_fifth_wrong
+from helpers.serving import serving
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +34,6 @@ def report(data, tmp_path_factory):
 
 @pytest.fixture
 def server(data):
-    with DecisionLog(data.audit) as log, ReviewServer(log, render_page(data, served=True)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with DecisionLog(data.audit) as log, ReviewServer(log, render_page(data, served=True)) as server, serving(server):
         yield server
-        server.shutdown()
-        thread.join()
         log.path.unlink(missing_ok=True)

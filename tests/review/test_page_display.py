@@ -5,11 +5,19 @@ import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from gwaudit.review.report.contents import CATEGORIES, RIGHT, WRONG
+from gwaudit import RankingSettings, rank
+from gwaudit.data.loading import load_dataset
+from gwaudit.review.decision_log import DecisionLog
+from gwaudit.review.report.contents import CATEGORIES, RIGHT, WRONG, collect_report_data
 from gwaudit.review.report.figures import COLOURS, DASHES, draw_figures
+from gwaudit.review.report.page import render_page
 from gwaudit.review.report.trajectories import PHASES
+from gwaudit.review.server import ReviewServer
 from helpers.browsing import cards, click, press, suspects, wait
+from helpers.recorded_runs import make_run
+from helpers.serving import serving
 
 # Viénot, Brettel and Mollon (1999), on linear RGB.
 COLOUR_BLIND = {
@@ -66,6 +74,36 @@ def test_on_a_phone_the_close_view_begins_with_the_picture_and_tables_keep_their
     assert cut == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     assert cards(browser)
+
+
+def test_the_close_view_of_a_review_shows_the_whole_original_and_marks_what_the_network_saw(browser, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(5):
+            Image.new("RGB", (1500, 500), (50 * i, 0, 0)).save(tmp_path / "photos" / label / f"{i}.jpg")
+    dataset = load_dataset(tmp_path / "photos", image_size=32, fit="crop")
+    with make_run(tmp_path / "run", dataset) as store:
+        audit = rank(store, RankingSettings(top=5))
+        audit.save(store.path)
+        data = collect_report_data(audit, store, dataset)
+    with (
+        DecisionLog(audit) as log,
+        ReviewServer(log, render_page(data, served=True), picture=data.large_picture) as server,
+        serving(server),
+    ):
+        browser.get(server.url)
+        press(browser, " ")
+        image = "document.querySelector('#detail .picture img')"
+        wait(browser, lambda b: b.execute_script(f"return {image}.naturalWidth") == 1500)
+        picture, seen = browser.execute_script(
+            f"""return [{image}, document.querySelector('#detail .seen')].map((node) => {{
+                const {{ left, right }} = node.getBoundingClientRect();
+                return [left, right];
+            }})"""
+        )
+    width = picture[1] - picture[0]
+    assert width > 600
+    assert seen == pytest.approx([picture[0] + width / 3, picture[1] - width / 3], abs=2)
 
 
 @pytest.mark.parametrize("lines", [CATEGORIES, (WRONG, RIGHT), PHASES], ids=["categories", "truth", "phases"])

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -187,6 +188,62 @@ class TestPage:
         assert data.modality == "texts"
         assert all(len(s["text"]) <= 2002 for s in data.samples)
         assert b"<b>text" not in render_page(data)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A panorama, of which a crop to a square is the middle third, and portraits, in two classes."""
+    folder = tmp_path_factory.mktemp("wide")
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (folder / label).mkdir()
+        for i in range(8):
+            size = (300, 900) if i == 0 else (900, 300)  # height and width
+            small = Image.fromarray(random.integers(0, 256, (6, 6, 3), np.uint8))
+            small.resize(size[::-1], Image.Resampling.BICUBIC).save(folder / label / f"{i}.jpg")
+    return folder
+
+
+class TestPictures:
+    def collected(self, folder, run, **options):
+        dataset = load_dataset(folder, **options)
+        with make_run(run, dataset) as store:
+            return collect_report_data(rank(store, RankingSettings(top=16)), store, dataset)
+
+    def test_they_are_the_whole_originals_whatever_the_network_saw(self, photos, tmp_path):
+        data = self.collected(photos, tmp_path / "run", image_size=32, fit="crop")
+        assert len(data.samples) == 16
+        for sample in data.samples:
+            wide = sample["key"].endswith("0.jpg")
+            shown = decoded(sample["image"])
+            assert shown.size == ((900, 300) if wide else (300, 900))
+            box = (1 / 3, 0, 2 / 3, 1) if wide else (0, 1 / 3, 1, 2 / 3)
+            assert sample["seen"] == pytest.approx(box, abs=0.005)
+        large = Image.open(io.BytesIO(data.large_picture(data.samples[0]["sample_id"])))
+        assert max(large.size) == 900
+        assert b"marks the part that the network saw" in render_page(data)
+
+    def test_no_part_is_marked_where_the_network_saw_all(self, photos, tmp_path):
+        data = self.collected(photos, tmp_path / "run", image_size=32, fit="pad")
+        assert not any("seen" in sample for sample in data.samples)
+        assert max(decoded(data.samples[0]["image"]).size) == 900
+        assert b"<p>Pictures show the whole original" not in render_page(data)
+
+    def test_a_photo_that_was_deleted_leaves_a_card_without_a_picture(self, photos, tmp_path):
+        copy = shutil.copytree(photos, tmp_path / "photos")
+        dataset = load_dataset(copy)
+        with make_run(tmp_path / "run", dataset) as store:
+            audit = rank(store, RankingSettings(top=16))
+            (copy / "cat" / "3.jpg").unlink()
+            data = collect_report_data(audit, store, dataset)
+        shown = {sample["key"]: sample for sample in data.samples}
+        assert ("missing" in shown["cat/3.jpg"]) or decoded(shown["cat/3.jpg"]["image"]).size == (224, 224)
+        assert "image" in shown["cat/4.jpg"]
+
+
+def decoded(uri):
+    """Return the image of a data URI."""
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
 
 
 def test_a_thumbnail_of_a_small_image_is_the_image():

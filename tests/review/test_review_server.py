@@ -18,13 +18,14 @@ import pandas as pd
 import pytest
 
 from gwaudit import rank
-from gwaudit.core.errors import StoreBusyError, StoreDamagedError
+from gwaudit.core.errors import DataError, StoreBusyError, StoreDamagedError
 from gwaudit.data.loading import load_dataset
 from gwaudit.review.decision_log import DecisionLog, LoggedDecision
 from gwaudit.review.server import ReviewServer, serve_review
 from helpers.command import COMMAND, gwaudit
 from helpers.hostile_data import with_hostile_names
 from helpers.recorded_runs import make_run
+from helpers.serving import serving
 
 
 @pytest.fixture
@@ -275,3 +276,16 @@ class TestResuming:
         assert "1 keep" in output
         command = shlex.split(output[output.index("gwaudit apply") :])
         assert command[2] == str(tmp_path / "a run"), "quoted, to be pasted into a shell"
+
+
+def test_pictures_are_served_under_the_token_alone(audit):
+    def picture(sample_id):
+        if sample_id == 7:
+            raise DataError("image 7 can no longer be read")
+        return b"picture %d" % sample_id
+
+    with DecisionLog(audit) as log, ReviewServer(log, b"the page", picture=picture) as server, serving(server):
+        assert ask(server.url + "picture/3") == (200, b"picture 3")
+        assert ask(server.url + "picture/7") == (404, b"image 7 can no longer be read")
+        assert ask(server.url + "picture/x")[0] == 404
+        assert ask(f"http://127.0.0.1:{server.server_port}/another/picture/3")[0] == 404

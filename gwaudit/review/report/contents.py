@@ -1,7 +1,10 @@
 """Collect everything that a report shows of a run, once: the page and the figures only lay it out."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -17,7 +20,7 @@ from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import DataSummary
-from gwaudit.review.report.thumbnails import thumbnail
+from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
 from gwaudit.store.store import TrajectoryStore
 
@@ -31,16 +34,23 @@ WRONG, RIGHT = "truly wrong", "truly right"
 _SAMPLES_PER_CATEGORY = 60  # of the other categories, to compare with the suspects
 _PROTOTYPES_PER_CLASS = 4
 _CLASSES_WITH_PROTOTYPES = 50
-_THUMBNAILS_BYTES = 6_500_000  # all thumbnails; as text they need a third more, and the page stays below 15 MB
-_LARGEST_THUMBNAIL = 40_000
+_PICTURES_BYTES = 8_000_000  # all pictures; as text they need a third more, and the page stays below 15 MB
+_LARGEST_PICTURE = 60_000
+_PROTOTYPE_BYTES = 6_000
+_FIRST_SAMPLES, _FIRST_SHARES = 200, 3  # the most suspicious ones, which most people look at, get three shares each
+_DECODED_SIDE = 1_000
 _TRAJECTORY_POINTS = 60
 _TEXT_LENGTH = 2_000
 _N_FEATURES = 12
 _CURVE_POINTS = 400
 _CALIBRATION_BINS = 10
 
-Preview = Callable[[int], dict[str, Any]]
-"""Function of a sample id that returns the sample for a person: {"image": ...}, {"text": ...}, {"features": ...}."""
+Preview = Callable[[int, int], dict[str, Any]]
+"""Function of a sample id and a number of bytes that returns the sample for a person.
+
+It is {"text": ...}, {"features": ...}, {"image": ...}, with "seen" where the network saw a part of it only, or
+{"missing": ...} where the image can no longer be read.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +77,8 @@ class ReportData:
         precision_recall: Columns `precision` and `recall`, the loosest cut first, where the true labels are known.
         calibration: One row per bin of probabilities that holds samples: `probability`, their mean; `wrong`, the share
             of wrong labels; `samples`, their number.
+        large_picture: Function of a sample id that returns the whole picture as WebP, larger than on the page; None
+            where the data are missing or are no images.
     """
 
     audit: Audit
@@ -84,6 +96,7 @@ class ReportData:
     wrong_among_first: NDArray[np.int64] | None
     precision_recall: pd.DataFrame | None
     calibration: pd.DataFrame | None
+    large_picture: Callable[[int], bytes] | None
 
 
 def collect_report_data(
@@ -114,16 +127,16 @@ def collect_report_data(
     rows = audit.rows[frame.index]
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
-    n_previews = len(rows) + sum(map(len, prototypes.values()))
-    preview = _or_missing(_preview(dataset, min(_LARGEST_THUMBNAIL, _THUMBNAILS_BYTES // max(n_previews, 1))))
+    preview = _or_missing(_preview(dataset))
+    previews = _previews(preview, frame["sample_id"].tolist(), sum(map(len, prototypes.values())))
     return ReportData(
         audit=audit,
         epochs=_epochs(store),
         selected_epoch=_selected_epoch(store),
         trajectories=trajectories,
-        samples=tuple(_samples(frame, rows, trajectories.by_sample, preview, truth_by_row)),
+        samples=tuple(_samples(frame, rows, trajectories.by_sample, previews, truth_by_row)),
         prototypes={
-            label: tuple({"key": key, **preview(sample_id)} for sample_id, key in samples)
+            label: tuple({"key": key, **preview(sample_id, _PROTOTYPE_BYTES)} for sample_id, key in samples)
             for label, samples in prototypes.items()
         },
         modality="keys" if dataset is None else "texts" if dataset.texts is not None else dataset.modality,
@@ -135,6 +148,7 @@ def collect_report_data(
         wrong_among_first=None if truth_by_row is None else _wrong_among_first(audit, truth_by_row),
         precision_recall=None if truth is None else _thinned(pr_curve(audit, truth)),
         calibration=None if truth_by_row is None else _calibration(audit, truth_by_row),
+        large_picture=None if dataset is None or not _has_pictures(dataset) else partial(large_picture, dataset),
     )
 
 
@@ -184,23 +198,43 @@ def _prototypes(audit: Audit) -> dict[int, list[tuple[int, str]]]:
     return dict(sorted(prototypes.items()))
 
 
-def _preview(dataset: LabeledDataset | None, most_bytes: int) -> Preview:
+def _has_pictures(dataset: LabeledDataset) -> bool:
+    return dataset.texts is None and dataset.modality == "images"
+
+
+def _preview(dataset: LabeledDataset | None) -> Preview:
     if dataset is None:
-        return lambda sample_id: {}
+        return lambda sample_id, most_bytes: {}
     if dataset.texts is not None:
         texts = dataset.texts
-        return lambda sample_id: {"text": _clipped(texts[sample_id])}
+        return lambda sample_id, most_bytes: {"text": _clipped(texts[sample_id])}
     if dataset.modality == "features":
-        return lambda sample_id: {"features": [_rounded(v) for v in dataset[sample_id][0][:_N_FEATURES].tolist()]}
-    return lambda sample_id: {"image": thumbnail(dataset.image(sample_id), most_bytes)}
+        return lambda sample_id, most_bytes: {
+            "features": [_rounded(v) for v in dataset[sample_id][0][:_N_FEATURES].tolist()]
+        }
+    return partial(_picture, dataset)
+
+
+def _picture(dataset: LabeledDataset, sample_id: int, most_bytes: int) -> dict[str, Any]:
+    picture, seen = whole_picture(dataset, sample_id, _DECODED_SIDE)
+    image = {"image": thumbnail(picture, most_bytes)}
+    return image if seen is None else {**image, "seen": [round(share, 4) for share in seen]}
+
+
+def _previews(preview: Preview, sample_ids: Sequence[int], n_prototypes: int) -> list[dict[str, Any]]:
+    """Return the samples for a person, the most suspicious ones first and largest; threads decode images."""
+    shares = [_FIRST_SHARES if i < _FIRST_SAMPLES else 1 for i in range(len(sample_ids))]
+    share = (_PICTURES_BYTES - n_prototypes * _PROTOTYPE_BYTES) // max(sum(shares), 1)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(preview, sample_ids, [min(_LARGEST_PICTURE, n * share) for n in shares]))
 
 
 def _or_missing(preview: Preview) -> Preview:
     """Return a preview that says of a sample that it is gone, in place of an error."""
 
-    def guarded(sample_id: int) -> dict[str, Any]:
+    def guarded(sample_id: int, most_bytes: int) -> dict[str, Any]:
         try:
-            return preview(sample_id)
+            return preview(sample_id, most_bytes)
         except DataError as error:
             return {"missing": str(error)}
 
@@ -219,7 +253,7 @@ def _samples(
     frame: pd.DataFrame,
     rows: NDArray[np.int64],
     alignment: NDArray[np.float32],
-    preview: Preview,
+    previews: Sequence[dict[str, Any]],
     truth: NDArray[np.int64] | None,
 ) -> list[dict[str, Any]]:
     """Return the gallery as the page's scripts read it.
@@ -228,12 +262,13 @@ def _samples(
         frame: The k rows of the audit's frame that are shown.
         rows: [k] their rows in the store.
         alignment: [k, epochs] their alignment.
-        preview: Function that returns the sample for a person.
+        previews: [k] the samples for a person.
         truth: [rows of the store] true labels, where they are known.
     """
     points = np.unique(np.linspace(0, alignment.shape[1] - 1, _TRAJECTORY_POINTS).round().astype(int))
     samples = []
-    for facts, row, trajectory in zip(frame.to_dict("records"), rows.tolist(), alignment, strict=True):
+    records = frame.to_dict("records")
+    for facts, row, trajectory, preview in zip(records, rows.tolist(), alignment, previews, strict=True):
         recorded = not np.isnan(facts["log_odds_wrong"])
         sample = {
             "id": row,  # in the store
@@ -246,7 +281,7 @@ def _samples(
             "category": str(facts["category"]),
             "alignment": _rounded(facts["mean_alignment"]),
             "trajectory": [_rounded(float(value)) for value in trajectory[points]],
-            **preview(int(facts["sample_id"])),
+            **preview,
         }
         if "class_id" in facts:
             sample["class"] = int(facts["class_id"])

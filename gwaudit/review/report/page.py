@@ -107,6 +107,7 @@ def _facts(data: ReportData, *, served: bool) -> dict[str, Any]:
         "samples": list(data.samples),
         "prototypes": {str(label): list(samples) for label, samples in data.prototypes.items()},
         "served": served,
+        "large_pictures": served and data.large_picture is not None,
     }
 
 

@@ -22,7 +22,8 @@ function showDetail() {
   const numbers = element("p", { text: `probability of being wrong ${percent(sample.probability)}, mean alignment ${sample.alignment ?? "–"}, ${sample.category}, sample ${sample.sample_id}` });
   const labels = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
   const body = $("detail-body");
-  body.replaceChildren(...[preview(sample), labelList(sample), ...controls(sample), sparkline(sample.trajectory), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
+  const note = sample.seen ? element("p", { text: "The frame marks the part of the picture that the network saw." }) : null;
+  body.replaceChildren(...[preview(sample, true), note, labelList(sample), ...controls(sample), sparkline(sample.trajectory), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
   refresh(body, sample);
 }
 

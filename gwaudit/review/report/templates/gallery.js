@@ -28,15 +28,32 @@ const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 /* Return the sample for a person: an image, a text, or numbers; null without the data. */
-function preview(sample) {
-  if (sample.image) {
-    const image = element("img", { src: sample.image, alt: `sample ${shortened(sample.key, 100)}`, decoding: "async" });
-    image.addEventListener("load", () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64));
-    return element("div", { class: "picture" }, image);
-  }
+function preview(sample, large = false) {
+  if (sample.image) return picture(sample, large);
+  if (sample.missing) return element("div", { class: "text", text: `not shown: ${sample.missing}`, dir: "auto", tabindex: "-1" });
   if (sample.text !== undefined) return element("div", { class: "text", text: sample.text, dir: "auto", tabindex: "-1" });
   if (sample.features) return element("div", { class: "features", text: `${sample.features.join("  ")} …` });
   return null;
+}
+
+/* Return the picture of a sample, with a frame around the part that the network saw, where that is not all of it. */
+function picture(sample, large) {
+  const note = sample.seen ? "; the frame marks the part that the network saw" : "";
+  const image = element("img", { src: sample.image, alt: `sample ${shortened(sample.key, 100)}${note}`, decoding: "async" });
+  image.addEventListener("load", () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64));
+  if (large && facts.large_pictures) {
+    const whole = new Image();
+    whole.onload = () => { image.src = whole.src; }; // else the smaller one stays
+    whole.src = `picture/${sample.sample_id}`;
+  }
+  const frame = element("div", { class: "frame" }, image);
+  if (sample.seen) {
+    const [left, top, right, bottom] = sample.seen.map((share) => 100 * share);
+    const seen = element("div", { class: "seen", title: "the part that the network saw" });
+    Object.assign(seen.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+    frame.append(seen);
+  }
+  return element("div", { class: "picture" }, frame);
 }
 
 /* All curves have one scale, so that they can be compared. */
