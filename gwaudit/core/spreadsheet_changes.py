@@ -32,6 +32,8 @@ _SYMBOLS = {0x2400 + code: chr(code) for code in range(32)} | {ord("＄"): "$"}
 _GENERAL = re.compile(r"-?(0|[1-9]\d*)([.,]\d*[1-9])?", re.ASCII)  # as a spreadsheet writes a number by itself
 _SCIENTIFIC = re.compile(r"-?\d([.,]\d+)?E[+-]\d+", re.ASCII | re.IGNORECASE)
 _DATE_WRITTEN = re.compile(r"[^\W\d_]|\d{4}|\d\D+\d+\D+\d")  # with the name of a month, or with a year
+_ERROR = re.compile(r"#(NAME\?|REF!|VALUE!|DIV/0!|N/A|NULL!|NUM!)", re.IGNORECASE)
+_DAY_OF_MONTH = re.compile(r"\d{1,2}[-. ]{1,2}([^\W\d]{3,4})(?:[-. ]\d{2,4})?")
 _LONGEST = 60  # characters of a text that a spreadsheet takes for a number or a date
 _LARGE = Decimal(10) ** 11  # larger numbers are written in scientific notation
 _EPOCH = date(1899, 12, 30)  # day 0 of spreadsheets
@@ -59,6 +61,34 @@ def may_become(text: str, cell: str) -> bool:
         (True, True, False)
     """
     return text.strip() != cell.strip() and not _meanings(text).isdisjoint(_meanings_of_cell(cell))
+
+
+def changed_by_spreadsheet(cell: str, texts: Iterable[str]) -> str:
+    """Return ` (a spreadsheet program may have changed 'TEXT' ...)` with the text that a cell was, or "" without one.
+
+    Example:
+        >>> changed_by_spreadsheet("7", ["007", "cat"])
+        " (a spreadsheet program may have changed '007': import its column as text)"
+    """
+    meanings = _meanings_of_cell(cell)
+    if not meanings:
+        return ""
+    text = next((text for text in texts if text.strip() != cell.strip() and meanings & _meanings(text)), None)
+    return "" if text is None else f" (a spreadsheet program may have changed {text!r}: import its column as text)"
+
+
+def looks_changed(text: str) -> bool:
+    """Return whether a text is an error, a date or a rounded number as spreadsheet programs write it.
+
+    Example:
+        >>> [looks_changed(text) for text in ("#NAME?", "1.23E+11", "1-Mar", "cat", "1-2")]
+        [True, True, True, False, False]
+    """
+    plain = text.strip()
+    if _ERROR.fullmatch(plain) or _SCIENTIFIC.fullmatch(plain):
+        return True
+    word = _DAY_OF_MONTH.fullmatch(plain)
+    return word is not None and bool({word[1][:3].casefold(), word[1][:4].casefold()} & _MONTH_OF.keys())
 
 
 class TextIndex:

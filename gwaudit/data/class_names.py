@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gwaudit.core.spreadsheet_changes import looks_changed
+
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # of 18 digits at most, which int64 holds
 _MISSING = frozenset({"na", "n/a", "<na>", "nan", "nat", "none", "null", "nil", "#n/a", "?", "-"})
 _EXAMPLES = 3
@@ -60,7 +62,8 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
     """Return warnings about class names that may be one class, or no class.
 
     These are names that differ only in case, white space, Unicode form or the way a number is written; names such as
-    "nan" that often stand for a missing value; and a class -1, which often stands for no label.
+    "nan" that often stand for a missing value; and a class -1, which often stands for no label; and texts that
+    spreadsheet programs write in place of others.
 
     Args:
         labels: [n] class indices, or [n, C] of 0 and 1.
@@ -79,6 +82,12 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
         warnings.append(
             f"classes that look alike are audited as different classes: {'; '.join(groups[:_EXAMPLES])}{more}. "
             "If they are one class, write its name in one way in the source"
+        )
+    changed = [repr(name) for name in used if looks_changed(name)]
+    if changed:
+        warnings.append(
+            "class names that a spreadsheet program may have written, "
+            f"such as {', '.join(changed[:_EXAMPLES])}: check the source"
         )
     for name, rows in used.items():
         if name.strip().casefold() in _MISSING:

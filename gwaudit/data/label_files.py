@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, without_formula
 from gwaudit.data.class_names import label_text
 from gwaudit.data.labels import UNLABELLED, class_indices
@@ -107,7 +108,8 @@ def _sample_ids(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDA
     for row, cell in enumerate(cells, start=2):
         sample = index_of.get(from_cell(cell), index_of.get(cell))
         if sample is None:
-            raise DataError(f"{path}, row {row}: the data have no sample with the key {from_cell(cell)!r}")
+            hint = changed_by_spreadsheet(from_cell(cell), sample_keys)
+            raise DataError(f"{path}, row {row}: the data have no sample with the key {from_cell(cell)!r}{hint}")
         if first_row.setdefault(sample, row) != row:
             raise DataError(f"{path}, row {row}: repeats the key {from_cell(cell)!r} of row {first_row[sample]}")
     return np.fromiter(first_row, np.int64, len(first_row))

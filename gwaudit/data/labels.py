@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError, did_you_mean
+from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
 from gwaudit.data.class_names import label_text, sorted_names, whole_number
 
 UNLABELLED = -1
@@ -178,11 +179,16 @@ def _indices_into(
     if is_minus_one.any():
         remarks.append(f"{is_minus_one.sum()} labels are -1, which is none of the classes: they count as missing")
     unknown = [row for row in np.flatnonzero((labels == UNLABELLED) & ~is_minus_one).tolist() if texts[row]]
-    hints = {text: did_you_mean(text, list(index_of)) for text in {texts[row] for row in unknown}}
+    hints = {text: _hint(text, list(index_of)) for text in {texts[row] for row in unknown}}
     broken |= {
         row: f"label {texts[row]!r} is none of the {len(index_of)} classes{hints[texts[row]]}" for row in unknown
     }
     return ParsedLabels(labels, tuple(index_of), broken, tuple(remarks))
+
+
+def _hint(text: str, names: list[str]) -> str:
+    """Return which of the class names an unknown label may stand for, or ""."""
+    return changed_by_spreadsheet(text, names) or did_you_mean(text, names)
 
 
 def _number(value: Any, text: str) -> int | None:

@@ -86,6 +86,8 @@ def test_names_that_look_alike_or_missing_are_warned_about():
     assert "'7' and '007'; 'cat' and 'Cat '; 'caf\xe9' and 'cafe\u0301'" in alike
     assert missing.startswith("'NA' is read as the name of a class (1 samples)")
     assert class_warnings(np.arange(3), ("cat", "dog", "1.1")) == []
+    (changed,) = class_warnings(np.arange(4), ("1-Mar", "1.00E+05", "#NAME?", "a-1"))
+    assert "a spreadsheet program may have written, such as '1-Mar', '1.00E+05', '#NAME?'" in changed
 
 
 def test_labels_that_are_no_classes_are_refused():
@@ -122,6 +124,8 @@ def test_codes_stay_codes_from_file_to_class(tmp_path):
     frame.to_csv(tmp_path / "codes.csv", index=False)
     dataset = load_dataset(tmp_path / "codes.csv")
     assert [dataset.class_names[label] for label in dataset.labels] == ["007", "7", "1e1", "10"]
+    with pytest.raises(DataError, match="label '007' is none of the 2 classes"):
+        load_dataset(tmp_path / "codes.csv", classes=["7", "10"])
     kinds = pa.DictionaryArray.from_arrays([1, 2, 1, 2], ["unused", "cat", "dog"])
     pq.write_table(pa.table({"x": frame["x"], "label": kinds}), tmp_path / "kinds.parquet")
     assert load_dataset(tmp_path / "kinds.parquet").class_names == ("cat", "dog")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.files import file_below, path_below
 from gwaudit.core.settings import DataSettings, split_commas
+from gwaudit.core.spreadsheet_changes import looks_changed
 from gwaudit.data.class_names import label_text
 from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.image_signatures import image_of_base64
@@ -81,6 +82,12 @@ def samples_of_table(
     table = _without_categories(table)
     column = _inputs(table, settings, name, root, others, parsed.labels, notes)
     keys, unnamed = _keys(table, id_column, column.paths, settings.split)
+    changed = [repr(key) for key in keys if looks_changed(key)] if id_column is not None else []
+    if changed:
+        notes.warn(
+            f"{len(changed):,} keys in the column {id_column} may have been written by a spreadsheet program, such as "
+            f"{', '.join(changed[:3])}: check the source"
+        )
     return RawSamples(
         name=name,
         split=settings.split,

@@ -130,3 +130,12 @@ def test_a_table_without_labels_takes_them_from_a_label_file(tmp_path):
     (tmp_path / "labels.csv").write_text("key,label\nw,dog\nu,cat\n")
     dataset = load_dataset(tmp_path / "t.csv", labels=tmp_path / "labels.csv")
     assert [dataset.class_names[label] for label in dataset.labels] == ["cat", "dog"]
+
+
+def test_keys_and_labels_that_a_spreadsheet_changed_are_named(tmp_path):
+    frame = pd.DataFrame({"x": [0.5, 2.5, 1.5], "id": ["1.23E+11", "1-Mar", "c"], "label": ["7", "12", "7"]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (warning,) = load_dataset(tmp_path / "t.csv").notes.warnings
+    assert warning.startswith("2 keys in the column id may have been written by a spreadsheet program")
+    with pytest.raises(DataError, match=r"label '7' is none of .*a spreadsheet program may have changed '007'"):
+        load_dataset(tmp_path / "t.csv", classes="007,12")
