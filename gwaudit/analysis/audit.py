@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError
-from gwaudit.core.files import write_atomically
-from gwaudit.core.json import read_json, write_json
+from gwaudit.core.files import sha256, write_atomically
+from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
+from gwaudit.store.results import publishing, results_of
+
+FACTS_FILE, FRAME_FILE = "audit.json", "audit.parquet"
 
 COLUMNS = {
     "rank": "rank in the audit, 1 for the most suspicious sample",
@@ -130,12 +133,22 @@ class Audit:
         }
 
     def save(self, folder: Path | str) -> None:
-        """Write `audit.parquet` and `audit.json` into a folder.
+        """Write `audit.parquet` and `audit.json` into a folder; the folder of a run gets them as its results.
 
         Raises:
+            StoreBusyError: Another process is writing results of the run.
             StoreError: They cannot be written.
         """
         folder = Path(folder)
+        if (folder / "run.json").exists():
+            with publishing(folder) as version:
+                self._write(version)
+        else:
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
+        table = pa.Table.from_pandas(self.frame, preserve_index=False)
+        write_atomically(folder / FRAME_FILE, lambda path: _write_parquet(table, path))
         facts = {
             "format_version": FORMAT_VERSION,
             "class_names": list(self.class_names),
@@ -145,29 +158,36 @@ class Audit:
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "fingerprint": self.fingerprint,
             "summary": self.summary(),
+            "frame_sha256": sha256(folder / FRAME_FILE),
         }
-        table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        write_atomically(folder / "audit.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
-        write_json(folder / "audit.json", facts)
+        write_json(folder / FACTS_FILE, sealed(facts))
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         """Read an audit that `save` wrote.
 
+        Args:
+            folder: The folder of a run, whose results in use are read, or another one.
+
         Raises:
             StoreNotFoundError: There is no audit in the folder.
             StoreVersionError: It was saved by another version of gwaudit.
-            StoreDamagedError: A file is missing or cannot be read.
+            StoreDamagedError: A file is missing, was altered, or belongs to another ranking.
         """
         folder = Path(folder)
+        place = results_of(folder)
         try:
-            facts = read_json(folder / "audit.json")
+            facts = read_json(place / FACTS_FILE)
             if facts.get("format_version") != FORMAT_VERSION:
                 raise StoreVersionError(
                     f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank "
                     f"{folder})"
                 )
-            frame = pq.read_table(folder / "audit.parquet").to_pandas()
+            facts = unsealed(facts)
+            if sha256(place / FRAME_FILE) != facts["frame_sha256"]:
+                raise ValueError(f"{FRAME_FILE} was altered, or belongs to another ranking")
+            with pa.OSFile(str(place / FRAME_FILE)) as file:
+                frame = pq.read_table(file).to_pandas()
             settings = facts["settings"]
             window = settings["window"]
             return cls(
@@ -180,7 +200,12 @@ class Audit:
                 fingerprint=facts["fingerprint"],
                 is_multi_label=facts["is_multi_label"],
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None
         except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
             raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    with path.open("wb") as file:  # Arrow takes a path with a colon for an address
+        pq.write_table(table, file, compression="zstd")

@@ -214,7 +214,7 @@ class TrainingSettings:
             epoch under fixed weights, without augmentation.
         final_passes: Number of evaluation passes over all samples after the training, under its final weights and
             without augmentation: 0, 1 (as they are) or 2 (also mirrored). Each is recorded as an epoch of the run.
-        select: Rule that selects the epoch kept as `checkpoints/best.pt`, without validation data. The rules
+        select: Rule that selects the epoch kept as `checkpoints/best.safetensors`, without validation data. The rules
             `validation` and `gradient-disparity` read signals that only a training loop of your own can measure.
         patience: Number of epochs after which training stops if the selected epoch has not changed. By default training
             does not stop early.

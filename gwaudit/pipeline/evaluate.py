@@ -7,6 +7,7 @@ from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.pipeline.results import write_evaluation
 from gwaudit.pipeline.run_data import true_labels
 from gwaudit.pipeline.stages import StageProgress
+from gwaudit.store.results import publishing
 
 
 def evaluate_run(
@@ -24,6 +25,7 @@ def evaluate_run(
         StoreNotFoundError: the run is not ranked.
         DataError: there are no true labels, or not one for each sample.
     """
-    evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key, progress))
-    write_evaluation(evaluation, run)
+    with publishing(run, update=True) as folder:
+        evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key, progress))
+        write_evaluation(evaluation, folder)
     return evaluation

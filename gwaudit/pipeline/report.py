@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.pipeline.results import REPORT_FILE
 from gwaudit.pipeline.run_data import samples_of_run, true_labels
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.report.contents import TOP, ReportData, collect_report_data
 from gwaudit.review.report.page import write_page
+from gwaudit.store.results import publishing
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -37,10 +39,19 @@ def write_report(
     Raises:
         GwauditError: the run is not ranked, or the true labels are missing or do not fit the run.
     """
-    progress = progress or Warnings()
-    data = load_report_data(run, top=top, truth=truth, truth_key=truth_key, root=root, progress=progress)
-    progress.on_stage("writing the report")
-    return write_page(data, Path(run) / "report.html" if output is None else output)
+    run, progress = Path(run), progress or Warnings()
+
+    def write(path: Path) -> None:
+        data = load_report_data(run, top=top, truth=truth, truth_key=truth_key, root=root, progress=progress)
+        progress.on_stage("writing the report")
+        write_page(data, path)
+
+    if output is not None:
+        write(Path(output))
+        return Path(output)
+    with publishing(run, update=True) as folder:  # locked, so that the page is of the ranking that it lies beside
+        write(folder / REPORT_FILE)
+    return run / REPORT_FILE
 
 
 def load_report_data(

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import FACTS_FILE, FRAME_FILE, Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.core.json import write_json
 from gwaudit.data.dataset import LabeledDataset
@@ -14,10 +14,14 @@ from gwaudit.export.formats import write_cleaned_data
 from gwaudit.export.suspects import write_contradictions, write_noise, write_skipped, write_suspects
 from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.page import write_page
+from gwaudit.store.results import publishing
 from gwaudit.store.store import TrajectoryStore
 
 EVALUATION_FILE = "evaluation.json"
 """Name of the file in which a run keeps its evaluation."""
+
+REPORT_FILE = "report.html"
+"""Name of the file in which a run keeps its report."""
 
 
 @dataclass(frozen=True)
@@ -51,42 +55,41 @@ class AuditResult:
 def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     """Write the results of a ranking into the folder of its run, in place of those of an earlier ranking.
 
+    All of them are put in use in one step: see `gwaudit.store.results`.
+
     Args:
         ranked: the ranking.
         dataset: the data of the run; without them samples are named by their keys alone, and nothing is evaluated.
 
     Raises:
-        StoreError: a file cannot be written.
+        StoreBusyError: another process is writing results of the run.
+        StoreError: a file cannot be written; the results of the earlier ranking stay in use.
     """
-    run = ranked.run
-    ranked.save(run)
-    files = [
-        write_suspects(ranked, run / "suspects.csv", texts=None if dataset is None else dataset.texts),
-        run / "audit.parquet",
-        run / "audit.json",
-    ]
-    files += write_noise(ranked, run)
-    if dataset is not None and dataset.skipped:
-        files.append(write_skipped(dataset.skipped, run / "skipped.csv"))
-    if dataset is not None and dataset.notes.contradictions:
-        files.append(write_contradictions(dataset.notes.contradictions, run / "contradictions.csv"))
-    actions: tuple[Action, ...] = get_args(Action)
-    files += [
-        write_cleaned_data(clean_data(ranked, action), run / "cleaned" / action, replace=True) for action in actions
-    ]
-    evaluation = None
-    if dataset is not None and dataset.true_labels is not None:
-        evaluation = evaluate(ranked, dataset.true_labels)
-        files.append(write_evaluation(evaluation, run))
-    with TrajectoryStore.open(run) as store:
-        files.insert(0, write_page(collect_report_data(ranked, store, dataset), run / "report.html"))
-    return AuditResult(ranked, evaluation, dataset, tuple(files))
+    run, evaluation = ranked.run, None
+    with publishing(run) as folder:
+        with TrajectoryStore.open(run) as store:
+            files = [write_page(collect_report_data(ranked, store, dataset), folder / REPORT_FILE)]
+        files.append(write_suspects(ranked, folder / "suspects.csv", texts=None if dataset is None else dataset.texts))
+        ranked.save(folder)
+        files += [folder / FRAME_FILE, folder / FACTS_FILE]
+        files += write_noise(ranked, folder)
+        if dataset is not None and dataset.skipped:
+            files.append(write_skipped(dataset.skipped, folder / "skipped.csv"))
+        if dataset is not None and dataset.notes.contradictions:
+            files.append(write_contradictions(dataset.notes.contradictions, folder / "contradictions.csv"))
+        actions: tuple[Action, ...] = get_args(Action)
+        files += [write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action) for action in actions]
+        if dataset is not None and dataset.true_labels is not None:
+            evaluation = evaluate(ranked, dataset.true_labels)
+            files.append(write_evaluation(evaluation, folder))
+        names = [file.relative_to(folder) for file in files]
+    return AuditResult(ranked, evaluation, dataset, tuple(run / name for name in names))
 
 
-def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
-    """Write `evaluation.json` into the folder of a run, and return its path.
+def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:
+    """Write `evaluation.json` into a folder, and return its path.
 
     Raises:
         StoreError: it cannot be written.
     """
-    return write_json(run / EVALUATION_FILE, evaluation.to_dict())
+    return write_json(folder / EVALUATION_FILE, evaluation.to_dict())

@@ -1,6 +1,5 @@
 """Make, read and lock the folder of a run: `run.json`, the samples' files, and the lock of the one writer."""
 
-import errno
 import os
 import shutil
 import sys
@@ -13,12 +12,11 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import (
     InvalidEpochError,
-    StoreBusyError,
     StoreDamagedError,
     StoreError,
     StoreExistsError,
@@ -27,15 +25,13 @@ from gwaudit.core.errors import (
 )
 from gwaudit.core.files import TEMPORARY, sync, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
+from gwaudit.core.locks import acquire_lock
 from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
 from gwaudit.store.commits import committed_epochs
 from gwaudit.store.layout import FORMAT_VERSION, RunLayout
 
 _CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock", "lock.exists"}
-
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
-"""The errors of a file system, such as some of networks, that cannot lock a file."""
 
 _FIELDS: dict[str, type] = {
     "format": str, "format_version": int, "n_samples": int, "class_names": list, "is_multi_label": bool,
@@ -182,21 +178,7 @@ def acquire(path: Path) -> BaseFileLock:
     Raises:
         StoreBusyError: Another process has it.
     """
-    # The system drops the lock when its process dies, so a killed writer leaves none behind.
-    lock: BaseFileLock = FileLock(path / "lock")
-    remedy = "wait for it, or stop it"
-    with writing(path):
-        try:
-            try:
-                lock.acquire(timeout=0)
-            except (NotImplementedError, OSError) as error:
-                if isinstance(error, Timeout) or getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
-                    raise
-                lock = SoftFileLock(path / "lock.exists")  # which a killed writer may leave behind
-                remedy += f"; if none is running, delete {path / 'lock.exists'}"
-                lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreBusyError(_busy(path, remedy)) from None
+    lock = acquire_lock(path / "lock", _busy(path))
     _held[path.resolve()] = lock
     return lock
 
@@ -205,7 +187,7 @@ def acquire(path: Path) -> BaseFileLock:
 _held: WeakValueDictionary[Path, BaseFileLock] = WeakValueDictionary()
 
 
-def _busy(path: Path, remedy: str) -> str:
+def _busy(path: Path) -> str:
     """Return the message for a run whose lock is held."""
     held = _held.get(path.resolve())
     if held is not None and held.is_locked:
@@ -219,9 +201,9 @@ def _busy(path: Path, remedy: str) -> str:
     ) > 1:
         return (
             f"{path} is being written by another process: if that is another rank of this training, open the run on "
-            f"every rank with gwaudit.shared_store(lambda: TrajectoryStore.create(...)); otherwise {remedy}"
+            f"every rank with gwaudit.shared_store(lambda: TrajectoryStore.create(...)); otherwise wait for it, or stop it"
         )
-    return f"{path} is being written by another process: {remedy}"
+    return f"{path} is being written by another process: wait for it, or stop it"
 
 
 def _require_free(path: Path) -> None:

@@ -1,18 +1,18 @@
 """Save and restore the state of a training, and check that a run can be resumed.
 
-A checkpoint `epoch-NNNNN.pt` holds the epoch's number, the settings, and the states of the model, the optimizer and the
-moving average of the weights. A run keeps the checkpoint of its last epoch, and `best.pt`, a copy of the one of the
-epoch that the selection rule chose.
+A checkpoint `epoch-NNNNN.safetensors` holds the epoch's number, the settings, and the states of the model, the
+optimizer and the moving average of the weights. A run keeps the checkpoint of its last epoch, and `best.safetensors`, a
+copy of the one of the epoch that the selection rule chose.
 """
 
 import hashlib
-import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.preprocessing import Preprocessing
+from gwaudit.training.tensor_files import SUFFIX, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class TrainingState:
 
 def best_checkpoint(store: TrajectoryStore) -> Path:
     """Return the path of the checkpoint of the epoch that the selection rule chose."""
-    return store.checkpoints / "best.pt"
+    return store.checkpoints / f"best{SUFFIX}"
 
 
 def epoch_checkpoint(store: TrajectoryStore, epoch: int) -> Path:
     """Return the path of the checkpoint of an epoch, counted from 0."""
-    return store.checkpoints / f"epoch-{epoch:05d}.pt"
+    return store.checkpoints / f"epoch-{epoch:05d}{SUFFIX}"
 
 
 def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: TrainingSettings) -> None:
@@ -70,8 +71,8 @@ def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: Trai
         "ema": None if state.ema is None else state.ema.module.state_dict(),
     }
     try:
-        write_atomically(path, lambda temporary: torch.save(values, temporary))
-    except RuntimeError as error:  # torch reports a full disk as a RuntimeError
+        write_atomically(path, lambda temporary: write_tensors(temporary, values))
+    except SafetensorError as error:  # a full disk, among others
         raise StoreError(
             f"cannot write the checkpoint {path}: {str(error).splitlines()[0]}. Free disk space and continue "
             "the run with `resume=True`; the epochs committed before are intact"
@@ -90,20 +91,35 @@ def restore_checkpoint(path: Path, state: TrainingState, device: torch.device) -
         StoreDamagedError: The file is missing or damaged, or belongs to another model or optimizer.
     """
     try:
-        values: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        values = read_tensors(path, device)
         state.model.load_state_dict(values["model"])
-        state.optimizer.load_state_dict(values["optimizer"])
+        state.optimizer.load_state_dict(_in_layout_of_parameters(state.optimizer, values["optimizer"]))
         if state.ema is not None:
             state.ema.module.load_state_dict(values["ema"])
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise StoreDamagedError(
             f"the checkpoint {path} is missing or damaged ({str(error).splitlines()[0]}): restore the file, "
             "or start a new run"
         ) from error
 
 
+def _in_layout_of_parameters(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved state of an optimizer with integer keys and tensors in the memory format of their parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {}
+    for number, entries in saved["state"].items():
+        parameter = parameters[int(number)]
+        state[int(number)] = {
+            name: torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            if isinstance(value, Tensor) and value.shape == parameter.shape
+            else value
+            for name, value in entries.items()
+        }
+    return {**saved, "state": state}
+
+
 def keep_best(store: TrajectoryStore, epoch: int) -> None:
-    """Copy the checkpoint of the chosen epoch to `best.pt`, if it is the last one committed.
+    """Copy the checkpoint of the chosen epoch to `best.safetensors`, if it is the last one committed.
 
     An earlier epoch was copied when it was the last one.
 
@@ -120,8 +136,8 @@ def keep_best(store: TrajectoryStore, epoch: int) -> None:
 
 
 def delete_other_checkpoints(store: TrajectoryStore, epoch: int) -> None:
-    """Delete the checkpoints of all epochs but this one; `best.pt` stays."""
-    for path in store.checkpoints.glob("epoch-*.pt"):
+    """Delete the checkpoints of all epochs but this one; `best.safetensors` stays."""
+    for path in store.checkpoints.glob(f"epoch-*{SUFFIX}"):
         if path != epoch_checkpoint(store, epoch):
             path.unlink()
 

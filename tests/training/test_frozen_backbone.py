@@ -16,6 +16,7 @@ from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.models import build_model
 from gwaudit.training.refinement import refine
+from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict
 from helpers.command import FAST, gwaudit
 
@@ -34,7 +35,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbone")
     half = load_dataset("digits").subset(np.arange(900))
     train(half, folder / "run", TrainingSettings(epochs=4, batch_size=128, augment="none", learning_rate=0.05))
-    state = torch.load(folder / "run" / "checkpoints" / "best.pt", weights_only=True)["model"]
+    state = read_tensors(folder / "run" / "checkpoints" / "best.safetensors")["model"]
     torch.save(state, folder / "weights.pt")
     return str(folder / "weights.pt")
 

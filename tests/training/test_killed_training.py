@@ -12,6 +12,7 @@ from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import train
 
 EPOCHS = 40
@@ -63,7 +64,7 @@ def test_twenty_kills_at_random_moments_change_no_bit_of_the_audit(tmp_path):
         assert metrics[0] == pytest.approx(metrics[1], abs=0, nan_ok=True)
     frames = [pd.read_parquet(tmp_path / name / "audit.parquet") for name in ("unbroken", "killed")]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
-    states = [torch.load(s.checkpoints / f"epoch-{EPOCHS - 1:05d}.pt", weights_only=True) for s in (first, second)]
+    states = [read_tensors(s.checkpoints / f"epoch-{EPOCHS - 1:05d}.safetensors") for s in (first, second)]
     for part in ("model", "ema"):
         for name, value in states[0][part].items():
             assert torch.equal(value, states[1][part][name]), f"{part} {name} differs"

@@ -16,6 +16,7 @@ from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
+from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import train
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, dtype="float32")
@@ -41,8 +42,8 @@ class Reports:
         pass
 
 
-def weights(run, name="best.pt", part="model"):
-    return torch.load(run / "checkpoints" / name, weights_only=True)[part]
+def weights(run, name="best.safetensors", part="model"):
+    return read_tensors(run / "checkpoints" / name)[part]
 
 
 def logits_of(run, digits):
@@ -87,7 +88,10 @@ def test_the_last_checkpoint_holds_the_trained_model(digits, tmp_path):
     train(digits, tmp_path / "run", with_settings(epochs=12, batch_size=128))
     right = logits_of(tmp_path / "run", digits).argmax(1).numpy() == digits.true_labels
     assert right.mean() > 0.9
-    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.pt", "epoch-00011.pt"]
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "best.safetensors",
+        "epoch-00011.safetensors",
+    ]
 
 
 def test_a_checkpoint_is_a_starting_point_for_another_run(digits, tmp_path):
@@ -177,7 +181,7 @@ def test_stopping_early_keeps_the_chosen_epoch(digits, tmp_path):
     )
     assert result.epochs < 40
     assert result.epochs - 1 - result.selected.epoch >= 2
-    best = torch.load(tmp_path / "run" / "checkpoints" / "best.pt", weights_only=True)
+    best = read_tensors(tmp_path / "run" / "checkpoints" / "best.safetensors")
     assert best["epoch"] == result.selected.epoch
     with TrajectoryStore.open(tmp_path / "run") as store:
         gwa = [store.commit(epoch).metrics["gwa"] for epoch in store.epochs]
@@ -198,7 +202,7 @@ def test_a_training_selects_its_epoch_by_any_rule_whose_signals_it_records(digit
         table = readings(store)
     assert result.selected == RULES[name].choose({signal: table[signal].tolist() for signal in table}, 4)
     assert result.epochs == (3 if name == "toy" else 4)
-    best = torch.load(tmp_path / "run" / "checkpoints" / "best.pt", weights_only=True)
+    best = read_tensors(tmp_path / "run" / "checkpoints" / "best.safetensors")
     assert best["epoch"] == result.selected.epoch
 
 

@@ -6,6 +6,7 @@ import torch
 from gwaudit import TrainingSettings, TrajectoryStore, train
 from gwaudit.benchmarks.stopping.probe import StoppingProbe, TestSet
 from gwaudit.core.errors import SettingsError
+from gwaudit.training.tensor_files import read_tensors
 from helpers.making import few_digits
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=64, augment="none", learning_rate=0.05, dtype="float32")
@@ -42,7 +43,7 @@ def test_numbers_are_committed_and_the_training_is_the_same_bit_for_bit(tmp_path
     assert probe.epochs == [0, 1, 2]
     assert metrics[2]["test_accuracy"] > metrics[0]["test_accuracy"]
     assert all(metrics[epoch]["gradient_disparity"] > 0 < metrics[epoch]["gradient_norm"] for epoch in range(3))
-    weights = [torch.load(tmp_path / run / "checkpoints" / "best.pt", weights_only=True) for run in ("probed", "plain")]
+    weights = [read_tensors(tmp_path / run / "checkpoints" / "best.safetensors") for run in ("probed", "plain")]
     assert all(torch.equal(a, b) for a, b in zip(*(state["model"].values() for state in weights), strict=True))
 
 

@@ -13,6 +13,7 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.recording.distributed import process_rank
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
 from helpers.making import few_digits
 from helpers.ranks import run_as_rank, torchrun
@@ -68,7 +69,7 @@ def test_two_ranks_record_the_trajectories_of_one_process(trained, name):
 
 @pytest.mark.slow
 def test_the_checkpoint_of_two_ranks_is_that_of_one_process(trained):
-    states = [torch.load(folder / "pass/checkpoints/best.pt", weights_only=True) for folder in trained.values()]
+    states = [read_tensors(folder / "pass/checkpoints/best.safetensors") for folder in trained.values()]
     for part in ("model", "ema"):
         assert states[0][part].keys() == states[1][part].keys()
         for name, value in states[0][part].items():

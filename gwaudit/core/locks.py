@@ -1,0 +1,47 @@
+"""Lock a file against other processes, also on file systems that cannot lock."""
+
+import errno
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from gwaudit.core.errors import StoreBusyError
+from gwaudit.core.files import writing
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+
+
+def acquire_lock(path: Path, busy: str) -> BaseFileLock:
+    """Acquire a lock, which is a context manager, and which the system releases when the process ends.
+
+    Where the file system cannot lock, as some of networks, the existence of the file `path` + ".exists" is the lock; a
+    process that is killed leaves it behind.
+
+    Args:
+        path: The file of the lock, in an existing folder.
+        busy: The error's text if another process has the lock.
+
+    Raises:
+        StoreBusyError: Another process has the lock.
+        StoreError: The file cannot be made.
+    """
+    lock: BaseFileLock = FileLock(path)
+    with writing(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreBusyError(busy) from None
+        except (NotImplementedError, OSError) as error:  # filelock raises NotImplementedError in place of ENOSYS
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+            return _acquire_by_existence(path.with_name(f"{path.name}.exists"), busy)
+    return lock
+
+
+def _acquire_by_existence(path: Path, busy: str) -> BaseFileLock:
+    lock = SoftFileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreBusyError(f"{busy}; if no other process is running, delete {path}") from None
+    return lock

@@ -1,0 +1,227 @@
+"""Publish what one ranking yields as one version, of which a reader sees the whole or nothing.
+
+    RUN/
+      results/3f9c0a71b2d4/       a version: every file of one ranking, and contents.json with their checksums
+      results/current             a link to the version in use; the text of its name where there are no links
+      results/lock                held while a version is made
+      suspects.csv, report.html   links to results/current/NAME, for people; copies where there are no links
+      replaced/                   files with these names that somebody changed since
+
+A version is made beside the others, named by its content, and put in use by replacing `results/current`, which is one
+step. So a process that is killed at any moment leaves the version before whole. The version before is kept until the
+next one is published, as a reader may be in the middle of it.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError
+from gwaudit.core.files import TEMPORARY, sha256, sync, sync_tree, write_atomically, write_text, writing
+from gwaudit.core.json import read_json, sealed, unsealed, write_json
+from gwaudit.core.locks import acquire_lock
+
+FOLDER = "results"
+CONTENTS = "contents.json"
+EDITABLE = frozenset({"suspects.csv"})
+"""The files that people fill in, whose changes are no damage."""
+
+
+def results_of(run: Path) -> Path:
+    """Return the folder with the results of a run in use: the current version, or the run itself if it has none."""
+    current = run / FOLDER / "current"
+    if current.is_file():
+        return run / FOLDER / current.read_text(encoding="utf-8").strip()
+    return current.resolve() if current.is_dir() else run
+
+
+def require_intact(version: Path) -> None:
+    """Compare the files of a version with their checksums; a folder without `contents.json` passes.
+
+    Raises:
+        StoreDamagedError: A file is missing or altered.
+    """
+    if not (version / CONTENTS).exists() and version.parent.name != FOLDER:
+        return
+    for name, checksum in _contents(version).items():
+        if name not in EDITABLE and _checksum(version / name) != checksum:
+            raise StoreDamagedError(f"{version / name} is missing or was altered: rank the run again")
+
+
+@contextmanager
+def publishing(run: Path, *, update: bool = False) -> Iterator[Path]:
+    """Make a version of a run's results and put it in use when the block ends without an error.
+
+    Args:
+        run: The run's folder.
+        update: Whether the version begins with the files of the current one, of which the block replaces some.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        StoreBusyError: Another process is publishing results of this run.
+        StoreNotFoundError: `update` is set, and there is no version yet.
+        StoreDamagedError: `update` is set, and the current version is damaged.
+        StoreError: The files cannot be written; the current version stays in use.
+    """
+    folder = run / FOLDER
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    busy = f"the results of {run} are being written by another process: wait for it, or stop it"
+    with acquire_lock(folder / "lock", busy):
+        before = results_of(run)
+        if update and before == run:
+            raise StoreNotFoundError(f"{run} holds no audit: rank the run first (gwaudit rank {run})")
+        _delete_partial(folder)
+        new = folder / f".{uuid.uuid4().hex[:12]}{TEMPORARY}"
+        try:
+            with writing(folder):
+                if update:
+                    require_intact(before)
+                    shutil.copytree(before, new)
+                else:
+                    new.mkdir()
+            yield new
+            with writing(folder):
+                version = _finish(new)
+                _put_in_use(folder, version)
+                _link_names(run, version)
+                _delete_others(run, {version, before})
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _contents(version: Path) -> dict[str, str]:
+    try:
+        files = unsealed(read_json(version / CONTENTS))["files"]
+        return {str(name): str(checksum) for name, checksum in files.items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise StoreDamagedError(f"{version / CONTENTS} cannot be read ({error}): rank the run again") from error
+
+
+def _checksum(path: Path) -> str | None:
+    with suppress(OSError):
+        return sha256(path)
+    return None
+
+
+def _finish(new: Path) -> Path:
+    """Record the checksums of a filled folder and rename it to its version."""
+    (new / CONTENTS).unlink(missing_ok=True)
+    paths = sorted(path for path in new.rglob("*") if path.is_file())
+    files = {path.relative_to(new).as_posix(): sha256(path) for path in paths}
+    content = sealed({"files": files})
+    write_json(new / CONTENTS, content)
+    version = new.parent / str(content["sha256"])[:12]
+    if version.is_dir():
+        if all(_checksum(version / name) == checksum for name, checksum in files.items()):
+            return version
+        _keep_changed_files(version)
+        shutil.rmtree(version)
+    sync_tree(new)
+    new.rename(version)
+    sync(version.parent)
+    return version
+
+
+def _put_in_use(folder: Path, version: Path) -> None:
+    """Replace `results/current`, in one step."""
+    current, temporary = folder / "current", folder / f".current.{uuid.uuid4().hex[:8]}{TEMPORARY}"
+    try:
+        temporary.symlink_to(version.name)
+    except (OSError, NotImplementedError):  # Windows without the right to make links, exFAT
+        write_text(current, version.name + "\n")
+        return
+    if current.is_dir() and not current.is_symlink():  # a copy of the run for which links were followed
+        shutil.rmtree(current)
+    temporary.replace(current)
+    sync(folder)
+
+
+def _link_names(run: Path, version: Path) -> None:
+    """Give the files and folders of the version in use their names in the run's folder."""
+    names = {path.name for path in version.iterdir()} - {CONTENTS}
+    for entry in list(run.iterdir()):
+        if entry.is_symlink() and entry.name not in names and entry.readlink().parts[:2] == (FOLDER, "current"):
+            entry.unlink()
+    for name in names:
+        link, target = run / name, Path(FOLDER, "current", name)
+        if link.is_symlink() and link.readlink() == target:
+            continue
+        _move_aside(run, link, like=version / name)
+        temporary = run / f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY}"
+        try:
+            temporary.symlink_to(target, target_is_directory=(version / name).is_dir())
+        except (OSError, NotImplementedError):
+            _copy(version / name, link)
+        else:
+            temporary.replace(link)
+    sync(run)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def _move_aside(run: Path, path: Path, *, like: Path) -> None:
+    """Move a file or folder that somebody else wrote to `replaced/`; delete what equals a version's."""
+    if path.is_symlink() or not path.exists():
+        path.unlink(missing_ok=True)
+        return
+    if path.is_dir():
+        equal = all(
+            _checksum(like / file.relative_to(path)) == _checksum(file) for file in path.rglob("*") if file.is_file()
+        )
+    else:
+        equal = any(_checksum(version / path.name) == _checksum(path) for version in _versions(run))
+    if not equal:
+        _keep(run, path)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _keep(run: Path, path: Path) -> None:
+    kept, number = run / "replaced" / path.name, 1
+    kept.parent.mkdir(exist_ok=True)
+    while kept.exists():
+        number += 1
+        kept = kept.with_name(f"{path.stem}-{number}{path.suffix}")
+    path.rename(kept)
+
+
+def _keep_changed_files(version: Path) -> None:
+    """Move the files of a version that people fill in, and have changed, to `replaced/`."""
+    with suppress(StoreDamagedError):
+        for name in EDITABLE & _contents(version).keys():
+            if (version / name).is_file() and _checksum(version / name) != _contents(version)[name]:
+                _keep(version.parent.parent, version / name)
+
+
+def _versions(run: Path) -> list[Path]:
+    return [path for path in (run / FOLDER).iterdir() if path.is_dir() and not path.is_symlink()]
+
+
+def _delete_others(run: Path, kept: set[Path]) -> None:
+    names = {path.name for path in kept}
+    for version in _versions(run):
+        if version.name not in names:
+            _keep_changed_files(version)
+            shutil.rmtree(version)
+
+
+def _delete_partial(folder: Path) -> None:
+    """Delete what killed processes left; the caller holds the lock."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,165 @@
+"""What one ranking yields is one version: complete, or not there."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gwaudit.core.errors import StoreBusyError, StoreDamagedError
+from gwaudit.store.results import publishing, require_intact, results_of
+
+FILES = {"audit.parquet": "rows", "audit.json": "{}", "suspects.csv": "key,decision\na,\n", "cleaned/drop/ids.txt": "1"}
+
+
+def publish(run, mark, names=tuple(FILES)):
+    with publishing(run) as folder:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(FILES[name] + mark)
+
+
+def shown(run, names=tuple(FILES)):
+    return {(run / name).read_text().removeprefix(FILES[name]) for name in names}
+
+
+def versions(run):
+    return [path for path in (run / "results").iterdir() if path.is_dir() and not path.is_symlink()]
+
+
+@pytest.fixture
+def run(tmp_path):
+    publish(tmp_path / "run", "first")
+    return tmp_path / "run"
+
+
+def test_the_names_in_the_run_show_the_version_in_use(run):
+    assert shown(run) == {"first"}
+    publish(run, "second", ["audit.parquet", "audit.json"])
+    assert shown(run, ["audit.parquet", "audit.json"]) == {"second"}
+    assert not (run / "suspects.csv").is_symlink(), "a file that the new version does not have is not shown"
+    require_intact(results_of(run))
+    assert len(versions(run)) == 2, "the version before is kept for its readers"
+
+
+def test_a_failure_leaves_the_version_before(run):
+    def fail():
+        with publishing(run) as folder:
+            (folder / "audit.json").write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert shown(run) == {"first"}
+    assert not list((run / "results").glob(".*.partial"))
+
+
+def test_the_same_content_is_the_same_version(run):
+    before = results_of(run)
+    publish(run, "first")
+    assert results_of(run) == before
+    assert len(versions(run)) == 1
+
+
+def test_an_update_keeps_the_other_files(run):
+    with publishing(run, update=True) as folder:
+        (folder / "report.html").write_text("page")
+    assert shown(run) == {"first"}
+    assert (run / "report.html").read_text() == "page"
+
+
+def test_a_damaged_version_is_named_and_not_updated(run):
+    (results_of(run) / "audit.parquet").write_text("other")
+    with pytest.raises(StoreDamagedError, match=r"audit\.parquet is missing or was altered: rank"):
+        require_intact(results_of(run))
+    with pytest.raises(StoreDamagedError), publishing(run, update=True):
+        pass
+    publish(run, "first")
+    assert shown(run) == {"first"}
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_a_file_that_somebody_filled_in_is_kept(run, how):
+    text = "key,decision\na,drop\n"
+    if how == "replaced":
+        (run / "suspects.csv").unlink()
+    (run / "suspects.csv").write_text(text)
+    require_intact(results_of(run))
+    for mark in ("second", "third"):
+        publish(run, mark)
+        assert shown(run) == {mark}
+    assert (run / "replaced" / "suspects.csv").read_text() == text
+
+
+def test_results_of_earlier_versions_give_way(tmp_path):
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(FILES[name] + "old")
+    assert results_of(tmp_path) == tmp_path
+    publish(tmp_path, "new")
+    assert shown(tmp_path) == {"new"}
+    assert (tmp_path / "replaced" / "suspects.csv").read_text() == FILES["suspects.csv"] + "old"
+
+
+def test_one_process_publishes_at_a_time(run):
+    with publishing(run) as folder:
+        (folder / "audit.json").write_text("{}")
+        with pytest.raises(StoreBusyError, match="being written by another process"), publishing(run):
+            pass
+
+
+def test_a_folder_without_links_has_the_same_results(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", fail)
+    for mark in ("first", "second"):
+        publish(tmp_path / "run", mark)
+        assert shown(tmp_path / "run") == {mark}
+    assert (results_of(tmp_path / "run") / "audit.json").read_text() == "{}second"
+
+
+PUBLISH = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+stop, count = int(sys.argv[2]), 0
+
+def killing(function):
+    def call(*arguments, **options):
+        global count
+        if count == stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+        return function(*arguments, **options)
+    return call
+
+import gwaudit.store.results
+for name in ("rename", "replace", "unlink", "symlink", "mkdir", "fsync", "rmdir", "open", "remove", "link"):
+    setattr(os, name, killing(getattr(os, name)))
+from store.test_results import publish
+publish(Path(sys.argv[1]), sys.argv[3])
+print(count)
+"""
+
+
+def test_a_kill_before_any_step_leaves_one_version_whole(run, tmp_path):
+    def start(target, stop, mark):
+        command = [sys.executable, "-c", PUBLISH, str(target), str(stop), mark, str(Path(__file__).parents[1])]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    done = start(shutil.copytree(run, tmp_path / "whole", symlinks=True), -1, "second")
+    steps = int(done.stdout)
+    assert steps > 20
+    target = shutil.copytree(run, tmp_path / "killed", symlinks=True)
+    for stop in range(0, steps, max(1, steps // 9)):
+        killed = start(target, stop, f"kill-{stop}")
+        assert killed.returncode == -signal.SIGKILL
+        require_intact(results_of(target))
+        assert len(shown(target)) == 1
+    publish(target, "last")
+    assert shown(target) == {"last"}
+    assert not list((target / "results").glob(".*.partial"))
