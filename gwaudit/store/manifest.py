@@ -201,7 +201,8 @@ def _busy(path: Path) -> str:
     ) > 1:
         return (
             f"{path} is being written by another process: if that is another rank of this training, open the run on "
-            f"every rank with gwaudit.shared_store(lambda: TrajectoryStore.create(...)); otherwise wait for it, or stop it"
+            "every rank with gwaudit.shared_store(lambda: TrajectoryStore.create(...)); otherwise wait for it, or stop "
+            "it"
         )
     return f"{path} is being written by another process: wait for it, or stop it"
 
