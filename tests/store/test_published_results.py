@@ -140,7 +140,7 @@ def killing(function):
 import gwaudit.store.results
 for name in ("rename", "replace", "unlink", "symlink", "mkdir", "fsync", "rmdir", "open", "remove", "link"):
     setattr(os, name, killing(getattr(os, name)))
-from store.test_results import publish
+from store.test_published_results import publish
 publish(Path(sys.argv[1]), sys.argv[3])
 print(count)
 """
