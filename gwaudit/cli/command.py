@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Annotated, Any
@@ -36,6 +37,8 @@ app.add_typer(benchmark, name="benchmark")
 
 def main() -> None:
     """Run the command line. Of the processes that torchrun starts, the first prints for all."""
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module="PIL")  # those of decoders stand in the notes of the reading
     if int(os.environ.get("RANK", "0")) == 0:
         app(prog_name="gwaudit")
         return

@@ -19,6 +19,7 @@ from gwaudit.analysis.noise import class_health, confusions, transition_matrix, 
 from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.images import recorded_warnings
 from gwaudit.data.summary import DataSummary
 from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
@@ -225,7 +226,7 @@ def _previews(preview: Preview, sample_ids: Sequence[int], n_prototypes: int) ->
     """Return the samples for a person, the most suspicious ones first and largest; threads decode images."""
     shares = [_FIRST_SHARES if i < _FIRST_SAMPLES else 1 for i in range(len(sample_ids))]
     share = (_PICTURES_BYTES - n_prototypes * _PROTOTYPE_BYTES) // max(sum(shares), 1)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with recorded_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(preview, sample_ids, [min(_LARGEST_PICTURE, n * share) for n in shares]))
 
 
