@@ -23,6 +23,7 @@ from cleanlab import Datalab
 from cleanlab.classification import CleanLearning
 from cvat_sdk import models
 from cvat_sdk.api_client.exceptions import ApiValueError
+from label_studio_sdk.converter import Converter
 from label_studio_sdk.label_interface import LabelInterface
 from lxml import etree
 from PIL import Image
@@ -91,6 +92,33 @@ class TestLabelStudio:
         sample, answers = columns
         assert sample.find(f"*[@name='{shown}']") is not None
         assert [choices.get("name") for choices in answers.iter("Choices")] == ["label", "decision"]
+
+    @pytest.mark.parametrize("form", ["json", "json_min", "csv"])
+    def test_a_decision_beside_the_preselected_class_comes_back_by_its_own_converter(self, photos, tmp_path, form):
+        audit = audit_of(photos, suspects=[0, 1, 2, 3])
+        folder = write_export(audit, "label-studio", tmp_path / "review", ALL, dataset=photos)
+        words = {0: "drop", 1: "keep", 3: "unsure"}
+        tasks = tasks_of(folder)
+        for number, task in enumerate(tasks):
+            [choice] = task["predictions"][0]["result"]
+            word = words.get(task["data"]["sample_id"])
+            decided = [] if word is None else [{**choice, "from_name": "decision", "value": {"choices": [word]}}]
+            task |= {"id": number, "created_at": "", "updated_at": "", "annotations": []}
+            if task["data"]["sample_id"] < 4:
+                facts = {"id": number, "completed_by": 1, "lead_time": 1.5, "created_at": "", "updated_at": ""}
+                task["annotations"] = [{**facts, "was_cancelled": False, "result": [choice, *decided]}]
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "project.json").write_text(json.dumps(tasks))
+        converter = Converter((folder / "config.xml").read_text("utf-8"), str(tmp_path))
+        arguments = (str(tmp_path / "in"), str(tmp_path / "out"))
+        if form == "json_min":
+            converter.convert_to_json_min(*arguments)
+        elif form == "csv":
+            converter.convert_to_csv(*arguments, sep=",", header=True)
+        [file] = (tmp_path / ("in" if form == "json" else "out")).glob("*.*")
+        decisions = read_decisions([file], audit)
+        assert (decisions.problems, decisions.notes) == ((), ())
+        assert decisions.frame["decision"].tolist() == ["drop", "keep", "relabel", "unsure"]
 
     def test_choices_are_the_class_names_where_xml_can_hold_them(self):
         names = choice_names(HOSTILE)
