@@ -34,8 +34,8 @@ class AlignmentCallback(keras.callbacks.Callback):
 
     Raises:
         RecordingError: Keras does not run on torch.
-        ModelError, RecordingError, StoreError: In `fit`, as `gwaudit.AlignmentRecorder`; also for a head with an
-            activation, and for a compiled train step.
+        ModelError, RecordingError, StoreError: In `fit`, as `gwaudit.AlignmentRecorder`; also for a head with another
+            activation than softmax, or sigmoid in a multi-label run, and for a compiled train step.
 
     Example:
         >>> model.fit(loader, epochs=10, callbacks=[AlignmentCallback(store)])  # doctest: +SKIP
@@ -55,6 +55,7 @@ class AlignmentCallback(keras.callbacks.Callback):
                 "imported"
             )
         self._head, self._evaluation_loader = head, evaluation_loader
+        self._activation = "sigmoid" if store.is_multi_label else "softmax"
         self._loop = LoopRecorder(
             store, head=None, record_pass=self._record_pass, use_passes=evaluation_loader is not None
         )
@@ -65,7 +66,8 @@ class AlignmentCallback(keras.callbacks.Callback):
         """Attach the recorder to the head, and wrap the train step."""
         if self.model.jit_compile:
             raise RecordingError("the train step is compiled: use model.compile(..., jit_compile=False)")
-        self._torch_model, self._started = _TorchModel(self.model, _find_dense(self.model, self._head)), False
+        dense = _find_dense(self.model, self._head, self._activation)
+        self._torch_model, self._started = _TorchModel(self.model, dense), False
         train_step: Callable[[Any], Any] = self.model.train_step
 
         def observed_train_step(data: Any) -> Any:
@@ -123,7 +125,8 @@ class _TorchModel(nn.Module):
     """Wrap a Keras model as a torch module with an `nn.Linear` as its head.
 
     Keras does not run torch's hooks. So an `nn.Linear` that shares the memory of the Dense layer is called instead of
-    it, and its forward pass calls the Dense layer.
+    it, and its forward pass calls the Dense layer. The activation of the Dense layer is applied to what the `nn.Linear`
+    returns.
     """
 
     def __init__(self, model: Any, dense: Any) -> None:
@@ -134,9 +137,13 @@ class _TorchModel(nn.Module):
         head.weight = nn.Parameter(kernel.T, requires_grad=False)
         if dense.use_bias:
             head.bias = nn.Parameter(dense.bias.value.detach(), requires_grad=False)
-        head.forward = dense.call
+        activation = dense.activation
+        if activation is keras.activations.linear:
+            head.forward = dense.call
+        else:
+            head.forward = lambda inputs, *args, **kwargs: _logits(dense, inputs)
         self.head = head
-        dense.call = lambda inputs, *args, **kwargs: head(inputs, *args, **kwargs)
+        dense.call = lambda inputs, *args, **kwargs: activation(head(inputs, *args, **kwargs))
 
     def get_classifier(self) -> nn.Module:
         """Return the head, as timm's models do."""
@@ -162,17 +169,24 @@ def _unpack(data: Any) -> tuple[Any, Tensor, Tensor]:
     return data[0], data[1], data[2]
 
 
-def _find_dense(model: Any, head: Any) -> Any:
+def _logits(dense: Any, inputs: Any) -> Any:
+    """Return the output of a Dense layer before its activation."""
+    product = keras.ops.matmul(inputs, dense.kernel)
+    return product if dense.bias is None else keras.ops.add(product, dense.bias)
+
+
+def _find_dense(model: Any, head: Any, activation: str) -> Any:
     layer = model.layers[-1] if head is None else model.get_layer(head) if isinstance(head, str) else head
     if not isinstance(layer, keras.layers.Dense):
         raise ModelError(
             f"the layer {layer.name!r} is {type(layer).__name__}, not Dense: name the Dense layer that makes the "
             "logits with head="
         )
-    if layer.activation is not keras.activations.linear:
+    if layer.activation not in (keras.activations.linear, getattr(keras.activations, activation)):
         raise ModelError(
-            f"the head {layer.name!r} has the activation {layer.activation.__name__!r}, so it gives no logits: leave "
-            "the activation out and use a loss with from_logits=True"
+            f"the head {layer.name!r} has the activation {layer.activation.__name__!r}, expected none or "
+            f"{activation!r}: its output is no probability of these labels; leave the activation out and use a loss "
+            "with from_logits=True"
         )
     if not layer.built or not isinstance(layer.kernel, keras.Variable):
         raise ModelError(

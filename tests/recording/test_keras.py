@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from gwaudit.core.errors import ModelError, RecordingError
+from gwaudit.data.sample_ids import WithSampleIds
 from gwaudit.recording.keras import AlignmentCallback
 from gwaudit.store.store import TrajectoryStore
 from helpers.loops import (
@@ -76,6 +77,26 @@ def test_what_is_recorded_is_what_the_plain_loop_records(tmp_path: Path) -> None
     assert_close(fit(tmp_path / "run", batches=in_one_order()), plain_run(tmp_path / "plain", in_one_order()))
 
 
+def test_a_head_with_softmax_is_recorded_as_the_plain_loop_records_its_logits(tmp_path: Path) -> None:
+    model = model_of("softmax")
+    assert_close(fit(tmp_path / "run", model, in_one_order()), plain_run(tmp_path / "plain", in_one_order()))
+    assert not any("call" in vars(layer) for layer in model.layers)
+
+
+def test_a_head_with_sigmoid_records_the_binary_cross_entropy_of_each_class(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(3, activation="sigmoid")])
+    model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy", jit_compile=False)
+    given = (LABELS[:, None] % torch.tensor([2, 3, 5]) == 0).float()
+    batches = DataLoader(WithSampleIds(TensorDataset(IMAGES.flatten(1), given)), BATCH)
+    with TrajectoryStore.create(tmp_path / "run", given_labels=given.int().numpy(), class_names=list("abc")) as store:
+        model.fit(batches, epochs=1, verbose=0, callbacks=[AlignmentCallback(store)])
+    with torch.no_grad():
+        logits = IMAGES.flatten(1) @ model.layers[0].kernel.value + model.layers[0].bias.value
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, given, reduction="none")
+    np.testing.assert_allclose(column(store, 0, "loss"), expected.flatten(), rtol=1e-3, atol=1e-5)
+
+
 def test_a_planted_sample_is_found_under_its_own_id_after_shuffling_and_workers(tmp_path: Path) -> None:
     assert_planted_is_found(fit(tmp_path / "run", batches=loader(workers=2)))
 
@@ -132,7 +153,8 @@ def test_mixed_targets_are_recorded_by_evaluation_passes_over_a_loader_that_is_g
 @pytest.mark.parametrize(
     ("model", "batches", "error", "message"),
     [
-        (lambda: model_of("softmax"), loader, ModelError, "activation 'softmax'.*from_logits=True"),
+        (lambda: model_of("relu"), loader, ModelError, "activation 'relu'.*from_logits=True"),
+        (lambda: model_of("sigmoid"), loader, ModelError, "activation 'sigmoid', expected none or 'softmax'"),
         (
             lambda: keras.Sequential([model_of(), keras.layers.Softmax()]),
             loader,

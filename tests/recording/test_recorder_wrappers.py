@@ -237,7 +237,7 @@ def test_a_named_head_is_checked_against_what_the_model_returns_or_against_the_g
         assert recorder.end_epoch().missing == 0
 
 
-def test_a_wrong_last_linear_layer_of_another_width_is_refused(store: TrajectoryStore) -> None:
+def test_a_last_linear_layer_of_another_width_is_not_taken_for_the_head(store: TrajectoryStore) -> None:
     class Backwards(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -247,12 +247,13 @@ def test_a_wrong_last_linear_layer_of_another_width_is_refused(store: Trajectory
             logits: Tensor = self.head(self.body(x))
             return logits
 
+    for head in (None, "head"):
+        with AlignmentRecorder(model := Backwards(), store, head=head) as recorder:
+            model(INPUTS)
+            recorder.observe(range(N), LABELS)
+            assert recorder.end_epoch().missing == 0
     with pytest.raises(RecordingError, match=r"'body' has 8 outputs.*3 classes.*head="):
-        AlignmentRecorder(Backwards(), store)
-    with AlignmentRecorder(model := Backwards(), store, head=model.head) as recorder:
-        model(INPUTS)
-        recorder.observe(range(N), LABELS)
-        assert recorder.end_epoch().missing == 0
+        AlignmentRecorder(Backwards(), store, head="body")
 
 
 def test_a_head_that_forward_does_not_call_is_refused(store: TrajectoryStore) -> None:
