@@ -3,7 +3,7 @@
     python docs/measure_image_fit.py cifar10/test-00000-of-00001.parquet --weights tf_efficientnet_lite0.pth
 
 It prints the table of docs/howto/photos.md: average precision of the added label errors, for each way to fit the images
-and each share of wide images, with a frozen EfficientNet-Lite0 at 96 pixels or, without weights, ResNet-9 at 32 pixels.
+and each share of wide images, with a frozen EfficientNet-Lite0 at 96 pixels.
 """
 
 import argparse
@@ -40,26 +40,22 @@ def main() -> None:
     """Print a row for each share of wide images and way to fit them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path)
-    parser.add_argument("--weights")
+    parser.add_argument("--weights", required=True)
     options = parser.parse_args()
-    training = TrainingSettings(epochs=15, batch_size=128, dtype="float32")
-    side = 32
-    if options.weights:
-        training = TrainingSettings(
-            model="tf_efficientnet_lite0",
-            checkpoint=options.weights,
-            backbone="frozen",
-            batch_size=128,
-            dtype="float32",
-        )
-        side = 96
+    training = TrainingSettings(
+        model="tf_efficientnet_lite0",
+        checkpoint=options.weights,
+        backbone="frozen",
+        batch_size=128,
+        dtype="float32",
+    )
     print("wide   fit     average precision")
     with tempfile.TemporaryDirectory() as temporary:
         for share in (0.5, 1.0):
             folder = Path(temporary) / f"wide-{share}"
             make_images(options.table, folder, share)
             for fit in ("crop", "pad", "squash"):
-                data = DataSettings(str(folder), image_size=side, fit=fit, add_noise=0.2)
+                data = DataSettings(str(folder), image_size=96, fit=fit, add_noise=0.2)
                 result = audit(data, Path(temporary) / f"run-{share}-{fit}", training)
                 print(f"{share:4.0%}   {fit:6}  {result.evaluation.average_precision:.3f}", flush=True)
 
