@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
+from gwaudit.core.errors import DataError
 from gwaudit.core.files import file_below
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import FilePart, UnreadableImageError, load_image, read_header
@@ -72,6 +73,33 @@ class ImageFile:
             target.symlink_to(self.source.resolve())
 
 
+def original_file_of(dataset: "LabeledDataset", sample_id: int) -> ImageFile:
+    """Return the image file of a sample with all that its source holds.
+
+    Args:
+        dataset: A data set of images.
+        sample_id: Id of the sample.
+
+    Returns:
+        The file as the source stores it. Of sources of 8-bit pixels, such as arrays, a PNG of these pixels.
+
+    Raises:
+        DataError: The file can no longer be read, or a PNG cannot hold the pixels.
+    """
+    source, key = dataset.encoded_image(sample_id), dataset.keys[sample_id]
+    if source is not None:
+        try:
+            return _identify(source.read() if isinstance(source, FilePart) else source, dataset.image_conversion)
+        except (UnreadableImageError, OSError) as error:
+            raise DataError(f"{dataset.name}: the image {key} can no longer be read ({error}): restore it") from error
+    if str(dataset[sample_id][0].dtype) != "torch.uint8":
+        raise DataError(
+            f"{dataset.name} holds images as numbers that a PNG file cannot hold: export the ids, and select the "
+            "samples from your own data"
+        )
+    return _png_of(dataset, sample_id)
+
+
 def image_file_of(dataset: "LabeledDataset", sample_id: int, root: Path | None) -> ImageFile:
     """Return the image file of a sample.
 
@@ -92,6 +120,10 @@ def image_file_of(dataset: "LabeledDataset", sample_id: int, root: Path | None) 
         if source is not None:
             with suppress(UnreadableImageError, OSError):
                 return _identify(source.read() if isinstance(source, FilePart) else source, dataset.image_conversion)
+    return _png_of(dataset, sample_id)
+
+
+def _png_of(dataset: "LabeledDataset", sample_id: int) -> ImageFile:
     content = io.BytesIO()
     image = dataset.image(sample_id)
     image.save(content, "PNG")

@@ -121,6 +121,8 @@ def _with_inputs(
     values["inputs"] = _PartOfInputs(dataset.inputs, torch.from_numpy(positions), keys)
     if dataset.texts is not None:
         values["texts"] = ["(no longer in the data)" if i < 0 else dataset.texts[i] for i in positions.tolist()]
+    if dataset.rows is not None:
+        values["rows"] = np.where(positions < 0, -1, dataset.rows[positions])
     if dataset.originals is not None:
         gone = Path(f"(no longer in {dataset.name})")
         values["originals"] = [gone if i < 0 else dataset.originals[i] for i in positions.tolist()]

@@ -15,6 +15,7 @@ from gwaudit.export import cleanlab, cvat, fiftyone, hugging_face, ids, image_fo
 from gwaudit.export.cleaned_data import Action, CleanedData, clean_data
 from gwaudit.export.findings import Findings
 from gwaudit.export.original_data import OriginalData
+from gwaudit.export.source_columns import SourceColumns
 
 if TYPE_CHECKING:  # for its type alone
     from gwaudit.data.dataset import LabeledDataset
@@ -114,6 +115,7 @@ def write_export(
     *,
     dataset: "LabeledDataset | None" = None,
     root: Path | None = None,
+    columns: SourceColumns | None = None,
 ) -> Path:
     """Write an audit in one of the formats, which leaves out samples that are gone where it needs their inputs.
 
@@ -125,6 +127,7 @@ def write_export(
         dataset: The audited data set, where the format needs it.
         root: Folder that the keys of the samples are relative to, where the keys are paths: image files are then the
             originals.
+        columns: The columns of the source, which `hf` and `imagefolder` keep.
 
     Returns:
         The output.
@@ -137,7 +140,7 @@ def write_export(
     """
     options, output = options or ExportOptions(), Path(output)
     format = find_format(name, options)
-    original = OriginalData(dataset, root, options.copy)
+    original = OriginalData(dataset, root, options.copy, columns)
     _require_samples_fit(name, format, audit.is_multi_label, dataset)
     gone = original.missing if format.needs == "data" else ()
     if format.write is None:
@@ -157,6 +160,7 @@ def write_cleaned_data(
     format: str = "ids",
     dataset: "LabeledDataset | None" = None,
     root: Path | None = None,
+    columns: SourceColumns | None = None,
     copy: bool = False,
     replace: bool = False,
 ) -> Path:
@@ -169,6 +173,7 @@ def write_cleaned_data(
         dataset: The data set that they are part of, where the format needs it.
         root: Folder that the keys of the samples are relative to, where the keys are paths: image files are then the
             originals.
+        columns: The columns of the source, which `hf` and `imagefolder` keep.
         copy: Copy image files, instead of linking them.
         replace: Replace an earlier folder.
 
@@ -184,7 +189,9 @@ def write_cleaned_data(
     if format not in cleaned_formats():
         raise SettingsError(f"unknown format {format!r} of cleaned data: choose from {', '.join(cleaned_formats())}")
     _require_samples_fit(format, FORMATS[format], cleaned.is_multi_label, dataset)
-    return _write_cleaned(cleaned, Path(folder), FORMATS[format], OriginalData(dataset, root, copy), replace=replace)
+    return _write_cleaned(
+        cleaned, Path(folder), FORMATS[format], OriginalData(dataset, root, copy, columns), replace=replace
+    )
 
 
 def _write_cleaned(

@@ -1,80 +1,217 @@
-"""Write cleaned data as Parquet in the layout of Hugging Face's `datasets`, with its features as metadata."""
+"""Write cleaned data as Parquet in the layout of Hugging Face's `datasets`, with its features as metadata.
+
+The columns of a source that is a table keep their names, their order and, except for the labels, their values. Images
+keep the bytes of the source.
+"""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from gwaudit.core.errors import DataError
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.export.original_data import OriginalData
+from gwaudit.export.source_columns import SourceColumns
 
 if TYPE_CHECKING:  # for its type alone
     from gwaudit.data.dataset import LabeledDataset
 
 _BATCH = 2048
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_KEPT_NAMES = {"float": "float32", "double": "float64", "halffloat": "float16"}
+
+
+class _Column(NamedTuple):
+    """Describe a column of the output.
+
+    Attributes:
+        name: Its name.
+        kind: Its type.
+        feature: Its feature, as Hugging Face writes it.
+        values: Returns the values of the kept samples from `start` to `stop`.
+    """
+
+    name: str
+    kind: pa.DataType
+    feature: Any
+    values: Callable[[slice], Any]
+
+
+_NONE = _Column("", pa.null(), None, lambda rows: [])
 
 
 def write(cleaned: CleanedData, folder: Path, original: OriginalData) -> None:
     """Write images, texts or features with their labels into an empty folder.
 
     Raises:
-        DataError: the data are not those that were audited, or an image can no longer be read.
+        DataError: the data are not those that were audited, an image can no longer be read, or a column cannot be kept.
     """
     dataset = original.require(cleaned.fingerprint)
-    schema = _schema(cleaned, dataset)
+    columns = _columns(cleaned, dataset, original)
+    features = {column.name: column.feature for column in columns}
+    schema = pa.schema(
+        [(column.name, column.kind) for column in columns],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
     with pq.ParquetWriter(folder / "train-00000-of-00001.parquet", schema, compression="zstd") as writer:
         for start in range(0, len(cleaned.ids), _BATCH):
             rows = slice(start, start + _BATCH)
-            ids = cleaned.ids[rows]
-            inputs = pa.array([_input(dataset, i, original) for i in ids.tolist()], schema.field(0).type)
-            new, given = (_label_values(labels) for labels in (cleaned.labels[rows], dataset.labels[ids]))
-            columns = [inputs, new, ids, list(cleaned.keys[rows]), given]
-            writer.write_table(pa.table(columns, schema=schema))
+            writer.write_table(pa.table([_array(column, rows) for column in columns], schema=schema))
 
 
-def _schema(cleaned: CleanedData, dataset: "LabeledDataset") -> pa.Schema:
-    name, feature, kind = _input_column(dataset)
-    label_feature: dict[str, Any] = {"_type": "ClassLabel", "names": list(cleaned.class_names)}
-    label, given, label_kind = "label", "given_label", pa.int64()
+def _array(column: _Column, rows: slice) -> Any:
+    values = column.values(rows)
+    return values if isinstance(values, pa.ChunkedArray) else pa.array(values, column.kind)
+
+
+def _columns(cleaned: CleanedData, dataset: "LabeledDataset", original: OriginalData) -> list[_Column]:
+    source = original.columns or SourceColumns(pa.table({}), (), (), None)
+    own = _own_columns(cleaned, dataset, source, original)
+    columns = []
+    for name in source.names:
+        if name in source.labels or name not in source.table.column_names or own.get(name, _NONE).kind == _IMAGE:
+            columns.append(own.pop(name))
+        elif name not in own:
+            columns.append(_source_column(source, name, name, cleaned))
+        elif _is_key(source, name, cleaned):
+            columns.append(_source_column(source, name, name, cleaned))
+            del own[name]
+        else:
+            free = next(other for other in _free_names(name) if other not in {*source.names, *own})
+            columns.append(_source_column(source, name, free, cleaned))
+    return [*columns, *own.values()]
+
+
+def _free_names(name: str) -> Iterable[str]:
+    while True:
+        yield (name := f"source_{name}")
+
+
+def _is_key(source: SourceColumns, name: str, cleaned: CleanedData) -> bool:
+    """Return whether a column of the source has the keys of the samples already."""
+    if name != "key":
+        return False
+    values = source.table[name].take(pa.array(cleaned.ids)).to_pylist()
+    return [str(value) for value in values] == list(cleaned.keys)
+
+
+def _own_columns(
+    cleaned: CleanedData, dataset: "LabeledDataset", source: SourceColumns, original: OriginalData
+) -> dict[str, _Column]:
+    """Return the columns that the source does not have, or not with these values, by their names."""
+    columns = [] if _has_inputs(dataset, source) else [_input_column(cleaned, dataset, source, original)]
+    one: Any = {"_type": "ClassLabel", "names": list(cleaned.class_names)}
+    feature, kind, label, given = one, pa.int64(), "label", "given_label"
     if cleaned.is_multi_label:
-        label, given, label_kind = "labels", "given_labels", pa.list_(pa.int64())
-        label_feature = {"_type": "List", "feature": label_feature}
-    features = {
-        name: feature,
-        label: label_feature,
-        "sample_id": {"_type": "Value", "dtype": "int64"},
-        "key": {"_type": "Value", "dtype": "string"},
-        given: label_feature,
-    }
-    return pa.schema(
-        [(name, kind), (label, label_kind), ("sample_id", pa.int64()), ("key", pa.string()), (given, label_kind)],
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
-    )
+        feature, kind, label, given = {"_type": "List", "feature": one}, pa.list_(pa.int64()), "labels", "given_labels"
+    if len(source.labels) == 1:
+        label = source.labels[0]
+    elif source.labels:  # a column of 0 and 1 for each class
+        zero_or_one = {"_type": "Value", "dtype": "int64"}
+        for position, name in enumerate(cleaned.class_names):
+            columns.append(_Column(name, pa.int64(), zero_or_one, _column_of(cleaned.labels, position)))
+    columns += [
+        _Column(label, kind, feature, lambda rows: _label_values(cleaned.labels[rows])),
+        _Column("sample_id", pa.int64(), {"_type": "Value", "dtype": "int64"}, lambda rows: cleaned.ids[rows]),
+        _Column("key", pa.string(), {"_type": "Value", "dtype": "string"}, lambda rows: list(cleaned.keys[rows])),
+        _Column(given, kind, feature, lambda rows: _label_values(dataset.labels[cleaned.ids[rows]])),
+    ]
+    return {column.name: column for column in columns}
 
 
-def _input_column(dataset: "LabeledDataset") -> tuple[str, dict[str, Any], pa.DataType]:
-    """Return name, Hugging Face feature and type of the column with the inputs."""
+def _column_of(labels: NDArray[np.int64], position: int) -> Callable[[slice], Any]:
+    return lambda rows: labels[rows, position]
+
+
+def _has_inputs(dataset: "LabeledDataset", source: SourceColumns) -> bool:
+    """Return whether the columns of the source hold the inputs as they are: texts, or features."""
+    return bool({"texts", "features"} & {*dataset.notes.columns_used}) and bool(source.names)
+
+
+def _input_column(
+    cleaned: CleanedData, dataset: "LabeledDataset", source: SourceColumns, original: OriginalData
+) -> _Column:
+    ids = cleaned.ids
     if dataset.texts is not None:
-        return "text", {"_type": "Value", "dtype": "string"}, pa.string()
+        texts = dataset.texts
+        return _Column(
+            "text", pa.string(), {"_type": "Value", "dtype": "string"}, lambda rows: [texts[i] for i in ids[rows]]
+        )
     if dataset.modality == "features":
-        number = {"_type": "Value", "dtype": "float32"}
-        return "features", {"_type": "List", "feature": number}, pa.list_(pa.float32())
-    return "image", {"_type": "Image"}, pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        feature = {"_type": "List", "feature": {"_type": "Value", "dtype": "float32"}}
+        return _Column(
+            "features", pa.list_(pa.float32()), feature, lambda rows: [dataset[i][0].tolist() for i in ids[rows]]
+        )
+    # A column of paths stays beside the images, unless it has the name of theirs.
+    paths = source.images if source.images in source.table.column_names else None
+    name = source.images if source.images is not None and paths is None else "image"
+
+    def images(rows: slice) -> list[dict[str, Any]]:
+        return [{"bytes": _content(dataset, i, original), "path": _path(source, paths, name, i)} for i in ids[rows]]
+
+    return _Column(name, _IMAGE, {"_type": "Image"}, images)
 
 
-def _input(dataset: "LabeledDataset", sample_id: int, original: OriginalData) -> Any:
-    if dataset.texts is not None:
-        return dataset.texts[sample_id]
-    if dataset.modality == "features":
-        return dataset[sample_id][0].tolist()
-    with original.image_file(dataset, sample_id).open() as file:
-        return {"bytes": file.read(), "path": None}
+def _content(dataset: "LabeledDataset", sample_id: int, original: OriginalData) -> bytes:
+    with original.original_file(dataset, int(sample_id)).open() as file:
+        return file.read()
+
+
+def _path(source: SourceColumns, paths: str | None, name: str, sample_id: int) -> str | None:
+    """Return the path of an image where its column of paths is replaced by the images."""
+    if paths != name:
+        return None
+    path: str | None = source.table[name][int(sample_id)].as_py()
+    return path
 
 
 def _label_values(labels: NDArray[np.int64]) -> Any:
     """Return labels as the column holds them: [m] indices, or lists of the indices of the classes."""
     return [np.flatnonzero(row).tolist() for row in labels] if labels.ndim == 2 else labels
+
+
+def _source_column(source: SourceColumns, name: str, new_name: str, cleaned: CleanedData) -> _Column:
+    field, column = source.table.schema.field(name), source.table[name]
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        column = column.cast(kind)
+    ids = cleaned.ids
+    feature = _feature_of_source(source, name) or _feature_of(kind, name)
+    return _Column(new_name, kind, feature, lambda rows: column.take(pa.array(ids[rows])))
+
+
+def _feature_of_source(source: SourceColumns, name: str) -> Any:
+    """Return the feature of a column in the metadata of the source, where there is one."""
+    metadata = (source.table.schema.metadata or {}).get(b"huggingface")
+    try:
+        feature = json.loads(metadata)["info"]["features"].get(name) if metadata else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return feature if isinstance(feature, dict | list) and (not isinstance(feature, dict) or feature) else None
+
+
+def _feature_of(kind: pa.DataType, name: str) -> Any:
+    """Return the feature of a type, as Hugging Face writes it.
+
+    Raises:
+        DataError: there is none.
+    """
+    if pa.types.is_struct(kind):
+        return {field.name: _feature_of(field.type, name) for field in kind}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        is_large = {"_type": "LargeList"} if pa.types.is_large_list(kind) else {"_type": "List"}
+        return is_large | {"feature": _feature_of(kind.value_type, name)}
+    if pa.types.is_fixed_size_list(kind):
+        return {"_type": "List", "feature": _feature_of(kind.value_type, name), "length": kind.list_size}
+    if pa.types.is_map(kind) or pa.types.is_union(kind):
+        raise DataError(
+            f"the column {name!r} is of the type {kind}, which Hugging Face's format cannot hold: remove it"
+        )
+    return {"_type": "Value", "dtype": _KEPT_NAMES.get(str(kind), str(kind))}

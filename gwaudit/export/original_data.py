@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.image_files import ImageFile, image_file_of
+from gwaudit.data.image_files import ImageFile, image_file_of, original_file_of
+from gwaudit.export.source_columns import SourceColumns
 
 if TYPE_CHECKING:  # for its type alone: formats that need no data set need no torch
     from gwaudit.data.dataset import LabeledDataset
@@ -20,11 +21,13 @@ class OriginalData:
         root: Folder that the keys of the samples are relative to, where the keys are paths; image files are then the
             originals.
         copy: Copy image files, instead of linking or embedding them.
+        columns: The columns of the source, for the formats that keep them; None where it has none.
     """
 
     dataset: "LabeledDataset | None" = None
     root: Path | None = None
     copy: bool = False
+    columns: SourceColumns | None = None
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -49,3 +52,11 @@ class OriginalData:
             DataError: it can no longer be read.
         """
         return image_file_of(dataset, sample_id, self.root)
+
+    def original_file(self, dataset: "LabeledDataset", sample_id: int) -> ImageFile:
+        """Return the image file of a sample with all that its source holds.
+
+        Raises:
+            DataError: it can no longer be read, or the source holds pixels that no image file can.
+        """
+        return original_file_of(dataset, sample_id)

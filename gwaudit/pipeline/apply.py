@@ -17,6 +17,7 @@ from gwaudit.data.readers.columns import label_column_of
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
+from gwaudit.export.source_columns import read_source_columns
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.next_command import next_command
 from gwaudit.pipeline.run_data import current_data, data_of_run
@@ -143,9 +144,17 @@ def apply_decisions(
         if problems:
             left = [(problem.file, problem.row, problem.reason) for problem in problems]
             write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
-        root = None if data is None else data.files_root
+        root = columns = None
+        if data is not None and dataset is not None:
+            root, columns = data.files_root, None if format == "ids" else read_source_columns(data, dataset)
         write_cleaned_data(
-            corrections.cleaned_data, folder / SPLIT, format=format, dataset=dataset, root=root, copy=copy
+            corrections.cleaned_data,
+            folder / SPLIT,
+            format=format,
+            dataset=dataset,
+            root=root,
+            columns=columns,
+            copy=copy,
         )
 
     write_folder(output, write)

@@ -5,7 +5,8 @@ from pathlib import Path
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
 from gwaudit.export.cleaned_data import Action
-from gwaudit.export.formats import ExportOptions, find_format, write_export
+from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, write_export
+from gwaudit.export.source_columns import read_source_columns
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
@@ -68,5 +69,10 @@ def export_audit(
     if needs == "data" and dataset is None:
         raise DataError(f"the format {format} needs the data of the run: give their place now with `root`")
     progress.on_stage("writing the export")
-    files_root = None if data is None else data.files_root
-    return write_export(ranked, format, Path(output), options, dataset=dataset, root=files_root)
+    files_root = columns = None
+    if data is not None and dataset is not None:
+        files_root, columns = (
+            data.files_root,
+            read_source_columns(data, dataset) if format in cleaned_formats() else None,
+        )
+    return write_export(ranked, format, Path(output), options, dataset=dataset, root=files_root, columns=columns)

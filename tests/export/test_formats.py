@@ -428,7 +428,7 @@ class TestFiftyOne:
 @pytest.mark.parametrize("name", ["label-studio", "cvat", "fiftyone"])
 class TestWholeOrNot:
     def test_an_image_that_is_gone_leaves_nothing_behind(self, photos, tmp_path, name):
-        odd = type(photos)(**{**vars(photos), "inputs": Unreadable(photos.inputs)})
+        odd = type(photos)(**{**vars(photos), "inputs": Unreadable(photos.inputs), "originals": None})
         with pytest.raises(DataError, match="can no longer be read"):
             write_export(audit_of(photos), name, tmp_path / "review", ExportOptions(all=True), dataset=odd)
         assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from gwaudit.core.errors import DataError, MissingExtraError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.readers.columns import samples_of_table
@@ -51,6 +53,19 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     if indices is None or not raw.keys[0].startswith(f"{split}/"):
         return raw
     return replace(raw, keys=[f"{split}/{original:06d}" for original in indices.column(0).to_pylist()])
+
+
+def read_table(settings: DataSettings) -> pa.Table:
+    """Read all columns of a data set by its name, `hf:NAME`, in the order of `read`.
+
+    Raises:
+        DataError: The data set cannot be loaded.
+    """
+    dataset: Any = _load(settings.source.removeprefix(_HUB))
+    if not hasattr(dataset, "features"):
+        dataset = dataset[choose_split(settings.split, list(dataset), settings.source, ReadingNotes())]
+    table: pa.Table = dataset.with_format("arrow")[:]
+    return table
 
 
 def _is_dataset(source: Source) -> bool:

@@ -5,6 +5,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_decoding import EncodedImage, FilePart
@@ -63,6 +65,33 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         broken={**parsed.broken, **broken},
         notes=notes,
     )
+
+
+def read_members(settings: DataSettings) -> pa.Table:
+    """Read the files of the samples that are neither images nor labels nor texts: a column for each suffix.
+
+    Args:
+        settings: Source and split.
+
+    Returns:
+        A row for each sample, in the order of `read`. Files that are UTF-8 are texts, others bytes.
+
+    Raises:
+        DataError: A shard cannot be read, or there are no samples.
+    """
+    shards, _ = files_of_split(_shards(settings), settings.split, Path(settings.source), ReadingNotes())
+    _, samples = _collect_samples(shards, settings)
+    suffixes = dict.fromkeys(suffix for parts in samples for suffix in parts)
+    others = [suffix for suffix in suffixes if suffix not in {*IMAGE_SUFFIXES, *_LABELS, _TEXT}]
+    columns: dict[str, Any] = {}
+    for suffix in others:
+        contents = [parts[suffix].read() if suffix in parts else None for parts in samples]
+        try:
+            texts = [None if content is None else content.decode() for content in contents]
+            columns[suffix.lstrip(".")] = pa.array(texts, pa.string())
+        except UnicodeDecodeError:
+            columns[suffix.lstrip(".")] = pa.array(contents, pa.binary())
+    return pa.table(columns) if columns else pa.table({"": pa.nulls(len(samples))}).select([])
 
 
 def _shards(settings: DataSettings) -> list[Path]:
