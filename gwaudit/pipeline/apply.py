@@ -17,10 +17,10 @@ from gwaudit.data.readers.columns import label_column_of
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
-from gwaudit.export.source_columns import read_source_columns
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.next_command import next_command
 from gwaudit.pipeline.run_data import current_data, data_of_run
+from gwaudit.pipeline.source_columns import read_source_columns
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
 from gwaudit.review.decision_files import Problem

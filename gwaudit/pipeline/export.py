@@ -6,8 +6,8 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, write_export
-from gwaudit.export.source_columns import read_source_columns
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
+from gwaudit.pipeline.source_columns import read_source_columns
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
 

@@ -21,7 +21,7 @@ from gwaudit.data.inputs import InMemory
 from gwaudit.data.loading import load_dataset, read_source
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.export.formats import ExportOptions, write_cleaned_data, write_export
-from gwaudit.export.source_columns import read_source_columns
+from gwaudit.pipeline.source_columns import read_source_columns
 from helpers.audits import SUSPECTS, audit_of
 from helpers.making import picture
 
