@@ -1,7 +1,6 @@
 """Define `LabeledDataset`, the interface of a data set to training, export and reports."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -17,6 +16,7 @@ from gwaudit.data.fitting import Box, ImageFit
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import EncodedImage, UnreadableImageError
 from gwaudit.data.inputs import Inputs, SubsetInputs
+from gwaudit.data.keys import key_text
 from gwaudit.data.reading_notes import ReadingNotes
 
 Modality = Literal["images", "features", "texts"]
@@ -78,7 +78,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels))
-        object.__setattr__(self, "keys", [_key_text(key, self.name) for key in self.keys])
+        object.__setattr__(self, "keys", [key_text(key, self.name) for key in self.keys])
         n = len(self.inputs)
         for kind, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:
@@ -237,14 +237,3 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
-
-
-def _key_text(key: object, name: str) -> str:
-    """Return a key as text."""
-    if isinstance(key, str):
-        return key
-    if isinstance(key, bytes | os.PathLike):
-        return os.fsdecode(key)
-    if isinstance(key, int | np.integer):
-        return str(key)
-    raise DataError(f"{name}: the key {key!r:.80} is a {type(key).__name__}: keys are texts, paths or whole numbers")

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.data.class_names import class_warnings
+from gwaudit.data.contradictions import note_contradictions
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.image_checks import check_tensor
 from gwaudit.data.images import DecodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
+from gwaudit.data.keys import distinct_keys, utf8_texts
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.readers import (
@@ -31,7 +33,6 @@ from gwaudit.data.readers import (
 )
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
 from gwaudit.data.readers.table_formats import TABLE_SUFFIXES, remedy
-from gwaudit.data.repeats import distinct_keys, note_contradictions
 
 _NO_LABEL = "has no label"
 
@@ -141,8 +142,12 @@ def read_source(settings: DataSettings, source: Source | None = None) -> Labeled
         raise DataError(
             f"`label_separator` ({settings.label_separator!r}) is for the labels of tables and shards: leave it out"
         )
-    source_keys = raw.keys
-    raw = replace(raw, keys=distinct_keys(source_keys, raw.notes))
+    source_keys = utf8_texts(raw.keys, raw.notes)
+    raw = replace(
+        raw,
+        keys=distinct_keys(source_keys, raw.notes),
+        class_names=tuple(distinct_keys(utf8_texts(raw.class_names, raw.notes), raw.notes)),
+    )
     raw, true_labels = _apply_label_file(raw, settings)
     dataset, kept = _usable_samples(raw, true_labels, settings)
     note_contradictions(dataset, [source_keys[row] for row in kept])

@@ -10,18 +10,13 @@ import torch
 
 from gwaudit.data import images
 from gwaudit.data.loading import load_dataset
-from gwaudit.data.reading_notes import Contradiction, ReadingNotes
-from gwaudit.data.repeats import distinct_keys
+from gwaudit.data.reading_notes import Contradiction
 from helpers.command import FAST, gwaudit
 from helpers.making import make_photo_table, make_tree, picture
 
 
 def contradictions(dataset):
     return [list(zip(found.keys, found.labels, strict=True)) for found in dataset.notes.contradictions]
-
-
-def test_a_new_key_is_none_of_the_others():
-    assert distinct_keys(["a", "a#2", "a", "a", "a#2"], ReadingNotes()) == ["a", "a#2", "a#3", "a#4", "a#2#2"]
 
 
 @pytest.mark.parametrize("held", [True, False])

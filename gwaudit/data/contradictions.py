@@ -1,4 +1,4 @@
-"""Make keys distinct, and find inputs that occur with different labels."""
+"""Find inputs, and keys, that occur several times with different labels."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -9,41 +9,7 @@ import numpy as np
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.image_decoding import EncodedImage, FilePart
 from gwaudit.data.inputs import InMemory, Texts
-from gwaudit.data.reading_notes import Contradiction, ReadingNotes
-
-
-def distinct_keys(keys: Sequence[str], notes: ReadingNotes) -> list[str]:
-    """Return keys of which no two are equal: the second sample of the key `a.png` gets `a.png#2`.
-
-    Args:
-        keys: [n] keys of the source.
-        notes: Notes of the reading, which receive the number of samples that got another key.
-
-    Example:
-        >>> distinct_keys(["a", "b", "a", "a"], ReadingNotes())
-        ['a', 'b', 'a#2', 'a#3']
-    """
-    if len(set(keys)) == len(keys):
-        return list(keys)
-    taken = set(keys)
-    counts: defaultdict[str, int] = defaultdict(int)
-    distinct: list[str] = []
-    renamed: list[tuple[str, str]] = []
-    for key in keys:
-        counts[key] += 1
-        new = key
-        while counts[key] > 1 and (new := f"{key}#{counts[key]}") in taken:
-            counts[key] += 1
-        if new != key:
-            taken.add(new)
-            renamed.append((key, new))
-        distinct.append(new)
-    key, new = renamed[0]
-    notes.remark(
-        f"{len(renamed):,} rows repeat the key of another row: each is a sample of its own, such as {new!r} beside "
-        f"{key!r}"
-    )
-    return distinct
+from gwaudit.data.reading_notes import Contradiction
 
 
 def note_contradictions(dataset: LabeledDataset, source_keys: Sequence[str]) -> None:
