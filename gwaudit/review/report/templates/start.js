@@ -68,6 +68,7 @@ for (const button of document.querySelectorAll("button.confusion")) {
 }
 if (!facts.multi_label && names.length <= 10) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
+  $("last-digit").textContent = String(names.length - 1);
   $("digit-names").textContent = `choose the class: ${names.map((name, label) => `${label} = ${shortened(name, 30)}`).join(", ")}`;
 }
 const prototypeList = $("prototype-list");
