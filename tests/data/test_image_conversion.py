@@ -130,6 +130,19 @@ def test_a_hot_pixel_does_not_make_the_others_black(tmp_path):
     assert "clips outliers" in dataset.notes.remarks[0]
 
 
+@pytest.mark.parametrize("format", ["GIF", "TIFF", "WEBP"])
+def test_the_first_page_or_frame_is_read_and_noted(tmp_path, format):
+    frames = [Image.fromarray(v) for v in COLOUR]
+    contents = []
+    for i in range(N):
+        content = io.BytesIO()
+        frames[i].save(content, format, save_all=True, append_images=frames[:3], lossless=True)
+        contents.append(content.getvalue())
+    dataset = load(tmp_path, contents)
+    np.testing.assert_array_equal(all_pixels(dataset).transpose(0, 2, 3, 1), COLOUR)
+    assert dataset.notes.remarks == ["6 images have several pages or frames: the first is read"]
+
+
 def test_bytes_in_a_column_are_decoded_by_the_same_rule(tmp_path):
     contents = [encoded(v) for v in TWELVE_BITS]
     make_parquet(tmp_path / "train-0.parquet", contents, [0, 1] * (N // 2))

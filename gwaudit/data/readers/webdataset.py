@@ -2,7 +2,7 @@
 
 import json
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow as pa
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_decoding import EncodedImage, FilePart
+from gwaudit.data.image_search import reason_left_out
 from gwaudit.data.image_signatures import IMAGE_SUFFIXES
 from gwaudit.data.inputs import Inputs, Texts
 from gwaudit.data.labels import parse_labels
@@ -38,7 +39,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     """
     notes = ReadingNotes()
     shards, split = files_of_split(_shards(settings), settings.split, Path(settings.source), notes)
-    keys, samples = _collect_samples(shards, settings)
+    keys, samples = _collect_samples(shards, settings, notes)
     broken: BrokenRows = {}
     images: list[EncodedImage] = []
     texts: list[str] = []
@@ -102,7 +103,9 @@ def _shards(settings: DataSettings) -> list[Path]:
     return [file for folder in folders_of_splits(path) for file in sorted(folder.glob("*.tar"))]
 
 
-def _collect_samples(shards: list[Path], settings: DataSettings) -> tuple[list[str], list[dict[str, FilePart]]]:
+def _collect_samples(
+    shards: list[Path], settings: DataSettings, notes: ReadingNotes
+) -> tuple[list[str], list[dict[str, FilePart]]]:
     """Return the key of each sample, and its parts by their suffixes, in the order in which the samples begin.
 
     A file that a sample has already begins another sample, as do the files of another shard. Where shards number their
@@ -112,7 +115,7 @@ def _collect_samples(shards: list[Path], settings: DataSettings) -> tuple[list[s
     samples: list[dict[str, FilePart]] = []
     for shard in shards:
         newest: dict[str, int] = {}
-        for key, suffix, part in _members(shard):
+        for key, suffix, part in _members(shard, notes):
             if key not in newest or suffix in samples[newest[key]]:
                 newest[key] = len(samples)
                 keys.append((shard, key))
@@ -127,13 +130,16 @@ def _collect_samples(shards: list[Path], settings: DataSettings) -> tuple[list[s
     return [f"{shard.stem}/{key}" if are_alike else key for shard, key in keys], samples
 
 
-def _members(shard: Path) -> list[tuple[str, str, FilePart]]:
-    """Return the key, the suffix and the position of every file in a shard."""
+def _members(shard: Path, notes: ReadingNotes) -> list[tuple[str, str, FilePart]]:
+    """Return the key, the suffix and the position of every file in a shard, but not of hidden ones."""
     members = []
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
                 if not member.isfile():
+                    continue
+                if left_out := next(filter(None, map(reason_left_out, PurePosixPath(member.name).parts)), None):
+                    notes.pass_over(left_out, [f"{shard.name}: {member.name}"])
                     continue
                 folder, _, base = member.name.rpartition("/")
                 stem, dot, suffix = base.partition(".")
