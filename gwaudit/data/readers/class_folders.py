@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gwaudit.core.errors import DataError
 from gwaudit.data.reading_notes import ReadingNotes
-from gwaudit.data.splits import choose_split, split_kind
+from gwaudit.data.splits import choose_split, split_kind, split_kind_within
 
 _SHOWN = 3
 
@@ -27,7 +27,9 @@ class ClassFolders(NamedTuple):
     classes: list[str]
 
 
-def find_classes(paths: Sequence[PurePath], split: str, source: object, notes: ReadingNotes) -> ClassFolders:
+def find_classes(
+    paths: Sequence[PurePath], split: str, source: object, notes: ReadingNotes, hint: str = ""
+) -> ClassFolders:
     """Return the split that is asked for, and the class of each of its images.
 
     A folder is a class, unless it has the name of a split: `train/cat/1.png`, or `cat/train/1.png` where every class
@@ -38,6 +40,7 @@ def find_classes(paths: Sequence[PurePath], split: str, source: object, notes: R
         split: Split that is asked for.
         source: The folder, for messages.
         notes: Notes of the reading, which receive the splits and the images without a class.
+        hint: Sentence at the end of the message if a split has no class folders.
 
     Raises:
         DataError: There is no such split, or it cannot be decided whether a folder is a split or a class.
@@ -54,14 +57,14 @@ def find_classes(paths: Sequence[PurePath], split: str, source: object, notes: R
         if not images:
             raise DataError(
                 f"{source} has the split {found!r} without a folder for each class: give a table of paths and labels, "
-                "or labels in a `metadata.csv` beside the images"
+                f"or labels in a `metadata.csv` beside the images{hint}"
             )
         _warn_of_deeper_classes(images, len(base), notes)
         return ClassFolders(found, base, images, [path.parts[len(base)] for path in images])
     if splits := _splits_in_classes(folders, notes):
         found = choose_split(split, splits, source, notes)
         images = [path for path in paths if len(path.parts) > 2 and path.parts[1].casefold() == found]
-        _warn_of_deeper_classes(images, 0, notes)
+        _warn_of_deeper_classes([PurePath(path.parts[0], *path.parts[2:]) for path in images], 0, notes)
         return ClassFolders(found, (), images, [path.parts[0] for path in images])
     choose_split(split, [], source, notes)
     images = [path for path in paths if len(path.parts) > 1]
@@ -84,8 +87,10 @@ def _split_folders(folders: dict[str, list[PurePath]], asked: str, source: objec
     structured = {name for name, paths in folders.items() if any(len(path.parts) > 2 for path in paths)}
     if asked in structured and split_kind(asked) is None:  # a name of one's own, such as fold1
         return sorted({*named, asked})
+    if not named:
+        return _loosely_named_splits(folders, structured)
     others = [name for name in folders if name not in named]
-    if not named or not others:
+    if not others:
         return named
     kinds = {split_kind(name) for name in named}
     if len(kinds) > 1 and structured.intersection(named):
@@ -96,6 +101,20 @@ def _split_folders(folders: dict[str, list[PurePath]], asked: str, source: objec
         f"{source} has the folder {named[0]!r}, which may be a split or a class, beside {_listed(others)}: "
         f"give the folder {named[0]!r} itself as the source if it holds the classes, else rename it"
     )
+
+
+def _loosely_named_splits(folders: dict[str, list[PurePath]], structured: set[str]) -> list[str]:
+    """Return folders such as `seg_train` and `seg_test`, where all are named so or they hold the same folders."""
+    named = [name for name in folders if split_kind_within(name)]
+    if len({split_kind_within(name) for name in named}) < 2:
+        return []
+    if len(named) == len(folders):
+        return named
+    inside = []
+    for name in named:
+        base, images = _descend((name,), folders[name])
+        inside.append(set(_by_folder(images, len(base))))
+    return named if structured.issuperset(named) and set.intersection(*inside) else []
 
 
 def _splits_in_classes(folders: dict[str, list[PurePath]], notes: ReadingNotes) -> list[str]:
@@ -116,7 +135,8 @@ def _splits_in_classes(folders: dict[str, list[PurePath]], notes: ReadingNotes) 
 def _descend(base: tuple[str, ...], paths: list[PurePath]) -> tuple[tuple[str, ...], list[PurePath]]:
     """Return the folder of the classes: some archives hold `train/train/cat`."""
     inside = {path.parts[len(base)] if len(path.parts) > len(base) + 2 else "" for path in paths}
-    if len(inside) == 1 and split_kind(name := next(iter(inside))) == split_kind(base[-1]) and name:
+    name = next(iter(inside), "")
+    if len(inside) == 1 and name and split_kind_within(name) == split_kind_within(base[-1]):
         return _descend((*base, name), paths)
     return base, paths
 

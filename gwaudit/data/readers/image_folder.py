@@ -30,7 +30,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         DataError: There are no images, no such split, or fewer than two classes.
     """
     root, notes = Path(settings.source), ReadingNotes()
-    found = find_classes(find_images(root, notes), settings.split, root, notes)
+    found = find_classes(find_images(root, notes), settings.split, root, notes, _tables_hint(root))
     if not found.paths:
         raise DataError(
             f"{root} holds no data set: expected Parquet files, CIFAR batches, or a folder for each class with images "
@@ -39,9 +39,10 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     names = sorted(set(found.classes))
     if len(names) < 2:
         folder = root.joinpath(*found.folder)
+        other = f", or choose another split ({', '.join(notes.splits)}) with `split`" if len(notes.splits) > 1 else ""
         raise DataError(
             f"{folder} has images of one class only ({names[0]!r}); an audit needs at least two. If its folders are "
-            f"the classes, give {folder / names[0]} as the source{_tables_hint(root)}"
+            f"the classes, give {folder / names[0]} as the source{other}{_tables_hint(root)}"
         )
     _note_the_rest(root.joinpath(*found.folder), names, root, notes)
     index_of = {name: index for index, name in enumerate(names)}
@@ -73,7 +74,8 @@ def _passed_over(notes: ReadingNotes) -> str:
 
 def _tables_hint(root: Path) -> str:
     tables = _tables(root)
-    return f". It holds the table {tables[0].name}: give {tables[0]} as the source to read that" if tables else ""
+    names = ", ".join(table.name for table in tables)
+    return f". The folder holds {names}: give a table as the source to read it, as {tables[0]}" if tables else ""
 
 
 def _tables(root: Path) -> list[Path]:

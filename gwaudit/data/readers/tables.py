@@ -1,6 +1,7 @@
 """Read tables in files, in one file or several: their rows of a split become samples."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.image_search import find_images
 from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES, class_names_in, samples_of_table
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
 from gwaudit.data.readers.split_rows import SplitRows, rows_of_folders, rows_of_split
@@ -41,7 +43,29 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         table = _with_paths_below(root, found.folder, table, settings)
     settings = replace(settings, split=selected.split)
     raw = samples_of_table(table, settings, name=source_name(path), root=root, broken=broken, notes=notes)
+    if path.is_dir():
+        _note_the_rest(found, raw, path, notes, all_rows=selected.rows is None)
     return replace(raw, rows=selected.rows)
+
+
+def _note_the_rest(found: TableFiles, raw: RawSamples, folder: Path, notes: ReadingNotes, *, all_rows: bool) -> None:
+    """Note the tables that were read, and the images of the folder that were not."""
+    names = [file.relative_to(folder).as_posix() for file in found.files]
+    more = f" and {len(names) - 3} more files" if len(names) > 3 else ""
+    notes.remark(f"the rows are read from {', '.join(names[:3])}{more}")
+    if found.files[0].name not in METADATA:
+        images = [path.as_posix() for path in find_images(folder, ReadingNotes())]
+        notes.pass_over("an image: the tables are read instead", images)
+        if len({name.rpartition("/")[0] for name in images if "/" in name}) > 1:
+            notes.warn(
+                f"{folder} holds tables and folders of images, and only the tables are read: to audit the images, move "
+                "the tables elsewhere."
+            )
+    elif all_rows and isinstance(raw.inputs, Sequence):
+        listed = {item for item in raw.inputs if isinstance(item, Path)}
+        images_below = [found.folder / path for path in find_images(found.folder, ReadingNotes())]
+        unlisted = [path.relative_to(folder).as_posix() for path in images_below if path not in listed]
+        notes.pass_over(f"{found.files[0].name} does not list it", unlisted)
 
 
 def _selected_rows(table: pa.Table, found: TableFiles, settings: DataSettings, notes: ReadingNotes) -> SplitRows:

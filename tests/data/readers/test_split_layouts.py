@@ -74,6 +74,36 @@ def test_classes_that_hold_the_same_folders_are_suspicious(tmp_path):
     assert "each of them holds the folders cat, dog" in load_dataset(tmp_path).notes.warnings[0]
 
 
+def test_folds_that_hold_splits_are_suspicious(tmp_path):
+    make_images(tmp_path, *(f"{fold}/train/{label}" for fold in ("fold1", "fold2") for label in ("a", "b")))
+    assert "each of them holds the folders a, b" in load_dataset(tmp_path).notes.warnings[0]
+
+
+def test_longer_names_of_splits_that_hold_the_same_folders(tmp_path):
+    for name in ("seg_train", "seg_test"):
+        make_images(tmp_path, f"{name}/{name}/cat", f"{name}/{name}/dog")
+    make_images(tmp_path, "seg_pred/seg_pred")
+    assert read(tmp_path, "test")[:2] == ("seg_test", ("cat", "dog"))
+
+
+def test_a_split_of_one_class_is_refused_with_the_others(tmp_path):
+    make_images(tmp_path, "train/good", "test/good", "test/bad")
+    with pytest.raises(DataError, match=r"one class only .*or choose another split \(test, train\)"):
+        load_dataset(tmp_path)
+
+
+def test_images_beside_tables_are_mentioned(tmp_path):
+    make_parquets(make_images(tmp_path / "both", "cat", "dog"), "rows")
+    notes = load_dataset(tmp_path / "both").notes
+    assert notes.remarks[0] == "the rows are read from rows.parquet"
+    assert "only the tables are read" in notes.warnings[0]
+    make_images(tmp_path / "listed", "a", "b", "c")
+    frame = pd.DataFrame({"file_name": ["a/0.png", "b/0.png"], "label": ["cat", "dog"]})
+    frame.to_csv(tmp_path / "listed" / "metadata.csv", index=False)
+    passed = load_dataset(tmp_path / "listed").notes.files_passed_over
+    assert passed["metadata.csv does not list it"].examples == ["c/0.png"]
+
+
 def test_other_folders_beside_splits_are_passed_over(tmp_path):
     make_images(tmp_path, "train/cat", "train/dog", "test/cat", "test/dog", "docs")
     assert load_dataset(tmp_path).notes.files_passed_over["it is in no split"].examples == ["docs/0.png"]
