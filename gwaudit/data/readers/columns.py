@@ -76,8 +76,10 @@ def samples_of_table(
     notes.remarks += parsed.remarks
     id_column = _find_column(table, settings, "id_column", name)
     of_split = [column for columns in notes.columns_used.values() for column in columns]
-    notes.use_columns("labels", label_columns)
-    notes.use_columns("keys", [] if id_column is None else [id_column])
+    if label_columns:
+        notes.use_columns("labels", label_columns)
+    if id_column is not None:
+        notes.use_columns("keys", [id_column])
     others = [c for c in table.column_names if c not in {*of_split, *label_columns, id_column}]
     table = _without_categories(table)
     column = _inputs(table, settings, name, root, others, parsed.labels, notes)

@@ -24,7 +24,8 @@ _MOSTLY = 0.5  # share of a text column's cells that are numbers, above which th
 _MANY_ROWS = 20  # from here on it is no chance that whole numbers rise from row to row
 _MANY_PAIRS = 9
 _ROWS_PER_CLASS = 5  # from here on it is no chance that a column's values are one with the classes
-_CLOSE = 0.9
+_CLOSE_OF_TWO, _CLOSE = 0.9, 0.7  # agreement from which on a column is hardly a feature, of two and of more classes
+_LISTED = 5
 
 
 class Features(NamedTuple):
@@ -57,6 +58,7 @@ def choose_features(
         notes: Notes of the reading.
     """
     index = _index_of_frame(table)
+    with_comma: list[str] = []
     chosen: dict[str, NDArray[np.float64]] = {}
     unusable: list[str] = []
     for name in (name for name in table.column_names if name in candidates):
@@ -68,7 +70,7 @@ def choose_features(
             reason = "without a name, as a saved index is"
         elif _is_empty(column):
             reason = "without a value"
-        elif (numbers := _numbers(column, name, notes)) is not None:
+        elif (numbers := _numbers(column, name, with_comma)) is not None:
             reason = _row_numbers(name, numbers) or _label_again(name, numbers, labels, notes)
         elif _is_text(column.type):
             texts = pd.Series(column.to_pylist(), dtype=object)
@@ -84,6 +86,7 @@ def choose_features(
         else:
             unusable.append(name)
             notes.leave_out_columns(f"{_kind(column.type)}, not numbers", [name])
+    _note_commas(with_comma, notes)
     if unusable and chosen:
         notes.warn(
             f"columns that are no numbers are not used: {', '.join(unusable)}. Encode them as numbers, or name the one "
@@ -99,15 +102,23 @@ def named_features(table: pa.Table, names: Sequence[str], source: str, notes: Re
         DataError: A column holds no numbers.
     """
     chosen: dict[str, NDArray[np.float64]] = {}
+    with_comma: list[str] = []
     for name in names:
         column = table[name]
-        numbers = _numbers(column, name, notes)
+        numbers = _numbers(column, name, with_comma)
         if numbers is None and _is_text(column.type):
             numbers = _numbers_of_texts(column.to_pylist())
         if numbers is None or np.isnan(numbers).all():
             raise DataError(f"{source}: column {name!r} holds {_kind(column.type)}, not numbers: leave it out")
         chosen[name] = numbers
+    _note_commas(with_comma, notes)
     return _features(table, chosen)
+
+
+def _note_commas(names: Sequence[str], notes: ReadingNotes) -> None:
+    if names:
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        notes.remark(f"commas are read as decimal points in the columns {', '.join(names[:_LISTED])}{more}")
 
 
 def _features(table: pa.Table, chosen: Mapping[str, NDArray[np.float64]]) -> Features:
@@ -144,18 +155,21 @@ def _is_empty(column: pa.ChunkedArray) -> bool:
     return bool(pa.types.is_floating(column.type) and np.isnan(column.to_numpy()).all())
 
 
-def _numbers(column: pa.ChunkedArray, name: str, notes: ReadingNotes) -> NDArray[np.float64] | None:
-    """Return the number of each row [n], NaN where there is none; None where the column is none of numbers."""
+def _numbers(column: pa.ChunkedArray, name: str, with_comma: list[str]) -> NDArray[np.float64] | None:
+    """Return the number of each row [n], NaN where there is none; None where the column is none of numbers.
+
+    The name of a column of texts with decimal commas is added to `with_comma`.
+    """
     kind = column.type
     if _is_text(kind):
         texts = column.to_pylist()
         numbers = _numbers_of_texts(texts)
         if (~np.isnan(numbers)).mean() > _MOSTLY:
             return numbers
-        with_comma = _numbers_with_comma(texts)
-        if with_comma is not None:
-            notes.remark(f"commas in the column {name} are read as decimal points")
-        return with_comma
+        commas_read = _numbers_with_comma(texts)
+        if commas_read is not None:
+            with_comma.append(name)
+        return commas_read
     of_numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     if not any(is_kind(kind) for is_kind in of_numbers):
         return None
@@ -227,7 +241,7 @@ def _label_again(name: str, values: NDArray[np.float64], labels: NDArray[np.int6
             "error could be found. If it is a feature, name the columns of features with `feature_columns`"
         )
         return "says the label again"
-    if agreement >= _CLOSE:
+    if agreement >= (_CLOSE_OF_TWO if labels.max() < 2 else _CLOSE):
         notes.warn(
             f"the column {name} has one value for each class and agrees with {agreement:.0%} of the labels: if it is "
             "another version of the labels, leave it out by naming the columns of features with `feature_columns`"
