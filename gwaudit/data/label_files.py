@@ -133,7 +133,15 @@ def _classes(
     for row, value in enumerate(values):
         if value in exact:
             labels[row] = exact[value]
-    return labels, class_names, remarks
+    return labels, class_names, (*remarks, *_changed_classes(labels, class_names, path))
+
+
+def _changed_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], path: Path) -> list[str]:
+    """Return a remark on each class of the file that may be another class, changed by a spreadsheet program."""
+    present = {class_names[label] for label in np.unique(labels[labels != UNLABELLED])}
+    absent = [name for name in class_names if name not in present]
+    hints = {name: changed_by_spreadsheet(name, absent) for name in class_names if name in present}
+    return [f"{path.name} has labels {name!r}{hint}" for name, hint in hints.items() if hint]
 
 
 def _spread(values: NDArray[np.int64], samples: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -148,3 +148,11 @@ def test_codes_that_a_spreadsheet_changed_are_refused(tmp_path):
         (tmp_path / "labels.csv").write_text(f"key,label\n007,{label}\nc,1.10\n")
         with pytest.raises(DataError, match=rf"label '{label}' is none of .* may have changed '{name}'"):
             load_dataset(source, labels=tmp_path / "labels.csv")
+    source = four_samples(tmp_path, labels=("007", "7", "007", "7"))
+    (tmp_path / "labels.csv").write_text("key,label\n007,7\nc,7\nd,7\n1-2,\n")
+    with pytest.raises(DataError, match="one class"):
+        load_dataset(source, labels=tmp_path / "labels.csv")
+    source = four_samples(tmp_path, labels=("007", "7", "007", "cat"))
+    (tmp_path / "labels.csv").write_text("key,label\n007,7\nc,7\nd,cat\n")
+    remarks = load_dataset(source, labels=tmp_path / "labels.csv").notes.remarks
+    assert any("has labels '7' (a spreadsheet program may have changed '007'" in remark for remark in remarks)
