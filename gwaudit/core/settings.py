@@ -78,8 +78,8 @@ class DataSettings:
     Attributes:
         source: Data set to audit: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet
             or Arrow files in Hugging Face's layouts; CIFAR's original batches; WebDataset shards); a table (.csv, .tsv,
-            .jsonl, .parquet, .arrow) of image paths, texts or features; arrays (.npz, .npy); or hf:NAME, a data set on
-            the Hugging Face hub.
+            .json, .jsonl, .parquet, .arrow) of image paths, texts or features; arrays (.npz, .npy); or hf:NAME, a data
+            set on the Hugging Face hub.
         labels: File with the given labels, in place of the source's own: a .csv with a column key, in any order; or
             row for row, a .npy, a .csv or CIFAR-N's .pt, whose clean labels become the true ones.
         label_key: Name of the labels to use in that file, such as `worse_label`.

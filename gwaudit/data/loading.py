@@ -94,8 +94,8 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
             - a folder: images with a folder for each class (in a folder of the split, where there is one), Parquet or
               Arrow files in the layouts of Hugging Face data sets, images beside a `metadata.csv` or `.jsonl`, CIFAR's
               original python batches, WebDataset shards (`.tar`);
-            - a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`, `.arrow`) of image paths, encoded images, texts, lists of
-              features, or columns of numbers, with a column of labels;
+            - a table (`.csv`, `.tsv`, `.json`, `.jsonl`, `.parquet`, `.arrow`) of image paths, encoded images, texts,
+              lists of features, or columns of numbers, with a column of labels;
             - arrays (`.npz` with `x` and `y`, `.npy` with a label file);
             - "hf:NAME" or "hf:NAME:CONFIGURATION", loaded by the `datasets` library (the extra `hf`);
             - a `datasets.Dataset`, or any map-style `torch.utils.data.Dataset` of (input, label), without random

@@ -185,7 +185,7 @@ def _parse_csv(content: CsvText, header: list[str]) -> pd.DataFrame:
     }  # fmt: skip
     width = len(header)
     names = list(range(width))
-    frame = pd.read_csv(io.StringIO(content.text), names=names, **options)
+    frame: pd.DataFrame = pd.read_csv(io.StringIO(content.text), names=names, **options)
     if not isinstance(frame.index, pd.RangeIndex):
         width += frame.index.nlevels
         frame = pd.read_csv(io.StringIO(content.text), names=list(range(width)), **options)
