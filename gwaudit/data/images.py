@@ -19,7 +19,7 @@ from torch import Tensor
 from gwaudit.core.settings import DEFAULT_RESIZING, Fit, Resizing
 from gwaudit.data.fitting import ImageFit
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
-from gwaudit.data.image_conversion import ImageConversion, Measurement, choose_conversion
+from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import (
     EncodedImage,
     FilePart,
@@ -81,6 +81,8 @@ class EncodedImages:
         # Runs from before there was a choice have the checksum of a crop.
         if self.fit is not None and self.fit != ImageFit(self.fit.side):
             digest.update(repr(self.fit).encode())
+        if self.conversion != DEFAULT_CONVERSION:
+            digest.update(repr(self.conversion).encode())
 
 
 @dataclass(frozen=True, eq=False)

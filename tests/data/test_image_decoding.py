@@ -27,7 +27,7 @@ def decoded(content):
 
 @pytest.mark.parametrize(("mode", "format"), [
     ("RGB", "PNG"), ("RGB", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("LA", "PNG"),
-    ("RGBA", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "TIFF"), ("RGB", "WEBP"), ("RGB", "BMP"),
+    ("RGBA", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("RGB", "WEBP"), ("RGB", "BMP"),
     ("L", "JPEG2000"), ("RGB", "PPM"),
 ])  # fmt: skip
 @pytest.mark.parametrize("orientation", [None, 1, 6, 7])
