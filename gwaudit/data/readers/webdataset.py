@@ -80,8 +80,9 @@ def read_members(settings: DataSettings) -> pa.Table:
     Raises:
         DataError: A shard cannot be read, or there are no samples.
     """
-    shards, _ = files_of_split(_shards(settings), settings.split, Path(settings.source), ReadingNotes())
-    _, samples = _collect_samples(shards, settings)
+    notes = ReadingNotes()
+    shards, _ = files_of_split(_shards(settings), settings.split, Path(settings.source), notes)
+    _, samples = _collect_samples(shards, settings, notes)
     suffixes = dict.fromkeys(suffix for parts in samples for suffix in parts)
     others = [suffix for suffix in suffixes if suffix not in {*IMAGE_SUFFIXES, *_LABELS, _TEXT}]
     columns: dict[str, Any] = {}
