@@ -123,29 +123,41 @@ def texts_are_quoted(path: Path) -> bool:
     return _decoded(path).startswith('"')
 
 
-def decode_text(content: bytes) -> tuple[str, str]:
-    """Return the text of a file and its encoding: UTF-8, UTF-16 with a byte order mark, or else Windows-1252.
+def decode_text(content: bytes, *, with_nul: bool = False) -> tuple[str, str]:
+    """Return the text of a file and its encoding: UTF-8, UTF-16, or else Windows-1252.
+
+    Args:
+        content: The file.
+        with_nul: Whether the text may hold the character NUL, as keys and class names may.
 
     Raises:
         ValueError: It is in another encoding, or no text.
     """
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    has_mark = content.startswith(codecs.BOM_UTF8)
-    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig" if has_mark else "utf-8", "cp1252"):
+    encodings: tuple[str, ...] = ("utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8", "cp1252")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = ("utf-16",)
+    for encoding in encodings:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" not in text:
+        if with_nul or "\0" not in text:
             return text, encoding
     raise ValueError("it is neither UTF-8 nor UTF-16 nor Windows-1252: save it in UTF-8")
 
 
 def _decoded(path: Path) -> str:
     try:
-        return decode_text(path.read_bytes())[0]
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    for begin, kind, remedy in _OTHER_FORMATS:
+        if content.startswith(begin):
+            raise DataError(f"{path} is {kind}, and no CSV file: {remedy}")
+    if content[1:2] == b"\0" and len(content) % 2 == 0:  # UTF-16, whose byte order mark a program left out
+        content = codecs.BOM_UTF16_LE + content
+    try:
+        return decode_text(content, with_nul=True)[0]
     except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
