@@ -10,8 +10,10 @@ In a single process every function here does its job without torch.distributed.
 import atexit
 import inspect
 import os
+import time
+import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -23,10 +25,21 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gwaudit.core.errors import GwauditError, SettingsError, StoreError, StoreNotFoundError
+from gwaudit.core.errors import GwauditError, RecordingError, SettingsError, StoreError, StoreNotFoundError
 from gwaudit.store.store import TrajectoryStore
 
 T = TypeVar("T")
+
+DETACHED = "detached its recorder"
+WENT_ON = "began another pass over the data"
+
+SUSPICION_AFTER = 30.0
+"""Seconds after which a rank that waits for others warns, or gives up waiting for those that went on."""
+
+PATIENCE = 600.0
+"""Seconds after which a rank gives up waiting for others."""
+
+_meetings = 0  # made so far: the same on all ranks, as each takes part in each of them
 
 
 def world_size() -> int:
@@ -131,6 +144,93 @@ def all_reduce_sum(values: Tensor) -> Tensor:
     return values
 
 
+def meet(call: str, topic: str = "") -> None:
+    """Wait until every rank has made the same call, so that none waits for good for a rank that does not make it.
+
+    Args:
+        call: The call as a person writes it, for messages; the same on all ranks.
+        topic: What `announce` was given on other ranks.
+
+    Raises:
+        RecordingError: A rank made another call; or a rank is missing that has detached its recorder, that went on
+            `SUSPICION_AFTER` seconds ago, or that did not make the call within `PATIENCE` seconds.
+    """
+    global _meetings
+    if world_size() == 1:
+        return
+    store, keys = _group_store(), [f"{_meetings}/{rank}" for rank in range(world_size())]
+    mine = keys[process_rank()]
+    try:
+        store.set(mine, call)
+        _wait_for(store, keys, call, topic)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise RecordingError(f"{call}: the other ranks cannot be reached, one has ended ({reason})") from error
+    except BaseException:
+        store.delete_key(mine)
+        raise
+    _meetings += 1
+    calls = all_gather(call)
+    if len(set(calls)) > 1:
+        made = "; ".join(f"rank {rank}: {one}" for rank, one in enumerate(calls))
+        raise RecordingError(
+            f"the ranks made different calls ({made}): all of them have to call the same, in one order"
+        )
+
+
+def _wait_for(store: Any, keys: Sequence[str], call: str, topic: str) -> None:
+    """Wait until the keys of all ranks are in the store, as `meet` describes."""
+    start, delay, warned = time.monotonic(), 0.001, False
+    while not store.check(keys):
+        time.sleep(delay)
+        delay = min(2 * delay, 0.5)
+        waited = time.monotonic() - start
+        absent = [rank for rank, key in enumerate(keys) if not store.check([key])] if waited > 0.1 else []
+        facts = {rank: _announced(store, topic, rank) for rank in absent}
+        if not facts:
+            continue
+        if DETACHED in facts.values() or waited > PATIENCE or (waited > SUSPICION_AFTER and any(facts.values())):
+            raise RecordingError(_missing(call, facts, waited))
+        if waited > SUSPICION_AFTER and not warned:
+            warnings.warn(_missing(call, facts, waited), stacklevel=4)
+            warned = True
+
+
+def announce(topic: str, fact: str | None) -> None:
+    """Let ranks that wait in `meet` find out why this rank may not arrive.
+
+    Args:
+        topic: Subject that the ranks share, such as the name of a run.
+        fact: `DETACHED` or `WENT_ON`; None takes it back.
+    """
+    if world_size() == 1:
+        return
+    try:
+        _group_store().set(f"{topic}/{process_rank()}", fact or "")
+    except RuntimeError:
+        return  # the group has ended, so that nobody waits
+
+
+def _announced(store: Any, topic: str, rank: int) -> str:
+    key = f"{topic}/{rank}"
+    fact: str = store.get(key).decode() if topic and store.check([key]) else ""
+    return fact
+
+
+def _missing(call: str, facts: Mapping[int, str], waited: float) -> str:
+    """Return the message for ranks that did not make a call."""
+    absent = ", ".join(f"rank {rank}" + (f" ({fact})" if fact else "") for rank, fact in facts.items())
+    return (
+        f"{call}: rank {process_rank()} has waited {waited:.0f} s for {absent}: every rank has to call it, also if "
+        "rank 0 alone writes; take it out of `if rank == 0`, and call it before work that one rank does alone"
+    )
+
+
+def _group_store() -> Any:
+    distributed: Any = dist  # whose types do not name these
+    return distributed.PrefixStore("gwaudit", distributed.distributed_c10d._get_default_store())
+
+
 def wrap_in_ddp(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the model in DistributedDataParallel, which averages gradients over ranks; in a single process, itself."""
     if world_size() == 1:
@@ -216,12 +316,14 @@ def shared_store(open_run: Callable[[], TrajectoryStore]) -> TrajectoryStore:
     Raises:
         GwauditError: The error that `open_run` raised on rank 0, on every rank.
         StoreError: A rank does not see the run's folder.
+        RecordingError: A rank does not call it.
 
     Example:
         >>> with shared_store(lambda: TrajectoryStore.open("runs/worse", writable=True)) as store:
         ...     store.writable
         True
     """
+    meet("shared_store()")
     stores: list[TrajectoryStore] = []
 
     def open_on_rank0() -> tuple[Any, ...]:

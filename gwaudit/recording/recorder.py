@@ -34,7 +34,16 @@ from torch import Tensor, nn
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.attached_hook import AttachedHook
 from gwaudit.recording.batch_labels import read_integers, read_keys, read_label_matrix
-from gwaudit.recording.distributed import is_rank0, process_rank, raise_on_all_ranks, world_size
+from gwaudit.recording.distributed import (
+    DETACHED,
+    WENT_ON,
+    announce,
+    is_rank0,
+    meet,
+    process_rank,
+    raise_on_all_ranks,
+    world_size,
+)
 from gwaudit.recording.epoch_buffer import EpochBuffer
 from gwaudit.recording.epoch_commit import EpochCommitter, EpochSummary
 from gwaudit.recording.head import find_head, unwrap
@@ -125,15 +134,14 @@ class AlignmentRecorder:
         Returns:
             The recorder.
         """
+        if not self._handles:
+            head = self._head.module
+            keep_forward = AttachedHook(head, self._hooks.head_hook(head))
+            self._handles.append(head.register_forward_hook(keep_forward, with_kwargs=True))
+            unwrapped = unwrap(self._model)
+            keep_output = AttachedHook(unwrapped, self._hooks.output_hook(head))
+            self._handles.append(unwrapped.register_forward_hook(keep_output))
         self.discard_epoch()
-        if self._handles:
-            return self
-        head = self._head.module
-        keep_forward = AttachedHook(head, self._hooks.head_hook(head))
-        self._handles.append(head.register_forward_hook(keep_forward, with_kwargs=True))
-        unwrapped = unwrap(self._model)
-        keep_output = AttachedHook(unwrapped, self._hooks.output_hook(head))
-        self._handles.append(unwrapped.register_forward_hook(keep_output))
         return self
 
     def detach(self) -> None:
@@ -141,6 +149,8 @@ class AlignmentRecorder:
 
         A warning says so if observations are left that no `end_epoch` committed; they are discarded.
         """
+        if self._handles:
+            announce(self._store.path.name, DETACHED)
         _remove_all(self._handles)
         self._hooks.clear()
         if self._buffer:
@@ -198,7 +208,8 @@ class AlignmentRecorder:
         else:
             given = read_integers(labels, "labels", batch_size, n_classes)
         self._buffer.add(forward, ids, given)
-        self._repeats.see(ids)
+        if self._repeats.see(ids):
+            announce(self._store.path.name, WENT_ON)
 
     def end_epoch(self, metrics: Mapping[str, Any] | None = None) -> EpochSummary:
         """Commit what was observed since the last epoch as the next epoch of the store.
@@ -217,11 +228,13 @@ class AlignmentRecorder:
         Raises:
             RecordingError: Nothing was observed, or ids or labels are wrong, or more than half of the observed signals
                 are not finite, as in a training that diverged. Nothing is committed, and the observations are
-                discarded, so that the next epoch can be recorded.
+                discarded, so that the next epoch can be recorded. Or a rank does not call: at once where it has
+                detached its recorder, after half a minute where it observes its samples again, else after ten minutes.
             StoreError: The store cannot be written. The observations are kept, to call `end_epoch` again, until
                 `discard_epoch`.
         """
         try:
+            meet(f"end_epoch() of epoch {self._store.next_epoch} of {self._store.path.name}", self._store.path.name)
             with raise_on_all_ranks():
                 self._reader.check()
                 observed = self._buffer.fetch()
@@ -235,6 +248,8 @@ class AlignmentRecorder:
 
     def discard_epoch(self) -> None:
         """Discard what was observed since the last committed epoch, and the forward passes that were not observed."""
+        if self._handles:
+            announce(self._store.path.name, None)
         self._buffer.clear()
         self._repeats.clear()
         self._reader.discard()
@@ -276,6 +291,7 @@ class AlignmentRecorder:
         if self._buffer:
             raise RecordingError("an epoch is being observed: call end_epoch() or discard_epoch() before record_pass()")
         self._require_attached()
+        meet(f"record_pass() of epoch {self._store.next_epoch} of {self._store.path.name}", self._store.path.name)
         device = next(self._head.module.parameters()).device
         # DistributedDataParallel synchronises buffers in each forward pass, of which ranks can have different numbers.
         distributed = isinstance(self._model, nn.parallel.DistributedDataParallel)

@@ -58,25 +58,30 @@ class RepeatWatch:
         self._distinct_at_first: int | None = None
         self._warned = False
 
-    def see(self, sample_ids: Tensor) -> None:
+    def see(self, sample_ids: Tensor) -> bool:
         """Count a batch, unless its ids are on another device, which would have to be waited for.
 
         Args:
             sample_ids: [B] int64, from 0 to n_samples - 1.
+
+        Returns:
+            Whether another pass begins with this batch: it has the first repeat, after (nearly) all samples.
         """
         if self._warned or sample_ids.device.type != "cpu" or not len(sample_ids):
-            return
+            return False
         if self._seen is None:
             self._seen = np.zeros(self._n_samples, np.bool_)
         ids = sample_ids.numpy()
         new = len(np.unique(ids[~self._seen[ids]]))
         self._seen[ids] = True
+        begins_again = False
         if new < len(ids) and self._distinct_at_first is None:
             self._distinct_at_first = self._distinct
+            begins_again = 10 * self._distinct >= 9 * self._n_expected
         self._distinct += new
         self._repeated += len(ids) - new
         if self._distinct_at_first is None or 2 * self._distinct < self._n_expected:
-            return
+            return begins_again
         if are_several_passes(self._distinct_at_first, self._distinct, self._repeated):
             self._warned = True
             warnings.warn(
@@ -84,3 +89,4 @@ class RepeatWatch:
                 "keeps the first observation of each: call end_epoch() after each pass over the data",
                 stacklevel=3,
             )
+        return begins_again

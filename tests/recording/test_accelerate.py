@@ -109,6 +109,18 @@ def test_a_model_that_accelerate_compiles_records_as_the_one_it_does_not(tmp_pat
     assert_same(compiled, plain)
 
 
+def test_the_state_and_the_model_are_saved_while_the_recorder_is_attached(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    model = accelerator.prepare(network())
+    with new_store(tmp_path / "run") as store, AlignmentRecorder(model, store):
+        accelerator.save_state(tmp_path / "state")
+        accelerator.save_model(model, tmp_path / "weights")
+        accelerator.save(accelerator.unwrap_model(model), tmp_path / "model.pt")
+        accelerator.load_state(tmp_path / "state")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    assert torch.equal(loaded(IMAGES), model(IMAGES))
+
+
 def test_an_evaluation_pass_through_a_prepared_model_scores_every_sample(tmp_path: Path) -> None:
     store = record(tmp_path / "run", evaluation_pass=True)
     model = network()

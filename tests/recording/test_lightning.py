@@ -317,6 +317,22 @@ def test_parts_called_one_by_one_are_refused_until_the_head_is_named(tmp_path: P
     assert_same(store, plain_run(tmp_path / "plain"))
 
 
+@pytest.mark.filterwarnings("ignore:.*is an instance of `nn.Module`")
+def test_a_checkpoint_whose_hyperparameters_hold_the_network_is_saved(tmp_path: Path) -> None:
+    class Configured(Digits):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__(model)
+            self.save_hyperparameters()
+
+    saved = lightning.callbacks.ModelCheckpoint(tmp_path / "checkpoints", filename="last")
+    with new_store(tmp_path / "run") as store:
+        trainer(tmp_path, AlignmentCallback(store), saved, enable_checkpointing=True).fit(
+            Configured(network()), loader()
+        )
+    again = Configured.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
+    assert again.model(IMAGES).shape == (N, CLASSES)
+
+
 def test_no_hook_is_left_on_the_model_after_fit_or_after_an_error(tmp_path: Path) -> None:
     class Failing(Digits):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
