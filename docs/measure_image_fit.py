@@ -20,11 +20,11 @@ from gwaudit import DataSettings, TrainingSettings, audit
 N, HEIGHT, WIDTH = 1000, 200, 640
 
 
-def make_images(table: Path, folder: Path, share_wide: float) -> None:
+def make_images(table: Path, folder: Path, share_wide: float, seed: int) -> None:
     """Write a folder per class: plain squares, and wide canvases of noise with the square at a random place."""
     rows = pd.read_parquet(table).head(N)
     image, label = rows.columns[0], rows.columns[1]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for i, row in enumerate(rows.to_dict("records")):
         picture = Image.open(io.BytesIO(row[image]["bytes"])).convert("RGB").resize((HEIGHT, HEIGHT))
         if rng.random() < share_wide:
@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path)
     parser.add_argument("--weights", required=True)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     training = TrainingSettings(
         model="tf_efficientnet_lite0",
@@ -53,9 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for share in (0.5, 1.0):
             folder = Path(temporary) / f"wide-{share}"
-            make_images(options.table, folder, share)
+            make_images(options.table, folder, share, options.seed)
             for fit in ("crop", "pad", "squash"):
-                data = DataSettings(str(folder), image_size=96, fit=fit, add_noise=0.2)
+                data = DataSettings(str(folder), image_size=96, fit=fit, add_noise=0.2, add_noise_seed=options.seed)
                 result = audit(data, Path(temporary) / f"run-{share}-{fit}", training)
                 print(f"{share:4.0%}   {fit:6}  {result.evaluation.average_precision:.3f}", flush=True)
 

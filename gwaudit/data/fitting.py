@@ -72,7 +72,7 @@ class ImageFit:
         size = f"{self.side}x{self.side} pixels ({self.resizing.interpolation}"
         kept = f", the centre {self.resizing.crop_share:.1%} of each side" if self._square != self.side else ""
         others = f"; {n_not_square:,} of {n:,} are not square: {_TREATMENTS[self.fit]}" if n_not_square else ""
-        return f"The network sees images of {size}{kept}){others}."
+        return f"the network sees images of {size}{kept}){others}"
 
     @property
     def _square(self) -> int:

@@ -106,7 +106,7 @@ def _load(
         require_refinable(dataset, refinement)
     if data.resizing.side is not None and dataset.modality == "images":
         dataset.notes.remark(
-            f"Mean, standard deviation, interpolation and crop are those of the pretrained weights of {training.model}."
+            f"mean, standard deviation, interpolation and crop are those of the pretrained weights of {training.model}"
         )
     rounds = [training, *(refinement.training(training, 1) for _ in range(min(1, refinement.refine)))]
     if dataset.modality == "images" and not dataset.is_multi_label:

@@ -191,13 +191,7 @@ def create_or_resume(
         )
     store = TrajectoryStore.open(run, writable=True)
     try:
-        _require_same_training(store, dataset, settings, digest)
-        before = store.settings.get("preprocessing")
-        if preprocessing is not None and (change := preprocessing.difference(before, settings.backbone)):
-            raise SettingsError(
-                f"{store.path} prepared its images with {change}: resume with the same settings and data, or start a "
-                "new run"
-            )
+        _require_same_training(store, dataset, settings, digest, preprocessing)
     except BaseException:
         store.close()
         raise
@@ -205,7 +199,11 @@ def create_or_resume(
 
 
 def _require_same_training(
-    store: TrajectoryStore, dataset: LabeledDataset, settings: TrainingSettings, targets_digest: str | None
+    store: TrajectoryStore,
+    dataset: LabeledDataset,
+    settings: TrainingSettings,
+    targets_digest: str | None,
+    preprocessing: Preprocessing | None,
 ) -> None:
     before = {**TrainingSettings().to_dict(), **store.settings.get("training", {})}
     for name, value in settings.to_dict().items():
@@ -214,6 +212,12 @@ def _require_same_training(
                 f"{store.path} was made with {name}={before.get(name)!r}, not {value!r}: "
                 "resume with the same settings, or start a new run"
             )
+    prepared = store.settings.get("preprocessing")
+    if preprocessing is not None and (change := preprocessing.difference(prepared, settings.backbone)):
+        raise SettingsError(
+            f"{store.path} prepared its images with {change}: resume with the same settings and data, or start a "
+            "new run"
+        )
     if store.fingerprint != dataset.fingerprint:
         raise SettingsError(
             f"{store.path} was made from other data or labels: resume with the same data, or start a new run"
