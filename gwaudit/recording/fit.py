@@ -77,7 +77,7 @@ def output_scale(logits: Tensor, returned: Tensor, *, up_to_a_shift: bool) -> Te
         logits, returned, up_to_a_shift: As for `returned_misfit`.
 
     Returns:
-        [] the least-squares solution in the first rows, at least 0; 1 if there are too few numbers to tell.
+        [] the least-squares solution in the first rows, at least 0; 1 if there are too few numbers for one.
     """
     logits, returned = logits[:_ROWS], returned[:_ROWS].to(logits)
     if len(logits) * (logits.shape[1] - up_to_a_shift) < _ROWS:
@@ -116,18 +116,19 @@ def returned_tensors(output: Any) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def logit_candidates(returned: Sequence[Tensor], shape: tuple[int, int]) -> list[Tensor]:
+def logit_candidates(returned: Sequence[Tensor], shape: tuple[int, int], device: torch.device) -> list[Tensor]:
     """Return the tensors that can be the logits of a batch, each as [B, C].
 
     Args:
         returned: Tensors of any shape; [B, 1, C] or [B, C, 1, 1] are such logits, too.
         shape: (B, C).
+        device: The device of the head's output: a replica of DataParallel returns its part there.
     """
     batch, classes = shape
     return [
         tensor.reshape(shape)
         for tensor in returned
-        if tensor.is_floating_point() and len(tensor.shape) >= 2 and tensor.shape[0] == batch
+        if tensor.is_floating_point() and tensor.device == device and tensor.ndim >= 2 and tensor.shape[0] == batch
         if tensor.numel() == batch * classes and classes in tensor.shape[1:]
     ]
 

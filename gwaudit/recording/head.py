@@ -101,8 +101,7 @@ def _head_by_identity(model: nn.Module, head: nn.Module) -> LinearHead:
                          f"{_linear_layers(model)}")  # fmt: skip
     for name, module in model.named_modules():
         if module is head:
-            # Only the output of the model shows whether a map of logits is averaged over its positions.
-            return LinearHead(name, head, guessed=isinstance(head, nn.Conv2d))
+            return LinearHead(name, head)
     raise ModelError(f"the given head is not a layer of this {type(model).__name__}; {_linear_layers(model)}")
 
 

@@ -45,6 +45,8 @@ class HeadReader:
         self._head, self._model, self._multi_label = head, model, multi_label
         self._form = find_form(head)
         self._guessed = head.guessed
+        # Only the output of the model shows whether a map of logits is averaged over its positions.
+        self._must_be_returned = head.guessed or isinstance(head.module, nn.Conv2d)
         self._unchecked: list[_Excess] = []
 
     def read(self, call: HeadCall, returned: Sequence[Returned]) -> HeadForward:
@@ -63,7 +65,7 @@ class HeadReader:
         averaged = call.forward.logits.shape[2:].numel() > 1 and isinstance(self._head.module, nn.Conv2d)
         forward = as_matrix(call.forward, self._head)
         shape = len(forward.logits), forward.logits.shape[-1]
-        candidates = [logit_candidates(tensors, shape) for tensors in returned]
+        candidates = [logit_candidates(tensors, shape, forward.logits.device) for tensors in returned]
         if forward.logits.ndim == 3:
             forward = pool_tokens(forward, [tensor for found in candidates for tensor in found])
         if forward.logits.ndim != 2:
@@ -72,14 +74,16 @@ class HeadReader:
                 "classes], and the model does not return the logits of one position or their mean: each sample needs "
                 "one prediction, pool before the head"
             )
+        if self._must_be_returned and not any(candidates):
+            raise RecordingError(self._not_returned(averaged))
         if self._guessed:
-            self._require_one_candidate(candidates, averaged)
+            self._require_one_candidate(candidates)
         forward, excess = self._check_batch(
             call, self._form.as_linear(forward), [c for found in candidates for c in found]
         )
-        if self._guessed or excess.product.device.type == "cpu":
+        if self._must_be_returned or excess.product.device.type == "cpu":
             self._require_fit([excess], averaged)
-            self._guessed = False
+            self._guessed = self._must_be_returned = False
         else:
             self._unchecked.append(excess)
         return forward
@@ -154,9 +158,7 @@ class HeadReader:
             misfit = torch.minimum(misfit, scaled_misfit)
         return forward, _Excess(product / allowed, misfit / allowed)
 
-    def _require_one_candidate(self, candidates: Sequence[Sequence[Tensor]], averaged: bool) -> None:
-        if not any(candidates):
-            raise RecordingError(self._not_returned(averaged))
+    def _require_one_candidate(self, candidates: Sequence[Sequence[Tensor]]) -> None:
         count = max(len(found) for found in candidates)
         if count > 1:
             raise RecordingError(

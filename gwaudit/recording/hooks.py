@@ -28,7 +28,7 @@ class HeadHooks:
         # By kind: whether gradients were enabled, and whether the head was in training mode. A compiled forward pass is
         # compiled again for each number of calls that it finds here, so that number has to stay small.
         self._calls: dict[tuple[bool, bool], dict[torch.device, list[HeadCall]]] = {kind: {} for kind in _KINDS}
-        self._returned: dict[bool, list[Returned]] = {False: [], True: []}
+        self._returned: dict[bool, dict[torch.device, list[Returned]]] = {False: {}, True: {}}
 
     def head_hook(self, head: nn.Module) -> Callable[..., None]:
         """Return a forward hook for the head, to be registered with `with_kwargs=True`."""
@@ -66,9 +66,9 @@ class HeadHooks:
         returned = self._returned
 
         def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if not _in_backward():
-                tensors = returned_tensors(output)
-                _keep(returned[head.training], tensors, _capacity(head.training, torch.compiler.is_compiling()))
+            if not _in_backward() and (tensors := returned_tensors(output)):
+                on_device = returned[head.training].setdefault(tensors[0].device, [])
+                _keep(on_device, tensors, _capacity(head.training, torch.compiler.is_compiling()))
 
         return keep_output
 
@@ -81,7 +81,10 @@ class HeadHooks:
             one
             for (with_gradient, training), calls in self._calls.items()
             for one in group_calls(
-                calls, with_gradient=with_gradient, training=training, returned=[*self._returned[training]]
+                calls,
+                with_gradient=with_gradient,
+                training=training,
+                returned=[tensors for on_device in self._returned[training].values() for tensors in on_device],
             )
         ]
         self.clear()

@@ -117,10 +117,12 @@ def choose_pass(passes: Sequence[ModelPass], n_samples: int, head: str, *, may_b
     of_kind = [one for one in fitting if (one.with_gradient, one.training) == best]
     chosen = of_kind[0]
     if len(of_kind) > 1 or not chosen.complete:
-        count = str(len(of_kind)) if chosen.complete else "several"
         kind = "training" if best == (True, True) else "forward"
+        count = f"{len(of_kind)} {kind} passes of {n_samples} samples"
+        if not chosen.complete:
+            count = f"several {kind} passes, at least one of {n_samples} samples,"
         raise RecordingError(
-            f"{count} {kind} passes of {n_samples} samples went through the head {head!r} since the last observe(), "
+            f"{count} went through the head {head!r} since the last observe(), "
             f"so it is not clear which one belongs to these sample_ids: {_WAYS_ON}"
         )
     if may_be_stale and any(one.weight_version > chosen.weight_version for one in fitting):

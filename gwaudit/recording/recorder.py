@@ -253,7 +253,8 @@ class AlignmentRecorder:
         self._buffer.clear()
         self._repeats.clear()
         self._reader.discard()
-        self.discard_passes()
+        self._hooks.clear()
+        self._passes_may_be_stale = True
 
     def discard_passes(self) -> None:
         """Discard the forward passes that were not observed, so that they are not taken for a later step."""

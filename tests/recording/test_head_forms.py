@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from gwaudit.core.errors import ModelError, RecordingError
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.models import build_model
 
 N, CLASSES, FEATURES = 12, 4, 8
 LABELS = torch.arange(N) % CLASSES
@@ -88,7 +88,7 @@ def test_the_last_linear_layer_of_a_hidden_mlp_head_is_the_head(store: Trajector
 def test_a_timm_model_whose_classifier_was_replaced_by_an_mlp_records_at_the_mlps_last_layer(
     store: TrajectoryStore,
 ) -> None:
-    model = timm.create_model("resnet9_16", num_classes=CLASSES).eval()
+    model = build_model("resnet9_16", n_classes=CLASSES).eval()
     name = next(n for n, m in model.named_modules() if m is model.get_classifier())
     setattr(model, name, nn.Sequential(nn.Linear(model.num_features, 8), nn.ReLU(), nn.Linear(8, CLASSES)))
     head = getattr(model, name)[2]
