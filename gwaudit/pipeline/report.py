@@ -1,5 +1,6 @@
 """Write the report of a ranked run: the verb `report` as a function."""
 
+from functools import partial
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
@@ -81,4 +82,5 @@ def load_report_data(
     with TrajectoryStore.open(run) as store:
         audit, dataset = Audit.load(run), samples_of_run(store, progress, root)
         progress.on_stage("collecting the report")
-        return collect_report_data(audit, store, dataset, top=top, true_labels=labels)
+        on_sample = partial(progress.on_stage, "drawing the samples")
+        return collect_report_data(audit, store, dataset, top=top, true_labels=labels, on_sample=on_sample)

@@ -72,6 +72,8 @@ class TestAPhotoThatIsGone:
         assert "image" not in pictures[GONE]
         assert pictures["cat/000.png"]["image"].startswith("data:image")
         assert len(progress.notes) == 1
+        assert progress.stages[0] == "reading the data"
+        assert progress.stages.count("drawing the samples") == len(contents.samples)
 
     @pytest.mark.parametrize("command", ["report", "rank"])
     def test_commands_go_on_and_say_it(self, photos, tmp_path, command):

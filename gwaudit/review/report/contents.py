@@ -107,6 +107,7 @@ def collect_report_data(
     *,
     top: int = TOP,
     true_labels: NDArray[np.int64] | None = None,
+    on_sample: Callable[[int, int], None] | None = None,
 ) -> ReportData:
     """Collect everything that a report shows.
 
@@ -116,6 +117,7 @@ def collect_report_data(
         dataset: The audited data set; without it the gallery shows keys only.
         top: Number of suspects to show, the most suspicious ones; a few samples of each other category are added.
         true_labels: [n], or [n, C] in a multi-label run; by default those of the data set, where it has any.
+        on_sample: Function that receives the numbers of samples drawn and to draw, after each.
 
     Raises:
         DataError: the data set is not the audited one, or the number of true labels is wrong.
@@ -129,7 +131,7 @@ def collect_report_data(
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
     preview = _or_missing(_preview(dataset))
-    previews = _previews(preview, frame["sample_id"].tolist(), sum(map(len, prototypes.values())))
+    previews = _previews(preview, frame["sample_id"].tolist(), sum(map(len, prototypes.values())), on_sample)
     return ReportData(
         audit=audit,
         epochs=_epochs(store),
@@ -222,12 +224,19 @@ def _picture(dataset: LabeledDataset, sample_id: int, most_bytes: int) -> dict[s
     return image if seen is None else {**image, "seen": [round(share, 4) for share in seen]}
 
 
-def _previews(preview: Preview, sample_ids: Sequence[int], n_prototypes: int) -> list[dict[str, Any]]:
+def _previews(
+    preview: Preview, sample_ids: Sequence[int], n_prototypes: int, on_sample: Callable[[int, int], None] | None
+) -> list[dict[str, Any]]:
     """Return the samples for a person, the most suspicious ones first and largest; threads decode images."""
     shares = [_FIRST_SHARES if i < _FIRST_SAMPLES else 1 for i in range(len(sample_ids))]
     share = (_PICTURES_BYTES - n_prototypes * _PROTOTYPE_BYTES) // max(sum(shares), 1)
     with recorded_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(preview, sample_ids, [min(_LARGEST_PICTURE, n * share) for n in shares]))
+        previews = []
+        for sample in threads.map(preview, sample_ids, [min(_LARGEST_PICTURE, n * share) for n in shares]):
+            previews.append(sample)
+            if on_sample is not None:
+                on_sample(len(previews), len(sample_ids))
+        return previews
 
 
 def _or_missing(preview: Preview) -> Preview:
