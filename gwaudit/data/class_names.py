@@ -83,6 +83,11 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
             f"classes that look alike are audited as different classes: {'; '.join(groups[:_EXAMPLES])}{more}. "
             "If they are one class, write its name in one way in the source"
         )
+    if lists := [repr(name) for name in used if name.startswith("[") and name.endswith("]")]:
+        warnings.append(
+            f"texts that look like lists are read as classes, such as {', '.join(lists[:_EXAMPLES])}: for several "
+            "classes a sample write lists (JSON Lines, Parquet), or texts with a separator (`label_separator`)"
+        )
     changed = [repr(name) for name in used if looks_changed(name)]
     if changed:
         warnings.append(

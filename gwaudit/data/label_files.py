@@ -229,6 +229,9 @@ def _integers(values: Any, path: Path) -> NDArray[np.int64]:
             raise DataError(f"{path}: row {int(np.argmin(np.isfinite(array)))} is NaN or infinite; labels are integers")
         if (array != array.round()).any():
             raise DataError(f"{path}: row {int(np.argmax(array != array.round()))} is not a whole number")
+    if array.dtype.kind in "fu" and (large := array >= 2.0**53).any():
+        raise DataError(f"{path}: row {int(np.argmax(large))} is {array[large][0]}, too large for a label")
+    if array.dtype.kind == "f":
         array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise DataError(f"{path}: labels must be one integer for each row, not {array.dtype} {array.shape}")

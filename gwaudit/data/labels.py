@@ -15,7 +15,7 @@ UNLABELLED = -1
 """Label of a row that has none."""
 
 _TRUTH_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-_ENOUGH_ROWS = 100  # from here on, classes of mostly one row show that the labels are no classes
+_ENOUGH_ROWS = 20  # from here on, classes of mostly one row show that the labels are no classes
 
 
 class ParsedLabels(NamedTuple):
@@ -121,6 +121,9 @@ def _texts(values: Sequence[Any]) -> tuple[list[str], dict[int, str]]:
         except UnicodeDecodeError:
             texts.append("")
             broken[row] = f"label {value!r} is not text in UTF-8"
+        if isinstance(value, Mapping):
+            texts[row] = ""
+            broken[row] = f"label {value!r} is an object: expected a number or a text"
     return texts, broken
 
 

@@ -96,6 +96,10 @@ def test_labels_that_are_no_classes_are_refused():
     with pytest.raises(DataError, match="the class names hold 'crane' twice"):
         class_indices(["crane", "dog"], ("crane", "dog", "crane"))
     assert class_indices([2, 1], ("crane", "dog", "crane")).class_names == ("crane", "dog", "crane (2)")
+    with pytest.raises(DataError, match="30 different values in 30 rows"):
+        parse_labels([row + 0.5 for row in range(30)])
+    assert "label {'a': 1} is an object" in class_indices([{"a": 1}, "b"]).broken[0]
+    assert "texts that look like lists" in class_warnings(np.arange(2), ("['a', 'b']", "c"))[0]
     assert class_indices([b"\xff", b"a"]).broken == {0: r"label b'\xff' is not text in UTF-8"}
 
 

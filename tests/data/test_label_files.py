@@ -54,6 +54,8 @@ def test_arrays_and_tables(tmp_path, suffix):
     (np.where(np.arange(1797) == 7, 10, NOISY), "row 7: label '10' is none of the 10 classes"),
     (np.where(np.arange(1797) == 7, -1, NOISY), "row 7: label '-1' is none of the 10 classes"),
     (np.array(["a"] * 1797), "row 0: label 'a' is none of the 10 classes"),
+    (np.where(np.arange(1797) == 7, 2**63, NOISY.astype(np.uint64)), "row 7 is 9223372036854775808, too large"),
+    (np.where(np.arange(1797) == 7, 1e300, NOISY), r"row 7 is 1e\+300, too large"),
     (np.zeros(1797, int), "one class"),
 ])  # fmt: skip
 def test_labels_that_do_not_fit_are_refused_with_their_row(tmp_path, labels, message):

@@ -23,7 +23,14 @@ from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.image_signatures import image_of_base64
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_columns, parse_labels
-from gwaudit.data.readers.number_columns import Features, choose_features, is_list, is_list_of_numbers, named_features
+from gwaudit.data.readers.number_columns import (
+    Features,
+    choose_features,
+    is_empty,
+    is_list,
+    is_list_of_numbers,
+    named_features,
+)
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, default_keys, rows_not_finite
 from gwaudit.data.reading_notes import ReadingNotes
 
@@ -204,6 +211,8 @@ def _inputs(
         raise DataError(f"{name}: give one of `image_column`, `text_column` and `feature_columns`, not several")
     if settings.feature_columns is not None and settings.feature_columns not in table.column_names:
         columns = _require_columns(table, settings.feature_columns, name)
+        if of_labels := [column for column in columns if column in notes.columns_used.get("labels", [])]:
+            raise DataError(f"{name}: the column {of_labels[0]!r} holds the labels: leave it out of `feature_columns`")
         return _number_columns(named_features(table, columns, name, notes), others, notes)
     setting, column = _input_column(table, settings, name, named, others)
     if column is not None and setting == "feature_columns" and not _may_be_lists(table[column]):
@@ -238,7 +247,8 @@ def _input_column(
         return named[0], _find_column(table, settings, named[0], name)
     of_bytes = next((column for column in others if _holds_bytes(table[column].type)), None)
     for setting in _INPUT_SETTINGS:
-        column = next((usual for usual in DEFAULT_COLUMN_NAMES[setting] if usual in others), None)
+        usual = (column for column in DEFAULT_COLUMN_NAMES[setting] if column in others)
+        column = next((column for column in usual if not is_empty(table[column])), None)
         if setting == "image_column" and (column is None or not _holds_bytes(table[column].type)):
             column = of_bytes or column  # a column of bytes has images under any name
         if column is not None and (setting != "feature_columns" or _may_be_lists(table[column])):

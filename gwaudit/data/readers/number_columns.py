@@ -68,7 +68,7 @@ def choose_features(
             reason: str | None = "index of the data frame that was saved"
         elif _UNNAMED.fullmatch(name):
             reason = "without a name, as a saved index is"
-        elif _is_empty(column):
+        elif is_empty(column):
             reason = "without a value"
         elif (numbers := _numbers(column, name, with_comma)) is not None:
             reason = _row_numbers(name, numbers) or _label_again(name, numbers, labels, notes)
@@ -147,7 +147,8 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_empty(column: pa.ChunkedArray) -> bool:
+def is_empty(column: pa.ChunkedArray) -> bool:
+    """Return whether no row of a column has a value."""
     if column.null_count == len(column):
         return True
     if _is_text(column.type):

@@ -139,3 +139,11 @@ def test_keys_and_labels_that_a_spreadsheet_changed_are_named(tmp_path):
     assert warning.startswith("2 keys in the column id may have been written by a spreadsheet program")
     with pytest.raises(DataError, match=r"label '7' is none of .*a spreadsheet program may have changed '007'"):
         load_dataset(tmp_path / "t.csv", classes="007,12")
+
+
+def test_the_label_is_no_feature_and_an_empty_column_no_input(tmp_path):
+    table = pa.table({"x": [0.5, 2.5, 1.5], "image": pa.nulls(3), "label": [1, 2, 1]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert load_dataset(tmp_path / "t.parquet").notes.columns_left_out == {"without a value": ["image"]}
+    with pytest.raises(DataError, match="the column 'label' holds the labels: leave it out of `feature_columns`"):
+        load_dataset(tmp_path / "t.parquet", feature_columns="x,label")
