@@ -47,6 +47,7 @@ def test_opaque_8_bit_images_decode_as_pillow_decodes_them(mode, format, orienta
     lambda content: content.replace(ORIENTATION, struct.pack("<HHII", 0x0112, 2, 4, 0x363636)),
     lambda content: content.replace(b"II*\0\x08\0\0\0", b"II*\0\xff\0\0\0"),
 ])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, about the metadata
 def test_a_damaged_orientation_leaves_the_image_as_it_is_stored(damage):
     exif = Image.Exif()
     exif[0x0112] = 6
