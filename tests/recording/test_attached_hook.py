@@ -71,7 +71,7 @@ COPIES: dict[str, Callable[[nn.Module], Any]] = {
     "copy.copy": copy.copy,
     "averaged": torch.optim.swa_utils.AveragedModel,
     "scripted": scripted,
-    "traced": lambda model: torch.jit.trace(model, INPUTS, check_trace=False),
+    "traced": lambda model: torch.jit.trace(model, INPUTS),
     "exported": lambda model: torch.export.export(model, (INPUTS,)).module(),
     "exported strictly": lambda model: torch.export.export(model, (INPUTS,), strict=True).module(),
     "compiled copy": lambda model: torch.compile(copy.deepcopy(model), backend="eager", fullgraph=True),
