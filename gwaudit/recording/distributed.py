@@ -145,7 +145,7 @@ def all_reduce_sum(values: Tensor) -> Tensor:
 
 
 def meet(call: str, topic: str = "") -> None:
-    """Wait until every rank has made the same call, so that none waits for good for a rank that does not make it.
+    """Join the other ranks in a call: wait until each has made it, but not for good for a rank that does not.
 
     Args:
         call: The call as a person writes it, for messages; the same on all ranks.
