@@ -44,7 +44,7 @@ def utf8_texts(texts: Sequence[str], notes: ReadingNotes) -> list[str]:
     if not changed:
         return list(texts)
     notes.remark(
-        f"{len(changed):,} names are not UTF-8, such as {_escaped(changed[0])}: their bytes are written as \\x.."
+        f"names that are not UTF-8: {len(changed):,}, such as {_escaped(changed[0])}; their bytes are written as \\x.."
     )
     return [text if _is_utf8(text) else _escaped(text) for text in texts]
 
@@ -77,8 +77,8 @@ def distinct_keys(keys: Sequence[str], notes: ReadingNotes) -> list[str]:
         distinct.append(new)
     key, new = renamed[0]
     notes.remark(
-        f"{len(renamed):,} rows repeat the key of another row: each is a sample of its own, such as {new!r} beside "
-        f"{key!r}"
+        f"rows that repeat the key of another row: {len(renamed):,}; each is a sample of its own, such as "
+        f"{new!r} beside {key!r}"
     )
     return distinct
 

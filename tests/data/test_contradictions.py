@@ -33,7 +33,7 @@ def test_one_path_under_two_labels(tmp_path, monkeypatch, held):
         "Inputs that occur several times with different labels: 1, such as 0.png (cat), 0.png#2 (dog)"
         in dataset.notes.warnings[0]
     )
-    assert "3 rows repeat the key of another row" in " ".join(dataset.notes.remarks)
+    assert "rows that repeat the key of another row: 3" in " ".join(dataset.notes.remarks)
 
 
 def test_one_photo_in_two_class_folders(tmp_path):
