@@ -152,7 +152,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.NOT_FOUND, "the samples of this run have no pictures")
         try:
             content = self.server.picture(sample_id)
-        except (GwauditError, OSError, IndexError) as error:
+        except IndexError:
+            return self._refuse(HTTPStatus.NOT_FOUND, f"the run has no sample {sample_id}")
+        except (GwauditError, OSError) as error:
             return self._refuse(HTTPStatus.NOT_FOUND, str(error))
         self._send(HTTPStatus.OK, content, "image/webp")
 
