@@ -117,7 +117,8 @@ def _with_inputs(
     missing: NDArray[np.int64],
 ) -> RecordedSamples:
     values = {field.name: getattr(dataset, field.name) for field in fields(LabeledDataset)}
-    values |= {"keys": list(keys), "labels": labels, "class_names": class_names, "rows": None, "skipped": ()}
+    values |= {"keys": list(keys), "labels": labels, "class_names": class_names, "rows": None}
+    values["skipped"] = () if len(missing) else dataset.skipped  # some of which may be among the missing
     values["inputs"] = _PartOfInputs(dataset.inputs, torch.from_numpy(positions), keys)
     if dataset.texts is not None:
         values["texts"] = ["(no longer in the data)" if i < 0 else dataset.texts[i] for i in positions.tolist()]

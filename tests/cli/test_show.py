@@ -1,10 +1,11 @@
-"""What a terminal shows of a trajectory."""
+"""What a terminal shows of a trajectory, and of the stages of a command."""
 
 import math
 
 import pandas as pd
 
 from gwaudit.cli.show.run import draw_trajectory
+from gwaudit.cli.show.stages import StageDisplay
 
 
 def drawn(alignment, alternative, width=9):
@@ -22,3 +23,11 @@ def test_zero_is_always_on_the_scale():
 
 def test_epochs_without_a_value_are_drawn_empty():
     assert drawn([math.nan], [math.nan], width=3) == ["│  "]
+
+
+def test_without_a_terminal_only_the_notes_of_a_command_are_shown(capsys):
+    with StageDisplay() as display:
+        display.on_stage("reading the data")
+        display.on_stage("drawing the samples", 3, 10)
+        display.on_note("2 samples are [b]gone[/b].")
+    assert capsys.readouterr().err == "2 samples are [b]gone[/b].\n"
