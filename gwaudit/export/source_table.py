@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from gwaudit.core.files import writing
 from gwaudit.core.spreadsheets import decode_text
+from gwaudit.data.class_names import whole_number
 from gwaudit.data.labels import class_indices
+from gwaudit.data.readers.columns import class_names_in
 from gwaudit.data.readers.table_formats import read_csv_text
 from gwaudit.data.readers.tables import read_tables
 
@@ -104,12 +106,15 @@ def spellings_of(
         One value per class, without the classes whose value would be read as another class.
     """
     column = table[label_column]
-    by_index = pa.types.is_integer(column.type)
-    spellings: dict[int, Any] = {index: index if by_index else name for index, name in enumerate(class_names)}
+    are_indices = label_column in class_names_in(table)
+    spellings: dict[int, Any] = dict(enumerate(class_names))
+    if pa.types.is_integer(column.type):
+        numbers = [None if are_indices else whole_number(name) for name in class_names]
+        spellings = {index: index if number is None else number for index, number in enumerate(numbers)}
     values = column.to_pylist()
     for row in sorted(labels, reverse=True):
         spellings[labels[row]] = values[row]
-    labels_read = class_indices(list(spellings.values()), class_names).labels
+    labels_read = class_indices(list(spellings.values()), class_names, numbers_are_indices=are_indices).labels
     pairs = zip(spellings.items(), labels_read, strict=True)
     return {label: value for (label, value), label_read in pairs if label_read == label}
 

@@ -19,8 +19,9 @@ from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, StoreExistsError, UnresolvedDecisionsError
 from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
+from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats
-from gwaudit.export.source_table import corrected_table
+from gwaudit.export.source_table import corrected_table, spellings_of
 from gwaudit.review.decisions import write_decisions
 from helpers.audits import make_audit, make_decisions
 from helpers.command import FAST, gwaudit
@@ -311,6 +312,26 @@ class TestTables:
         apply(audit, tmp_path, write_decisions(make_decisions(audit, (2, "relabel", "p")), tmp_path / "d.csv"))
         again = load_dataset(tmp_path / "out" / "metadata.csv", root=tmp_path / "images")
         assert [again.class_names[label] for label in again.labels] == ["p", "q", "p"]
+
+    def test_classes_are_written_as_the_table_writes_them(self):
+        labels, names = {0: 0, 1: 1}, ("1", "2", "3")
+        numbers = pa.table({"label": [1, 2]})
+        assert spellings_of(numbers, "label", labels, names) == {0: 1, 1: 2, 2: 3}
+        metadata = {"huggingface": json.dumps({"info": {"features": {"label": {"names": names}}}})}
+        indices = pa.table({"label": [0, 1]}).replace_schema_metadata(metadata)
+        assert spellings_of(indices, "label", labels, names) == {0: 0, 1: 1, 2: 2}
+        codes = pa.table({"label": ["007", "7"]})
+        assert spellings_of(codes, "label", labels, ("007", "7", "1e1")) == {0: "007", 1: "7", 2: "1e1"}
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+    def test_a_table_keeps_its_separator_and_its_encoding(self, tmp_path, encoding):
+        text = "sep=;\nx;label\n1,5;caf\u00e9\n2,5;007\n3,5;7\n"
+        (tmp_path / "t.CSV").write_bytes(text.encode(encoding))
+        table, _ = read_tables([tmp_path / "t.CSV"], tmp_path)
+        spellings = spellings_of(table, "label", {0: 0, 1: 1, 2: 2}, ("caf\u00e9", "007", "7"))
+        assert corrected_table(tmp_path / "t.CSV", tmp_path / "new.CSV", "label", {2: 1}, [0], spellings)
+        expected = text.replace("1,5;caf\u00e9\n", "").replace("3,5;7", "3,5;007")
+        assert (tmp_path / "new.CSV").read_bytes().decode(encoding) == expected
 
     def test_labels_from_elsewhere_leave_the_table_out(self, tmp_path):
         pd.DataFrame({"x": np.arange(6) / 4, "label": list("ppqqpq")}).to_csv(tmp_path / "t.csv", index=False)
