@@ -197,12 +197,10 @@ def _identify(source: Path | bytes) -> Image.Image:
         return _opened(source)
     except UnidentifiedImageError as error:
         start, length = (source[:64], len(source)) if isinstance(source, bytes) else _start(source)
-        kind, reason = reason_unidentified(start, length)
+        kind, reason = reason_unidentified(start, length, Image.OPEN)
         if kind == HEIF_KIND and _registers_heif():
             with suppress(UnidentifiedImageError):
                 return _opened(source)
-        if kind is not None and kind.upper() in Image.OPEN:
-            reason = f"a damaged {kind} image"
         raise UnreadableImageError(reason) from error
 
 

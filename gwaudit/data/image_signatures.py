@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Container
 
 HEIF_KIND = "HEIF"
 
@@ -69,18 +70,21 @@ def image_of_base64(text: str) -> bytes | None:
     return base64.b64decode(encoded + "==") if image_kind(start) else None
 
 
-def reason_unidentified(start: bytes, length: int) -> tuple[str | None, str]:
+def reason_unidentified(start: bytes, length: int, decoders: Container[str]) -> tuple[str | None, str]:
     """Return the format of a file that Pillow cannot identify, where its first bytes say it, and the reason.
 
     Args:
         start: First bytes of the file.
         length: Length of the whole file in bytes.
+        decoders: Names of the formats that can be decoded, in capitals.
     """
     if not length:
         return None, "the file is empty"
     kind = image_kind(start)
     if kind is not None:
-        return kind, _REMEDIES.get(kind, f"a {kind} image of a kind that Pillow does not support, or damaged")
+        if kind in _REMEDIES and kind not in decoders:
+            return kind, _REMEDIES[kind]
+        return kind, f"a {kind} image that is damaged, or of a kind that Pillow does not decode: convert it to PNG"
     lower = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     for beginning, reason in _OTHER_CONTENT:
         if lower.startswith(beginning):
