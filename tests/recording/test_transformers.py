@@ -432,3 +432,26 @@ def test_what_cannot_be_recorded_is_refused_before_training(tmp_path: Path) -> N
     rolled = texts().remove_columns("label").add_column("label", np.roll(LABELS, 1).tolist())
     with pytest.raises(RecordingError, match="observed labels are not the run's given labels"):
         record(tmp_path, trainer(tmp_path, bert(), rolled), "rolled")
+
+
+class TwoPasses(Noting):
+    """Runs the model on other texts, too, in each step."""
+
+    with_gradient = False
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        with torch.set_grad_enabled(self.with_gradient):
+            model(**{**inputs, "input_ids": inputs["input_ids"].flip(0)})
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+class TwoTrainingPasses(TwoPasses):
+    with_gradient = True
+
+
+def test_a_second_pass_in_compute_loss_is_ignored_without_gradient_and_refused_with_it(tmp_path: Path) -> None:
+    run = trainer(tmp_path, bert(), texts(), cls=TwoPasses)
+    store = record(tmp_path, run)
+    assert_same(store, plain(tmp_path / "plain", bert(), texts(), run.batches))
+    with pytest.raises(RecordingError, match=r"2 training passes of 15 samples.*evaluation_loader="):
+        record(tmp_path, trainer(tmp_path, bert(), texts(), cls=TwoTrainingPasses), "refused")
