@@ -71,8 +71,8 @@ class AlignmentRecorder:
             together, `gwaudit.shared_store` opens the store for each of them.
         head: The layer that computes the logits, or its name in the model: an `nn.Linear`, an `nn.Conv2d` with one
             logit per class, or a layer whose logits are linear in its input or a scaled cosine. Without it, the layer
-            is timm's `get_classifier()`, or else the last `nn.Linear` of the model, if the first forward pass shows
-            that the model returns its output.
+            is timm's `get_classifier()`, or else the last `nn.Linear` of the model with one output per class. Every
+            observed batch is checked: what the model returns must be the output of the head.
 
     Raises:
         ModelError: No linear head was found, or the head computes something else.
