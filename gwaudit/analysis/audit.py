@@ -178,7 +178,7 @@ class Audit:
         place = results_of(folder)
         try:
             facts = read_json(place / FACTS_FILE)
-            if facts.get("format_version") != FORMAT_VERSION:
+            if facts.get("format_version") != FORMAT_VERSION or "frame_sha256" not in facts:
                 raise StoreVersionError(
                     f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank "
                     f"{folder})"
