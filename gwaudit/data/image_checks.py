@@ -67,7 +67,7 @@ def check_images(
         notes.warn(f"{len(largest):,} of {n:,} images are identical ({same}): is it a placeholder?")
     elif repeats:
         first, second = next(same[:2] for same in rows.values() if len(same) > 1)
-        notes.remark(f"{repeats:,} images repeat another one exactly (such as {keys[second]} and {keys[first]})")
+        notes.remark(f"images that repeat another one exactly: {repeats:,}, such as {keys[second]} and {keys[first]}")
     brightest = max((most for _, _, most in digests), default=0.0)
     if is_8_bit and len(constant) < n and brightest <= _DARK:
         notes.warn(f"the largest value in all images is {brightest:g} of 255: they look black in the report")

@@ -103,8 +103,11 @@ def match_samples(
         # The fingerprint of texts is that of their embedding, which is not computed to look at them.
         return matched, "" if dataset.modality == "texts" else "The inputs of the data changed since the run."
     examples = ", ".join(repr(keys[i]) for i in missing[:_EXAMPLES]) + ", ..." * (len(missing) > _EXAMPLES)
-    gone = f"{len(missing):,} samples are gone ({examples})" if len(missing) else "no sample is gone"
-    return matched, f"The data changed since the run: {gone}, {added:,} were added, {changed:,} labels changed."
+    gone = f"{len(missing):,} ({examples})" if len(missing) else "0"
+    return (
+        matched,
+        f"The data changed since the run. Samples gone: {gone}, added: {added:,}, with other labels: {changed:,}.",
+    )
 
 
 def _with_inputs(

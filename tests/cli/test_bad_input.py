@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -20,13 +21,13 @@ from helpers.making import Malicious, make_cifar_n, make_parquet, make_tree, pic
 
 
 def refused(*arguments, preexec_fn=None):
-    """Run, and return the one line."""
+    """Run, and return the one line of the error, before which an audit may have said what it read."""
     done = gwaudit(*arguments) if preexec_fn is None else gwaudit_process(*arguments, preexec_fn=preexec_fn)
     assert done.returncode == 2, done.stdout + done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
+    *before, line = done.stderr.strip().splitlines()
+    assert before == [] or before[0].startswith("source "), done.stderr
+    assert line.startswith("error: ")
+    return line
 
 
 def refused_audit(tmp_path, source, *arguments):
@@ -214,11 +215,17 @@ def test_truth_that_does_not_fit(tmp_path):
     assert "5 labels for the 1797 samples" in refused("evaluate", run, "--truth", tmp_path / "truth.npy")
 
 
-def test_data_that_changed_since_the_audit_are_not_exported(tmp_path):
+def test_an_export_of_data_that_changed_says_so_and_holds_the_audited_samples(tmp_path):
     make_tree(tmp_path / "data", per_class=8)
     run = tmp_path / "run"
     assert gwaudit("audit", tmp_path / "data", "-o", run, *FAST).returncode == 0
     picture(1).save(tmp_path / "data" / "cat" / "new.png")
-    line = refused("export", run, "--to", "imagefolder", "--output", tmp_path / "clean")
-    assert "not those that were audited" in line
-    assert not (tmp_path / "clean").exists()
+    gone = next((tmp_path / "data" / "dog").iterdir())
+    gone.unlink()
+    done = gwaudit("export", run, "--to", "imagefolder", "--output", tmp_path / "clean", "--action", "drop")
+    assert done.returncode == 0, done.stderr
+    assert "The data changed since the run. Samples gone: 1 (" in done.stderr
+    audited = set(pd.read_parquet(run / "audit.parquet")["key"])
+    exported = {path.name.split("-", 1)[-1] for path in (tmp_path / "clean").rglob("*.png")}
+    assert exported <= {Path(key).name for key in audited}
+    assert not any("new" in name for name in exported)

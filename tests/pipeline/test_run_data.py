@@ -53,9 +53,7 @@ class TestAPhotoThatIsGone:
         before = samples(photos)[0]
         (tmp_path / "photos" / GONE).unlink()
         after, notes = samples(photos)
-        assert notes == [
-            f"The data changed since the run: 1 samples are gone ({GONE!r}), 0 were added, 0 labels changed."
-        ]
+        assert notes == [f"The data changed since the run. Samples gone: 1 ({GONE!r}), added: 0, with other labels: 0."]
         assert after.missing == (1,)
         assert after.keys == before.keys
         assert after.fingerprint == photos.fingerprint
@@ -80,14 +78,14 @@ class TestAPhotoThatIsGone:
         (tmp_path / "photos" / GONE).unlink()
         done = gwaudit(command, photos.run)
         assert done.returncode == 0, done.stderr
-        assert f"1 samples are gone ({GONE!r})" in done.stderr
+        assert f"Samples gone: 1 ({GONE!r})" in done.stderr
 
     @pytest.mark.parametrize("format", ["label-studio", "imagefolder", "hf", "fiftyone", "cvat"])
     def test_exports_leave_it_out(self, photos, tmp_path, format):
         (tmp_path / "photos" / GONE).unlink()
         options = {"action": "relabel"} if format in ("imagefolder", "hf") else {"all": True}
         out = tmp_path / ("out.zip" if format == "cvat" else "out")
-        with pytest.warns(UserWarning, match="1 samples are gone"):
+        with pytest.warns(UserWarning, match="Samples gone: 1"):
             export_audit(photos.run, format, out, **options)
         if format == "label-studio":
             ids = {task["data"]["sample_id"] for task in json.loads((out / "tasks.json").read_text())}
