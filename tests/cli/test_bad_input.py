@@ -225,7 +225,7 @@ def test_an_export_of_data_that_changed_says_so_and_holds_the_audited_samples(tm
     done = gwaudit("export", run, "--to", "imagefolder", "--output", tmp_path / "clean", "--action", "drop")
     assert done.returncode == 0, done.stderr
     assert "The data changed since the run. Samples gone: 1 (" in done.stderr
-    audited = set(pd.read_parquet(run / "audit.parquet")["key"])
-    exported = {path.name.split("-", 1)[-1] for path in (tmp_path / "clean").rglob("*.png")}
-    assert exported <= {Path(key).name for key in audited}
-    assert not any("new" in name for name in exported)
+    with_ids = pd.read_parquet(run / "audit.parquet").set_index("key")["sample_id"].drop(f"dog/{gone.name}")
+    written = {int(path.name.split("_")[0]) for path in (tmp_path / "clean").rglob("*.png")}
+    suspects = set(pd.read_csv(run / "suspects.csv")["sample_id"])
+    assert written == set(with_ids) - suspects

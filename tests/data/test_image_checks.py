@@ -27,7 +27,7 @@ def test_a_placeholder_is_warned_of_and_a_few_repeats_are_noted(tmp_path):
     picture(0).save(tmp_path / "cat" / "007.png")
     notes = load_dataset(tmp_path).notes
     assert notes.warnings == []
-    assert "1 images repeat another one exactly (such as cat/007.png and cat/000.png)" in notes.remarks
+    assert "images that repeat another one exactly: 1, such as cat/007.png and cat/000.png" in notes.remarks
     for i in range(4):
         picture(0).save(tmp_path / "dog" / f"00{i}.png")
     expected = "6 of 16 images are identical (cat/000.png, cat/007.png, dog/000.png, ...): is it a placeholder?"
