@@ -7,13 +7,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError
 from gwaudit.core.files import sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
+from gwaudit.core.parquet import read_parquet, write_parquet
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
 from gwaudit.store.results import publishing, results_of
@@ -148,7 +148,7 @@ class Audit:
 
     def _write(self, folder: Path) -> None:
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        write_atomically(folder / FRAME_FILE, lambda path: _write_parquet(table, path))
+        write_atomically(folder / FRAME_FILE, lambda path: write_parquet(table, path))
         facts = {
             "format_version": FORMAT_VERSION,
             "class_names": list(self.class_names),
@@ -186,8 +186,7 @@ class Audit:
             facts = unsealed(facts)
             if sha256(place / FRAME_FILE) != facts["frame_sha256"]:
                 raise ValueError(f"{FRAME_FILE} was altered, or belongs to another ranking")
-            with pa.OSFile(str(place / FRAME_FILE)) as file:
-                frame = pq.read_table(file).to_pandas()
+            frame = read_parquet(place / FRAME_FILE).to_pandas()
             settings = facts["settings"]
             window = settings["window"]
             return cls(
@@ -204,8 +203,3 @@ class Audit:
             raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None
         except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
             raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error
-
-
-def _write_parquet(table: pa.Table, path: Path) -> None:
-    with path.open("wb") as file:  # Arrow takes a path with a colon for an address
-        pq.write_table(table, file, compression="zstd")

@@ -57,13 +57,22 @@ def read_json(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is no JSON, or no object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    value = parse_json(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError(f"an object was expected, not {type(value).__name__}")
     return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text, whoever wrote it.
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, without_formula
+from gwaudit.data.array_files import read_array
 from gwaudit.data.class_names import label_text
 from gwaudit.data.labels import UNLABELLED, class_indices
 
@@ -166,10 +167,7 @@ def _labels_by_row(values: list[Any], class_names: tuple[str, ...], path: Path, 
 
 
 def _read_array(path: Path, class_names: tuple[str, ...]) -> FileLabels:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as an array: {error}") from error
+    values = read_array(path)
     if values.ndim == 2:
         matrix = _zeros_and_ones(values, path)
         names = class_names or tuple(map(str, range(values.shape[1])))
@@ -223,7 +221,10 @@ def _zeros_and_ones(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
 
 
 def _integers(values: Any, path: Path) -> NDArray[np.int64]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values)
+    except (TypeError, ValueError, RuntimeError) as error:  # sparse or bfloat16 tensors, lists of several lengths
+        raise DataError(f"{path}: labels must be one integer for each row: {str(error).splitlines()[0]}") from error
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise DataError(f"{path}: row {int(np.argmin(np.isfinite(array)))} is NaN or infinite; labels are integers")

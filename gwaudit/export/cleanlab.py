@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.files import write_atomically
+from gwaudit.core.parquet import write_parquet
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.export.findings import Findings
 
@@ -61,5 +61,5 @@ def write(findings: Findings, path: Path) -> Path:
     if path.suffix == ".csv":
         return write_csv(frame, path, index=True)
     table = pa.Table.from_pandas(frame)
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    write_atomically(path, lambda temporary: write_parquet(table, temporary))
     return path

@@ -59,7 +59,11 @@ def write(cleaned: CleanedData, folder: Path, original: OriginalData) -> None:
         [(column.name, column.kind) for column in columns],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
-    with pq.ParquetWriter(folder / "train-00000-of-00001.parquet", schema, compression="zstd") as writer:
+    # An open file: Arrow takes a path with a colon for an address.
+    with (
+        (folder / "train-00000-of-00001.parquet").open("wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
         for start in range(0, len(cleaned.ids), _BATCH):
             rows = slice(start, start + _BATCH)
             writer.write_table(pa.table([_array(column, rows) for column in columns], schema=schema))

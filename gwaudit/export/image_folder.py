@@ -7,8 +7,8 @@ Where the source has more columns than images and labels, a `metadata.parquet` b
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from gwaudit.core.parquet import write_parquet
 from gwaudit.core.safe_names import distinct_names, folder_name
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.export.original_data import OriginalData
@@ -45,4 +45,4 @@ def _write_metadata(cleaned: CleanedData, target: Path, files: list[str], source
     columns = {"file_name": pa.array(files), label: pa.array([cleaned.class_names[i] for i in cleaned.labels])}
     kept = source.table.select(others).take(pa.array(cleaned.ids))
     columns |= {name: kept[name] for name in others}
-    pq.write_table(pa.table(columns), target)
+    write_parquet(pa.table(columns), target)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gwaudit.core.files import writing
+from gwaudit.core.parquet import write_parquet
 from gwaudit.core.spreadsheets import decode_text
 from gwaudit.data.class_names import whole_number
 from gwaudit.data.labels import class_indices
@@ -65,7 +65,7 @@ def corrected_table(
     expected = before.set_column(position, before.schema.field(position), column).take(pa.array(kept))
     with writing(target):
         if source.suffix.lower() == ".parquet":
-            pq.write_table(expected, target, compression="zstd")
+            write_parquet(expected, target)
             return True
         changed = {row: values[row] for row in changes}
         if source.suffix.lower() in (".csv", ".tsv"):

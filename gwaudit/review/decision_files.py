@@ -6,7 +6,6 @@
 | `.json` | Label Studio's JSON (tasks with annotations) or JSON_MIN (one object per annotation) |
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.json import parse_json
 from gwaudit.core.spreadsheets import column_name, read_cells, texts_are_quoted
 from gwaudit.export.suspects import MULTI_LABEL_SUSPECT_COLUMNS
 
@@ -204,8 +204,8 @@ def _text(value: Any) -> str:
 
 def _json_rows(path: Path, unread: dict[str, list[str]]) -> Iterator[Statement | Problem]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]}): export it again") from error
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise DataError(f"{path} is no export of Label Studio: JSON or JSON_MIN, a list of objects, is expected")
@@ -261,7 +261,7 @@ def _suggestion(data: Mapping[str, Any]) -> Suggestion | None:
 def _single_choice(value: Any) -> str:
     """Return a choice in one of Label Studio's flat forms: text, list, object of choices, or this object as JSON."""
     if isinstance(value, str) and value.startswith('{"choices"'):
-        value = json.loads(value)
+        value = parse_json(value)
     if isinstance(value, dict):
         value = value["choices"]
     if isinstance(value, list):

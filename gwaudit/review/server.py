@@ -5,7 +5,6 @@ sends what it changed and the revision that it has seen, and receives what the o
 decisions on one sample the last one counts.
 """
 
-import json
 import os
 import re
 import secrets
@@ -21,7 +20,7 @@ from typing import Any
 
 from gwaudit.core.errors import GwauditError
 from gwaudit.core.files import writing
-from gwaudit.core.json import to_json
+from gwaudit.core.json import parse_json, to_json
 from gwaudit.review.decision_log import DecisionLog
 
 _LARGEST_REQUEST = 50_000_000
@@ -138,6 +137,7 @@ class ReviewServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: ReviewServer
+    timeout = 60  # seconds that a connection may be silent
 
     def do_GET(self) -> None:
         picture = re.search(r"/picture/([0-9]{1,12})$", self.path)
@@ -171,10 +171,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "decisions are accepted as application/json only")
         try:
-            answer = self.server.answer(json.loads(body))
+            answer = self.server.answer(parse_json(body))
         except GwauditError as error:
             return self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             return self._refuse(HTTPStatus.BAD_REQUEST, f"these are no decisions on this run: {error}")
         self._send(HTTPStatus.OK, to_json(answer, indent=None).encode(), "application/json")
 

@@ -1,9 +1,9 @@
 """Read features or images from NumPy arrays: `.npz` with their labels, `.npy` with a label file."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.array_files import read_array, read_arrays
 from gwaudit.data.class_names import label_text
 from gwaudit.data.image_conversion import Measurement, choose_conversion, measure_numbers
 from gwaudit.data.inputs import InMemory, features
@@ -41,15 +42,15 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         DataError: The file cannot be read, or holds other shapes or types.
     """
     path, notes = Path(settings.source), ReadingNotes()
-    all_entries = _read_entries(path)
+    all_entries = read_arrays(path) if path.suffix == ".npz" else {"x": read_array(path)}
     split, entries = _entries_of_split(all_entries, settings.split, path, notes)
     values = _entry(entries, _INPUTS)
     if values is None:
         raise DataError(f"{path} has no inputs ({', '.join(_INPUTS[:4])}): its arrays are {', '.join(all_entries)}")
     inputs, broken = _inputs(values, path, notes)
-    parsed = _labels(entries, len(values), settings)
-    given_keys = _entry(entries, _KEYS)
-    keys = default_keys(split, len(values)) if given_keys is None else [label_text(key) for key in given_keys.tolist()]
+    parsed = _labels(entries, len(values), settings, path)
+    given_keys = _texts(entries, _KEYS, path)
+    keys = default_keys(split, len(values)) if given_keys is None else list(given_keys)
     for name, rows in (("labels", parsed.labels), ("keys", keys)):
         if len(rows) != len(values):
             raise DataError(f"{path} has {len(rows)} {name} for {len(values)} rows")
@@ -64,14 +65,6 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         broken={**broken, **parsed.broken},
         notes=notes,
     )
-
-
-def _read_entries(path: Path) -> dict[str, Any]:
-    try:
-        content: Any = np.load(path, allow_pickle=False)
-        return {name: content[name] for name in content.files} if path.suffix == ".npz" else {"x": content}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as a NumPy file ({error}): write it again") from error
 
 
 def _entries_of_split(
@@ -143,11 +136,25 @@ def _as_8_bit(images: NDArray[Any], notes: ReadingNotes) -> tuple[NDArray[np.uin
     return pixels, dict.fromkeys(np.flatnonzero(~finite).tolist(), "the image holds a NaN or an infinity")
 
 
-def _labels(entries: dict[str, Any], n: int, settings: DataSettings) -> ParsedLabels:
-    names = _entry(entries, _CLASS_NAMES)
-    class_names = settings.class_names or (None if names is None else tuple(map(label_text, names.tolist())))
+def _texts(entries: dict[str, Any], names: tuple[str, ...], path: Path) -> tuple[str, ...] | None:
+    """Return the texts of a list of keys or class names, or None where the file has no such array."""
+    name = next((name for name in names if name in entries), None)
+    if name is None:
+        return None
+    values = np.asarray(entries[name])
+    if values.ndim != 1:
+        raise DataError(
+            f"{path}: the array {name} must be a list of texts or numbers, not {values.dtype} {values.shape}"
+        )
+    return tuple(os.fsdecode(value) if isinstance(value, bytes) else label_text(value) for value in values.tolist())
+
+
+def _labels(entries: dict[str, Any], n: int, settings: DataSettings, path: Path) -> ParsedLabels:
+    class_names = settings.class_names or _texts(entries, _CLASS_NAMES, path)
     given = _entry(entries, _LABELS)
     if given is None:
         return ParsedLabels(np.full(n, UNLABELLED, np.int64), class_names or (), {})
+    if given.ndim == 0:
+        raise DataError(f"{path}: the labels are a single value ({given.dtype}): expected one for each row")
     values = given.tolist() if given.ndim == 1 else list(given)
     return parse_labels(values, class_names, numbers_are_indices=settings.classes is None)

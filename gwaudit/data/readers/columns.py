@@ -1,6 +1,6 @@
 """Find the columns of inputs, labels and keys in a table, and turn its rows into samples."""
 
-import json
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.files import file_below, path_below
+from gwaudit.core.json import parse_json
 from gwaudit.core.settings import DataSettings, split_commas
 from gwaudit.core.spreadsheet_changes import looks_changed
 from gwaudit.data.class_names import label_text
@@ -389,7 +390,10 @@ def _keys(
 ) -> tuple[list[str], BrokenRows]:
     """Return the key of each row, from the column of ids or the paths of images, and the rows without an id."""
     if column is not None:
-        given: list[str | None] = [label_text(value) or None for value in table[column].to_pylist()]
+        cells = table[column].to_pylist()
+        given: list[str | None] = [
+            os.fsdecode(cell) if isinstance(cell, bytes) else label_text(cell) or None for cell in cells
+        ]
     elif paths is not None:
         given = paths
     else:
@@ -402,7 +406,7 @@ def _keys(
 def class_names_in(table: pa.Table) -> dict[str, list[str]]:
     """Return the class names of columns in Hugging Face's metadata, where there are some, by the column."""
     try:
-        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
     found: dict[str, list[str]] = {}

@@ -1,12 +1,12 @@
 """Find the files of tables in a folder, and those of a split among them."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.json import parse_json
 from gwaudit.data.readers.table_formats import is_table
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind, split_kind_within, split_of_part, split_word
@@ -171,7 +171,7 @@ def _listed_files(entries: Any) -> list[str]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes())
+        content = parse_json(file.read_bytes())
     except (ValueError, OSError) as error:
         raise DataError(f"{file} cannot be read as JSON ({error}): copy it again") from error
     if not isinstance(content, dict):

@@ -3,18 +3,19 @@
 import csv
 import gzip
 import io
-import json
 import re
 import zlib
 from collections.abc import Iterable
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.json import parse_json
+from gwaudit.core.parquet import read_parquet, validated
 from gwaudit.core.spreadsheets import decode_text
 from gwaudit.data.class_names import label_text
 from gwaudit.data.readers.raw_samples import BrokenRows
@@ -88,7 +89,7 @@ def read_table(file: Path, notes: ReadingNotes) -> tuple[pa.Table, BrokenRows]:
     suffix, _ = _suffix(file)
     try:
         if suffix in (".parquet", ".pq"):
-            return pq.ParquetFile(file).read(), {}
+            return read_parquet(file), {}
         if suffix in (".arrow", ".feather"):
             return _read_arrow(file), {}
         if suffix in (".csv", ".tsv"):
@@ -200,24 +201,24 @@ def _distinct(names: Iterable[str]) -> list[str]:
 def _read_arrow(file: Path) -> pa.Table:
     with pa.memory_map(str(file)) as source:
         try:
-            return pa.ipc.open_stream(source).read_all()
+            return validated(pa.ipc.open_stream(source).read_all())
         except pa.ArrowInvalid:
-            return pa.ipc.open_file(source).read_all()
+            return validated(pa.ipc.open_file(source).read_all())
 
 
 def _read_json(file: Path, notes: ReadingNotes) -> tuple[pa.Table, BrokenRows]:
     text, _ = decode_text(_content(file))
     if _suffix(file)[0] == ".json":
         try:
-            return _table_of_rows(_rows_of_json(json.loads(text), file), notes)
-        except json.JSONDecodeError:
+            return _table_of_rows(_rows_of_json(parse_json(text), file), notes)
+        except JSONDecodeError:
             if len(text.split("\n", 1)[0].strip()) < 2 or not text.lstrip().startswith("{"):
                 raise
     rows: list[Any] = []
     for line in io.StringIO(text):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                rows.append(parse_json(line))
             except ValueError as error:
                 rows.append(error)
     return _table_of_rows(rows, notes)

@@ -131,8 +131,11 @@ def _read_item(dataset: Dataset[Any], row: int) -> tuple[Tensor | LoadedImage, A
         if isinstance(values, Mapping):
             return f"is a {type(values).__name__} with {', '.join(map(str, values))}: give items (input, label)"
         label = values[1]
-        if isinstance(label, Tensor | np.ndarray):
-            label = label.item() if label.ndim == 0 else np.asarray(label)
+        if isinstance(label, Tensor):
+            label = label.detach().cpu()
+            label = (label.float() if label.dtype == torch.bfloat16 else label).numpy()
+        if isinstance(label, np.ndarray) and label.ndim == 0:
+            label = label.item()
         value = _as_input(values[0])
         measurement = value.measure() if isinstance(value, LoadedImage) else Measurement()
         return value, label.item() if isinstance(label, np.generic) else label, measurement

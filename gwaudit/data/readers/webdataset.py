@@ -1,6 +1,5 @@
 """Read shards in WebDataset's layout: tar files in which the members of one name belong to one sample."""
 
-import json
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.json import parse_json
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_decoding import EncodedImage, FilePart
 from gwaudit.data.image_search import reason_left_out
@@ -137,6 +137,8 @@ def _members(shard: Path, notes: ReadingNotes) -> list[tuple[str, str, FilePart]
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
+                if member.size < 0:  # of a damaged header, which tarfile would read again and again
+                    raise tarfile.ReadError(f"the size of {member.name} is {member.size}")
                 if not member.isfile():
                     continue
                 if left_out := next(filter(None, map(reason_left_out, PurePosixPath(member.name).parts)), None):
@@ -146,7 +148,7 @@ def _members(shard: Path, notes: ReadingNotes) -> list[tuple[str, str, FilePart]
                 stem, dot, suffix = base.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
                 members.append((key, dot + suffix.lower(), FilePart(shard, member.offset_data, member.size)))
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{shard} cannot be read as an uncompressed tar file ({error}): copy it again") from error
     return members
 
@@ -157,7 +159,7 @@ def _label(parts: dict[str, FilePart]) -> Any:
             return parts[suffix].read().decode("utf-8", "replace").strip()
     if _METADATA in parts:
         try:
-            content = json.loads(parts[_METADATA].read())
+            content = parse_json(parts[_METADATA].read())
         except ValueError:
             return None
         return content.get("label", content.get("cls")) if isinstance(content, dict) else None
