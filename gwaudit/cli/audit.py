@@ -92,13 +92,14 @@ def evaluate_command(
     runs: Annotated[list[Path], typer.Argument(help="Folders of ranked runs.", show_default=False)],
     truth: Truth = None,
     truth_key: TruthKey = None,
+    root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate ranked runs against the true labels, a row per run."""
     from gwaudit.pipeline.evaluate import evaluate_run
 
     with StageDisplay() as display:
-        evaluations = {str(run): evaluate_run(run, truth, truth_key, progress=display) for run in runs}
+        evaluations = {str(run): evaluate_run(run, truth, truth_key, root=root, progress=display) for run in runs}
     if as_json:
         print(to_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()}))
     else:

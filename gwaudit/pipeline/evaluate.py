@@ -11,7 +11,12 @@ from gwaudit.store.results import publishing
 
 
 def evaluate_run(
-    run: Path, truth: Path | None = None, truth_key: str | None = None, *, progress: StageProgress | None = None
+    run: Path,
+    truth: Path | None = None,
+    truth_key: str | None = None,
+    *,
+    root: Path | None = None,
+    progress: StageProgress | None = None,
 ) -> Evaluation:
     """Evaluate a ranked run against the true labels, and write `evaluation.json` into its folder.
 
@@ -19,6 +24,7 @@ def evaluate_run(
         run: the folder of the run.
         truth: a file of true labels; by default those of the data set of the run.
         truth_key: the name of the labels in that file.
+        root: the place of the data now, if they were moved.
         progress: receives notes on the data; by default these are warnings.
 
     Raises:
@@ -26,6 +32,6 @@ def evaluate_run(
         DataError: there are no true labels, or not one for each sample.
     """
     with publishing(run, update=True) as folder:
-        evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key, progress))
+        evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key, root=root, progress=progress))
         write_evaluation(evaluation, folder)
     return evaluation

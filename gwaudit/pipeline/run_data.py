@@ -134,7 +134,12 @@ def _given_labels(store: TrajectoryStore) -> NDArray[np.int64]:
 
 
 def true_labels(
-    run: Path, truth: Path | None = None, truth_key: str | None = None, progress: StageProgress | None = None
+    run: Path,
+    truth: Path | None = None,
+    truth_key: str | None = None,
+    *,
+    root: Path | None = None,
+    progress: StageProgress | None = None,
 ) -> NDArray[np.int64]:
     """Read the true labels of the samples of a run.
 
@@ -142,6 +147,7 @@ def true_labels(
         run: the folder of the run.
         truth: a file of true labels; by default those of the data set of the run.
         truth_key: the name of the labels in that file.
+        root: the place of the data now, as in `data_of_run`.
         progress: receives the progress of loading the data set.
 
     Returns:
@@ -153,7 +159,7 @@ def true_labels(
     with TrajectoryStore.open(run) as store:
         if truth is not None:
             return _read_truth(store, truth, truth_key)
-        dataset = samples_of_run(store, progress or Warnings())
+        dataset = samples_of_run(store, progress or Warnings(), root)
     if dataset is None or dataset.true_labels is None:
         raise DataError(f"the data of {run} have no true labels: give them with `truth`, a file")
     return dataset.true_labels

@@ -4,6 +4,7 @@ import numpy as np
 
 from gwaudit import TrajectoryStore
 from gwaudit.core.settings import TrainingSettings
+from gwaudit.data.summary import summarise
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import SIGNALS
 from helpers.audits import make_audit
@@ -49,7 +50,11 @@ def with_a_fifth_wrong(dataset):
 def ranked_run(folder, data=None, *, dataset=None, training=None, gwa=0.1, **ranking):
     """Return the audit, saved, of a run of one made-up epoch over data, or over a data set."""
     dataset = load_data(data) if dataset is None else dataset
-    settings = {"training": (training or TrainingSettings()).to_dict(), "data": data.to_dict()} if data else {}
+    settings = {}
+    if data:
+        training = training or TrainingSettings()
+        reading = summarise(dataset, data.source)
+        settings = {"training": training.to_dict(), "data": data.to_dict(), "reading": reading.to_dict()}
     n = len(dataset)
     with TrajectoryStore.create(
         folder,

@@ -11,7 +11,9 @@ from PIL import Image
 
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import DataSettings
+from gwaudit.pipeline.evaluate import evaluate_run
 from gwaudit.pipeline.export import export_audit
+from gwaudit.pipeline.rank import rank_again
 from gwaudit.pipeline.report import load_report_data
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
 from gwaudit.store.store import TrajectoryStore
@@ -111,6 +113,16 @@ class TestDataThatMoved:
         refused = gwaudit("export", photos.run, "--to", "imagefolder", "-o", tmp_path / "out")
         assert refused.returncode == 2
         assert "--root" in refused.stderr
+
+    def test_an_evaluation_takes_the_new_place(self, tmp_path):
+        make_tree(tmp_path / "photos", per_class=4)
+        audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos"), add_noise=0.25), suspects=[0, 1, 5])
+        rank_again(audit.run)
+        (tmp_path / "photos").rename(tmp_path / "moved")
+        with pytest.raises(DataError, match="no true labels"), pytest.warns(UserWarning, match="new place"):
+            evaluate_run(audit.run)
+        assert evaluate_run(audit.run, root=tmp_path / "moved").n_wrong == 2
+        assert gwaudit("evaluate", audit.run, "--root", tmp_path / "moved").returncode == 0
 
     def test_a_place_that_is_not_there_or_holds_other_data(self, photos, tmp_path):
         with pytest.raises(SettingsError, match="nothing at"):

@@ -16,14 +16,17 @@ from PIL import Image
 from gwaudit import RankingSettings, TrajectoryStore, rank
 from gwaudit.analysis.monitor import group_readings
 from gwaudit.core.errors import DataError
+from gwaudit.core.settings import DataSettings
 from gwaudit.data.loading import load_dataset
+from gwaudit.pipeline.report import write_report
 from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.figures import draw_figures
 from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.report.thumbnails import thumbnail
 from helpers.command import FAST, gwaudit
 from helpers.hostile_data import with_hostile_names
-from helpers.recorded_runs import make_run, with_a_fifth_wrong
+from helpers.making import make_tree
+from helpers.recorded_runs import make_run, ranked_run, with_a_fifth_wrong
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +247,21 @@ class TestPictures:
 def decoded(uri):
     """Return the image of a data URI."""
     return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+
+
+def test_inputs_under_several_labels_are_shown_with_each_other_and_said_at_the_top(tmp_path):
+    make_tree(tmp_path / "photos", per_class=100)
+    shutil.copy(tmp_path / "photos" / "cat" / "007.png", tmp_path / "photos" / "dog" / "same.png")
+    audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos")), suspects=[0, 1])
+    page = write_report(audit.run).read_bytes()
+    head = html.unescape(page.decode().split("<main>")[0])
+    assert "different labels: 1, such as cat/007.png (cat), dog/same.png (dog)" in head
+    others = {s["key"]: s["same_input"] for s in facts_of(page)["samples"] if "same_input" in s}
+    assert others == {
+        "cat/007.png": [{"key": "dog/same.png", "label": "dog"}],
+        "dog/same.png": [{"key": "cat/007.png", "label": "cat"}],
+    }
+    assert b"2 of these samples have the same input" in page
 
 
 def test_a_thumbnail_of_a_small_image_is_the_image():

@@ -1,5 +1,6 @@
 """The page in a real browser: all is shown, within reach and accessible; nothing runs or leaves that should not."""
 
+import shutil
 import time
 
 import numpy as np
@@ -10,12 +11,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from gwaudit import RankingSettings, rank
+from gwaudit.core.settings import DataSettings
 from gwaudit.data.loading import load_dataset
+from gwaudit.pipeline.report import write_report
 from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.page import write_page
 from helpers.browsing import cards, errors, press, requests, start, suspects, text_of, wait
 from helpers.hostile_data import HOSTILE
-from helpers.recorded_runs import make_run
+from helpers.making import make_tree
+from helpers.recorded_runs import make_run, ranked_run
 
 
 def test_filters_show_what_they_say(browser, report, data):
@@ -54,6 +58,17 @@ def test_figures_are_drawn_and_a_cell_leads_to_its_suspects(browser, report):
     assert shown
     assert len({card.find_elements(By.CSS_SELECTOR, "dd")[1].text for card in shown}) == 1
     assert not browser.find_elements(By.CSS_SELECTOR, "[data-title*='Share']")
+
+
+def test_contradictory_labels_are_one_click_away(browser, tmp_path):
+    make_tree(tmp_path / "photos", per_class=4)
+    shutil.copy(tmp_path / "photos" / "cat" / "002.png", tmp_path / "photos" / "dog" / "same.png")
+    audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos")), suspects=[0, 1])
+    browser.get(write_report(audit.run).as_uri())
+    browser.find_element(By.ID, "show-contradictions").click()
+    texts = {card.find_element(By.CLASS_NAME, "key").text: card.text for card in cards(browser)}
+    assert texts.keys() == {"cat/002.png", "dog/same.png"}
+    assert "cat (cat/002.png)" in texts["dog/same.png"]
 
 
 def test_hostile_names_are_shown_and_never_run(browser, report, data, dataset):

@@ -1,7 +1,7 @@
 """Collect everything that a report shows of a run, once: the page and the figures only lay it out."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -43,6 +43,7 @@ _DECODED_SIDE = 1_000
 _TRAJECTORY_POINTS = 60
 _TEXT_LENGTH = 2_000
 _N_FEATURES = 12
+_SHOWN_OTHERS = 4  # samples with one input under several labels
 _CURVE_POINTS = 400
 _CALIBRATION_BINS = 10
 
@@ -72,6 +73,7 @@ class ReportData:
         class_health: Table of `gwaudit.analysis.noise.class_health`, the worst class first.
         confusions: Table of `gwaudit.analysis.noise.confusions`.
         settings: Names and values, as text, by part of the settings ("data", "training", ...).
+        warnings: Warnings of the reading of the data.
         evaluation: Evaluation against the true labels, where they are known.
         wrong_among_first: [n + 1] numbers of wrong labels among the first k of the ranking, for k from 0 to n, where
             the true labels are known.
@@ -93,6 +95,7 @@ class ReportData:
     class_health: pd.DataFrame
     confusions: pd.DataFrame
     settings: Mapping[str, Mapping[str, str]]
+    warnings: tuple[str, ...]
     evaluation: Evaluation | None
     wrong_among_first: NDArray[np.int64] | None
     precision_recall: pd.DataFrame | None
@@ -126,7 +129,9 @@ def collect_report_data(
         _require_audited(dataset, audit)
     truth = true_labels if true_labels is not None or dataset is None else dataset.true_labels
     truth_by_row = None if truth is None else truth.reshape(-1)
-    frame = _gallery_frame(audit, top)
+    summary = _reading_summary(store)
+    contradicting = _contradicting_samples(audit, summary)
+    frame = _gallery_frame(audit, top, contradicting)
     rows = audit.rows[frame.index]
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
@@ -137,7 +142,7 @@ def collect_report_data(
         epochs=_epochs(store),
         selected_epoch=_selected_epoch(store),
         trajectories=trajectories,
-        samples=tuple(_samples(frame, rows, trajectories.by_sample, previews, truth_by_row)),
+        samples=tuple(_samples(frame, rows, trajectories.by_sample, previews, truth_by_row, contradicting)),
         prototypes={
             label: tuple({"key": key, **preview(sample_id, _PROTOTYPE_BYTES)} for sample_id, key in samples)
             for label, samples in prototypes.items()
@@ -146,7 +151,8 @@ def collect_report_data(
         transition_matrix=transition_matrix(audit),
         class_health=worst_first(class_health(audit)),
         confusions=confusions(audit),
-        settings=_settings(audit, store),
+        settings=_settings(audit, store, summary),
+        warnings=() if summary is None else tuple(summary.warnings),
         evaluation=None if truth is None else evaluate(audit, truth),
         wrong_among_first=None if truth_by_row is None else _wrong_among_first(audit, truth_by_row),
         precision_recall=None if truth is None else _thinned(pr_curve(audit, truth)),
@@ -166,12 +172,26 @@ def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
         )
 
 
-def _gallery_frame(audit: Audit, top: int) -> pd.DataFrame:
-    """Return the rows of the suspects and of the most suspicious samples of each other category."""
+def _contradicting_samples(audit: Audit, summary: DataSummary | None) -> dict[str, list[tuple[str, str]]]:
+    """Return, by the key of a sample with the input of others, the keys and given labels of these others."""
+    if summary is None or audit.is_multi_label:
+        return {}
+    others: dict[str, list[tuple[str, str]]] = {}
+    for found in summary.notes.contradictions:
+        samples = list(zip(found.keys, found.labels, strict=True))
+        for key in found.keys:
+            others.setdefault(key, []).extend(sample for sample in samples[:_SHOWN_OTHERS] if sample[0] != key)
+    return others
+
+
+def _gallery_frame(audit: Audit, top: int, contradicting: Collection[str]) -> pd.DataFrame:
+    """Return the rows of the suspects, of contradictions, and of the most suspicious samples of other categories."""
     frame = audit.frame
     n_others = min(_SAMPLES_PER_CATEGORY, top)
-    others = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
-    return pd.concat([audit.suspects.head(top), *others]).sort_values("rank")
+    shown = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
+    shown += [frame[frame["key"].astype(str).isin(set(contradicting))].head(top)]
+    shown = pd.concat([audit.suspects.head(top), *shown])
+    return shown[~shown.index.duplicated()].sort_values("rank")
 
 
 def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:
@@ -265,6 +285,7 @@ def _samples(
     alignment: NDArray[np.float32],
     previews: Sequence[dict[str, Any]],
     truth: NDArray[np.int64] | None,
+    contradicting: Mapping[str, Sequence[tuple[str, str]]],
 ) -> list[dict[str, Any]]:
     """Return the gallery as the page's scripts read it.
 
@@ -274,6 +295,7 @@ def _samples(
         alignment: [k, epochs] their alignment.
         previews: [k] the samples for a person.
         truth: [rows of the store] true labels, where they are known.
+        contradicting: Keys and given labels of the other samples with the input of a sample, by its key.
     """
     points = np.unique(np.linspace(0, alignment.shape[1] - 1, _TRAJECTORY_POINTS).round().astype(int))
     samples = []
@@ -297,6 +319,8 @@ def _samples(
             sample["class"] = int(facts["class_id"])
         if truth is not None:
             sample["true"] = int(truth[row])
+        if others := contradicting.get(sample["key"]):
+            sample["same_input"] = [{"key": key, "label": label} for key, label in others]
         samples.append(sample)
     return samples
 
@@ -314,7 +338,7 @@ def _selected_epoch(store: TrajectoryStore) -> SelectedEpoch | None:
     return selected_epoch(store, training["select"], total_epochs=training["epochs"])
 
 
-def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]:
+def _settings(audit: Audit, store: TrajectoryStore, summary: DataSummary | None) -> dict[str, dict[str, str]]:
     run = {
         "folder": str(audit.run),
         "samples": f"{store.n_samples:,}",
@@ -325,7 +349,7 @@ def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]
     }
     parts: dict[str, Mapping[str, Any]] = {
         "run": run,
-        "reading": _reading(store),
+        "reading": {} if summary is None else _reading(summary),
         "data": store.settings.get("data") or {},
         "training": store.settings.get("training") or {},
         "ranking": asdict(audit.settings),
@@ -337,13 +361,16 @@ def _settings(audit: Audit, store: TrajectoryStore) -> dict[str, dict[str, str]]
     }
 
 
-def _reading(store: TrajectoryStore) -> dict[str, str]:
-    """Return the facts of the data that were read; runs of earlier versions and of own loops have none."""
+def _reading_summary(store: TrajectoryStore) -> DataSummary | None:
+    """Return what was read of the data; None for runs of earlier versions and of own loops."""
+    values = store.settings.get("reading")
+    return DataSummary.from_dict(values) if values else None
+
+
+def _reading(summary: DataSummary) -> dict[str, str]:
     facts: dict[str, str] = {}
-    if values := store.settings.get("reading"):
-        summary = DataSummary.from_dict(values)
-        for name, value in [*summary.facts(), *(("warning", warning) for warning in summary.warnings)]:
-            facts[name] = f"{facts[name]}; {value}" if name in facts else value
+    for name, value in [*summary.facts(), *(("warning", warning) for warning in summary.warnings)]:
+        facts[name] = f"{facts[name]}; {value}" if name in facts else value
     return facts
 
 

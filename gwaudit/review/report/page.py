@@ -89,6 +89,7 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
         "expected_suspects": float(expected[n_suspects]),
         "expected_all": float(expected[-1]),
         "n_shown": sum(sample["category"] == "suspect" for sample in data.samples),
+        "contradictory": sum("same_input" in sample for sample in data.samples),
         "classes": data.class_health.head(_TABLE_ROWS).reset_index().to_dict("records"),
         "confusions": data.confusions.head(_TABLE_ROWS).to_dict("records"),
         "label_of": {name: label for label, name in reversed(list(enumerate(audit.class_names)))},

@@ -85,6 +85,7 @@ function labelList(sample) {
   const rows = [["given", nameOf(sample.given)], ["suggested", nameOf(sample.suggested)]];
   if (facts.multi_label) rows.unshift(["class", facts.classes[sample.class]]);
   if (sample.true !== undefined) rows.push(["true", nameOf(sample.true)]);
+  for (const other of sample.same_input ?? []) rows.push(["same input", `${other.label} (${other.key})`]);
   return element("dl", { class: "labels" }, ...rows.flatMap(([term, name]) => [
     element("dt", { text: term }), element("dd", { text: shortened(name, 300), dir: "auto" }),
   ]));
@@ -162,7 +163,8 @@ function fillFilters() {
   if (facts.multi_label) pick("class", [...new Set(facts.samples.map((sample) => sample.class))].sort((a, b) => a - b).map((label) => [label, facts.classes[label]]));
   pick("given", labels("given"));
   pick("suggested", labels("suggested"));
-  pick("category", [...new Set(facts.samples.map((sample) => sample.category))].map((name) => [name, name]));
+  const contradictions = facts.samples.some((sample) => sample.same_input) ? [["contradiction", "contradictory labels"]] : [];
+  pick("category", [...[...new Set(facts.samples.map((sample) => sample.category))].map((name) => [name, name]), ...contradictions]);
   pick("decision", [["none", "undecided"], ["any", "decided"], ["keep", "kept"], ["relabel", "relabelled"], ["drop", "dropped"], ["unsure", "unsure"]]);
   const suspects = [...filters.elements.category.options].find((choice) => choice.value === "suspect");
   if (suspects) suspects.selected = suspects.defaultSelected = true; // also after a reset
@@ -176,7 +178,7 @@ function passes(sample) {
   return (given.value === "" || sample.given === Number(given.value))
     && (!facts.multi_label || filters.elements.class.value === "" || sample.class === Number(filters.elements.class.value))
     && (suggested.value === "" || sample.suggested === Number(suggested.value))
-    && (category.value === "" || sample.category === category.value)
+    && (category.value === "" || (category.value === "contradiction" ? sample.same_input : sample.category === category.value))
     && (decision.value === "" || (decision.value === "none" ? !decided : decision.value === "any" ? decided : decided === decision.value))
     && probability >= Number(from.value || 0) && probability <= Number(to.value || 100)
     && (wanted === "" || sample.key.toLowerCase().includes(wanted) || (sample.text ?? "").toLowerCase().includes(wanted));
@@ -198,6 +200,12 @@ function drawMore(upTo = drawn + BATCH) {
   const cards = visible.slice(drawn, upTo).map((sample, i) => card(sample, drawn + i));
   gallery.append(...cards);
   drawn = Math.max(drawn, Math.min(upTo, visible.length));
+}
+
+function showContradictions() {
+  filters.reset();
+  filters.elements.category.value = "contradiction";
+  show();
 }
 
 function showConfusion(given, suggested) {

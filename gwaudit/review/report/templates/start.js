@@ -62,6 +62,7 @@ $("load").addEventListener("change", async (event) => {
   $("loaded").classList.toggle("warning", !complete);
   $("loaded-text").textContent = `${file.name}: ${text}`;
 });
+$("show-contradictions")?.addEventListener("click", showContradictions);
 $("loaded-close").addEventListener("click", () => { $("loaded").hidden = true; });
 for (const button of document.querySelectorAll("button.confusion")) {
   button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
