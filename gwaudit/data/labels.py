@@ -1,7 +1,7 @@
 """Parse labels as people write them into class indices, or into a 0/1 matrix for multi-label data."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,6 +177,7 @@ def _indices_into(
             remarks.append(
                 f"labels are indices of the classes, from 0: the label 0 is the class {next(iter(index_of))!r}"
             )
+    _require_indices_from_0(index[by_index], index_of)
     labels[by_index] = np.where(index < len(index_of), index, UNLABELLED)[by_index].clip(UNLABELLED)
     is_minus_one = (labels == UNLABELLED) & is_number & (index == UNLABELLED)
     if is_minus_one.any():
@@ -187,6 +188,15 @@ def _indices_into(
         row: f"label {texts[row]!r} is none of the {len(index_of)} classes{hints[texts[row]]}" for row in unknown
     }
     return ParsedLabels(labels, tuple(index_of), broken, tuple(remarks))
+
+
+def _require_indices_from_0(indices: NDArray[np.int64], class_names: Collection[str]) -> None:
+    """Raise DataError if the indices of C classes are 1 to C: each would name the class after its own."""
+    if indices.size and indices.min() == 1 and indices.max() == len(class_names):
+        raise DataError(
+            f"the labels are numbers from 1 to {len(class_names)}, but indices of the {len(class_names)} classes are "
+            "counted from 0: write the names of the classes as labels, or subtract 1"
+        )
 
 
 def _hint(text: str, names: list[str]) -> str:

@@ -21,8 +21,8 @@ from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind_within, split_word
 
 _INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0")
-_LABELS = ("y", "labels", "label", "targets", "arr_1")
-_CLASS_NAMES = ("class_names", "classes", "names")
+_LABELS = ("y", "Y", "labels", "label", "targets", "target", "arr_1")
+_CLASS_NAMES = ("class_names", "classes", "names", "target_names", "label_names")
 _KEYS = ("keys", "ids", "id")
 
 
@@ -77,11 +77,15 @@ def _entries_of_split(
     roles = {*_INPUTS, *_LABELS, *_CLASS_NAMES, *_KEYS}
     shared: dict[str, Any] = {}
     splits: dict[str, dict[str, Any]] = {}
+    written: dict[tuple[str, str], str] = {}  # names of arrays, by their split and their plain name
     for name, values in entries.items():
         word = split_word(name) if name not in roles and split_kind_within(name) else ""
         plain = re.sub(f"^{word}_?|_?{word}$", "", name) if word else name
-        part = splits.setdefault(word, {}) if word and plain in roles else shared
-        part[plain if part is not shared else name] = values
+        if word and plain in roles:
+            splits.setdefault(word, {})[plain] = values
+            written[word, plain] = name
+        else:
+            shared[name] = values
     splits = {word: arrays for word, arrays in splits.items() if _entry(arrays, _INPUTS) is not None}
     if splits and _entry(shared, _INPUTS) is not None:
         raise DataError(
@@ -90,12 +94,11 @@ def _entries_of_split(
         )
     split = choose_split(asked, list(splits), path, notes)
     chosen = {**shared, **splits.get(split, {})}
-    suffix = f" (split {split})" if splits else ""
     used = set()
     for role, names in (("inputs", _INPUTS), ("labels", _LABELS), ("class names", _CLASS_NAMES), ("keys", _KEYS)):
         if found := next((name for name in names if name in chosen), ""):
             used.add(found)
-            notes.use_columns(f"{role}{suffix}", [found])
+            notes.use_columns(role, [written.get((split, found), found)])
     notes.leave_out_columns("no array of this name is read", [name for name in shared if name not in used])
     return split, chosen
 
@@ -152,6 +155,11 @@ def _texts(entries: dict[str, Any], names: tuple[str, ...], path: Path) -> tuple
 def _labels(entries: dict[str, Any], n: int, settings: DataSettings, path: Path) -> ParsedLabels:
     class_names = settings.class_names or _texts(entries, _CLASS_NAMES, path)
     given = _entry(entries, _LABELS)
+    if given is None and settings.labels is None and len(entries) > 1:
+        raise DataError(
+            f"{settings.source} has no labels ({', '.join(_LABELS[:4])}): its arrays are {', '.join(entries)}. Write "
+            "them under one of these names, or give a file of labels (.npy, .csv) as `labels`"
+        )
     if given is None:
         return ParsedLabels(np.full(n, UNLABELLED, np.int64), class_names or (), {})
     if given.ndim == 0:

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +21,12 @@ from gwaudit.core.settings import DataSettings, split_commas
 from gwaudit.core.spreadsheet_changes import looks_changed
 from gwaudit.data.class_names import label_text
 from gwaudit.data.image_decoding import EncodedImage
-from gwaudit.data.image_signatures import image_of_base64
+from gwaudit.data.image_signatures import IMAGE_SUFFIXES, image_of_base64
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_columns, parse_labels
 from gwaudit.data.readers.number_columns import (
     Features,
+    are_numbers,
     choose_features,
     is_empty,
     is_list,
@@ -42,9 +43,11 @@ DEFAULT_COLUMN_NAMES = {
     "feature_columns": ("embedding", "embeddings", "features", "latent", "vector"),
     "id_column": ("key", "__key__", "id"),
 }
-"""Names of columns that are found without a setting, by the setting that names others."""
+"""Names of columns that are found without a setting, in any case, by the setting that names others."""
 
 _ROLES = {"image_column": "images", "text_column": "texts", "feature_columns": "features"}
+_USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".tif")  # that a table may leave out
+_NUMPY_SCALAR = re.compile(r"(?:np|numpy)\.float\d+\(([^()]*)\)")
 _INPUT_SETTINGS = ("image_column", "text_column", "feature_columns")  # in the order in which columns are looked for
 
 
@@ -83,6 +86,8 @@ def samples_of_table(
     parsed, label_columns = _labels(table, settings, name)
     notes.remarks += parsed.remarks
     id_column = _find_column(table, settings, "id_column", name)
+    if settings.id_column is None and id_column is not None and _are_image_paths(table[id_column]):
+        id_column = None  # the names of image files, which are inputs and keys
     of_split = [column for columns in notes.columns_used.values() for column in columns]
     if label_columns:
         notes.use_columns("labels", label_columns)
@@ -111,15 +116,24 @@ def samples_of_table(
 
 
 def label_column_of(table: pa.Table, settings: DataSettings) -> str | None:
-    """Return the column of labels: the one that is set, else the first with a usual name, else None.
+    """Return the column of labels: the one that is set, else the first with a usual name, else None."""
+    return settings.label_column or next(iter(usual_columns("label_column", table.column_names)), None)
 
-    Upper and lower case are one where no column has exactly a usual name.
+
+def usual_columns(setting: str, columns: Sequence[str]) -> list[str]:
+    """Return the columns with a usual name for a role, the best first: exact names before those in another case.
+
+    Args:
+        setting: Setting that names another column for this role.
+        columns: Names of columns.
+
+    Example:
+        >>> usual_columns("label_column", ["Target", "text", "class"])
+        ['class', 'Target']
     """
-    usual = DEFAULT_COLUMN_NAMES["label_column"]
-    if settings.label_column is not None:
-        return settings.label_column
-    exact = next((column for column in usual if column in table.column_names), None)
-    return exact or next((column for column in table.column_names if column.strip().casefold() in usual), None)
+    usual = DEFAULT_COLUMN_NAMES[setting]
+    exact = [name for name in usual if name in columns]
+    return exact + [column for column in columns if column.strip().casefold() in usual and column not in exact]
 
 
 def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedLabels, tuple[str, ...]]:
@@ -138,7 +152,7 @@ def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedL
     if label is None:
         raise DataError(
             f"{name} has no column of labels ({', '.join(DEFAULT_COLUMN_NAMES['label_column'][:3])}, ...): "
-            f"its columns are {', '.join(table.column_names)}; name one with `label_column`"
+            f"its columns are {', '.join(table.column_names)}; {_remedy_for_names(table.column_names)}"
         )
     values = table[_require_column(table, label, name)]
     class_names = stated or class_names_in(table).get(label)
@@ -148,6 +162,16 @@ def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedL
         remark = f"no row has these categories of the column {label}, which are left out: {listed}"
         parsed = parsed._replace(remarks=(*parsed.remarks, remark))
     return parsed, (label,)
+
+
+def _remedy_for_names(columns: Sequence[str]) -> str:
+    """Return what to do where no column has a usual name: names that are numbers are often those of a first row."""
+    numbers = sum(
+        re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", name.strip(), re.IGNORECASE) is not None for name in columns
+    )
+    if numbers:
+        return "they look like a first row of data: write a line with the names of the columns above it"
+    return "name one with `label_column`"
 
 
 def _without_categories(table: pa.Table) -> pa.Table:
@@ -170,7 +194,7 @@ def _find_column(table: pa.Table, settings: DataSettings, setting: str, name: st
     chosen: str | None = getattr(settings, setting)
     if chosen is not None:
         return _require_column(table, chosen, name)
-    return next((column for column in DEFAULT_COLUMN_NAMES[setting] if column in table.column_names), None)
+    return next(iter(usual_columns(setting, table.column_names)), None)
 
 
 def _require_column(table: pa.Table, column: str, name: str) -> str:
@@ -215,7 +239,7 @@ def _inputs(
         if of_labels := [column for column in columns if column in notes.columns_used.get("labels", [])]:
             raise DataError(f"{name}: the column {of_labels[0]!r} holds the labels: leave it out of `feature_columns`")
         return _number_columns(named_features(table, columns, name, notes), others, notes)
-    setting, column = _input_column(table, settings, name, named, others)
+    setting, column = _input_column(table, settings, name, named, others, root)
     if column is not None and setting == "feature_columns" and not _may_be_lists(table[column]):
         return _number_columns(named_features(table, [column], name, notes), others, notes)
     if column is None:
@@ -237,7 +261,7 @@ def _inputs(
 
 
 def _input_column(
-    table: pa.Table, settings: DataSettings, name: str, named: list[str], others: list[str]
+    table: pa.Table, settings: DataSettings, name: str, named: list[str], others: list[str], root: Path
 ) -> tuple[str, str | None]:
     """Return the setting that names the column of inputs and this column, or None where columns of numbers are left.
 
@@ -248,11 +272,12 @@ def _input_column(
         return named[0], _find_column(table, settings, named[0], name)
     of_bytes = next((column for column in others if _holds_bytes(table[column].type)), None)
     for setting in _INPUT_SETTINGS:
-        usual = (column for column in DEFAULT_COLUMN_NAMES[setting] if column in others)
-        column = next((column for column in usual if not is_empty(table[column])), None)
+        usual = (column for column in usual_columns(setting, others) if not is_empty(table[column]))
+        column = next((c for c in usual if _is_suitable(table[c], c, setting, root)), None)
         if setting == "image_column" and (column is None or not _holds_bytes(table[column].type)):
-            column = of_bytes or column  # a column of bytes has images under any name
-        if column is not None and (setting != "feature_columns" or _may_be_lists(table[column])):
+            # a column of bytes has images under any name, and so have names of image files
+            column = of_bytes or column or next((c for c in others if _are_image_paths(table[c])), None)
+        if column is not None:
             return setting, column
     lists = [column for column in others if is_list_of_numbers(table[column].type)]
     if len(lists) > 1:
@@ -299,6 +324,10 @@ def _file_of(root: Path, path: str) -> tuple[Path | None, str]:
     for form in ("NFC", "NFD"):
         if (file := file_below(root, unicodedata.normalize(form, slashes))) is not None:
             return file, f"read in another Unicode form ({form}), which the files have"
+    if not PurePath(slashes).suffix:
+        for suffix in _USUAL_SUFFIXES:
+            if (file := file_below(root, slashes + suffix)) is not None:
+                return file, f"read with the suffix {suffix}, which the files have"
     return None, ""
 
 
@@ -343,6 +372,27 @@ def _texts(values: pa.ChunkedArray) -> _InputColumn:
     return _InputColumn(Texts(texts), None, broken)
 
 
+def _is_suitable(values: pa.ChunkedArray, column: str, setting: str, root: Path) -> bool:
+    """Return whether a column with a usual name holds such inputs: numbers are no texts and no images.
+
+    A number may be a path: of a file of this name below `root`. In a column `text`, a number is a text.
+    """
+    if setting == "feature_columns":
+        return _may_be_lists(values)
+    if not _is_text(values.type):
+        return bool(pa.types.is_nested(values.type) or _holds_bytes(values.type))
+    texts = [text.strip() for text in values.to_pylist() if text and text.strip()]
+    return column.casefold() == "text" or not are_numbers(texts) or _file_of(root, texts[0])[0] is not None
+
+
+def _are_image_paths(values: pa.ChunkedArray) -> bool:
+    """Return whether a column holds names of image files: texts of which most end in the suffix of an image."""
+    if not _is_text(values.type):
+        return False
+    texts = [text for text in values.to_pylist() if text and text.strip()]
+    return sum(PurePath(text.strip()).suffix.lower() in IMAGE_SUFFIXES for text in texts) > len(texts) / 2
+
+
 def _may_be_lists(values: pa.ChunkedArray) -> bool:
     """Return whether a column holds lists, also written as texts: "[0.5, 1.5]"."""
     if _is_text(values.type):
@@ -354,8 +404,9 @@ def _lists_of_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return lists of numbers that are written as texts, also as numpy prints them; None for a text that is no list."""
     lists: list[list[float] | None] = []
     for text in values.to_pylist():
+        plain = _NUMPY_SCALAR.sub(r"\1", text or "")  # in lists of scalars, as numpy 2 prints them
         try:
-            lists.append([float(number) for number in re.split(r"[\s,]+", (text or "").strip(" []\t\r\n")) if number])
+            lists.append([float(number) for number in re.split(r"[\s,]+", plain.strip(" []\t\r\n")) if number])
         except ValueError:
             lists.append(None)
     return pa.chunked_array([pa.array(lists, pa.large_list(pa.float64()))])
@@ -371,7 +422,7 @@ def _lists(values: pa.ChunkedArray, column: str, name: str) -> _InputColumn:
     lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     width = int(np.bincount(lengths).argmax())
     if not width:
-        raise DataError(f"{name}: the lists in column {column!r} are empty")
+        raise DataError(f"{name}: the column {column!r} holds no lists of numbers, such as [0.5, 1.5]")
     usable = lengths == width
     matrix = np.full((len(lengths), width), np.nan, np.float32)
     matrix[usable] = array.filter(pa.array(usable)).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)

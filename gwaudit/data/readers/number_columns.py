@@ -86,6 +86,14 @@ def choose_features(
         else:
             unusable.append(name)
             notes.leave_out_columns(f"{_kind(column.type)}, not numbers", [name])
+    if indicators := _class_indicators(chosen, labels):
+        notes.warn(
+            f"the columns {_listed(indicators)} are 1 for one class and 0 for the others, so together they say the "
+            "label again and are left out: with them no error could be found. If they are features, name the columns "
+            "of features with `feature_columns`"
+        )
+        notes.leave_out_columns("say the label again", indicators)
+        chosen = {name: numbers for name, numbers in chosen.items() if name not in indicators}
     _note_commas(with_comma, notes)
     if unusable and chosen:
         notes.warn(
@@ -117,8 +125,11 @@ def named_features(table: pa.Table, names: Sequence[str], source: str, notes: Re
 
 def _note_commas(names: Sequence[str], notes: ReadingNotes) -> None:
     if names:
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        notes.remark(f"commas are read as decimal points in the columns {', '.join(names[:_LISTED])}{more}")
+        notes.remark(f"commas are read as decimal points in the columns {_listed(names)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def _features(table: pa.Table, chosen: Mapping[str, NDArray[np.float64]]) -> Features:
@@ -154,6 +165,11 @@ def is_empty(column: pa.ChunkedArray) -> bool:
     if _is_text(column.type):
         return not any(value and value.strip() for value in column.to_pylist())
     return bool(pa.types.is_floating(column.type) and np.isnan(column.to_numpy()).all())
+
+
+def are_numbers(texts: Sequence[str]) -> bool:
+    """Return whether most texts are numbers."""
+    return bool(texts) and bool((~np.isnan(_numbers_of_texts(texts))).mean() > _MOSTLY)
 
 
 def _numbers(column: pa.ChunkedArray, name: str, with_comma: list[str]) -> NDArray[np.float64] | None:
@@ -235,7 +251,10 @@ def _row_numbers(name: str, values: NDArray[np.float64]) -> str | None:
 
 def _label_again(name: str, values: NDArray[np.float64], labels: NDArray[np.int64], notes: ReadingNotes) -> str | None:
     """Return why a column is another form of the labels, or None where it is not; warn where it may be one."""
-    agreement = _agreement(values, labels) if labels.ndim == 1 and not np.isnan(values).any() else 0
+    if labels.ndim == 2:  # each set of classes is a class of its own here
+        rows = np.where((labels < 0).any(1), -1, np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1))
+        return _label_again(name, values, rows, notes)
+    agreement = _agreement(values, labels) if not np.isnan(values).any() else 0
     if agreement == 1:
         notes.warn(
             f"the column {name} has one value for each class, so it says the label again and is left out: with it no "
@@ -262,3 +281,21 @@ def _agreement(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     if len(set(counts.argmax(1).tolist())) < len(classes):
         return 0.0
     return float(counts.max(1).sum() / len(given))
+
+
+def _class_indicators(columns: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64]) -> list[str]:
+    """Return the columns of 0 and 1 that are the one-hot form of the labels, also where it leaves out one class."""
+    labelled = labels.reshape(len(labels), -1).min(1) >= 0
+    given = labels[labelled]
+    classes = np.unique(given) if labels.ndim == 1 else np.empty(0)
+    if len(classes) < 3 or len(given) < _ROWS_PER_CLASS * len(classes):  # of two classes, one column says the label
+        return []
+    memberships = {np.packbits(given == c).tobytes(): c for c in classes}
+    found = {}
+    for name, values in columns.items():
+        is_one = values[labelled] == 1
+        if (is_one | (values[labelled] == 0)).all() and (
+            c := memberships.get(np.packbits(is_one).tobytes())
+        ) is not None:
+            found[name] = c
+    return list(found) if len(set(found.values())) >= len(classes) - 1 else []

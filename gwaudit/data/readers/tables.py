@@ -11,7 +11,7 @@ import pyarrow as pa
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_search import find_images
-from gwaudit.data.readers.columns import DEFAULT_COLUMN_NAMES, class_names_in, samples_of_table
+from gwaudit.data.readers.columns import class_names_in, samples_of_table, usual_columns
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
 from gwaudit.data.readers.split_rows import SplitRows, rows_of_folders, rows_of_split
 from gwaudit.data.readers.table_files import METADATA, TableFiles, find_tables, holds_tables
@@ -87,7 +87,7 @@ def _selected_rows(table: pa.Table, found: TableFiles, settings: DataSettings, n
 
 def _with_paths_below(root: Path, folder: Path, table: pa.Table, settings: DataSettings) -> pa.Table:
     """Return a table whose paths of images are relative to `root`, where they were relative to its own folder."""
-    names = (settings.image_column,) if settings.image_column else DEFAULT_COLUMN_NAMES["image_column"]
+    names = [settings.image_column] if settings.image_column else usual_columns("image_column", table.column_names)
     column = next((name for name in names if name in table.column_names), None)
     values = [] if column is None else table[column].to_pylist()
     if column is None or not all(isinstance(value, str | None) for value in values):

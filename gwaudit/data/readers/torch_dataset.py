@@ -23,6 +23,7 @@ from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split
 
 _CHANNELS = (1, 3, 4)
+_READ_TWICE = 8  # of this many images, one is almost surely mirrored in one of two readings
 
 
 class LazyInputs:
@@ -102,6 +103,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
                 in_memory[row] = value
     if first is None:
         raise DataError(f"no item of the data set can be read; the first: {broken.get(0, 'there is none')}")
+    _warn_of_random_items(source, n, notes)
     stated = settings.class_names
     parsed = parse_labels(labels, stated or _class_names(source), numbers_are_indices=stated is None)
     conversion, remarks = choose_conversion(measured)
@@ -122,6 +124,20 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         broken={**parsed.broken, **not_finite, **broken},
         notes=notes,
     )
+
+
+def _warn_of_random_items(dataset: Dataset[Any], n: int, notes: ReadingNotes) -> None:
+    """Warn if one of the first items is another one when it is read again."""
+    for row in range(min(n, _READ_TWICE)):
+        with recorded_warnings():
+            items = [_read_item(dataset, row), _read_item(dataset, row)]
+        inputs = [_as_tensor(item[0], DEFAULT_CONVERSION) for item in items if not isinstance(item, str)]
+        if len(inputs) == 2 and not (inputs[0].shape == inputs[1].shape and torch.equal(*inputs)):
+            notes.warn(
+                f"the data set gives another input each time that item {row} is read: leave out its random "
+                "augmentation. The training has its own (`augment`)"
+            )
+            return
 
 
 def _read_item(dataset: Dataset[Any], row: int) -> tuple[Tensor | LoadedImage, Any, Measurement] | str:

@@ -147,3 +147,52 @@ def test_the_label_is_no_feature_and_an_empty_column_no_input(tmp_path):
     assert load_dataset(tmp_path / "t.parquet").notes.columns_left_out == {"without a value": ["image"]}
     with pytest.raises(DataError, match="the column 'label' holds the labels: leave it out of `feature_columns`"):
         load_dataset(tmp_path / "t.parquet", feature_columns="x,label")
+
+
+LABELS = ["cat", "dog"] * 10
+
+
+@pytest.mark.parametrize(
+    ("columns", "role", "used"),
+    [
+        ({"Text": [f"good {i}" for i in range(20)], "length": range(20)}, "texts", "Text"),
+        ({"image_name": [f"{i}.png" for i in range(20)], "width": range(20)}, "images", "image_name"),
+        ({"id": [f"{i}.png" for i in range(20)]}, "images", "id"),
+        ({"Filename": [f"{i}.png" for i in range(20)]}, "images", "Filename"),
+        ({"image": [f"{i}" for i in range(20)]}, "images", "image"),
+        ({"content": np.arange(20) / 7}, "features", "content"),
+        ({"path": np.arange(20) / 7, "file": np.arange(20) % 3}, "features", "path"),
+        ({"embedding": [str([np.float64(i), np.float64(0.5)]) for i in range(20)]}, "features", "embedding"),
+    ],
+)
+def test_the_column_of_inputs_is_found_by_its_name_in_any_case_and_by_its_content(tmp_path, columns, role, used):
+    for i in range(20 * (role == "images")):
+        picture(i).save(tmp_path / f"{i}.png")
+    pd.DataFrame({**columns, "Label": LABELS}).to_csv(tmp_path / "mine.csv", index=False)
+    dataset = load_dataset(tmp_path / "mine.csv")
+    assert dataset.notes.columns_used[role][0] == used
+    assert dataset.modality == role
+    assert dataset.class_names == ("cat", "dog")
+    assert len(dataset) == 20
+    assert not dataset.notes.warnings
+
+
+def test_files_are_found_whose_suffix_the_table_leaves_out(tmp_path):
+    for i in range(4):
+        picture(i).save(tmp_path / f"a{i}.jpg")
+    pd.DataFrame({"path": [f"a{i}" for i in range(4)], "label": list("xyxy")}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert dataset.keys == ["a0", "a1", "a2", "a3"]
+    assert dataset.notes.remarks == ["4 paths in the column path are read with the suffix .jpg, which the files have"]
+
+
+def test_a_table_without_a_header_is_named_as_one(tmp_path):
+    pd.DataFrame({"a": np.arange(9) / 7, "b": list("xyz") * 3}).to_csv(tmp_path / "t.csv", index=False, header=False)
+    with pytest.raises(DataError, match="write a line with the names of the columns"):
+        load_dataset(tmp_path / "t.csv")
+
+
+def test_a_text_that_is_no_list_of_numbers_is_named_as_one(tmp_path):
+    pd.DataFrame({"embedding": ["[one, two]"] * 4, "label": list("xyxy")}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"'embedding' holds no lists of numbers, such as \[0.5, 1.5\]"):
+        load_dataset(tmp_path / "t.csv")

@@ -93,6 +93,38 @@ def test_a_column_that_is_nearly_the_label_is_warned_about(tmp_path):
     assert "agrees with 98% of the labels" in dataset.notes.warnings[0]
 
 
+@pytest.mark.parametrize("without", [[], ["fish"]])
+def test_the_one_hot_form_of_the_label_is_left_out_as_a_whole(tmp_path, without):
+    labels = np.array(["cat", "dog", "fish", "dog"] * (N // 4))
+    columns = {name: (labels == name).astype(int) for name in ("cat", "dog", "fish") if name not in without}
+    frame = pd.DataFrame({"x": X, **columns, "label": labels})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert used(dataset) == ["x"]
+    assert left_out(dataset) == dict.fromkeys(columns, "say the label again")
+    assert "together they say the label again" in dataset.notes.warnings[0]
+    features = ",".join(["x", *columns])
+    assert load_dataset(tmp_path / "t.csv", feature_columns=features).input_shape == (1 + len(columns),)
+
+
+def test_one_column_that_is_true_of_one_class_alone_is_a_feature(tmp_path):
+    animals = ["bird", "cat", "fish", "dog"] * (N // 4)
+    frame = pd.DataFrame({"feathers": [animal == "bird" for animal in animals], "x": X, "label": animals})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert used(dataset) == ["feathers", "x"]
+    assert not dataset.notes.warnings
+
+
+def test_the_label_beside_its_multi_label_columns_is_no_feature(tmp_path):
+    codes = np.arange(N) % 4
+    frame = pd.DataFrame({"x": X, "a": codes % 2, "b": codes // 2, "code": codes * 10})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv", label_column="a,b")
+    assert used(dataset) == ["x"]
+    assert left_out(dataset) == {"code": "says the label again"}
+
+
 def test_tables_without_features_say_why(tmp_path):
     pd.DataFrame({"nr": range(N), "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"no column of images, texts or numbers.*Not used: nr \(numbers the rows\)"):

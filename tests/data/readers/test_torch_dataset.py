@@ -71,3 +71,13 @@ def test_other_keys_and_items_are_refused():
     mapping = [{"image": INPUTS[0], "label": 0}] * 3
     with pytest.raises(DataError, match=r"is a dict with image, label: give items \(input, label\)"):
         load_dataset(mapping)
+
+
+def test_random_augmentation_is_warned_about():
+    class Noisy(Items):
+        def __getitem__(self, index):
+            return INPUTS[index] + torch.rand(4), self.labels[index]
+
+    warning = load_dataset(Noisy(CLASSES)).notes.warnings[0]
+    assert "another input each time that item 0 is read: leave out its random augmentation" in warning
+    assert not load_dataset(Items(CLASSES)).notes.warnings
