@@ -62,13 +62,15 @@ def read_integers(values: object, name: str, batch_size: int, limit: int) -> Ten
     if len(tensor) != batch_size:
         raise RecordingError(
             f"{len(tensor)} {name} for a forward pass of {batch_size} samples: call observe() right after the forward "
-            "pass of the loss, with the same batch"
+            "pass of the loss, with the same batch; if the batch holds further samples, give the logits of these, "
+            "observe(sample_ids, labels, logits=logits)"
         )
+    tensor = tensor.to(torch.int64, copy=True)
     if batch_size and tensor.device.type == "cpu":
         low, high = (int(bound) for bound in tensor.aminmax())
         if low < 0 or high >= limit:
             raise RecordingError(out_of_range(name, low if low < 0 else high, limit))
-    return tensor.to(torch.int64, copy=True)
+    return tensor
 
 
 def read_label_matrix(values: ArrayLike | Tensor, batch_size: int, n_classes: int) -> Tensor:

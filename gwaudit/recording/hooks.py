@@ -29,10 +29,12 @@ class HeadHooks:
         # compiled again for each number of calls that it finds here, so that number has to stay small.
         self._calls: dict[tuple[bool, bool], dict[torch.device, list[HeadCall]]] = {kind: {} for kind in _KINDS}
         self._returned: dict[bool, dict[torch.device, list[Returned]]] = {False: {}, True: {}}
+        # The last output of the head, and the count of in-place changes that it had then.
+        self._output_versions: dict[torch.device, tuple[Tensor, int]] = {}
 
     def head_hook(self, head: nn.Module) -> Callable[..., None]:
         """Return a forward hook for the head, to be registered with `with_kwargs=True`."""
-        calls = self._calls
+        calls, versions = self._calls, self._output_versions
         read_weight: Callable[[nn.Module], Tensor] = _weight
         if is_adapted(head):
             read_weight = _adapted_weight
@@ -41,7 +43,7 @@ class HeadHooks:
         needs_weight = not is_plain(head)  # as it is at the forward pass, to normalise it
 
         def keep_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            if _in_backward():
+            if _in_backward() or _is_transformed(output):
                 return
             latent = _full_tensor((args[0] if args else next(iter(kwargs.values()))).detach())
             weight = read_weight(module)
@@ -56,19 +58,27 @@ class HeadHooks:
             compiling = torch.compiler.is_compiling()
             version = 0 if compiling else sum(parameter._version for parameter in module.parameters())
             on_device = calls[torch.is_grad_enabled(), module.training].setdefault(output.device, [])
+            is_first = not compiling and bool(on_device) and on_device[-1].weight_version < version
             capacity = _capacity(torch.is_grad_enabled() and module.training, compiling)
-            _keep(on_device, HeadCall(forward, output, misfit, version, capacity), capacity)
+            _keep(on_device, HeadCall(forward, output, misfit, version, is_first, capacity), capacity)
+            if not compiling:
+                versions[output.device] = output, _version(output)
 
         return keep_forward
 
     def output_hook(self, head: nn.Module) -> Callable[..., None]:
         """Return a forward hook for the whole model."""
-        returned = self._returned
+        returned, versions = self._returned, self._output_versions
 
         def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if not _in_backward() and (tensors := returned_tensors(output)):
-                on_device = returned[head.training].setdefault(tensors[0].device, [])
-                _keep(on_device, tensors, _capacity(head.training, torch.compiler.is_compiling()))
+            if _in_backward() or not (tensors := returned_tensors(output)) or _is_transformed(*tensors):
+                return
+            compiling = torch.compiler.is_compiling()
+            device = tensors[0].device
+            # What the model changed in place after the head is copied, so that it is compared with the head's output.
+            if compiling or ((last := versions.get(device)) is not None and _version(last[0]) != last[1]):
+                tensors = tuple(tensor.clone() if tensor.ndim <= 3 else tensor for tensor in tensors)
+            _keep(returned[head.training].setdefault(device, []), tensors, _capacity(head.training, compiling))
 
         return keep_output
 
@@ -96,6 +106,7 @@ class HeadHooks:
             calls.clear()
         for returned in self._returned.values():
             returned.clear()
+        self._output_versions.clear()
 
 
 _KINDS = [(with_gradient, training) for with_gradient in (False, True) for training in (False, True)]
@@ -105,7 +116,7 @@ def _capacity(in_training: bool, compiling: bool) -> int:
     """Return how many passes of one kind are kept."""
     if compiling:
         return 2 if in_training else 1
-    return 4 if in_training else 2
+    return 16 if in_training else 2  # multi-crop training makes a dozen
 
 
 def _keep(kept: list[Any], new: object, capacity: int) -> None:
@@ -119,6 +130,16 @@ def _keep(kept: list[Any], new: object, capacity: int) -> None:
 def _in_backward() -> bool:
     """Return whether a backward pass runs: activation checkpointing repeats the forward pass in it."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _version(tensor: Tensor) -> int:
+    """Return the count of a tensor's in-place changes; 0 in inference mode, which does not count them."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_transformed(*tensors: Tensor) -> bool:
+    """Return whether tensors are those of a function transform, such as `vmap` for the gradients of each sample."""
+    return not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
 
 
 def _full_tensor(tensor: Tensor) -> Tensor:

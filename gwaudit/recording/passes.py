@@ -2,7 +2,8 @@
 
 A step can hold several passes: of unlabelled samples, of a second view, of an evaluation. A pass without gradient is
 ignored if there is one with gradient, and an evaluation mode pass if there is one in training mode. Among passes of one
-kind, the number of samples decides. If several are left, nothing is recorded: an error asks which one is meant.
+kind, the number of samples decides. Passes that a loop makes after it observed belong to the step before: they ran
+under older weights. If several are left, nothing is recorded: an error asks which one is meant.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ class HeadCall(NamedTuple):
         output: The output of the head itself, detached, not a copy.
         misfit: [] share of the output that the input, the weight and the bias do not explain, in a few rows.
         weight_version: Count of the in-place changes of the head's parameters; 0 in a compiled model.
+        is_first_of_weights: Whether the weights changed since the call of this kind before it.
         capacity: Number of calls of one kind that are kept; if the last place is taken, there can have been more.
     """
 
@@ -31,6 +33,7 @@ class HeadCall(NamedTuple):
     output: Tensor
     misfit: Tensor
     weight_version: int
+    is_first_of_weights: bool
     capacity: int
 
 
@@ -48,6 +51,7 @@ class ModelPass:
         training: Whether the head was in training mode.
         returned: What the model returned in the passes of this mode.
         complete: Whether all passes of this kind were kept.
+        is_alone_since_change: Whether it is the only pass of this kind since the weights changed.
     """
 
     parts: dict[torch.device, HeadCall]
@@ -55,6 +59,7 @@ class ModelPass:
     training: bool
     returned: Sequence[Returned]
     complete: bool
+    is_alone_since_change: bool
 
     @property
     def n_samples(self) -> int:
@@ -87,12 +92,16 @@ def group_calls(
             training,
             returned,
             complete,
+            # Passes that were not kept ran between the last two that were.
+            all(index == len(on_device) - 1 and on_device[index].is_first_of_weights for on_device in calls.values()),
         )
         for index in range(max(lengths, default=0))
     ]
 
 
-def choose_pass(passes: Sequence[ModelPass], n_samples: int, head: str, *, may_be_stale: bool) -> ModelPass:
+def choose_pass(
+    passes: Sequence[ModelPass], n_samples: int, head: str, *, may_be_stale: bool, observes_at_once: bool
+) -> ModelPass:
     """Return the pass of the samples that are observed.
 
     Args:
@@ -100,6 +109,8 @@ def choose_pass(passes: Sequence[ModelPass], n_samples: int, head: str, *, may_b
         n_samples: Number of samples that are observed.
         head: Name of the head, for messages.
         may_be_stale: Whether passes can be from earlier steps, which were not observed.
+        observes_at_once: Whether earlier observations show that the loop observes before it makes further passes, so
+            that the passes before the last change of the weights belong to the step before.
 
     Raises:
         RecordingError: Several passes can be meant, or none has that number of samples.
@@ -116,7 +127,9 @@ def choose_pass(passes: Sequence[ModelPass], n_samples: int, head: str, *, may_b
     best = max((one.with_gradient, one.training) for one in fitting)
     of_kind = [one for one in fitting if (one.with_gradient, one.training) == best]
     chosen = of_kind[0]
-    if len(of_kind) > 1 or not chosen.complete:
+    if observes_at_once and of_kind[-1].is_alone_since_change:
+        chosen = of_kind[-1]
+    elif len(of_kind) > 1 or not chosen.complete:
         kind = "training" if best == (True, True) else "forward"
         count = f"{len(of_kind)} {kind} passes of {n_samples} samples"
         if not chosen.complete:

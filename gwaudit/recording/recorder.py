@@ -338,6 +338,11 @@ class AlignmentRecorder:
         self._require_attached()
         passes, may_be_stale = self._hooks.take(), self._passes_may_be_stale
         self._passes_may_be_stale = True
+        if not passes and all(module is not self._head.module for module in unwrap(self._model).modules()):
+            raise RecordingError(
+                f"the head {self._head.name!r} is no longer a layer of the model, as it was replaced after the "
+                "recorder was made: make a new recorder"
+            )
         if not passes:
             raise RecordingError(
                 f"no forward pass through the head {self._head.name!r} since the last observe(): call model(inputs), "
@@ -346,7 +351,13 @@ class AlignmentRecorder:
                 f"layer, name another with head={self._reader.choices()}"
             )
         if logits is None:
-            chosen = choose_pass(passes, n_samples, self._head.name, may_be_stale=may_be_stale)
+            chosen = choose_pass(
+                passes,
+                n_samples,
+                self._head.name,
+                may_be_stale=may_be_stale,
+                observes_at_once=may_be_stale and bool(self._buffer),
+            )
             parts = {device: self._reader.read(call, chosen.returned) for device, call in chosen.parts.items()}
         else:
             forward = self._reader.read_rows(passes, logits)

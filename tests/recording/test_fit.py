@@ -127,6 +127,41 @@ def test_logits_that_the_head_does_not_make_are_refused_with_the_layers_to_choos
 GUESSES = [*list(OTHER.values())[:4], lambda net, z: (net.second(z), net.head(z))[1], lambda net, z: net.head(z)]
 
 
+def change_in_place(net: Any, z: Tensor, factor: float, shift: float) -> Tensor:
+    logits: Tensor = net.head(z)
+    return logits.mul_(factor).add_(shift * torch.arange(CLASSES))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("factor", "shift"), [(3.0, 0.0), (1.0, 0.5)])
+def test_logits_that_the_model_changes_in_place_are_compared_with_the_output_of_the_head(
+    tmp_path: Path, store: TrajectoryStore, factor: float, shift: float, compiled: bool
+) -> None:
+    net = Net(lambda net, z: change_in_place(net, z, factor, shift), second=False)
+    model = torch.compile(net, backend="aot_eager") if compiled else net
+    with pytest.raises(GwauditError, match="does not return the output of "):
+        recorded(model, store)
+    torch.compiler.reset()
+    if shift:
+        with pytest.raises(GwauditError, match="not the output of the head 'head'"):
+            recorded(model, store, "head")
+    else:
+        found = recorded(model, store, "head")
+        wide = oracle(net.body(INPUTS), factor * net.head.weight, lambda z, w: z @ w.T + factor * net.head.bias)
+        np.testing.assert_allclose(found, wide, atol=1e-5)
+    torch.compiler.reset()
+
+
+def test_a_loss_may_change_the_logits_in_place(store: TrajectoryStore) -> None:
+    net = Net(lambda net, z: net.head(z), second=False)
+    with AlignmentRecorder(net, store) as recorder:
+        net(INPUTS).mul_(3)
+        recorder.observe(range(N), LABELS)
+        recorder.end_epoch()
+    wide = oracle(net.body(INPUTS), net.head.weight, lambda z, w: z @ w.T + net.head.bias)
+    np.testing.assert_allclose(store.read_block(0, 0, ["alignment"])["alignment"], wide, atol=1e-5)
+
+
 @pytest.mark.parametrize("output", GUESSES)
 def test_a_guessed_last_layer_that_does_not_make_the_logits_is_refused_with_the_layers_to_choose_from(
     store: TrajectoryStore, output: Callable[[Any, Tensor], object]
@@ -155,6 +190,14 @@ def test_a_second_head_that_starts_at_zero_is_found_out_when_it_moves(store: Tra
         observe(recorder, net)
         nn.init.normal_(net.second.weight)
         with pytest.raises(GwauditError, match="averages several heads"):
+            observe(recorder, net)
+
+
+def test_a_head_that_was_replaced_after_the_recorder_was_made_is_named(store: TrajectoryStore) -> None:
+    net = nn.Sequential(nn.Linear(FEATURES, 8), nn.Linear(8, CLASSES))
+    with AlignmentRecorder(net, store) as recorder:
+        net[-1] = nn.Linear(8, CLASSES)
+        with pytest.raises(GwauditError, match=r"'1' is no longer a layer of the model.*make a new recorder"):
             observe(recorder, net)
 
 

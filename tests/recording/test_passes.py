@@ -144,6 +144,72 @@ def test_several_training_passes_of_the_same_size_are_refused_until_the_logits_s
     np.testing.assert_allclose(column(store, 0, "loss"), expected, rtol=1e-5, atol=1e-6)
 
 
+def second_view(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    model(OTHERS[:6]).square().mean().backward()
+    optimizer.step()
+
+
+def ascent_then_descent(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)
+    second_view(model, optimizer)
+
+
+def closure_of_many_passes(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(20):
+        second_view(model, optimizer)
+
+
+@pytest.mark.parametrize("further", [second_view, ascent_then_descent, closure_of_many_passes])
+def test_passes_that_a_loop_makes_after_it_observed_belong_to_the_step_before(
+    store: TrajectoryStore, model: nn.Module, further: Callable[[nn.Module, torch.optim.Optimizer], None]
+) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    expected = []
+    with AlignmentRecorder(model, store) as recorder:
+        for half in (slice(0, 6), slice(6, 12)):
+            logits = model(INPUTS[half])
+            recorder.observe(range(N)[half], GIVEN[half])
+            expected.append(functional.cross_entropy(logits, GIVEN[half], reduction="none").detach())
+            further(model, optimizer)
+        recorder.end_epoch()
+    np.testing.assert_allclose(column(store, 0, "loss"), torch.cat(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_two_passes_under_the_same_weights_are_refused_also_after_a_step_with_one(
+    store: TrajectoryStore, model: nn.Module
+) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with AlignmentRecorder(model, store) as recorder:
+        model(INPUTS[:6])
+        recorder.observe(range(6), GIVEN[:6])
+        second_view(model, optimizer)
+        model(INPUTS[6:])
+        model(OTHERS[6:])
+        with pytest.raises(RecordingError, match="3 training passes of 6 samples"):
+            recorder.observe(range(6, N), GIVEN[6:])
+
+
+def test_per_sample_gradients_by_a_function_transform_are_no_passes_of_the_batch(
+    store: TrajectoryStore, model: nn.Module
+) -> None:
+    def loss_of(parameters: dict[str, Tensor], inputs: Tensor, label: Tensor) -> Tensor:
+        logits = torch.func.functional_call(model, parameters, (inputs[None],))
+        return functional.cross_entropy(logits, label[None])
+
+    expected = losses_under(model)
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    with AlignmentRecorder(model, store) as recorder:
+        torch.func.vmap(torch.func.grad(loss_of), (None, 0, 0))(parameters, INPUTS, GIVEN)
+        with pytest.raises(RecordingError, match="no forward pass"):
+            recorder.observe(range(N), GIVEN)
+        model(INPUTS)
+        recorder.observe(range(N), GIVEN)
+        recorder.end_epoch()
+    np.testing.assert_allclose(column(store, 0, "loss"), expected, rtol=1e-5, atol=1e-6)
+
+
 CHOICES: dict[str, Callable[[Tensor], Tensor]] = {
     "a slice": lambda logits: logits[N : 2 * N],
     "a chunk": lambda logits: logits.chunk(3)[1],
