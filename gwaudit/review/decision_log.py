@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError, StoreBusyError, StoreDamagedError
+from gwaudit.core.errors import DataError, StoreDamagedError
+from gwaudit.core.locks import acquire_lock
 from gwaudit.review.decision_files import fingerprint_cell
 from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_single_label, write_decisions
 
@@ -50,13 +50,8 @@ class DecisionLog:
         self.path = audit.run / "decisions.csv"
         self._audit = audit
         self._keys, self._given = audit.by_id("key"), audit.by_id("given_label")
-        self._lock = FileLock(audit.run / "decisions.lock", timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise StoreBusyError(
-                f"{audit.run} is being reviewed already: use the address that gwaudit review printed there, or stop it"
-            ) from None
+        busy = f"{audit.run} is being reviewed already: use the address that gwaudit review printed there, or stop it"
+        self._lock = acquire_lock(audit.run / "decisions.lock", busy)
         self.decisions: dict[int, LoggedDecision] = {}
         self._content, self._signature = b"", (0, 0, 0)  # of the file, when it was last read or written
         try:

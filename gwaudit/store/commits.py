@@ -22,6 +22,7 @@ class EpochCommit:
         repeated: Number of observations that were dropped because their row had one already.
         metrics: Numbers about the epoch (GWA, loss, ...); NaN is null in the file.
         committed_at: Time of the commit, UTC, ISO 8601.
+        run_id: The id of its run, `TrajectoryStore.run_id`; empty in commits of earlier versions.
     """
 
     epoch: int
@@ -31,6 +32,7 @@ class EpochCommit:
     repeated: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     committed_at: str = ""
+    run_id: str = ""
 
 
 def commit_path(run: Path, epoch: int) -> Path:
@@ -49,10 +51,12 @@ class CommitLog:
 
     Args:
         layout: The run's.
+        run_id: The run's id.
     """
 
-    def __init__(self, layout: RunLayout) -> None:
+    def __init__(self, layout: RunLayout, run_id: str) -> None:
         self._layout = layout
+        self._run_id = run_id
         self._commits: dict[int, EpochCommit] = {}
 
     @property
@@ -94,6 +98,8 @@ class CommitLog:
             n_blocks = self._layout.n_blocks
             if commit.epoch != epoch or len(commit.files) != n_blocks:
                 raise damaged(path, f"is of epoch {commit.epoch} and {len(commit.files)} of {n_blocks} blocks")
+            if commit.run_id not in ("", self._run_id):
+                raise damaged(path, "belongs to another run than `run.json`")
             self._commits[epoch] = commit
         return self._commits[epoch]
 

@@ -31,16 +31,20 @@ class EpochWriter:
         layout: The run's.
         epoch: The number of the epoch.
         attempt: The name of the folder that takes the files.
+        run_id: The run's id.
         may_commit: Says whether this process holds the writer's lock.
 
     Attributes:
         written: The blocks so far, by number.
     """
 
-    def __init__(self, layout: RunLayout, epoch: int, attempt: str, *, may_commit: Callable[[], bool]) -> None:
+    def __init__(
+        self, layout: RunLayout, epoch: int, attempt: str, *, run_id: str, may_commit: Callable[[], bool]
+    ) -> None:
         self._layout = layout
         self._epoch = epoch
         self._attempt = attempt
+        self._run_id = run_id
         self._may_commit = may_commit
         self._folder = layout.path / "epochs" / f"epoch-{epoch:05d}" / attempt
         self.written: dict[int, WrittenBlock] = {}
@@ -103,6 +107,7 @@ class EpochWriter:
             repeated=repeated,
             metrics=read_metrics(metrics or {}),
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            run_id=self._run_id,
         )
         file = commit_path(path, self._epoch)
         try:

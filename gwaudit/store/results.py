@@ -149,7 +149,7 @@ def _link_names(run: Path, version: Path) -> None:
             entry.unlink()
     for name in names:
         link, target = run / name, Path(FOLDER, "current", name)
-        if link.is_symlink() and link.readlink() == target:
+        if link.is_symlink() and link.readlink() == target and link.exists():
             continue
         _move_aside(run, link, like=version / name)
         temporary = run / f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY}"

@@ -42,6 +42,7 @@ from filelock import BaseFileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
+from gwaudit.core.json import SEAL, sealed
 from gwaudit.store import version_1
 from gwaudit.store.block_files import (
     MISSING_LABEL,
@@ -110,7 +111,7 @@ class TrajectoryStore:
         self._lock = lock
         self._verify = verify
         self._intact: set[str] = set()
-        self._commits = CommitLog(self.layout)
+        self._commits = CommitLog(self.layout, self.run_id)
 
     @classmethod
     def create(
@@ -252,6 +253,11 @@ class TrajectoryStore:
         return str(self._manifest["fingerprint"])
 
     @property
+    def run_id(self) -> str:
+        """Return the id of the run, which its commits and checkpoints hold too: the checksum of `run.json`."""
+        return str(sealed(self._manifest)[SEAL])
+
+    @property
     def writable(self) -> bool:
         """Return whether this object holds the writer's lock."""
         return self._lock is not None
@@ -317,7 +323,8 @@ class TrajectoryStore:
             raise InvalidEpochError(
                 f"epoch {epoch} cannot be written to {self.path}: the next one is {self.next_epoch}"
             )
-        return EpochWriter(self.layout, epoch, attempt or uuid.uuid4().hex[:12], may_commit=lambda: self.writable)
+        attempt = attempt or uuid.uuid4().hex[:12]
+        return EpochWriter(self.layout, epoch, attempt, run_id=self.run_id, may_commit=lambda: self.writable)
 
     def append_epoch(
         self,

@@ -51,11 +51,11 @@ def epoch_checkpoint(store: TrajectoryStore, epoch: int) -> Path:
     return store.checkpoints / f"epoch-{epoch:05d}{SUFFIX}"
 
 
-def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: TrainingSettings) -> None:
-    """Write a checkpoint atomically.
+def save_checkpoint(store: TrajectoryStore, state: TrainingState, epoch: int, settings: TrainingSettings) -> None:
+    """Write the checkpoint of an epoch atomically.
 
     Args:
-        path: The checkpoint's path.
+        store: The run.
         state: The state to save.
         epoch: The epoch, counted from 0, after which the state is saved.
         settings: The settings of the training.
@@ -63,7 +63,9 @@ def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: Trai
     Raises:
         StoreError: The file cannot be written.
     """
+    path = epoch_checkpoint(store, epoch)
     values = {
+        "run_id": store.run_id,
         "epoch": epoch,
         "settings": settings.to_dict(),
         "model": state.model.state_dict(),
@@ -79,19 +81,27 @@ def save_checkpoint(path: Path, state: TrainingState, epoch: int, settings: Trai
         ) from error
 
 
-def restore_checkpoint(path: Path, state: TrainingState, device: torch.device) -> None:
+def restore_checkpoint(
+    store: TrajectoryStore, state: TrainingState, device: torch.device, *, epoch: int | None = None
+) -> None:
     """Read a checkpoint into a state.
 
     Args:
-        path: The checkpoint's path.
+        store: The run.
         state: The state to restore; it is changed in place.
         device: The device to read the tensors to.
+        epoch: The epoch, counted from 0; None for the one that the selection rule chose.
 
     Raises:
-        StoreDamagedError: The file is missing or damaged, or belongs to another model or optimizer.
+        StoreDamagedError: The file is missing or damaged, or belongs to another run, epoch, model or optimizer.
     """
+    path = best_checkpoint(store) if epoch is None else epoch_checkpoint(store, epoch)
     try:
         values = read_tensors(path, device)
+        if values.get("run_id", store.run_id) != store.run_id:
+            raise ValueError("it belongs to another run")
+        if epoch not in (None, values["epoch"]):
+            raise ValueError(f"it belongs to epoch {values['epoch']}")
         state.model.load_state_dict(values["model"])
         state.optimizer.load_state_dict(_in_layout_of_parameters(state.optimizer, values["optimizer"]))
         if state.ema is not None:

@@ -46,10 +46,8 @@ from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, normalise
 from gwaudit.training.checkpoints import (
     TrainingState,
-    best_checkpoint,
     create_or_resume,
     delete_other_checkpoints,
-    epoch_checkpoint,
     keep_best,
     restore_checkpoint,
     save_checkpoint,
@@ -172,7 +170,7 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
     with raise_on_all_ranks(), TrajectoryStore.open(run) as store:
         settings = TrainingSettings.from_dict(store.settings["training"])
         training = _Training(trained_on, settings, preprocessing=recorded_preprocessing(store, trained_on))
-        restore_checkpoint(best_checkpoint(store), training.state, training.device)
+        restore_checkpoint(store, training.state, training.device)
     return training.predict(dataset)
 
 
@@ -260,8 +258,7 @@ class _Training:
                     f"rank {process_rank()} has other data or labels than rank 0: give all ranks the same data"
                 )
             if store.next_epoch > 0:
-                last = epoch_checkpoint(store, len(store.training_epochs) - 1)
-                restore_checkpoint(last, self.state, self.device)
+                restore_checkpoint(store, self.state, self.device, epoch=len(store.training_epochs) - 1)
         if store.next_epoch > 0:
             run_on_rank0(lambda: keep_best(store, self._selected().epoch))
         self.ddp_model = wrap_in_ddp(self.model, self.device)
@@ -283,7 +280,7 @@ class _Training:
             self._train_epoch(epoch, recorder)
         for model in (self.model,) if self.ema is None else (self.model, self.ema.module):
             average_batch_norm(model)
-        run_on_rank0(lambda: save_checkpoint(epoch_checkpoint(self.store, epoch), self.state, epoch, self.settings))
+        run_on_rank0(lambda: save_checkpoint(self.store, self.state, epoch, self.settings))
         metrics = {"seconds": time.monotonic() - start, **run_on_rank0(lambda: self._probe_metrics(epoch))}
         if self.settings.record == "online":
             summary = recorder.end_epoch(metrics)

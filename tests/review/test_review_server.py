@@ -1,5 +1,7 @@
 """A review is served to its user alone, and what was decided is on the disk whatever happens next."""
 
+import errno
+import fcntl
 import json
 import os
 import shlex
@@ -238,6 +240,14 @@ class TestResuming:
         with DecisionLog(audit), pytest.raises(StoreBusyError, match="reviewed already"):
             DecisionLog(audit)
         DecisionLog(audit).__exit__()
+
+    def test_a_file_system_without_locks_admits_one_review_too(self, audit, monkeypatch):
+        def refuse(*arguments, **options):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        self.test_a_review_goes_on_where_it_was(audit)
+        self.test_a_run_is_reviewed_once_at_a_time(audit)
 
     def test_a_second_review_ends_before_it_loads_anything(self, audit, monkeypatch):
         monkeypatch.setattr("gwaudit.pipeline.report.load_report_data", lambda *_, **__: pytest.fail("loaded"))

@@ -100,6 +100,24 @@ def test_a_run_that_lost_its_manifest_is_damaged_and_not_created_over(run):
     assert files_of(run) == before
 
 
+@pytest.mark.parametrize("name", ["run.json", "commits", "epochs"])
+def test_a_part_of_another_run_of_the_same_data_is_damage(run, tmp_path, name):
+    other = tmp_path / "other"
+    labels = np.arange(N) % 3
+    with TrajectoryStore.create(
+        other, given_labels=labels, class_names=["a", "b", "c"], block_rows=8, settings={"seed": 1}
+    ) as store:
+        for epoch in range(EPOCHS):
+            store.append_epoch(epoch, np.arange(N), signals_of(epoch + 1))
+    if (run / name).is_dir():
+        shutil.rmtree(run / name)
+        shutil.copytree(other / name, run / name)
+    else:
+        shutil.copyfile(other / name, run / name)
+    with pytest.raises(StoreDamagedError):
+        content(run)
+
+
 def test_a_creation_killed_while_the_manifest_is_written_is_taken_over(tmp_path):
     half = tmp_path / "run"
     for part in ("samples", "epochs", "commits", "checkpoints"):

@@ -30,6 +30,10 @@ def versions(run):
     return [path for path in (run / "results").iterdir() if path.is_dir() and not path.is_symlink()]
 
 
+def refuse(*arguments, **options):
+    raise OSError(1, "Operation not permitted")
+
+
 @pytest.fixture
 def run(tmp_path):
     publish(tmp_path / "run", "first")
@@ -112,14 +116,18 @@ def test_one_process_publishes_at_a_time(run):
 
 
 def test_a_folder_without_links_has_the_same_results(tmp_path, monkeypatch):
-    def fail(*arguments, **options):
-        raise OSError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "symlink", fail)
+    monkeypatch.setattr(os, "symlink", refuse)
     for mark in ("first", "second"):
         publish(tmp_path / "run", mark)
         assert shown(tmp_path / "run") == {mark}
     assert (results_of(tmp_path / "run") / "audit.json").read_text() == "{}second"
+
+
+def test_links_that_lead_nowhere_give_way_to_copies(run, monkeypatch):
+    monkeypatch.setattr(os, "symlink", refuse)
+    publish(run, "second")  # a run with links, where links are followed and cannot be made
+    assert shown(run) == {"second"}
+    assert not [path for path in run.iterdir() if path.is_symlink()]
 
 
 PUBLISH = """
