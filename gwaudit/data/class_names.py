@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,6 @@ def _spelling(name: str) -> str:
     """Return the text that all ways to write a name have in common."""
     text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     try:
-        return f"{float(text)}"
-    except ValueError:
+        return str(Decimal(text).normalize())
+    except InvalidOperation:
         return text

@@ -133,3 +133,8 @@ def test_codes_stay_codes_from_file_to_class(tmp_path):
     kinds = pa.DictionaryArray.from_arrays([1, 2, 1, 2], ["unused", "cat", "dog"])
     pq.write_table(pa.table({"x": frame["x"], "label": kinds}), tmp_path / "kinds.parquet")
     assert load_dataset(tmp_path / "kinds.parquet").class_names == ("cat", "dog")
+
+
+def test_large_numbers_that_differ_do_not_look_alike():
+    assert not class_warnings(np.arange(2), [str(2**60), str(2**60 + 1)])
+    assert class_warnings(np.arange(2), ["10", "1e1"])

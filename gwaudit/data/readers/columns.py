@@ -171,6 +171,8 @@ def _remedy_for_names(columns: Sequence[str]) -> str:
     )
     if numbers:
         return "they look like a first row of data: write a line with the names of the columns above it"
+    if len(columns) == 1:
+        return "name one with `label_column`; cells of CSV are separated by commas, semicolons, tabs or bars"
     return "name one with `label_column`"
 
 

@@ -12,7 +12,7 @@ from gwaudit.data.readers.class_folders import find_classes
 from gwaudit.data.readers.raw_samples import RawSamples, Source, source_name
 from gwaudit.data.readers.table_formats import is_table
 from gwaudit.data.reading_notes import ReadingNotes
-from gwaudit.data.splits import split_kind
+from gwaudit.data.splits import TRAIN, split_kind, split_kind_within
 
 
 def recognises(source: Source, settings: DataSettings) -> bool:
@@ -31,10 +31,16 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     """
     root, notes = Path(settings.source), ReadingNotes()
     found = find_classes(find_images(root, notes), settings.split, root, notes, _tables_hint(root))
+    if not found.paths and (tables := _tables(root)):
+        best = next((table for table in tables if split_kind_within(table.stem) == TRAIN), tables[0])
+        raise DataError(
+            f"{root} holds no data set: it holds tables ({', '.join(table.name for table in tables[:3])}), but "
+            f"no folder for each class with images: give one table as the source, as {best}"
+        )
     if not found.paths:
         raise DataError(
             f"{root} holds no data set: expected Parquet files, CIFAR batches, or a folder for each class with images "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))}){_passed_over(notes)}{_tables_hint(root)}"
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}){_passed_over(notes)}"
         )
     names = sorted(set(found.classes))
     if len(names) < 2:

@@ -19,6 +19,7 @@ _ID_NAME = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 _THREE_DECIMALS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})+\s*")
+_WITH_UNIT = re.compile(r"\s*[+-]?[$€£¥]?\s*[+-]?\d{1,3}([,. '\u00a0]?\d{3})*([.,]\d+)?\s*[%$€£¥°]?\s*")
 _TRUTH = {"true": 1.0, "false": 0.0}
 _MOSTLY = 0.5  # share of a text column's cells that are numbers, above which the others are errors
 _MANY_ROWS = 20  # from here on it is no chance that whole numbers rise from row to row
@@ -75,7 +76,10 @@ def choose_features(
         elif _is_text(column.type):
             texts = pd.Series(column.to_pylist(), dtype=object)
             reason = _label_again(name, pd.factorize(texts)[0].astype(np.float64), labels, notes)
-            if reason is None and texts.is_unique and not any(" " in text for text in texts if text):
+            if reason is None and _have_units(texts):
+                unusable.append(name)
+                reason = "numbers with a unit or a separator of thousands, which are not read"
+            elif reason is None and texts.is_unique and not any(" " in text for text in texts if text):
                 reason = "texts that are all different, as ids are"
         else:
             reason = None
@@ -247,6 +251,12 @@ def _row_numbers(name: str, values: NDArray[np.float64]) -> str | None:
     if all_differ and (expected_pairs >= _MANY_PAIRS or _ID_NAME.fullmatch(name)):
         return "whole numbers that are all different, as ids are"
     return None
+
+
+def _have_units(texts: "pd.Series[str]") -> bool:
+    """Return whether most texts are numbers with a sign such as % or $, or with separators of thousands."""
+    filled = [text for text in texts if text and text.strip()]
+    return sum(_WITH_UNIT.fullmatch(text) is not None for text in filled) > _MOSTLY * len(filled)
 
 
 def _label_again(name: str, values: NDArray[np.float64], labels: NDArray[np.int64], notes: ReadingNotes) -> str | None:

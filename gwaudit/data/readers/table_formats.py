@@ -41,6 +41,7 @@ _OTHER_CONTENT = (
     (b"PAR1", "it is a Parquet file: let its name end in .parquet"),
     (b"version https://git-lfs", "it is a pointer of Git LFS: get the file itself with git lfs pull"),
 )
+_OF_VIEWS = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -91,7 +92,7 @@ def read_table(file: Path, notes: ReadingNotes) -> tuple[pa.Table, BrokenRows]:
         if suffix in (".parquet", ".pq"):
             return read_parquet(file), {}
         if suffix in (".arrow", ".feather"):
-            return _read_arrow(file), {}
+            return _without_views(_read_arrow(file)), {}
         if suffix in (".csv", ".tsv"):
             return _read_csv(file, notes), {}
         return _read_json(file, notes)
@@ -206,6 +207,14 @@ def _read_arrow(file: Path) -> pa.Table:
             return validated(pa.ipc.open_file(source).read_all())
 
 
+def _without_views(table: pa.Table) -> pa.Table:
+    """Return a table whose texts and bytes are of the usual types: polars writes views of them."""
+    for position, field in enumerate(table.schema):
+        if str(field.type) in _OF_VIEWS:
+            table = table.set_column(position, field.name, table.column(position).cast(_OF_VIEWS[str(field.type)]))
+    return table
+
+
 def _read_json(file: Path, notes: ReadingNotes) -> tuple[pa.Table, BrokenRows]:
     text, _ = decode_text(_content(file))
     if _suffix(file)[0] == ".json":
@@ -230,6 +239,9 @@ def _rows_of_json(content: Any, file: Path) -> list[Any]:
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
     if isinstance(content, dict) and content.keys() == {"schema", "data"}:
         return list(content["data"])
+    lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else []
+    if len(lists) == 1 and all(isinstance(row, dict) for row in lists[0]):  # with facts about the data beside it
+        return lists[0]
     if isinstance(content, dict) and content and len({type(column) for column in content.values()}) == 1:
         columns = [column if isinstance(column, list) else list(column.values()) if isinstance(column, dict) else None
                    for column in content.values()]  # fmt: skip

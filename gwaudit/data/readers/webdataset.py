@@ -51,6 +51,12 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         if not (images[row] or texts[row].strip()):
             broken[row] = f"{key!r} has neither an image nor a text"
         labels.append(_label(parts))
+    if all(label is None for label in labels):
+        suffixes = ", ".join(list(dict.fromkeys(suffix for parts in samples for suffix in parts))[:5])
+        raise DataError(
+            f"no sample in {settings.source} has a label: expected KEY.cls, or label or cls in KEY.json, beside each "
+            f"image or text; the files end in {suffixes}"
+        )
     if any(texts) and any(images):
         raise DataError(f"{settings.source} mixes images and texts: make a data set of each")
     inputs: Inputs | list[EncodedImage] = Texts(texts) if any(texts) else images

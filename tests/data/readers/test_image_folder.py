@@ -91,3 +91,10 @@ def test_what_is_no_data_set_is_refused(tmp_path, make, message):
     make(tmp_path / "data")
     with pytest.raises(DataError, match=message):
         load_dataset(tmp_path / "data")
+
+
+def test_a_folder_of_tables_without_images_names_the_table_to_give(tmp_path):
+    for name in ("test.csv", "train.csv"):
+        (tmp_path / name).write_text("a,label\n1,x\n2,y\n")
+    with pytest.raises(DataError, match=r"it holds tables \(test.csv, train.csv\).*as .*train\.csv$"):
+        load_dataset(tmp_path)

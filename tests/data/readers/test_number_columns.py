@@ -93,6 +93,17 @@ def test_a_column_that_is_nearly_the_label_is_warned_about(tmp_path):
     assert "agrees with 98% of the labels" in dataset.notes.warnings[0]
 
 
+@pytest.mark.parametrize("values", [
+    [f"{i}%" for i in range(N)], [f"$ {i}.50" for i in range(N)], [f"{i + 1},{i + 100}" for i in range(N)],
+])  # fmt: skip
+def test_numbers_with_units_or_thousands_are_left_out_with_a_warning(tmp_path, values):
+    pd.DataFrame({"price": values, "x": X, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert used(dataset) == ["x"]
+    assert left_out(dataset) == {"price": "numbers with a unit or a separator of thousands, which are not read"}
+    assert "columns that are no numbers are not used: price" in dataset.notes.warnings[0]
+
+
 @pytest.mark.parametrize("without", [[], ["fish"]])
 def test_the_one_hot_form_of_the_label_is_left_out_as_a_whole(tmp_path, without):
     labels = np.array(["cat", "dog", "fish", "dog"] * (N // 4))

@@ -147,3 +147,23 @@ def test_files_of_one_source_may_differ_in_order_and_in_the_width_of_numbers_alo
     FRAME.assign(more=1).to_parquet(tmp_path / "train-00001-of-00002.parquet")
     with pytest.raises(DataError, match="different columns: 'more' is not in both"):
         load_dataset(tmp_path)
+
+
+def test_rows_of_json_may_lie_beside_facts_about_the_data(tmp_path):
+    rows = [{"a": 1.5, "label": "x"}, {"a": 2, "label": "y"}]
+    (tmp_path / "t.json").write_text(json.dumps({"version": 1, "data": rows}))
+    assert load_dataset(tmp_path / "t.json").inputs.values.tolist() == [[1.5], [2.0]]
+
+
+def test_views_of_texts_are_texts(tmp_path):
+    texts = pa.array(["good", "bad", "fine"], pa.string_view())
+    table = pa.table({"text": texts, "label": pa.array(["x", "y", "x"], pa.string_view())})
+    with pa.ipc.new_file(tmp_path / "t.arrow", table.schema) as file:
+        file.write_table(table)
+    assert load_dataset(tmp_path / "t.arrow").texts == ["good", "bad", "fine"]
+
+
+def test_a_table_of_one_column_names_the_separators(tmp_path):
+    (tmp_path / "t.csv").write_text("a label\n1 x\n2 y\n")
+    with pytest.raises(DataError, match="cells of CSV are separated by commas, semicolons, tabs or bars"):
+        load_dataset(tmp_path / "t.csv")

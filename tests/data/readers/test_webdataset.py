@@ -3,6 +3,9 @@
 import io
 import tarfile
 
+import pytest
+
+from gwaudit.core.errors import DataError
 from gwaudit.data.loading import load_dataset
 from helpers.making import png
 
@@ -28,3 +31,10 @@ def test_files_that_the_system_adds_to_a_shard_are_left_out(tmp_path):
     dataset = load_dataset(tmp_path)
     assert list(dataset.keys) == [f"./{i}" for i in range(4)]
     assert dataset.notes.files_passed_over["made by the system or a program"].count == 4
+
+
+def test_shards_without_labels_say_what_is_expected(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("1.png"))
+    with pytest.raises(DataError, match=r"no sample in .* has a label: expected KEY.cls.*the files end in \.png"):
+        load_dataset(tmp_path / "a.tar")
