@@ -4,7 +4,9 @@ import functools
 import io
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -37,6 +39,9 @@ app.add_typer(benchmark, name="benchmark")
 
 def main() -> None:
     """Run the command line. Of the processes that torchrun starts, the first prints for all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of a pipe on Windows, which may have no γ
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module="PIL")  # those of decoders stand in the notes of the reading
     if int(os.environ.get("RANK", "0")) == 0:
@@ -82,7 +87,13 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
                     if isinstance(error, UnresolvedDecisionsError):
                         print_problems(error.problems, err)
                     raise typer.Exit(BAD_INPUT) from error
+                except MemoryError as error:
+                    print_error(
+                        f"this needs more memory than there is: {error or 'close other programs, or use less data'}"
+                    )
+                    raise typer.Exit(BAD_INPUT) from error
                 except KeyboardInterrupt:
+                    _ignore_interrupts()
                     print_error("interrupted; complete epochs are kept" + _how_to_resume(values))
                     raise typer.Exit(INTERRUPTED) from None
 
@@ -92,6 +103,12 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
         return function
 
     return register
+
+
+def _ignore_interrupts() -> None:
+    """Let no further Ctrl-C end the last steps of an interrupted command with a traceback."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _how_to_resume(values: dict[str, Any]) -> str:

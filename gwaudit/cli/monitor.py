@@ -8,6 +8,7 @@ import typer
 from gwaudit.analysis.stopping import PATIENCE
 from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Patience, Run
+from gwaudit.cli.show.console import printable
 from gwaudit.cli.show.monitor import print_groups, print_readings, print_rule_choices
 from gwaudit.core.json import to_json
 
@@ -59,4 +60,4 @@ def monitor_command(
     if alignment.groups is not None:
         print_groups(alignment.groups, shown - 1)
     if output is not None:
-        print(f"Written: {output}")
+        print(f"Written: {printable(str(output))}")

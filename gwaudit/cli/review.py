@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Root, Run, Shown, Truth, TruthKey
@@ -35,7 +36,7 @@ def report_command(
 
     with StageDisplay() as display:
         path = write_report(run, output, top=top, truth=truth, truth_key=truth_key, root=root, progress=display)
-    out.print(str(path), highlight=False, soft_wrap=True)
+    out.print(escape(str(path)), highlight=False, soft_wrap=True)
 
 
 @command(app, "review", "For example: gwaudit review runs/photos; then gwaudit apply runs/photos ...")
@@ -82,7 +83,7 @@ def plot_command(
     with StageDisplay() as display:
         contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key, root=root, progress=display)
     for path in write_figures(contents, to, format=format, names=figure or ()):
-        out.print(str(path), highlight=False, soft_wrap=True)
+        out.print(escape(str(path)), highlight=False, soft_wrap=True)
 
 
 @command(
@@ -124,7 +125,7 @@ def export_command(
 
     with StageDisplay() as display:
         path = export_audit(run, to, output, action=action, top=top, all=all, copy=copy, root=root, progress=display)
-    out.print(str(path), highlight=False, soft_wrap=True)
+    out.print(escape(str(path)), highlight=False, soft_wrap=True)
 
 
 @command(app, "apply", "For example: gwaudit apply runs/photos decisions.csv -o photos-corrected")

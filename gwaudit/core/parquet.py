@@ -4,6 +4,7 @@ Files are opened here: Arrow takes a path with a colon, such as `run:1/a.parquet
 is validated: values of a damaged file may point outside the memory, which ends the process.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def read_parquet(path: Path) -> pa.Table:
         OSError: The file cannot be read.
         pyarrow.ArrowException: It is no Parquet file, or is damaged.
     """
-    with pa.OSFile(str(path)) as file:
+    with pa.OSFile(os.fsencode(path)) as file:  # bytes: a name may be no UTF-8
         return validated(pq.ParquetFile(file).read())
 
 

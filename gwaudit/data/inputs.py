@@ -54,7 +54,8 @@ class InMemory:
 
     def add_to(self, digest: Digest) -> None:
         """Add every value to a checksum."""
-        digest.update(memoryview(self.values.numpy()).cast("B"))  # type: ignore[arg-type]  # any buffer works
+        if self.values.numel():  # of none, there is no view
+            digest.update(memoryview(self.values.numpy()).cast("B"))  # type: ignore[arg-type]  # any buffer works
 
 
 @dataclass(frozen=True, eq=False)

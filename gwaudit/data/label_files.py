@@ -168,7 +168,7 @@ def _labels_by_row(values: list[Any], class_names: tuple[str, ...], path: Path, 
 
 def _read_array(path: Path, class_names: tuple[str, ...]) -> FileLabels:
     values = read_array(path)
-    if values.ndim == 2:
+    if values.ndim == 2 and values.dtype.kind in "fiub":
         matrix = _zeros_and_ones(values, path)
         names = class_names or tuple(map(str, range(values.shape[1])))
         if values.shape[1] != len(names):

@@ -281,7 +281,7 @@ def matrix_of_vectors(values: Sequence[Any], class_names: Sequence[str] | None =
     Raises:
         DataError: No row has a label.
     """
-    vectors = [None if value is None else np.atleast_1d(np.asarray(value)) for value in values]
+    vectors = [None if value is None else _vector(value) for value in values]
     lengths = [vector.size for vector in vectors if vector is not None]
     if not lengths:
         raise DataError(f"none of the {len(values)} rows has a label")
@@ -301,6 +301,13 @@ def matrix_of_vectors(values: Sequence[Any], class_names: Sequence[str] | None =
             wrong = int(np.argmax((vector != 0) & (vector != 1)))
             broken[row] = f"its label value for {names[wrong]!r} is {vector[wrong]}, not 0 or 1"
     return ParsedLabels(labels, names, broken)
+
+
+def _vector(value: Any) -> NDArray[Any]:
+    try:
+        return np.atleast_1d(np.asarray(value))
+    except ValueError:  # lists of several lengths in a list
+        return np.atleast_1d(np.asarray(value, object))
 
 
 def matrix_of_columns(columns: Mapping[str, Sequence[Any]]) -> ParsedLabels:

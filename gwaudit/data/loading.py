@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch.utils.data import Dataset
 
@@ -137,7 +138,11 @@ def read_source(settings: DataSettings, source: Source | None = None) -> Labeled
         GwauditError: As in `load_dataset`.
     """
     source = settings.source if source is None else source
-    raw = _find_reader(source, settings).read(source, settings)
+    try:
+        raw = _find_reader(source, settings).read(source, settings)
+    except (pa.ArrowException, OverflowError, UnicodeError) as error:  # of a value, such as the year 10^6
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{settings.source} holds a value that cannot be read ({reason}): correct it") from error
     if settings.label_separator is not None and raw.labels.ndim == 1:
         raise DataError(
             f"`label_separator` ({settings.label_separator!r}) is for the labels of tables and shards: leave it out"

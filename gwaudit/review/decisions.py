@@ -225,7 +225,7 @@ class _DecisionParser:
 
     def _sample_id(self, cell: str, by_key: Sequence[int]) -> int:
         """Return the id in a cell; where it may be several numbers, the one whose sample has the key."""
-        if re.fullmatch(r"[0-9]+([.,]0+)?", cell) and not re.fullmatch(r"[0-9]+[.,]000", cell):
+        if re.fullmatch(r"[0-9]{1,18}([.,]0+)?", cell) and not re.fullmatch(r"[0-9]+[.,]000", cell):
             return int(re.split("[.,]", cell)[0])
         numbers = {number for number in whole_numbers(cell) if number >= 0}
         if len(fitting := numbers & set(by_key)) == 1:

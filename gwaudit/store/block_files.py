@@ -1,5 +1,6 @@
 """Write, read and check the Parquet files of a run, one a block of rows, recorded with row count, size and checksum."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -203,7 +204,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     # A file object, as Arrow takes a path with a colon ("exp:2/run.json") for the address of a file system.
-    return pq.ParquetFile(pa.OSFile(str(path)), page_checksum_verification=True)
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
 
 
 def _stored(layout: RunLayout, columns: Sequence[str]) -> list[str]:

@@ -126,7 +126,9 @@ def test_ctrl_c_leaves_a_run_that_the_printed_command_resumes(tmp_path):
     deadline = time.monotonic() + 60
     while not (commits.is_dir() and len(list(commits.glob("epoch-*.json"))) >= 2) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    for _ in range(5):  # an impatient person
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.03)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     last = errors.strip().splitlines()[-1]

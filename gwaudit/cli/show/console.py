@@ -2,13 +2,42 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-out = Console()
-err = Console(stderr=True)
+_SHOWN = {
+    **{code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"},
+    **dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "�"),
+    **{code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)},
+    **{0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)},  # of a path that is not UTF-8
+    0x7F: "␡",
+}
+
+
+def printable(text: str) -> str:
+    """Return a text without characters that control a terminal: each is shown as a picture or as a number.
+
+    Example:
+        >>> printable("\x1b[31mcat")
+        '␛[31mcat'
+    """
+    return text.translate(_SHOWN)
+
+
+class _PlainConsole(Console):
+    """Print what comes from data as `printable`: names, keys and paths cannot control the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string as rich prints it: of a line, or of a cell of a table."""
+        return super().render_str(printable(text), **options)
+
+
+out = _PlainConsole()
+err = _PlainConsole(stderr=True)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:

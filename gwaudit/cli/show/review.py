@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gwaudit.cli.errors import with_flags
-from gwaudit.cli.show.console import one_line, out, share
+from gwaudit.cli.show.console import one_line, out, printable, share
 from gwaudit.cli.show.problems import print_problems
 
 if TYPE_CHECKING:  # for their types alone
@@ -68,7 +68,7 @@ def print_applied(applied: "Applied", undecided: str) -> None:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
     if applied.next_command is not None:
         out.print("Audit the corrected data:", highlight=False)
-        print(f"  {applied.next_command}")
+        print(f"  {printable(applied.next_command)}")
 
 
 _DECIDED = (("keep", "kept"), ("relabel", "relabelled"), ("drop", "dropped"), ("unsure", "unsure"))

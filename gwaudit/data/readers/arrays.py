@@ -109,6 +109,8 @@ def _entry(entries: dict[str, Any], names: tuple[str, ...]) -> NDArray[Any] | No
 
 def _inputs(values: NDArray[Any], path: Path, notes: ReadingNotes) -> tuple[InMemory, BrokenRows]:
     """Return features or images, and the rows that hold a NaN or an infinity."""
+    if 0 in values.shape:
+        raise DataError(f"{path} holds no values: its inputs have the shape {values.shape}")
     if values.ndim == 2 and values.dtype.kind in "fiub":
         inputs = features(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
         return inputs, rows_not_finite(inputs.values.numpy())

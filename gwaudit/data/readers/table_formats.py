@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterable
@@ -200,7 +201,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def _read_arrow(file: Path) -> pa.Table:
-    with pa.memory_map(str(file)) as source:
+    with pa.memory_map(os.fsencode(file)) as source:
         try:
             return validated(pa.ipc.open_stream(source).read_all())
         except pa.ArrowInvalid:
@@ -220,6 +221,8 @@ def _read_json(file: Path, notes: ReadingNotes) -> tuple[pa.Table, BrokenRows]:
     if _suffix(file)[0] == ".json":
         try:
             return _table_of_rows(_rows_of_json(parse_json(text), file), notes)
+        except TypeError as error:
+            raise ValueError("its lists of rows or columns are of other types") from error
         except JSONDecodeError:
             if len(text.split("\n", 1)[0].strip()) < 2 or not text.lstrip().startswith("{"):
                 raise

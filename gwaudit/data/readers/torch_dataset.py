@@ -171,8 +171,9 @@ def _as_input(value: Any) -> Tensor | LoadedImage:
             value = value.transpose(2, 0, 1)
         value = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
     tensor = torch.as_tensor(value).detach().cpu()
-    if tensor.ndim not in (1, 3) or tensor.is_complex():
-        raise DataError(f"an input is an image [C, H, W] or features [D], not {tensor.dtype} {list(tensor.shape)}")
+    if tensor.ndim not in (1, 3) or tensor.is_complex() or tensor.layout != torch.strided:
+        kind = f"{tensor.layout} {tensor.dtype} {list(tensor.shape)}".removeprefix("torch.strided ")
+        raise DataError(f"an input is an image [C, H, W] or features [D], not {kind}")
     if tensor.ndim == 3 and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise DataError("the image holds a NaN or an infinity")
     return tensor if tensor.dtype == torch.uint8 and tensor.ndim == 3 else tensor.float()

@@ -4,7 +4,6 @@ import io
 import json
 import tarfile
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +12,8 @@ from pyarrow import ipc
 from gwaudit.core.errors import DataError
 from gwaudit.data.loading import load_dataset
 from helpers.making import make_parquet, picture, png
+
+datasets = pytest.importorskip("datasets", reason="needs the extra hf")
 
 
 def make_images(root, *folders):
