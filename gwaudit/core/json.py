@@ -76,8 +76,9 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
-    """Return an object with the checksum of its content, in the field `SEAL`."""
-    return {**value, SEAL: _checksum(json.loads(to_json(value)))}
+    """Return an object with the checksum of its content in the field `SEAL`, in place of an earlier one."""
+    content = {name: item for name, item in value.items() if name != SEAL}
+    return {**content, SEAL: _checksum(json.loads(to_json(content)))}
 
 
 def unsealed(value: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.exported_columns import exported_columns, schema_metadata
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.export.original_data import OriginalData
 from gwaudit.export.source_columns import SourceColumns
@@ -43,6 +44,7 @@ class _Column(NamedTuple):
     values: Callable[[slice], Any]
 
 
+_ADDED = ("sample_id", "key", "given_label", "given_labels")
 _NONE = _Column("", pa.null(), None, lambda rows: [])
 
 
@@ -53,11 +55,11 @@ def write(cleaned: CleanedData, folder: Path, original: OriginalData) -> None:
         DataError: the data are not those that were audited, an image can no longer be read, or a column cannot be kept.
     """
     dataset = original.require(cleaned.fingerprint)
-    columns = _columns(cleaned, dataset, original)
+    columns, added = _columns(cleaned, dataset, original)
     features = {column.name: column.feature for column in columns}
     schema = pa.schema(
         [(column.name, column.kind) for column in columns],
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+        metadata={b"huggingface": json.dumps({"info": {"features": features}}).encode(), **added},
     )
     # An open file: Arrow takes a path with a colon for an address.
     with (
@@ -74,11 +76,19 @@ def _array(column: _Column, rows: slice) -> Any:
     return values if isinstance(values, pa.ChunkedArray) else pa.array(values, column.kind)
 
 
-def _columns(cleaned: CleanedData, dataset: "LabeledDataset", original: OriginalData) -> list[_Column]:
+def _columns(
+    cleaned: CleanedData, dataset: "LabeledDataset", original: OriginalData
+) -> tuple[list[_Column], dict[bytes, bytes]]:
+    """Return the columns, and the metadata that marks those of the labels and those that the source does not have."""
     source = original.columns or SourceColumns(pa.table({}), (), (), None)
     own = _own_columns(cleaned, dataset, source, original)
+    labels = source.labels or ("labels" if cleaned.is_multi_label else "label",)
+    added = [name for name in own if name in _ADDED]
+    earlier = exported_columns(source.table).added
     columns = []
     for name in source.names:
+        if name in earlier and name in own:  # an export of an export
+            continue
         if name in source.labels or name not in source.table.column_names or own.get(name, _NONE).kind == _IMAGE:
             columns.append(own.pop(name))
         elif name not in own:
@@ -86,10 +96,11 @@ def _columns(cleaned: CleanedData, dataset: "LabeledDataset", original: Original
         elif _is_key(source, name, cleaned):
             columns.append(_source_column(source, name, name, cleaned))
             del own[name]
+            added.remove(name)
         else:
             free = next(other for other in _free_names(name) if other not in {*source.names, *own})
             columns.append(_source_column(source, name, free, cleaned))
-    return [*columns, *own.values()]
+    return [*columns, *own.values()], schema_metadata(labels, added)
 
 
 def _free_names(name: str) -> Iterable[str]:

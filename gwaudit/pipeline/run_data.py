@@ -35,8 +35,12 @@ def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> La
         dataset = embed_texts(dataset, data.encoder, progress)
     if not data.add_noise:
         return dataset
-    dataset.notes.remark(f"label noise was added on purpose: a share of {data.add_noise:g} of the labels")
+    dataset.notes.remark(_noise_remark(data))
     return with_label_noise(dataset, data.add_noise, data.add_noise_seed)
+
+
+def _noise_remark(data: DataSettings) -> str:
+    return f"label noise was added on purpose: a share of {data.add_noise:g} of the labels"
 
 
 def data_of_run(store: TrajectoryStore, root: Path | str | None = None) -> DataSettings:
@@ -88,6 +92,7 @@ def current_data(store: TrajectoryStore, data: DataSettings) -> LabeledDataset:
     dataset = read_source(replace(data, on_error="skip"))
     if data.add_noise and dataset.is_multi_label == store.is_multi_label:
         dataset = with_recorded_noise(dataset, store.keys(), _given_labels(store))
+        dataset.notes.remark(_noise_remark(data))
     return dataset
 
 

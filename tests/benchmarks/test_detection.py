@@ -11,6 +11,7 @@ from gwaudit.analysis.detectors import DETECTORS, Detection, Detector
 from gwaudit.benchmarks.detection.benchmark import as_frame, markdown, read_rows
 from gwaudit.benchmarks.label_variants import IMBALANCE, instance_noise, make_label_variant
 from gwaudit.core.errors import DataError
+from gwaudit.core.json import sealed
 from gwaudit.core.settings import PRESETS, RefinementSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
@@ -90,7 +91,7 @@ def test_an_epoch_during_which_the_machine_slept_is_no_cost(benchmark, tmp_path)
     (commit,) = (tmp_path / "out" / "runs" / "symmetric-20").glob("seed-0/plain/commits/epoch-00001.json")
     facts = json.loads(commit.read_text())
     facts["metrics"]["seconds"] = 28_800.0
-    commit.write_text(json.dumps(facts))
+    commit.write_text(json.dumps(sealed(facts)))
     arguments = [tmp_path / "out" if argument == folder else argument for argument in arguments]
     done = gwaudit(*arguments, "--label-variants", "symmetric-20")
     assert done.returncode == 0, done.stderr

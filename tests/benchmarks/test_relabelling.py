@@ -100,4 +100,4 @@ def test_what_cannot_work_is_refused_before_training(tmp_path):
         split_off(digits, 1.0)
     done = gwaudit("benchmark", "relabelling", "digits", "-o", tmp_path / "out")
     assert done.returncode == 2
-    assert "has no split 'test'" in done.stderr
+    assert "has no splits, so there is no 'test'" in done.stderr

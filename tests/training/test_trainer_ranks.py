@@ -116,7 +116,7 @@ def test_an_audit_with_refinement_under_torchrun_prints_and_writes_once(tmp_path
     facts = json.loads(done.stdout)  # one object: one process has spoken
     assert facts["evaluation"]["auroc"] > 0.8
     assert all(Path(file).exists() for file in facts["files"])
-    for run, epochs in ((tmp_path / "run", 6), (tmp_path / "run" / "rounds" / "1", 2 + 2)):
+    for run, epochs in ((tmp_path / "run", 6), (tmp_path / "run" / "rounds" / "1", 2 + 1)):
         store = TrajectoryStore.open(run)
         assert len(store.epochs) == epochs
         assert all(store.commit(epoch).missing == 0 for epoch in store.epochs)

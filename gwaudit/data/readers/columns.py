@@ -20,6 +20,7 @@ from gwaudit.core.json import parse_json
 from gwaudit.core.settings import DataSettings, split_commas
 from gwaudit.core.spreadsheet_changes import looks_changed
 from gwaudit.data.class_names import label_text
+from gwaudit.data.exported_columns import exported_columns
 from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.image_signatures import IMAGE_SUFFIXES, image_of_base64
 from gwaudit.data.inputs import Inputs, Texts, features
@@ -93,7 +94,9 @@ def samples_of_table(
         notes.use_columns("labels", label_columns)
     if id_column is not None:
         notes.use_columns("keys", [id_column])
-    others = [c for c in table.column_names if c not in {*of_split, *label_columns, id_column}]
+    added = [c for c in exported_columns(table).added if c not in {*label_columns, id_column}]
+    notes.leave_out_columns("added by an export of gwaudit", added)
+    others = [c for c in table.column_names if c not in {*of_split, *label_columns, id_column, *added}]
     table = _without_categories(table)
     column = _inputs(table, settings, name, root, others, parsed.labels, notes)
     keys, unnamed = _keys(table, id_column, column.paths, settings.split)
@@ -116,8 +119,14 @@ def samples_of_table(
 
 
 def label_column_of(table: pa.Table, settings: DataSettings) -> str | None:
-    """Return the column of labels: the one that is set, else the first with a usual name, else None."""
-    return settings.label_column or next(iter(usual_columns("label_column", table.column_names)), None)
+    """Return the column of labels: the one that is set, that an export wrote, or with a usual name; else None.
+
+    Several columns are joined by commas.
+    """
+    if settings.label_column is not None:
+        return settings.label_column
+    exported = ",".join(exported_columns(table).labels)
+    return exported or next(iter(usual_columns("label_column", table.column_names)), None)
 
 
 def usual_columns(setting: str, columns: Sequence[str]) -> list[str]:
