@@ -67,6 +67,11 @@ def find_classes(
         _warn_of_deeper_classes([PurePath(path.parts[0], *path.parts[2:]) for path in images], 0, notes)
         return ClassFolders(found, (), images, [path.parts[0] for path in images])
     choose_split(split, [], source, notes)
+    if len({split_kind_within(name) for name in folders} - {None}) > 1:
+        notes.warn(
+            f"The folders {_listed(sorted(folders))} are read as classes, though some have names of splits: if they "
+            "are splits, give a table of paths and labels as the source."
+        )
     images = [path for path in paths if len(path.parts) > 1]
     _warn_of_deeper_classes(images, 0, notes)
     return ClassFolders(None, (), images, [path.parts[0] for path in images])
@@ -106,8 +111,8 @@ def _split_folders(folders: dict[str, list[PurePath]], asked: str, source: objec
 def _loosely_named_splits(folders: dict[str, list[PurePath]], structured: set[str]) -> list[str]:
     """Return folders such as `seg_train` and `seg_test`, where all are named so or they hold the same folders."""
     named = [name for name in folders if split_kind_within(name)]
-    if len({split_kind_within(name) for name in named}) < 2:
-        return []
+    if len({split_kind_within(name) for name in named}) < 2 or not structured.intersection(named):
+        return []  # without folders of classes in them, `test_tube` and `train_station` are classes
     if len(named) == len(folders):
         return named
     inside = []

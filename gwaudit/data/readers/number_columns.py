@@ -20,6 +20,7 @@ _ID_NAME = re.compile(
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 _THREE_DECIMALS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})+\s*")
 _WITH_UNIT = re.compile(r"\s*[+-]?[$€£¥]?\s*[+-]?\d{1,3}([,. '\u00a0]?\d{3})*([.,]\d+)?\s*[%$€£¥°]?\s*")
+_AGAIN = "says the label again"
 _TRUTH = {"true": 1.0, "false": 0.0}
 _MOSTLY = 0.5  # share of a text column's cells that are numbers, above which the others are errors
 _MANY_ROWS = 20  # from here on it is no chance that whole numbers rise from row to row
@@ -90,6 +91,11 @@ def choose_features(
         else:
             unusable.append(name)
             notes.leave_out_columns(f"{_kind(column.type)}, not numbers", [name])
+    if again := notes.columns_left_out.get(_AGAIN):
+        notes.warn(
+            f"columns with one value for each class say the label again and are left out: {_listed(again)}. With them "
+            "no error could be found. If one is a feature, name the columns of features with `feature_columns`"
+        )
     if indicators := _class_indicators(chosen, labels):
         notes.warn(
             f"the columns {_listed(indicators)} are 1 for one class and 0 for the others, so together they say the "
@@ -266,11 +272,7 @@ def _label_again(name: str, values: NDArray[np.float64], labels: NDArray[np.int6
         return _label_again(name, values, rows, notes)
     agreement = _agreement(values, labels) if not np.isnan(values).any() else 0
     if agreement == 1:
-        notes.warn(
-            f"the column {name} has one value for each class, so it says the label again and is left out: with it no "
-            "error could be found. If it is a feature, name the columns of features with `feature_columns`"
-        )
-        return "says the label again"
+        return _AGAIN
     if agreement >= (_CLOSE_OF_TWO if labels.max() < 2 else _CLOSE):
         notes.warn(
             f"the column {name} has one value for each class and agrees with {agreement:.0%} of the labels: if it is "

@@ -15,6 +15,7 @@ from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind, split_kind_within, split_of_part
 
 _NAMES = {"split", "set", "subset", "partition", "phase", "usage", "data set", "dataset", "data split", "dataset split"}
+_NAMES_OF_SPLITS_ALONE = {"split", "partition", "data split", "dataset split"}
 _FILE_NAME = "file_name"  # of the images that a metadata.csv describes
 _MOST_SPLITS = 20
 
@@ -51,6 +52,12 @@ def rows_of_split(table: pa.Table, settings: DataSettings, source: object, notes
     """
     column, values = _split_column(table, settings)
     if column is None:
+        for name in filter(_may_say_split, table.column_names):
+            if name not in _columns_with_a_role(settings):
+                notes.warn(
+                    f"the column {name} may say the split of each row, but no usual name of a split is in it: all rows "
+                    "are read. Write train, validation and test in it, or leave out the rows of other splits"
+                )
         return SplitRows(choose_split(settings.split, [], source, notes))
     counts = Counter(value for value in values if value)
     if len(counts) == 1:
@@ -84,10 +91,9 @@ def rows_of_folders(table: pa.Table, settings: DataSettings, folder: Path, notes
 
 def _split_column(table: pa.Table, settings: DataSettings) -> tuple[str | None, Sequence[str]]:
     """Return the column that says the split of each row, and its values as text."""
-    taken = {settings.label_column, settings.image_column, settings.text_column, settings.id_column}
+    taken = _columns_with_a_role(settings)
     for column in table.column_names:
-        usual = " ".join(re.findall(r"[^\W_]+", column.lower())) in _NAMES
-        if column in taken or not usual:
+        if column in taken or _plain(column) not in _NAMES:
             continue
         kind = table.schema.field(column).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
@@ -98,3 +104,18 @@ def _split_column(table: pa.Table, settings: DataSettings) -> tuple[str | None, 
         if 0 < len(names) <= _MOST_SPLITS and are_splits:
             return column, values
     return None, ()
+
+
+def _columns_with_a_role(settings: DataSettings) -> set[str | None]:
+    return {settings.label_column, settings.image_column, settings.text_column, settings.id_column}
+
+
+def _may_say_split(column: str) -> bool:
+    """Return whether hardly anything but splits has such a name: `partition`, `is_train`."""
+    first, _, rest = _plain(column).partition(" ")
+    return _plain(column) in _NAMES_OF_SPLITS_ALONE or (first == "is" and split_kind(rest) is not None)
+
+
+def _plain(column: str) -> str:
+    """Return the words of a name in lower case."""
+    return " ".join(re.findall(r"[^\W_]+", column.lower()))

@@ -136,6 +136,15 @@ def test_the_label_beside_its_multi_label_columns_is_no_feature(tmp_path):
     assert left_out(dataset) == {"code": "says the label again"}
 
 
+def test_columns_that_say_the_label_again_are_warned_about_once(tmp_path):
+    frame = pd.DataFrame({"x": X, "label": LABELS})
+    frame.assign(code=frame.label.map({"cat": 3, "dog": 1}), name=frame.label.str.upper()).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    (warning,) = load_dataset(tmp_path / "t.csv").notes.warnings
+    assert "say the label again and are left out: code, name. With them" in warning
+
+
 def test_tables_without_features_say_why(tmp_path):
     pd.DataFrame({"nr": range(N), "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"no column of images, texts or numbers.*Not used: nr \(numbers the rows\)"):

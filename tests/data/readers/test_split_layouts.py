@@ -272,3 +272,27 @@ def test_metadata_of_all_splits_in_one_file(tmp_path):
     names = [f"{split}/{folder}/0.png" for split in ("train", "test") for folder in "ab"]
     pd.DataFrame({"file_name": names, "label": ["cat", "dog"] * 2}).to_csv(tmp_path / "metadata.csv", index=False)
     assert read(tmp_path, "test") == ("test", ("cat", "dog"), ["test/a/0.png", "test/b/0.png"])
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "warned"),
+    [
+        ("partition", [0, 1, 2], True), ("Split", ["a", "b", "a"], True), ("is_train", [True, False, True], True),
+        ("set", [0, 1, 2], False), ("phase", ["solid", "liquid", "gas"], False), ("is_tall", [1, 0, 1], False),
+    ],
+)  # fmt: skip
+def test_a_column_that_may_say_the_split_is_warned_about(tmp_path, column, values, warned):
+    frame = pd.DataFrame(
+        {"x": np.arange(12) / 7, column: values * 4, "label": ["a", "b", "b"] * 2 + ["a", "a", "b"] * 2}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert len(dataset) == 12
+    assert any("may say the split" in warning for warning in dataset.notes.warnings) == warned
+
+
+def test_folders_of_images_whose_names_hold_words_of_splits_are_classes(tmp_path):
+    make_images(tmp_path, "dev_board", "test_tube", "train_station")
+    dataset = load_dataset(tmp_path)
+    assert dataset.class_names == ("dev_board", "test_tube", "train_station")
+    assert "are read as classes, though some have names of splits" in dataset.notes.warnings[0]
