@@ -1,9 +1,9 @@
-"""Check that a head makes the logits that a model returns, on a few rows of each batch, without waiting for the device.
+"""Check that a head makes the logits that a model returns, in each batch, without waiting for the device.
 
 The alignment is computed from the input, the weight and the output of one layer. It is right only if the output is the
 product of the two, and if the loss sees that output. An adapter on the layer (LoRA), a second head that is averaged
 with it, a temperature or dropout after it would make it wrong. So each observed batch is checked for both: the output
-against the product, and what the model returns against the output.
+against the product in a few rows, and what the model returns against the output in all rows.
 
 A misfit is a relative difference: 0 for equal tensors, of the order of 1 for unrelated ones.
 """
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-_ROWS = 4
+_ROWS = 4  # of a batch, whose product is computed again
+_NUMBERS_FOR_SCALE = 4
 _TOLERANCE, _TOLERANCE_BFLOAT16 = 2.0**-6, 2.0**-5  # several times the rounding of bfloat16 products, 2**-9
 
 
@@ -61,9 +62,9 @@ def returned_misfit(logits: Tensor, returned: Tensor, *, up_to_a_shift: bool) ->
         up_to_a_shift: Whether a constant for each row may be added, as `log_softmax` does.
 
     Returns:
-        [] largest misfit of the first rows.
+        [] largest misfit of the rows.
     """
-    logits, returned = logits[:_ROWS], returned[:_ROWS].to(logits)
+    returned = returned.to(logits)
     difference = returned - logits
     if up_to_a_shift:
         difference = difference - difference.mean(1, keepdim=True)
@@ -77,10 +78,10 @@ def output_scale(logits: Tensor, returned: Tensor, *, up_to_a_shift: bool) -> Te
         logits, returned, up_to_a_shift: As for `returned_misfit`.
 
     Returns:
-        [] the least-squares solution in the first rows, at least 0; 1 if there are too few numbers for one.
+        [] the least-squares solution, at least 0; 1 if there are too few numbers for one.
     """
-    logits, returned = logits[:_ROWS], returned[:_ROWS].to(logits)
-    if len(logits) * (logits.shape[1] - up_to_a_shift) < _ROWS:
+    returned = returned.to(logits)
+    if len(logits) * (logits.shape[1] - up_to_a_shift) < _NUMBERS_FOR_SCALE:
         return torch.ones((), dtype=logits.dtype, device=logits.device)
     if up_to_a_shift:
         logits, returned = logits - logits.mean(1, keepdim=True), returned - returned.mean(1, keepdim=True)
@@ -95,7 +96,7 @@ def probability_misfit(logits: Tensor, returned: Tensor, *, multi_label: bool) -
         logits, returned: As for `returned_misfit`.
         multi_label: Whether the probabilities are sigmoids, not a softmax.
     """
-    logits, returned = logits[:_ROWS], returned[:_ROWS].to(logits)
+    returned = returned.to(logits)
     probabilities = logits.sigmoid() if multi_label else logits.softmax(1)
     return _largest(returned - probabilities, _norm(probabilities))
 

@@ -60,10 +60,12 @@ class AlignmentCallback(keras.callbacks.Callback):
             store, head=None, record_pass=self._record_pass, use_passes=evaluation_loader is not None
         )
         self._torch_model: _TorchModel | None = None
-        self._started = False
+        self._started = self._begins_step = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Attach the recorder to the head, and wrap the train step."""
+        if (interrupted := getattr(self.model.train_step, "release", None)) is not None:
+            interrupted()
         if self.model.jit_compile:
             raise RecordingError("the train step is compiled: use model.compile(..., jit_compile=False)")
         dense = _find_dense(self.model, self._head, self._activation)
@@ -71,6 +73,10 @@ class AlignmentCallback(keras.callbacks.Callback):
         train_step: Callable[[Any], Any] = self.model.train_step
 
         def observed_train_step(data: Any) -> Any:
+            if not self._begins_step:  # a later fit() without this callback, after one that was interrupted
+                self.on_train_end()
+                return train_step(data)
+            self._begins_step = False
             with self._restored_on_error():
                 inputs, labels, sample_ids = _unpack(data)
                 self._loop.begin_step()
@@ -79,6 +85,7 @@ class AlignmentCallback(keras.callbacks.Callback):
                     self._loop.observe(sample_ids, labels)
             return result
 
+        observed_train_step.release = self.on_train_end  # type: ignore[attr-defined]  # a function takes attributes
         self.model.train_step = observed_train_step
         with self._restored_on_error():
             self._loop.attach(self._torch_model)
@@ -90,6 +97,10 @@ class AlignmentCallback(keras.callbacks.Callback):
                 self._loop.start(epoch)
             self._started = True
         self._loop.begin_epoch(epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Begin a step."""
+        self._begins_step = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Commit the epoch."""

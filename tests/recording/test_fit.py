@@ -152,6 +152,22 @@ def test_logits_that_the_model_changes_in_place_are_compared_with_the_output_of_
     torch.compiler.reset()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda logits: torch.cat([logits[:8], logits[8:].flip(0)]),
+        lambda logits: torch.cat([logits[:8], 3 * logits[8:]]),
+    ],
+)
+def test_each_row_that_the_model_returns_is_compared(
+    store: TrajectoryStore, change: Callable[[Tensor], Tensor]
+) -> None:
+    net = Net(lambda net, z: change(net.head(z)), second=False)
+    for head, message in [(None, "does not return the output of"), ("head", "not the output of the head")]:
+        with pytest.raises(GwauditError, match=message):
+            recorded(net, store, head)
+
+
 def test_a_loss_may_change_the_logits_in_place(store: TrajectoryStore) -> None:
     net = Net(lambda net, z: net.head(z), second=False)
     with AlignmentRecorder(net, store) as recorder:

@@ -127,6 +127,26 @@ def test_a_training_that_goes_on_records_the_later_epochs_and_a_new_one_is_refus
         assert store.epochs == (0, 1, 2)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_an_interrupted_training_can_go_on_with_and_without_the_callback(tmp_path: Path, same: bool) -> None:
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    model = model_of()
+    step, call = model.train_step, model.layers[-1].call
+    with new_store(tmp_path / "run") as store:
+        callback = AlignmentCallback(store)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(loader(), epochs=1, verbose=0, callbacks=[callback, Interrupt()])
+        if not same:
+            model.fit(IMAGES.numpy(), LABELS.numpy(), epochs=1, verbose=0)
+            assert (model.train_step, model.layers[-1].call) == (step, call)
+        model.fit(loader(), epochs=1, verbose=0, callbacks=[callback if same else AlignmentCallback(store)])
+    assert (model.train_step, model.layers[-1].call) == (step, call)
+    assert [store.commit(epoch).missing for epoch in store.epochs] == [0]
+
+
 def test_mixed_targets_are_recorded_by_evaluation_passes_over_a_loader_that_is_given_or_refused(tmp_path: Path) -> None:
     def mixed(samples: list[Any]) -> Any:
         images, labels, ids = torch.utils.data.default_collate(samples)
