@@ -34,5 +34,6 @@ def clear_leftovers(run: Path, attempts: Mapping[int, str]) -> None:
                 attempt.rename(run / FOLDER / epoch / attempt.name)
             elif committed[epoch] != attempt.name:
                 shutil.rmtree(attempt)
-        for partial in (run / "commits").glob(f".*{TEMPORARY}"):
-            partial.unlink()
+        for folder in ("commits", "checkpoints"):
+            for partial in (run / folder).glob(f".*{TEMPORARY}"):
+                partial.unlink()

@@ -12,6 +12,7 @@ step. So a process that is killed at any moment leaves the version before whole.
 next one is published, as a reader may be in the middle of it.
 """
 
+import glob
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -219,8 +220,11 @@ def _delete_others(run: Path, kept: set[Path]) -> None:
 
 
 def _delete_partial(folder: Path) -> None:
-    """Delete what killed processes left; the caller holds the lock."""
-    for path in folder.glob(f".*{TEMPORARY}"):
+    """Delete what killed processes left of versions, and of their names in the run; the caller holds the lock."""
+    run = folder.parent
+    names = {path.name for version in _versions(run) for path in version.iterdir()}
+    links = [path for name in names for path in run.glob(f".{glob.escape(name)}.*{TEMPORARY}")]
+    for path in (*folder.glob(f".*{TEMPORARY}"), *links):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -16,6 +16,9 @@ from torch import Tensor
 
 SUFFIX = ".safetensors"
 
+_CONTENT = "content"
+"""The only entry of the file's metadata."""
+
 _TENSOR = "tensor"
 """The only key of the object that stands for a tensor in the JSON; its value is the tensor's name in the file."""
 
@@ -28,8 +31,8 @@ def write_tensors(path: Path, values: dict[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_without_tensors(values, "", tensors))
-    checksum = _checksum(structure, tensors)
-    save_file(tensors, path, metadata={"structure": structure, "sha256": checksum})
+    content = {"structure": structure, "sha256": _checksum(structure, tensors)}
+    save_file(tensors, path, metadata={_CONTENT: json.dumps(content)})  # of several entries, the order would vary
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -47,9 +50,11 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except Exception as error:  # safetensors raises its own error, and those of Rust's JSON and of torch
         raise ValueError(str(error) or type(error).__name__) from error
-    if metadata.get("sha256") != _checksum(metadata.get("structure", ""), tensors):
+    content = json.loads(metadata.get(_CONTENT, "{}"))
+    structure = str(content.get("structure")) if isinstance(content, dict) else ""
+    if not structure or content.get("sha256") != _checksum(structure, tensors):
         raise ValueError("its checksum differs")
-    values: dict[str, Any] = _with_tensors(json.loads(metadata["structure"]), tensors, device)
+    values: dict[str, Any] = _with_tensors(json.loads(structure), tensors, device)
     return values
 
 

@@ -260,7 +260,7 @@ class _Training:
             if store.next_epoch > 0:
                 restore_checkpoint(store, self.state, self.device, epoch=len(store.training_epochs) - 1)
         if store.next_epoch > 0:
-            run_on_rank0(lambda: keep_best(store, self._selected().epoch))
+            run_on_rank0(lambda: self._clean_checkpoints(len(store.training_epochs) - 1))
         self.ddp_model = wrap_in_ddp(self.model, self.device)
         with AlignmentRecorder(self.model, store) as recorder:
             while len(store.training_epochs) < settings.epochs and not self._should_stop():

@@ -123,6 +123,16 @@ def test_a_folder_without_links_has_the_same_results(tmp_path, monkeypatch):
     assert (results_of(tmp_path / "run") / "audit.json").read_text() == "{}second"
 
 
+def test_a_link_that_a_killed_process_left_half_made_is_deleted(run):
+    left = run / ".audit.json.0123abcd.partial"
+    left.symlink_to(Path("results", "current", "audit.json"))
+    other = run / ".decisions.csv.0123abcd.partial"
+    other.write_text("of a review at work")
+    publish(run, "second")
+    assert not left.is_symlink()
+    assert other.exists()
+
+
 def test_links_that_lead_nowhere_give_way_to_copies(run, monkeypatch):
     monkeypatch.setattr(os, "symlink", refuse)
     publish(run, "second")  # a run with links, where links are followed and cannot be made

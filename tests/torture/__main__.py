@@ -18,7 +18,7 @@ from .commands import CASES, import_everything, prepare
 from .tally import Tally
 
 
-def parts(starts: dict[str, Path], draw: random.Random, *, short: bool) -> dict[str, Callable[[], Tally]]:
+def parts(starts: dict[str, Path], draw: random.Random, *, short: bool, share: float) -> dict[str, Callable[[], Tally]]:
     """Return the parts of the torture by name, in their order."""
     from . import damages, file_systems, full_disk, kills, pairs
 
@@ -31,14 +31,15 @@ def parts(starts: dict[str, Path], draw: random.Random, *, short: bool) -> dict[
             "pairs": lambda: pairs.two_at_once(starts, draw, trials=1),
             "systems": lambda: file_systems.on_poor_file_systems(starts, cases=few[-1:]),
         }
+    every = max(1, round(1 / share))
     return {
-        "kills": lambda: kills.before_every_step(starts),
-        "random": lambda: kills.at_random_times(starts, draw, trials=1000),
-        "links": lambda: kills.without_links(starts, every=3),
-        "damages": lambda: damages.of_any_file(starts, draw, trials=2000),
-        "disk": lambda: full_disk.at_every_step(starts),
-        "files": lambda: full_disk.with_limited_files(starts, draw, trials=200),
-        "pairs": lambda: pairs.two_at_once(starts, draw, trials=200),
+        "kills": lambda: kills.before_every_step(starts, every=every),
+        "random": lambda: kills.at_random_times(starts, draw, trials=round(1000 * share)),
+        "links": lambda: kills.without_links(starts, every=every),
+        "damages": lambda: damages.of_any_file(starts, draw, trials=round(2000 * share)),
+        "disk": lambda: full_disk.at_every_step(starts, every=every),
+        "files": lambda: full_disk.with_limited_files(starts, draw, trials=round(300 * share)),
+        "pairs": lambda: pairs.two_at_once(starts, draw, trials=round(300 * share)),
         "systems": lambda: file_systems.on_poor_file_systems(starts),
     }
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="seed of the damages, times and sizes that are drawn")
     parser.add_argument("--short", action="store_true", help="the short form that the test suite runs")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the steps and trials that are taken")
     parser.add_argument("--only", nargs="*", help="names of parts: kills, random, links, damages, disk, files, ...")
     parser.add_argument("--folder", type=Path, help="where to make the runs; by default a temporary folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -56,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="torture-") as folder:
         starts = prepare(Path(folder))
         tallies = []
-        for name, part in parts(starts, random.Random(options.seed), short=options.short).items():
+        for name, part in parts(starts, random.Random(options.seed), short=options.short, share=options.share).items():
             if options.only and name not in options.only:
                 continue
             begin = time.monotonic()

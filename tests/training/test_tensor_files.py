@@ -65,3 +65,11 @@ def test_a_pickle_is_not_read(tmp_path):
     torch.save({"model": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match=r".+"):
         read_tensors(path)
+
+
+def test_the_same_values_make_the_same_file(tmp_path):
+    contents = set()
+    for number in range(8):
+        write_tensors(tmp_path / f"{number}.safetensors", {"epoch": 3, "model": {"weight": torch.ones(2, 3)}})
+        contents.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(contents) == 1

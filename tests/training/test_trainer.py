@@ -165,6 +165,16 @@ def test_a_finished_run_resumed_is_finished(digits, tmp_path):
     assert not reports.epochs
 
 
+def test_checkpoints_that_a_kill_left_are_deleted(digits, tmp_path):
+    train(digits, tmp_path / "run", with_settings(epochs=2))
+    folder = tmp_path / "run" / "checkpoints"
+    names = sorted(path.name for path in folder.iterdir())
+    for left in ("epoch-00000.safetensors", ".epoch-00001.safetensors.0123abcd.partial"):
+        (folder / left).write_bytes(b"of a process that was killed")
+    train(digits, tmp_path / "run", with_settings(epochs=2), resume=True)
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
 def test_resume_refuses_other_settings_or_data_and_new_runs_an_old_folder(digits, tmp_path):
     train(digits, tmp_path / "run", SETTINGS)
     with pytest.raises(StoreExistsError):
