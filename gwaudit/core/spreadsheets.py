@@ -112,15 +112,30 @@ def column_name(cell: str) -> str:
     return re.sub(r"[\s_-]+", "_", cell.strip().lower())
 
 
-def texts_are_quoted(path: Path) -> bool:
-    """Return whether the first column name of a CSV file is in quotes, as `write_csv` writes all texts.
+def texts_are_quoted(path: Path, columns: Collection[str]) -> bool:
+    """Return whether every cell of these columns of a CSV file is in quotes or empty, as `write_csv` writes texts.
 
-    Spreadsheet programs write texts without quotes: a file in quotes is as it was written, without their changes.
+    Spreadsheet programs write a cell that they took for a number without quotes, also where they quote texts: cells in
+    quotes are as they were written, without their changes.
+
+    Args:
+        path: the file.
+        columns: names of columns of texts, in the form of `column_name`; the file may lack some of them.
 
     Raises:
         DataError: the file cannot be read.
     """
-    return _decoded(path).startswith('"')
+    text = _decoded(path)
+    for separator in _SEPARATORS:
+        source = io.StringIO(text, newline="")
+        try:  # cells without quotes are read as numbers
+            header, *rows = list(csv.reader(source, delimiter=separator, quoting=csv.QUOTE_NONNUMERIC))
+        except (ValueError, csv.Error):
+            continue
+        positions = [i for i, name in enumerate(header) if isinstance(name, str) and column_name(name) in columns]
+        if positions:
+            return all(isinstance(row[i], str) for row in rows for i in positions if i < len(row))
+    return False
 
 
 def decode_text(content: bytes, *, with_nul: bool = False) -> tuple[str, str]:

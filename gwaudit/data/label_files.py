@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
-from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, without_formula
+from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, texts_are_quoted, without_formula
 from gwaudit.data.array_files import read_array
 from gwaudit.data.class_names import label_text
 from gwaudit.data.labels import UNLABELLED, class_indices
@@ -87,6 +87,8 @@ def _read_table(
         return _labels_by_row([from_cell(value) for value in columns[wanted]], class_names, path, first_row=2)
     samples = _sample_ids(columns["key"], sample_keys, path)
     given, all_classes, remarks = _classes(columns[wanted], class_names, path)
+    if not texts_are_quoted(path, {wanted}):
+        _refuse_changed_classes(given, all_classes, path)
     clean = None
     if CLEAN_KEY in columns:
         clean, _, _ = _classes(columns[CLEAN_KEY], all_classes, path)
@@ -134,15 +136,19 @@ def _classes(
     for row, value in enumerate(values):
         if value in exact:
             labels[row] = exact[value]
-    return labels, class_names, (*remarks, *_changed_classes(labels, class_names, path))
+    return labels, class_names, remarks
 
 
-def _changed_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], path: Path) -> list[str]:
-    """Return a remark on each class of the file that may be another class, changed by a spreadsheet program."""
+def _refuse_changed_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], path: Path) -> None:
+    """Raise DataError if a class of the file may be another one that a spreadsheet program changed throughout."""
     present = {class_names[label] for label in np.unique(labels[labels != UNLABELLED])}
     absent = [name for name in class_names if name not in present]
-    hints = {name: changed_by_spreadsheet(name, absent) for name in class_names if name in present}
-    return [f"{path.name} has labels {name!r}{hint}" for name, hint in hints.items() if hint]
+    for name in sorted(present):
+        if hint := changed_by_spreadsheet(name, absent):
+            raise DataError(
+                f"{path} has labels {name!r}, and none of a class that may have become {name!r}{hint}; or put the "
+                "labels of the file in quotes if they are right"
+            )
 
 
 def _spread(values: NDArray[np.int64], samples: NDArray[np.int64], n: int) -> NDArray[np.int64]:

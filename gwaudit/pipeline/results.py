@@ -1,5 +1,6 @@
 """Write the results of a ranking into the folder of its run."""
 
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -8,7 +9,9 @@ from gwaudit.analysis.audit import FACTS_FILE, FRAME_FILE, Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.core.json import write_json
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.data.summary import summarise
+from gwaudit.data.reading_notes import Contradiction
+from gwaudit.data.recorded_samples import RecordedSamples
+from gwaudit.data.summary import DataSummary, summarise
 from gwaudit.export.cleaned_data import Action, clean_data
 from gwaudit.export.formats import write_cleaned_data
 from gwaudit.export.suspects import write_contradictions, write_noise, write_skipped, write_suspects
@@ -19,6 +22,9 @@ from gwaudit.store.store import TrajectoryStore
 
 EVALUATION_FILE = "evaluation.json"
 """Name of the file in which a run keeps its evaluation."""
+
+SKIPPED_FILE = "skipped.csv"
+"""Name of the file in which a run lists the rows that were left out."""
 
 REPORT_FILE = "report.html"
 """Name of the file in which a run keeps its report."""
@@ -69,14 +75,18 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     with publishing(run) as folder:
         with TrajectoryStore.open(run) as store:
             files = [write_page(collect_report_data(ranked, store, dataset), folder / REPORT_FILE)]
+            contradictions = _contradictions(store, dataset)
         files.append(write_suspects(ranked, folder / "suspects.csv", texts=None if dataset is None else dataset.texts))
         ranked.save(folder)
         files += [folder / FRAME_FILE, folder / FACTS_FILE]
         files += write_noise(ranked, folder)
         if dataset is not None and dataset.skipped:
-            files.append(write_skipped(dataset.skipped, folder / "skipped.csv"))
-        if dataset is not None and dataset.notes.contradictions:
-            files.append(write_contradictions(dataset.notes.contradictions, folder / "contradictions.csv"))
+            files.append(write_skipped(dataset.skipped, folder / SKIPPED_FILE))
+        elif (dataset is None or isinstance(dataset, RecordedSamples)) and (run / SKIPPED_FILE).exists():
+            # The data are no longer as they were audited: the list of the earlier ranking stays.
+            files.append(Path(shutil.copy(run / SKIPPED_FILE, folder)))
+        if contradictions:
+            files.append(write_contradictions(contradictions, folder / "contradictions.csv"))
         actions: tuple[Action, ...] = get_args(Action)
         files += [write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action) for action in actions]
         if dataset is not None and dataset.true_labels is not None:
@@ -84,6 +94,14 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
             files.append(write_evaluation(evaluation, folder))
         names = [file.relative_to(folder) for file in files]
     return AuditResult(ranked, evaluation, dataset, tuple(run / name for name in names))
+
+
+def _contradictions(store: TrajectoryStore, dataset: LabeledDataset | None) -> list[Contradiction]:
+    """Return the contradictions of the data that were audited: as they are read now, or as the run recorded them."""
+    now = [] if dataset is None else dataset.notes.contradictions
+    reading = store.settings.get("reading")
+    recorded = DataSummary.from_dict(reading).notes.contradictions if reading else []
+    return max(now, recorded, key=len)  # the run records the first ones; later some samples may be gone
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:

@@ -22,7 +22,8 @@ LABEL_CONTROL, DECISION_CONTROL = "label", "decision"
 
 _ID_COLUMNS = ("sample_id", "key")
 _LABEL_COLUMNS = ("label", "new_label")
-_ANSWER_COLUMNS = ("decision", *_LABEL_COLUMNS, "suggested_name")
+_NAME_COLUMNS = (*_LABEL_COLUMNS, "suggested_name")
+_ANSWER_COLUMNS = ("decision", *_NAME_COLUMNS)
 _COLUMNS = (*_ID_COLUMNS, "given_name", "given_label", *_ANSWER_COLUMNS, "suggested_label", "data_fingerprint")
 _TEXTS = ("sample_id", "key", "given_name", "given_label", "decision", "data_fingerprint")
 _LABEL_STUDIO_COLUMNS = ("annotation_id", "lead_time", "annotator", "completed_by")
@@ -128,7 +129,7 @@ def read_decision_file(path: Path) -> DecisionFile:
         names = [column_name(cell) for cell in header]
         _require_columns(path, names)
         columns = tuple(name for name in names if name in _COLUMNS)
-        rows, as_written = list(_table_rows(path, names, cells)), texts_are_quoted(path)
+        rows, as_written = list(_table_rows(path, names, cells)), texts_are_quoted(path, _NAME_COLUMNS)
         for column, name in enumerate(names):
             if name not in _COLUMNS and name not in _OTHER_COLUMNS:
                 shown = header[column].strip() or f"{column + 1} (without a name)"

@@ -151,10 +151,26 @@ def test_codes_that_a_spreadsheet_changed_are_refused(tmp_path):
         with pytest.raises(DataError, match=rf"label '{label}' is none of .* may have changed '{name}'"):
             load_dataset(source, labels=tmp_path / "labels.csv")
     source = four_samples(tmp_path, labels=("007", "7", "007", "7"))
-    (tmp_path / "labels.csv").write_text("key,label\n007,7\nc,7\nd,7\n1-2,\n")
+    (tmp_path / "labels.csv").write_text('"key","label"\n"007","7"\n"c","7"\n"d","7"\n"1-2",\n')
     with pytest.raises(DataError, match="one class"):
         load_dataset(source, labels=tmp_path / "labels.csv")
     source = four_samples(tmp_path, labels=("007", "7", "007", "cat"))
     (tmp_path / "labels.csv").write_text("key,label\n007,7\nc,7\nd,cat\n")
-    remarks = load_dataset(source, labels=tmp_path / "labels.csv").notes.remarks
-    assert any("has labels '7' (a spreadsheet program may have changed '007'" in remark for remark in remarks)
+    with pytest.raises(DataError, match=r"has labels '7', and none of a class .* may have changed '007'"):
+        load_dataset(source, labels=tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize(("quoted", "refused"), [(False, True), ("texts", True), (True, False)])
+def test_a_class_that_became_another_throughout_is_refused_unless_the_labels_are_in_quotes(tmp_path, quoted, refused):
+    source = four_samples(tmp_path, labels=("1.1", "1.10", "1.1", "cat"))
+    quote = '"' if quoted else ""
+    cell = '"1.1"' if quoted is True else "1.1"  # a program that quotes texts writes numbers without quotes
+    rows = [
+        f"{quote}{key}{quote},{label}\n" for key, label in (("007", cell), ("c", cell), ("d", f"{quote}cat{quote}"))
+    ]
+    (tmp_path / "labels.csv").write_text(f"{quote}key{quote},{quote}label{quote}\n" + "".join(rows))
+    if refused:
+        with pytest.raises(DataError, match=r"has labels '1\.1', and none of a class .* may have changed '1\.10'"):
+            load_dataset(source, labels=tmp_path / "labels.csv")
+    else:
+        assert len(load_dataset(source, labels=tmp_path / "labels.csv")) == 3

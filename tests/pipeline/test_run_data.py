@@ -124,6 +124,21 @@ class TestDataThatMoved:
         assert evaluate_run(audit.run, root=tmp_path / "moved").n_wrong == 2
         assert gwaudit("evaluate", audit.run, "--root", tmp_path / "moved").returncode == 0
 
+    def test_lists_of_the_audited_data_stay_when_a_run_is_ranked_without_them(self, tmp_path):
+        make_tree(tmp_path / "photos", per_class=4)
+        shutil.copy(tmp_path / "photos" / "cat" / "001.png", tmp_path / "photos" / "dog" / "same.png")
+        (tmp_path / "photos" / "dog" / "broken.png").write_bytes(b"no image")
+        audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos"), on_error="skip"), suspects=[0])
+        lists = [audit.run / name for name in ("contradictions.csv", "skipped.csv")]
+        rank_again(audit.run)
+        before = [path.read_bytes() for path in lists]
+        (tmp_path / "photos").rename(tmp_path / "moved")
+        rank_again(audit.run, progress=Notes())
+        assert [path.read_bytes() for path in lists] == before
+        (tmp_path / "moved" / "dog" / "same.png").unlink()
+        rank_again(audit.run, root=tmp_path / "moved", progress=Notes())
+        assert [path.read_bytes() for path in lists] == before
+
     def test_a_place_that_is_not_there_or_holds_other_data(self, photos, tmp_path):
         with pytest.raises(SettingsError, match="nothing at"):
             samples(photos, tmp_path / "nowhere")

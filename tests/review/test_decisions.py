@@ -184,6 +184,8 @@ class TestWhatSpreadsheetsMakeOfTexts:
         assert "'1.1' may be 2 classes, '1.1' or '1.10'" in reason
         (tmp_path / "d.csv").write_text('"key","label"\n"b","1.1"\n')
         assert read(audit, tmp_path / "d.csv") == ([(1, "relabel", "1.1")], ())
+        [reason] = self.problems(audit, tmp_path, '"key","label"\n"b",1.1\n')  # a program that quotes texts alone
+        assert "'1.1' may be 2 classes" in reason
         (tmp_path / "d.csv").write_text("key,label\na,1.10\n")  # no program writes the number so
         assert read(audit, tmp_path / "d.csv") == ([(0, "relabel", "1.10")], ())
 

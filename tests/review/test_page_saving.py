@@ -1,10 +1,15 @@
 """Decisions on the page are kept, downloaded, loaded and served; what is not saved is said."""
 
+from dataclasses import replace
+
 import pandas as pd
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
+from gwaudit import rank
 from gwaudit.core.spreadsheets import from_cell
+from gwaudit.data.loading import load_dataset
+from gwaudit.pipeline.report import write_report
 from gwaudit.review.decisions import read_decisions
 from helpers.browsing import (
     LEAVE,
@@ -21,6 +26,7 @@ from helpers.browsing import (
     wait,
 )
 from helpers.command import FAST, gwaudit
+from helpers.recorded_runs import make_run
 
 
 def test_twenty_suspects_are_reviewed_by_keyboard_kept_and_downloaded(browser, report, data, dataset, tmp_path):
@@ -116,6 +122,20 @@ def test_decisions_of_other_data_are_not_loaded_and_rows_that_do_not_fit_are_cou
     read = read_decisions([tmp_path / "decisions.csv"], data.audit)
     assert not read.problems
     assert len(read.frame) == 5
+
+
+def test_a_class_that_a_spreadsheet_may_have_changed_is_not_loaded(browser, tmp_path):
+    dataset = replace(load_dataset("digits"), class_names=("1.1", "1.10", *"23456789"))
+    with make_run(tmp_path / "run", dataset) as store:
+        ranked = rank(store)
+        ranked.save(store.path)
+    browser.get(write_report(tmp_path / "run").as_uri())
+    sample = int(ranked.suspects[ranked.suspects["given_label"] > 1]["sample_id"].iloc[0])
+    row = {"sample_id": [sample], "key": [ranked.by_id("key")[sample]], "decision": ["relabel"], "label": ["1.1"]}
+    (tmp_path / "changed.csv").write_text(pd.DataFrame(row).to_csv(index=False))
+    browser.find_element(By.ID, "load").send_keys(str(tmp_path / "changed.csv"))
+    wait(browser, lambda b: "may be 1.1 or 1.10" in text_of(b, "#loaded-text"))
+    assert "1 of 1 decision loaded" in load(browser, tmp_path / "written.csv", pd.DataFrame(row))
 
 
 def test_a_browser_that_keeps_nothing_is_reported_and_the_download_has_everything(browser, report, tmp_path):

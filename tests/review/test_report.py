@@ -23,6 +23,8 @@ from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.figures import draw_figures
 from gwaudit.review.report.page import render_page, write_page
 from gwaudit.review.report.thumbnails import thumbnail
+from gwaudit.store.store import SIGNALS
+from helpers.audits import make_audit
 from helpers.command import FAST, gwaudit
 from helpers.hostile_data import with_hostile_names
 from helpers.making import make_tree
@@ -262,6 +264,19 @@ def test_inputs_under_several_labels_are_shown_with_each_other_and_said_at_the_t
         "dog/same.png": [{"key": "cat/007.png", "label": "cat"}],
     }
     assert b"2 of these samples have the same input" in page
+
+
+def test_a_browser_keeps_the_decisions_on_runs_without_a_fingerprint_apart(tmp_path):
+    names = []
+    for run, labels in (("a", [0, 1, 0, 1]), ("b", [0, 1, 1, 0])):
+        settings = {"given_labels": np.array(labels), "class_names": ["no", "yes"]}
+        with TrajectoryStore.create(tmp_path / run, **settings) as store:
+            signals = {name: np.zeros(4, kind) for name, kind in SIGNALS.items()}
+            store.append_epoch(0, np.arange(4), signals, metrics={"gwa": 0.1})
+        make_audit([*"0123"], labels, ["no", "yes"], run=tmp_path / run, fingerprint="").save(tmp_path / run)
+        names.append(facts_of(write_report(tmp_path / run).read_bytes())["storage_name"])
+    assert all(names)
+    assert names[0] != names[1]
 
 
 def test_a_thumbnail_of_a_small_image_is_the_image():

@@ -232,8 +232,10 @@ def _preview(dataset: LabeledDataset | None) -> Preview:
         texts = dataset.texts
         return lambda sample_id, most_bytes: {"text": _clipped(texts[sample_id])}
     if dataset.modality == "features":
+        more = dataset.input_shape[0] > _N_FEATURES
         return lambda sample_id, most_bytes: {
-            "features": [_rounded(v) for v in dataset[sample_id][0][:_N_FEATURES].tolist()]
+            "features": [_rounded(v) for v in dataset[sample_id][0][:_N_FEATURES].tolist()],
+            **({"more_features": True} if more else {}),
         }
     return partial(_picture, dataset)
 

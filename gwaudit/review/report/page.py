@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import json
 import secrets
 import shlex
@@ -13,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from gwaudit.analysis.audit import Audit
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import without_nan
 from gwaudit.review.report.contents import ReportData
@@ -101,6 +103,7 @@ def _facts(data: ReportData, *, served: bool) -> dict[str, Any]:
     audit = data.audit
     return {
         "fingerprint": audit.fingerprint,
+        "storage_name": audit.fingerprint or _digest_of_samples(audit),
         "classes": list(audit.class_names),
         "multi_label": audit.is_multi_label,
         "answers": list(audit.answers),
@@ -110,6 +113,12 @@ def _facts(data: ReportData, *, served: bool) -> dict[str, Any]:
         "served": served,
         "large_pictures": served and data.large_picture is not None,
     }
+
+
+def _digest_of_samples(audit: Audit) -> str:
+    """Return a digest of keys, given labels and classes, for runs without a fingerprint of their data."""
+    samples = [list(map(str, audit.by_id("key"))), audit.by_id("given_label").tolist(), list(audit.class_names)]
+    return hashlib.blake2b(json.dumps(samples).encode(), digest_size=8).hexdigest()
 
 
 def _json(value: Any) -> Markup:

@@ -35,7 +35,7 @@ function readDecisions(text) {
     if (cells.every((cell) => cell.trim() === "")) return;
     const row = Object.fromEntries(header.map((name, column) => [name, cells[column] ?? ""]));
     if (row.data_fingerprint) prints.add(row.data_fingerprint.trim());
-    const { change, reason, contradicts } = readRow(row);
+    const { change, reason, contradicts } = readRow(row, (cell) => text.includes(csvCell(cell)));
     checked += 1;
     if (contradicts) contradicted += 1;
     if (change) changes.push(change);
@@ -60,8 +60,10 @@ function readDecisions(text) {
 const refused = (text) => ({ changes: [], text, complete: false });
 const sameDecision = (one, other) => one.decision === other.decision && one.label === other.label;
 
-/* Return the change that a row asks for, or the reason why there is none and whether the row contradicts this run. */
-function readRow(row) {
+/* Return the change that a row asks for, or the reason why there is none and whether the row contradicts this run.
+
+   `quoted` says whether a cell is in quotes: spreadsheets write a class that they took for a number without quotes. */
+function readRow(row, quoted) {
   const id = Number(row.sample_id), sample = byId.get(id);
   const ours = FINGERPRINT !== "" && (row.data_fingerprint ?? "").trim() === FINGERPRINT;
   if (row.sample_id.trim() === "" || !Number.isInteger(id) || id < 0) return { reason: "no whole number as sample_id" };
@@ -77,6 +79,8 @@ function readRow(row) {
   if (["keep", "drop", "unsure"].includes(decision)) return { change: [id, { decision, label: null }] };
   if (decision !== "relabel") return { reason: decision ? "an unknown decision" : "no decision" };
   if (label < 0) return { reason: "an unknown class" };
+  const sameNumber = facts.classes.filter((name) => name.trim() !== "" && Number(name) === Number(row.label));
+  if (sameNumber.length > 1 && !quoted(row.label)) return { reason: `a class that may be ${sameNumber.join(" or ")}, as spreadsheets change numbers` };
   return { change: [id, sample ? relabelled(sample, label) : { decision, label }] };
 }
 

@@ -32,7 +32,7 @@ function preview(sample, large = false) {
   if (sample.image) return picture(sample, large);
   if (sample.missing) return element("div", { class: "text", text: `not shown: ${sample.missing}`, dir: "auto", tabindex: "-1" });
   if (sample.text !== undefined) return element("div", { class: "text", text: sample.text, dir: "auto", tabindex: "-1" });
-  if (sample.features) return element("div", { class: "features", text: `${sample.features.join("  ")} …` });
+  if (sample.features) return element("div", { class: "features", text: sample.features.join("  ") + (sample.more_features ? " …" : "") });
   return null;
 }
 

@@ -5,10 +5,10 @@
 
 const RETRY_AFTER = 3000; // milliseconds
 
-/* Keep decisions in this browser, by the fingerprint of the data; several tabs share them. */
+/* Keep decisions in this browser, under a name of the data; several tabs share them. */
 class BrowserStorage {
   constructor() {
-    this.name = `gwaudit-decisions-${facts.fingerprint}`;
+    this.name = `gwaudit-decisions-${facts.storage_name}`;
     this.pending = new Map();
     this.onchange = () => {};
     this.onstate = () => {};
