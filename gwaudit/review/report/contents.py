@@ -190,8 +190,8 @@ def _gallery_frame(audit: Audit, top: int, contradicting: Collection[str]) -> pd
     n_others = min(_SAMPLES_PER_CATEGORY, top)
     shown = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
     shown += [frame[frame["key"].astype(str).isin(set(contradicting))].head(top)]
-    shown = pd.concat([audit.suspects.head(top), *shown])
-    return shown[~shown.index.duplicated()].sort_values("rank")
+    gallery = pd.concat([audit.suspects.head(top), *shown])
+    return gallery[~gallery.index.duplicated()].sort_values("rank")
 
 
 def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:
