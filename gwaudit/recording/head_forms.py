@@ -113,8 +113,9 @@ def find_form(head: LinearHead) -> HeadForm:
     except Exception as error:  # a user's layer can raise any error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"the head {description} cannot be run on a latent only ({reason}), so its form is not known: let it take "
-            "one input and return the logits, or name another layer with head="
+            f"the head {description} cannot be run on a latent only, in float64 ({reason}), so its form is not known, "
+            "as of quantized layers: let it take one input of any dtype and return the logits, or name another layer "
+            "with head="
         ) from error
     bias = getattr(probe, "bias", None)
     if isinstance(logits, Tensor) and logits.shape == (_PROBES, len(weight)):
