@@ -83,6 +83,8 @@ def _read_table(
     if wanted not in names:
         raise DataError(f"{path} has no column {key or 'label'!r}: its columns are {', '.join(header)}")
     columns = {name: [row[position] for row in rows] for position, name in reversed(list(enumerate(names)))}
+    if sample_keys is not None and "key" not in columns:
+        _require_order(columns, wanted, sample_keys, path)
     if sample_keys is None or "key" not in columns:
         return _labels_by_row([from_cell(value) for value in columns[wanted]], class_names, path, first_row=2)
     samples = _sample_ids(columns["key"], sample_keys, path)
@@ -102,6 +104,20 @@ def _read_table(
         all_classes,
         remarks,
     )
+
+
+def _require_order(columns: dict[str, list[str]], wanted: str, sample_keys: Sequence[str], path: Path) -> None:
+    """Raise DataError if another column holds keys of the samples, in another order than theirs."""
+    known = set(sample_keys)
+    for name, cells in columns.items():
+        keys = [from_cell(cell) for cell in cells]
+        if name == wanted or keys == list(sample_keys) or len(set(keys)) < len(keys):
+            continue
+        if sum(key in known for key in keys) > len(keys) / 2:
+            raise DataError(
+                f"{path}: the column {name!r} holds keys of the samples in another order than the data: name it 'key', "
+                "so that each label is read by its key"
+            )
 
 
 def _sample_ids(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDArray[np.int64]:

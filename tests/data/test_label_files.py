@@ -1,6 +1,7 @@
 """Labels in files of their own: CIFAR-N's, arrays and tables; of other data, broken or hostile, they are refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -174,3 +175,15 @@ def test_a_class_that_became_another_throughout_is_refused_unless_the_labels_are
             load_dataset(source, labels=tmp_path / "labels.csv")
     else:
         assert len(load_dataset(source, labels=tmp_path / "labels.csv")) == 3
+
+
+def test_keys_under_another_name_and_in_another_order_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.arange(12.0).reshape(6, 2), y=[0, 1] * 3, keys=list("abcdef"))
+    frame = pd.DataFrame({"filename": list("abcdef"), "label": [0, 0, 1, 1, 1, 0]})
+    frame.to_csv(tmp_path / "same.csv", index=False)
+    assert load_dataset(tmp_path / "x.npz", labels=tmp_path / "same.csv").labels.tolist() == [0, 0, 1, 1, 1, 0]
+    frame[::-1].to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(
+        DataError, match=r"the column 'filename' holds keys of the samples in another order.*name it 'key'"
+    ):
+        load_dataset(tmp_path / "x.npz", labels=tmp_path / "other.csv")

@@ -22,11 +22,12 @@ from gwaudit.core.spreadsheet_changes import looks_changed
 from gwaudit.data.class_names import label_text
 from gwaudit.data.exported_columns import exported_columns
 from gwaudit.data.image_decoding import EncodedImage
-from gwaudit.data.image_signatures import IMAGE_SUFFIXES, image_of_base64
+from gwaudit.data.image_signatures import image_of_base64
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_columns, parse_labels
 from gwaudit.data.readers.number_columns import (
     Features,
+    are_image_names,
     are_numbers,
     choose_features,
     is_empty,
@@ -48,6 +49,7 @@ DEFAULT_COLUMN_NAMES = {
 
 _ROLES = {"image_column": "images", "text_column": "texts", "feature_columns": "features"}
 _USUAL_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".tif")  # that a table may leave out
+_FIRST_PATHS = 20
 _NUMPY_SCALAR = re.compile(r"(?:np|numpy)\.float\d+\(([^()]*)\)")
 _INPUT_SETTINGS = ("image_column", "text_column", "feature_columns")  # in the order in which columns are looked for
 
@@ -87,7 +89,7 @@ def samples_of_table(
     parsed, label_columns = _labels(table, settings, name)
     notes.remarks += parsed.remarks
     id_column = _find_column(table, settings, "id_column", name)
-    if settings.id_column is None and id_column is not None and _are_image_paths(table[id_column]):
+    if settings.id_column is None and id_column is not None and are_image_names(table[id_column]):
         id_column = None  # the names of image files, which are inputs and keys
     of_split = [column for columns in notes.columns_used.values() for column in columns]
     if label_columns:
@@ -282,14 +284,19 @@ def _input_column(
     if named:
         return named[0], _find_column(table, settings, named[0], name)
     of_bytes = next((column for column in others if _holds_bytes(table[column].type)), None)
+    has_lists = any(is_list_of_numbers(table[column].type) for column in others)
     for setting in _INPUT_SETTINGS:
         usual = (column for column in usual_columns(setting, others) if not is_empty(table[column]))
         column = next((c for c in usual if _is_suitable(table[c], c, setting, root)), None)
         if setting == "image_column" and (column is None or not _holds_bytes(table[column].type)):
-            # a column of bytes has images under any name, and so have names of image files
-            column = of_bytes or column or next((c for c in others if _are_image_paths(table[c])), None)
+            if has_lists and column is not None and not _has_files(table[column], root):
+                column = None  # the table of embeddings names the images that they were made of
+            column = of_bytes or column  # a column of bytes has images under any name
         if column is not None:
             return setting, column
+    of_files = (column for column in others if not has_lists and are_image_names(table[column]))
+    if (column := next((c for c in of_files if _has_files(table[c], root)), None)) is not None:
+        return "image_column", column
     lists = [column for column in others if is_list_of_numbers(table[column].type)]
     if len(lists) > 1:
         raise DataError(f"{name} has several columns of lists ({', '.join(lists)}): name one with `feature_columns`")
@@ -396,12 +403,12 @@ def _is_suitable(values: pa.ChunkedArray, column: str, setting: str, root: Path)
     return column.casefold() == "text" or not are_numbers(texts) or _file_of(root, texts[0])[0] is not None
 
 
-def _are_image_paths(values: pa.ChunkedArray) -> bool:
-    """Return whether a column holds names of image files: texts of which most end in the suffix of an image."""
+def _has_files(values: pa.ChunkedArray, root: Path) -> bool:
+    """Return whether one of the first paths in a column is that of a file below `root`; contents need none."""
     if not _is_text(values.type):
-        return False
-    texts = [text for text in values.to_pylist() if text and text.strip()]
-    return sum(PurePath(text.strip()).suffix.lower() in IMAGE_SUFFIXES for text in texts) > len(texts) / 2
+        return True
+    paths = [text.strip() for text in values.slice(0, _FIRST_PATHS).to_pylist() if text and text.strip()]
+    return any(_file_of(root, path)[0] is not None or image_of_base64(path) for path in paths)
 
 
 def _may_be_lists(values: pa.ChunkedArray) -> bool:

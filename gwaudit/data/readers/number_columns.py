@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.image_signatures import IMAGE_SUFFIXES
 from gwaudit.data.reading_notes import ReadingNotes
 
 _UNNAMED = re.compile(r"\s*|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+")
@@ -77,7 +79,10 @@ def choose_features(
         elif _is_text(column.type):
             texts = pd.Series(column.to_pylist(), dtype=object)
             reason = _label_again(name, pd.factorize(texts)[0].astype(np.float64), labels, notes)
-            if reason is None and _have_units(texts):
+            if reason is None and are_image_names(column):
+                unusable.append(name)
+                reason = "names of image files, of which none is below the root"
+            elif reason is None and _have_units(texts):
                 unusable.append(name)
                 reason = "numbers with a unit or a separator of thousands, which are not read"
             elif reason is None and texts.is_unique and not any(" " in text for text in texts if text):
@@ -175,6 +180,14 @@ def is_empty(column: pa.ChunkedArray) -> bool:
     if _is_text(column.type):
         return not any(value and value.strip() for value in column.to_pylist())
     return bool(pa.types.is_floating(column.type) and np.isnan(column.to_numpy()).all())
+
+
+def are_image_names(values: pa.ChunkedArray) -> bool:
+    """Return whether a column holds names of image files: texts of which most end in the suffix of an image."""
+    if not _is_text(values.type):
+        return False
+    texts = [text.strip() for text in values.to_pylist() if text and text.strip()]
+    return sum(PurePath(text).suffix.lower() in IMAGE_SUFFIXES for text in texts) > len(texts) / 2
 
 
 def are_numbers(texts: Sequence[str]) -> bool:

@@ -196,3 +196,28 @@ def test_a_text_that_is_no_list_of_numbers_is_named_as_one(tmp_path):
     pd.DataFrame({"embedding": ["[one, two]"] * 4, "label": list("xyxy")}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"'embedding' holds no lists of numbers, such as \[0.5, 1.5\]"):
         load_dataset(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("columns", "role", "left_out"),
+    [
+        ({"embedding": [[1.0, 2.0], [2.0, 3.0]] * 3, "path": ["x.png", "y.png"] * 3}, "features", "path"),
+        ({"embedding": [[1.0, 2.0], [2.0, 3.0]] * 3, "made_of": ["x.png", "y.png"] * 3}, "features", "made_of"),
+        ({"text": ["one", "two", "six"] * 2, "image_name": ["x.png", "y.png"] * 3}, "texts", "image_name"),
+    ],
+)
+def test_names_of_images_beside_embeddings_and_texts_are_not_read(tmp_path, columns, role, left_out):
+    pd.DataFrame({**columns, "label": list("abbaba")}).to_parquet(tmp_path / "t.parquet")
+    dataset = load_dataset(tmp_path / "t.parquet")
+    assert dataset.modality == role
+    assert dataset.notes.columns_left_out == {f"not used beside the {role}": [left_out]}
+
+
+def test_names_of_images_without_files_are_warned_about_beside_numbers(tmp_path):
+    names = [f"{i}.png" for i in range(6)]
+    pd.DataFrame({"image_name": names, "width": [3, 4, 3, 9, 4, 4], "label": list("ababab")}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert dataset.notes.columns_left_out == {"names of image files, of which none is below the root": ["image_name"]}
+    assert "image_name" in dataset.notes.warnings[0]
