@@ -10,7 +10,7 @@ import torch
 from gwaudit.analysis.monitor import readings
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import RULES, SelectedEpoch, StoppingRule
-from gwaudit.core.errors import SettingsError, StoreExistsError
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreExistsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
@@ -163,6 +163,21 @@ def test_a_finished_run_resumed_is_finished(digits, tmp_path):
     reports = Reports()
     assert train(digits, tmp_path / "run", SETTINGS, resume=True, progress=reports).epochs == 3
     assert not reports.epochs
+
+
+@pytest.mark.parametrize("of", ["another run", "epoch 0"])
+def test_a_checkpoint_of_another_run_or_epoch_is_refused(digits, tmp_path, monkeypatch, of):
+    monkeypatch.setattr("gwaudit.training.trainer.delete_other_checkpoints", lambda *_: None)
+    settings = with_settings(epochs=2)
+    train(digits, tmp_path / "run", settings)
+    last = tmp_path / "run" / "checkpoints" / "epoch-00001.safetensors"
+    source = last.with_name("epoch-00000.safetensors")
+    if of == "another run":
+        train(digits, tmp_path / "other", with_settings(epochs=2, seed=9))
+        source = tmp_path / "other" / "checkpoints" / last.name
+    last.write_bytes(source.read_bytes())
+    with pytest.raises(StoreDamagedError, match=f"it belongs to {of}"):
+        train(digits, tmp_path / "run", settings, resume=True)
 
 
 def test_checkpoints_that_a_kill_left_are_deleted(digits, tmp_path):
