@@ -1,6 +1,7 @@
 """Build models to train: any timm model by name, the networks of `small_networks` among them, or a head on features."""
 
 import difflib
+import pickle
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -172,7 +173,7 @@ def _build_from_checkpoint(
         weights = load_state_dict(str(path), device="cpu", weights_only=True)
     except Exception as error:
         # A damaged or foreign file can raise any error while it is read.
-        raise ModelError(f"cannot read {path} as a file of weights: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"cannot read {path} as a file of weights: {_reason_unreadable(error)}") from error
     classifier = _first(None if config is None else config.classifier) or "fc"
     head = weights.get(f"{classifier}.weight")
     n_stored = int(head.shape[0]) if isinstance(head, Tensor) else 0
@@ -186,6 +187,17 @@ def _build_from_checkpoint(
     if n_stored != n_classes:
         model.reset_classifier(n_classes)
     return cast(nn.Module, model)
+
+
+def _reason_unreadable(error: Exception) -> str:
+    """Return why a file of weights was refused, without the advice of torch and timm to load it unsafely."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in reason:
+        return (
+            "it is damaged, or holds other objects than tensors; nothing in it was executed: save the weights alone, "
+            "torch.save(model.state_dict(), path), or as .safetensors"
+        )
+    return reason
 
 
 def _first(names: str | Sequence[str] | None) -> str | None:

@@ -124,6 +124,8 @@ def test_a_malicious_pickle_does_not_run(tmp_path):
         extra = ["--label-key", "worse_label"] if option == "--labels" else []
         line = refused_audit(tmp_path, "digits", option, tmp_path / name, *extra)
         assert name in line
+        assert "nothing in it was executed" in line
+        assert "weights_only" not in line, "no advice to load it unsafely"
         assert not (tmp_path / "pwned").exists()
 
 
