@@ -264,6 +264,8 @@ def matrix_of_class_sets(
     for position in np.flatnonzero(indices == UNLABELLED).tolist():
         if position not in unknown:
             broken[rows[position]] = f"a label in {values[rows[position]]!r} is empty: remove it from the list"
+    if not names:
+        raise DataError(f"the labels of the {len(values)} rows name no class")
     labels = np.zeros((len(values), len(names)), np.int64)
     usable = indices != UNLABELLED
     labels[np.asarray(rows, np.int64)[usable], indices[usable]] = 1
@@ -286,6 +288,8 @@ def matrix_of_vectors(values: Sequence[Any], class_names: Sequence[str] | None =
     if not lengths:
         raise DataError(f"none of the {len(values)} rows has a label")
     names = tuple(map(str, class_names or range(int(np.bincount(lengths).argmax()))))
+    if not names:
+        raise DataError(f"the labels of the {len(values)} rows name no class")
     labels = np.full((len(values), len(names)), UNLABELLED, np.int64)
     broken: dict[int, str] = {}
     for row, vector in enumerate(vectors):

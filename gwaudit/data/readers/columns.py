@@ -86,6 +86,8 @@ def samples_of_table(
     Raises:
         DataError: A column is missing or of a wrong type.
     """
+    if not table.num_rows:
+        raise DataError(f"{name} has no rows")
     parsed, label_columns = _labels(table, settings, name)
     notes.remarks += parsed.remarks
     id_column = _find_column(table, settings, "id_column", name)
