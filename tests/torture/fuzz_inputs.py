@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-import os
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -519,15 +519,11 @@ def run_files(random: Random, folder: Path, template: Path | None = None) -> Rea
     """Make a run with damage in one of its files."""
     template = _template(folder.parent) if template is None else template
     run = folder / "run"
-    files = [path for path in template.rglob("*") if path.is_file()]
-    chosen = random.choice((*files, None)) if random.random() < 0.95 else None
-    for path in files:
-        target = run / path.relative_to(template)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path == chosen:
-            target.write_bytes(_damaged(path, random))
-        else:
-            os.link(path, target)
+    shutil.copytree(template, run, symlinks=True)
+    files = [path for path in run.rglob("*") if path.is_file() and not path.is_symlink()]
+    chosen = random.choice(files)
+    if random.random() < 0.95:  # the others show that a sound run is read
+        chosen.write_bytes(_damaged(chosen, random))
 
     def read() -> None:
         with TrajectoryStore.open(run) as store:
