@@ -11,7 +11,7 @@ from gwaudit.core.files import writing
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
-def acquire_lock(path: Path, busy: str) -> BaseFileLock:
+def acquire_lock(path: Path, busy: str, *, wait: float = 0) -> BaseFileLock:
     """Acquire a lock, which is a context manager, and which the system releases when the process ends.
 
     Where the file system cannot lock, as some of networks, the existence of the file `path` + ".exists" is the lock; a
@@ -20,6 +20,7 @@ def acquire_lock(path: Path, busy: str) -> BaseFileLock:
     Args:
         path: The file of the lock, in an existing folder.
         busy: The error's text if another process has the lock.
+        wait: Seconds to wait for it.
 
     Raises:
         StoreBusyError: Another process has the lock.
@@ -28,20 +29,20 @@ def acquire_lock(path: Path, busy: str) -> BaseFileLock:
     lock: BaseFileLock = FileLock(path)
     with writing(path):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait)
         except Timeout:
             raise StoreBusyError(busy) from None
         except (NotImplementedError, OSError) as error:  # filelock raises NotImplementedError in place of ENOSYS
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-            return _acquire_by_existence(path.with_name(f"{path.name}.exists"), busy)
+            return _acquire_by_existence(path.with_name(f"{path.name}.exists"), busy, wait)
     return lock
 
 
-def _acquire_by_existence(path: Path, busy: str) -> BaseFileLock:
+def _acquire_by_existence(path: Path, busy: str, wait: float) -> BaseFileLock:
     lock = SoftFileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise StoreBusyError(f"{busy}; if no other process is running, delete {path}") from None
     return lock

@@ -26,6 +26,8 @@ from gwaudit.core.locks import acquire_lock
 
 FOLDER = "results"
 CONTENTS = "contents.json"
+WAIT = 60.0
+"""Seconds that a command waits for another one that is writing results of the same run."""
 EDITABLE = frozenset({"suspects.csv"})
 """The files that people fill in, whose changes are no damage."""
 
@@ -72,7 +74,7 @@ def publishing(run: Path, *, update: bool = False) -> Iterator[Path]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     busy = f"the results of {run} are being written by another process: wait for it, or stop it"
-    with acquire_lock(folder / "lock", busy):
+    with acquire_lock(folder / "lock", busy, wait=WAIT):
         before = results_of(run)
         if update and before == run:
             raise StoreNotFoundError(f"{run} holds no audit: rank the run first (gwaudit rank {run})")

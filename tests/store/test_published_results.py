@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gwaudit.core.errors import StoreBusyError, StoreDamagedError
+from gwaudit.store import results
 from gwaudit.store.results import publishing, require_intact, results_of
 
 FILES = {"audit.parquet": "rows", "audit.json": "{}", "suspects.csv": "key,decision\na,\n", "cleaned/drop/ids.txt": "1"}
@@ -108,7 +109,8 @@ def test_results_of_earlier_versions_give_way(tmp_path):
     assert (tmp_path / "replaced" / "suspects.csv").read_text() == FILES["suspects.csv"] + "old"
 
 
-def test_one_process_publishes_at_a_time(run):
+def test_one_process_publishes_at_a_time(run, monkeypatch):
+    monkeypatch.setattr(results, "WAIT", 0.1)
     with publishing(run) as folder:
         (folder / "audit.json").write_text("{}")
         with pytest.raises(StoreBusyError, match="being written by another process"), publishing(run):

@@ -2,14 +2,10 @@
 
 import hashlib
 import json
-import re
 from pathlib import Path
 
 CHANGING = ("attempt", "committed_at", "sha256")
 """The fields of a commit that differ between two runs of the same training; its metric `seconds` does too."""
-
-NONCE = re.compile(rb"nonce-[\w-]+|nonce=\"[\w-]+\"")
-"""What each page draws anew, so that no text of the data can be a script."""
 
 LOCKS = {"lock", "lock.exists", "decisions.lock"}
 
@@ -17,8 +13,8 @@ LOCKS = {"lock", "lock.exists", "decisions.lock"}
 def contents(folder: Path) -> dict[str, str]:
     """Return the checksum of every file in a folder by its path, without what differs from run to run.
 
-    That are the times and the names of attempts in commits, the nonce of a report's page, the versions of results that
-    are not in use, locks, and what killed attempts left in `leftovers/`.
+    That are the times and the names of attempts in commits, the versions of results that are not in use, locks, and
+    what killed attempts left in `leftovers/`.
     """
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
@@ -51,10 +47,6 @@ def _add(found: dict[str, str], name: Path, path: Path, folder: Path) -> None:
     data = path.read_bytes()
     if "commits" in parts and path.suffix == ".json":
         data = _lasting(data)
-    elif path.name == "report.html":
-        data = NONCE.sub(b"", data)
-    elif path.name == "contents.json":
-        data = b""  # the checksums of the others, of which the report's differs
     if "epochs" in parts and len(parts) > parts.index("epochs") + 2:
         parts[parts.index("epochs") + 2] = "ATTEMPT"
     found["/".join(parts)] = hashlib.sha256(data).hexdigest()

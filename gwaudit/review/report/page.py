@@ -57,6 +57,7 @@ def render_page(data: ReportData, *, served: bool = False) -> bytes:
         served: Whether decisions are sent to the server, at the address `decisions` beside the page, instead of being
             kept in the browser.
     """
+    placeholder = secrets.token_urlsafe(16)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gwaudit.review.report"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -68,12 +69,14 @@ def render_page(data: ReportData, *, served: bool = False) -> bytes:
         data=data,
         figures={name: json.loads(figure.to_json()) for name, figure in draw_figures(data).items()},
         facts=_facts(data, served=served),
-        nonce=secrets.token_urlsafe(16),
+        nonce=placeholder,
         style=Markup((templates / "report.css").read_text("utf-8")),
         script=Markup("\n".join((templates / name).read_text("utf-8") for name in _SCRIPTS)),
         plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
     )
-    return page.encode("utf-8", "replace")
+    # The checksum of all else: no text of the data can hold it, and equal reports are equal files.
+    nonce = hashlib.sha256(page.replace(placeholder, "").encode("utf-8", "replace")).hexdigest()[:32]
+    return page.replace(placeholder, nonce).encode("utf-8", "replace")
 
 
 def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
