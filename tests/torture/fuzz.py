@@ -1,7 +1,7 @@
 """Read random inputs in processes of their own: no traceback, no hang, no dead process, little memory.
 
-python -m tests.torture.fuzz --inputs 100000
-python -m tests.torture.fuzz --kind CSV --seed 17  # one input, with its traceback
+PYTHONPATH=tests python -m torture.fuzz --inputs 100000
+PYTHONPATH=tests python -m torture.fuzz --kind CSV --seed 17  # one input, with its traceback
 """
 
 import argparse
