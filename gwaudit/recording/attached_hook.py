@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # torch 2.7 and later
+
+def _is_exporting() -> bool:
+    # The flag and not torch.compiler.is_exporting(), which torch 2.10 takes for true in every compiled model.
+    return torch.compiler._is_exporting_flag
 
 
 class AttachedHook:

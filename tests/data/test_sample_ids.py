@@ -4,7 +4,6 @@ import copy
 import pickle
 from typing import Any
 
-import datasets
 import numpy as np
 import pytest
 import torch
@@ -75,6 +74,7 @@ def test_any_index_of_several_samples_gives_their_ids() -> None:
         assert sorted(ids.tolist()) == [8, 9]
     assert tensors[-1] == (torch.tensor(63), 9)
     assert tensors[np.int64(2)][1] == tensors[torch.tensor(2)][1] == 2
+    datasets = pytest.importorskip("datasets", reason="the extra hf is not installed")
     table = WithSampleIds(datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [0, 1, 0]}))
     assert table[[2, 0]]["text"] == ["c", "a"]
     assert table[[2, 0]]["sample_id"].tolist() == [2, 0]
