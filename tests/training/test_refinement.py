@@ -87,7 +87,8 @@ def test_rounds_give_the_order_and_the_first_training_the_odds(run):
 def test_refinement_finds_no_less_and_suggests_no_worse(digits, run):
     first, refined = (evaluate(rank_run(runs), digits.true_labels) for runs in ([run], rounds_of(run)))
     assert refined.average_precision > first.average_precision - 0.01
-    assert refined.suggested_accuracy > first.suggested_accuracy - 0.01
+    # Two standard errors of the difference, for 359 wrong labels of which .97 are suggested right.
+    assert refined.suggested_accuracy > first.suggested_accuracy - 0.026
     assert refined.f1 > 0.85
 
 
