@@ -37,11 +37,11 @@ def acquire_lock(path: Path, busy: str, *, wait: float = 0) -> BaseFileLock:
         except Timeout:
             if not _cannot_lock(path):
                 raise StoreBusyError(busy) from None
-            return _acquire_by_existence(path.with_name(f"{path.name}.exists"), busy, wait)
+            return _acquire_by_existence(path, busy, wait)
         except (NotImplementedError, OSError) as error:  # filelock raises NotImplementedError in place of ENOSYS
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-            return _acquire_by_existence(path.with_name(f"{path.name}.exists"), busy, wait)
+            return _acquire_by_existence(path, busy, wait)
     return lock
 
 
@@ -58,9 +58,10 @@ def _cannot_lock(path: Path) -> bool:
 
 
 def _acquire_by_existence(path: Path, busy: str, wait: float) -> BaseFileLock:
-    lock = SoftFileLock(path)
+    file = path.with_name(f"{path.name}.exists")
+    lock = SoftFileLock(file)
     try:
         lock.acquire(timeout=wait)
     except Timeout:
-        raise StoreBusyError(f"{busy}; if no other process is running, delete {path}") from None
+        raise StoreBusyError(f"{busy}; if no other process is running, delete {file}") from None
     return lock

@@ -13,6 +13,8 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 from gwaudit.core.errors import SettingsError
 
 Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "crop", "none"]
+UNMIRRORED: tuple[Augmentation, ...] = ("crop", "none")
+"""The augmentations that mirror no image."""
 Head = Literal["linear", "mlp"]
 Recipe = Literal["whitened", "resnet18"]
 OnError = Literal["stop", "skip"]
@@ -273,7 +275,7 @@ class TrainingSettings:
     @property
     def mirrors(self) -> bool:
         """Return whether the training of a network on images mirrors some of them."""
-        return self.augment not in ("crop", "none") and self.backbone == "trained"
+        return self.augment not in UNMIRRORED and self.backbone == "trained"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
@@ -339,7 +341,7 @@ class RefinementSettings:
         if self.refine_as is not None:
             kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size")}
             recipe = replace(RECIPES[self.refine_as], **kept)
-            if first.augment in ("crop", "none"):  # without mirrored images here means without them in each round
+            if first.augment in UNMIRRORED:  # without mirrored images here means without them in each round
                 recipe = replace(recipe, augment=first.augment, final_passes=1)
         return replace(
             recipe,

@@ -256,7 +256,7 @@ def _choose_lower_bytes(file: Image.Image) -> None:
         parts = arguments if isinstance(arguments, tuple) else (arguments,)
         raw = parts[0][:-1] + _OTHER_BYTE[parts[0][-1]]
         tiles.append((codec, extents, offset, (raw, *parts[1:]) if isinstance(arguments, tuple) else raw))
-    file.tile = tiles  # type: ignore[attr-defined]
+    file.tile = tiles  # type: ignore[attr-defined]  # as above
 
 
 def _require_supported(file: Image.Image) -> None:

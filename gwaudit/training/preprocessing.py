@@ -132,7 +132,7 @@ def _expected_images(settings: TrainingSettings) -> dict[str, Any] | None:
     configuration = pretrained_configuration(settings.model)
     if configuration is None:
         return None
-    resolved: dict[str, Any] = resolve_data_config(pretrained_cfg=configuration)  # type: ignore[no-untyped-call]  # timm's
+    resolved: dict[str, Any] = resolve_data_config(pretrained_cfg=configuration)  # type: ignore[no-untyped-call]  # of timm
     return resolved
 
 

@@ -1,46 +1,36 @@
 """Show the stages of a command, and notes on its data, on standard error."""
 
-from types import TracebackType
-from typing import Self
-
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Task as Stage
 from rich.text import Text
 
 from gwaudit.cli.errors import with_flags
+from gwaudit.cli.show.bar import Bar
 from gwaudit.cli.show.console import err
 
 
-class StageDisplay:
+class StageDisplay(Bar):
     """Show the current stage and its time. A context manager, and a `pipeline.stages.StageProgress`.
 
     Nothing but the notes is shown where standard error is no terminal.
     """
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            _StepsColumn(),
-            TimeElapsedColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
+        super().__init__(
+            Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                _StepsColumn(),
+                TimeElapsedColumn(),
+                console=err,
+                transient=True,
+                disable=not err.is_terminal,
+            )
         )
         self._task = self._progress.add_task("", total=None, visible=False)
         self._stage = ""
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._progress.disable:  # rich before 14.3 prints an empty line when a disabled bar stops
-            self._progress.stop()
 
     def on_stage(self, stage: str, done: int = 0, total: int | None = None) -> None:
         """Show a stage, and its steps where they are counted."""

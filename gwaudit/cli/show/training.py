@@ -1,10 +1,10 @@
 """Show the progress of a training on standard error."""
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gwaudit.cli.show.bar import Bar
 from gwaudit.cli.show.console import err
 from gwaudit.cli.show.data import print_data
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # for their types alone: help does not wait for torch
     from gwaudit.training.progress import EpochReport, StepReport
 
 
-class TrainingDisplay:
+class TrainingDisplay(Bar):
     """Show a line per epoch, and a bar with the remaining time. A context manager, and a `training.progress.Progress`.
 
     Args:
@@ -22,27 +22,19 @@ class TrainingDisplay:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-            disable=quiet or not err.is_terminal,
+        super().__init__(
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[facts]}"),
+                TimeRemainingColumn(),
+                console=err,
+                transient=True,
+                disable=quiet or not err.is_terminal,
+            )
         )
         self._task = self._progress.add_task("training", total=None, facts="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._progress.disable:  # rich before 14.3 prints an empty line when a disabled bar stops
-            self._progress.stop()
 
     def on_data(self, summary: "DataSummary") -> None:
         """Print what was read."""
