@@ -106,9 +106,9 @@ class DataSettings:
         classes: All classes, in order: names separated by commas, or a text file with one name a line. By default the
             classes that the source names, else those that occur.
         encoder: Sentence encoder of texts: its folder, or its name on the Hugging Face hub.
-        add_noise: Share of the labels to change at random, in [0, 1), mostly between classes that look alike. The
-            labels before the change count as the true ones. In multi-label data the share of the given labels to take
-            away; as many wrong ones are added.
+        add_noise: Share of the labels to change at random, in [0, 1), mostly between classes that look alike: exactly
+            round(share * n) labels. The labels before the change count as the true ones. In multi-label data the
+            share of the given labels to take away; as many wrong ones are added.
         add_noise_seed: Seed of these changes.
         resizing: Interpolation and central crop, which `audit` and `train` set to those of pretrained weights.
     """

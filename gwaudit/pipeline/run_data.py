@@ -35,12 +35,17 @@ def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> La
         dataset = embed_texts(dataset, data.encoder, progress)
     if not data.add_noise:
         return dataset
-    dataset.notes.remark(_noise_remark(data))
-    return with_label_noise(dataset, data.add_noise, data.add_noise_seed)
+    noisy = with_label_noise(dataset, data.add_noise, data.add_noise_seed)
+    noisy.notes.remark(_noise_remark(noisy.labels, dataset.labels))
+    return noisy
 
 
-def _noise_remark(data: DataSettings) -> str:
-    return f"label noise was added on purpose: a share of {data.add_noise:g} of the labels"
+def _noise_remark(given: NDArray[np.int64], truth: NDArray[np.int64]) -> str:
+    """Return how many given labels, [n] or [n, C], are not the true ones."""
+    if given.ndim == 2:
+        missing, extra = int((given < truth).sum()), int((given > truth).sum())
+        return f"label noise was added on purpose: {missing:,} labels were taken away and {extra:,} added"
+    return f"label noise was added on purpose: {(given != truth).sum():,} of {len(given):,} labels are wrong"
 
 
 def data_of_run(store: TrajectoryStore, root: Path | str | None = None) -> DataSettings:
@@ -91,8 +96,9 @@ def current_data(store: TrajectoryStore, data: DataSettings) -> LabeledDataset:
     """
     dataset = read_source(replace(data, on_error="skip"))
     if data.add_noise and dataset.is_multi_label == store.is_multi_label:
-        dataset = with_recorded_noise(dataset, store.keys(), _given_labels(store))
-        dataset.notes.remark(_noise_remark(data))
+        noisy = with_recorded_noise(dataset, store.keys(), _given_labels(store))
+        noisy.notes.remark(_noise_remark(noisy.labels, dataset.labels))
+        return noisy
     return dataset
 
 
