@@ -78,12 +78,25 @@ def train_command(
 
 
 @command(app, "rank", "For example: gwaudit rank runs/photos --top 200")
-def rank_command(run: Run, ranking: RankingSettings, root: Root = None, as_json: AsJson = False) -> None:
+def rank_command(
+    run: Run,
+    ranking: RankingSettings,
+    no_verify: Annotated[
+        bool,
+        typer.Option(
+            "--no-verify",
+            help="Read the files of the run without comparing them with their checksums, which for a huge run takes "
+            "about as long as reading them.",
+        ),
+    ] = False,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
     """Rank a recorded run, or rank it again, and write its suspects and the cleaned data."""
     from gwaudit.pipeline.rank import rank_again
 
     with StageDisplay() as display:
-        result = rank_again(run, ranking, root=root, progress=display)
+        result = rank_again(run, ranking, verify=not no_verify, root=root, progress=display)
     _report(result, as_json)
 
 
@@ -114,7 +127,13 @@ def show_command(
         str | None,
         typer.Option("--class", help="Name of a class, for multi-label data: show its trajectory."),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Check every file of the run against its checksum.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compare every file of the samples, of the epochs of all rounds and of the results with its checksum.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of a run, or the trajectory of one of its samples."""
@@ -122,7 +141,9 @@ def show_command(
 
     with TrajectoryStore.open(run) as store:
         if verify:
-            store.verify()
+            from gwaudit.pipeline.verify import verify_run
+
+            verify_run(run)
         if sample is None:
             if as_json:
                 commits = [store.commit(epoch) for epoch in store.epochs]

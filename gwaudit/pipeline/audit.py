@@ -5,6 +5,7 @@ from pathlib import Path
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.evaluation import Evaluation
+from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
@@ -15,7 +16,7 @@ from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
-from gwaudit.training.refinement import rank_run, refine, require_refinable, rounds_of
+from gwaudit.training.refinement import open_rounds, refine, require_refinable, rounds_of
 from gwaudit.training.trainer import TrainingResult, train
 
 
@@ -66,7 +67,8 @@ def audit(
     refine(dataset, Path(run), training, refinement, progress=progress)
 
     def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
-        result = write_results(rank_run(rounds_of(Path(run)), ranking), dataset)
+        with open_rounds(rounds_of(Path(run))) as (first, *later):
+            result = write_results(rank(first, ranking, rounds=later), dataset, first)
         return result.audit, result.evaluation, result.files
 
     ranked, evaluation, files = run_on_rank0(rank_and_write)

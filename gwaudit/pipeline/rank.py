@@ -1,19 +1,21 @@
 """Rank a recorded run and write the results (`rank`)."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
-from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.refinement import rank_run, rounds_of
+from gwaudit.training.refinement import open_rounds, rounds_of
 
 
 def rank_again(
     run: Path | str,
     ranking: RankingSettings | None = None,
     *,
+    verify: bool = True,
     root: Path | str | None = None,
     progress: StageProgress | None = None,
 ) -> AuditResult:
@@ -24,6 +26,8 @@ def rank_again(
     Args:
         run: the folder of the run.
         ranking: the settings of the ranking.
+        verify: compare each file of the run with its checksum before it is read; of a huge run that takes about as
+            long as reading it. The number of files that were not compared stands in the result, and in a note.
         root: the place of the data now, if they were moved.
         progress: receives the stages, and notes on the data; by default these are warnings.
 
@@ -32,8 +36,15 @@ def rank_again(
     """
     run, progress = Path(run), progress or Warnings()
     progress.on_stage("ranking")
-    ranked = rank_run(rounds_of(run), ranking)
-    with TrajectoryStore.open(run) as store:
-        dataset = samples_of_run(store, progress, root)
-    progress.on_stage("writing the results")
-    return write_results(ranked, dataset)
+    with open_rounds(rounds_of(run), verify=verify) as (first, *later):
+        ranked = rank(first, ranking, rounds=later)
+        dataset = samples_of_run(first, progress, root)
+        progress.on_stage("writing the results")
+        result = write_results(ranked, dataset, first)
+        unverified = sum(store.unverified_files for store in (first, *later))
+    if unverified:
+        progress.on_note(
+            f"{unverified:,} files of the run were read without being compared with their checksums: damage to them is "
+            f"not noticed. To compare them: gwaudit show {run} --verify"
+        )
+    return replace(result, unverified_files=unverified)

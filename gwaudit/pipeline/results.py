@@ -39,12 +39,14 @@ class AuditResult:
         evaluation: its score against the true labels; None where they are not known.
         dataset: the data; None for a run of one's own training loop that is ranked without them.
         files: the files and folders that were written.
+        unverified_files: the number of files of the run that were not compared with their checksums, as was asked for.
     """
 
     audit: Audit
     evaluation: Evaluation | None
     dataset: LabeledDataset | None
     files: tuple[Path, ...]
+    unverified_files: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it: run, summary, evaluation, reading, skipped rows, files."""
@@ -55,10 +57,11 @@ class AuditResult:
             "reading": None if self.dataset is None else summarise(self.dataset).to_dict(),
             "skipped": [] if self.dataset is None else [asdict(sample) for sample in self.dataset.skipped],
             "files": [str(path) for path in self.files],
+            "unverified_files": self.unverified_files,
         }
 
 
-def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
+def write_results(ranked: Audit, dataset: LabeledDataset | None, store: TrajectoryStore) -> AuditResult:
     """Write the results of a ranking into the folder of its run, in place of those of an earlier ranking.
 
     All of them are put in use in one step: see `gwaudit.store.results`.
@@ -66,6 +69,7 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     Args:
         ranked: the ranking.
         dataset: the data of the run; without them samples are named by their keys alone, and nothing is evaluated.
+        store: the run, open.
 
     Raises:
         StoreBusyError: another process is writing results of the run.
@@ -73,9 +77,8 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None) -> AuditResult:
     """
     run, evaluation = ranked.run, None
     with publishing(run) as folder:
-        with TrajectoryStore.open(run) as store:
-            files = [write_page(collect_report_data(ranked, store, dataset), folder / REPORT_FILE)]
-            contradictions = _contradictions(store, dataset)
+        files = [write_page(collect_report_data(ranked, store, dataset), folder / REPORT_FILE)]
+        contradictions = _contradictions(store, dataset)
         files.append(write_suspects(ranked, folder / "suspects.csv", texts=None if dataset is None else dataset.texts))
         ranked.save(folder)
         files += [folder / FRAME_FILE, folder / FACTS_FILE]

@@ -12,7 +12,7 @@ from gwaudit.core.errors import StoreError
 FORMAT_VERSION = 2
 """The version of the files that are written; `gwaudit.store.version_1` says what was different before."""
 
-DEFAULT_BLOCK_ROWS = 2**22
+DEFAULT_BLOCK_ROWS = 2**20  # about 40 MB a file, which is compared with its checksum as a whole
 
 ANSWERS = ("absent", "present")
 """The names of the two labels of a row, 0 and 1, in a multi-label run."""

@@ -78,8 +78,6 @@ __all__ = [
 FINAL_PASS = "final_pass"
 """The metric that marks an epoch as a final evaluation pass: 0 for inputs as they are, 1 for mirrored images."""
 
-_LARGE_FILE = 2**26
-
 
 class TrajectoryStore:
     """Hold the trajectories of every row over the epochs of one run.
@@ -110,7 +108,7 @@ class TrajectoryStore:
         self._manifest = manifest
         self._lock = lock
         self._verify = verify
-        self._intact: set[str] = set()
+        self._read_files: set[str] = set()
         self._commits = CommitLog(self.layout, self.run_id)
 
     @classmethod
@@ -261,6 +259,11 @@ class TrajectoryStore:
     def writable(self) -> bool:
         """Return whether this object holds the writer's lock."""
         return self._lock is not None
+
+    @property
+    def unverified_files(self) -> int:
+        """Return the number of files that were read without being compared with their checksums (`verify=False`)."""
+        return 0 if self._verify else len(self._read_files)
 
     @property
     def checkpoints(self) -> Path:
@@ -465,16 +468,18 @@ class TrajectoryStore:
         return read_columns(self.layout, file, columns)
 
     def _commits_to_read_rows_of(self) -> list[EpochCommit]:
-        """Return all commits, their files verified unless they are so large that reading a few rows is much faster."""
+        """Return all commits, their files verified as a whole: a part of a file has no checksum of its own."""
         commits = [self.commit(epoch) for epoch in self.epochs]
-        for file in (file for commit in commits for file in commit.files if file.bytes <= _LARGE_FILE):
+        for file in (file for commit in commits for file in commit.files):
             self._require_intact(file)
         return commits
 
     def _require_intact(self, file: FileRecord) -> None:
-        if self._verify and file.path not in self._intact:
+        if file.path in self._read_files:
+            return
+        if self._verify:
             verify_content(self.layout, file)
-            self._intact.add(file.path)
+        self._read_files.add(file.path)
 
     def _sample_files(self) -> list[FileRecord]:
         try:

@@ -12,8 +12,8 @@ The prediction is the mean of the earlier rounds' class probabilities, of each i
 docs/benchmarks/refinement.md shows the gain and the cost of a round, and what else was tried.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,8 +101,7 @@ def refined_targets(dataset: LabeledDataset, runs: Sequence[Path]) -> Tensor:
 
 
 def _probability_wrong(runs: Sequence[Path]) -> NDArray[np.float32]:
-    with ExitStack() as stack:
-        first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
+    with open_rounds(runs) as (first, *later):
         return believed_wrong(first, later)
 
 
@@ -144,6 +143,20 @@ def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> A
         runs: Folders of the rounds, as `rounds_of` returns them.
         settings: Settings of the ranking; the defaults if None.
     """
-    with ExitStack() as stack:
-        first, *later = [stack.enter_context(TrajectoryStore.open(run)) for run in runs]
+    with open_rounds(runs) as (first, *later):
         return rank(first, settings, rounds=later)
+
+
+@contextmanager
+def open_rounds(runs: Sequence[Path], *, verify: bool = True) -> Iterator[list[TrajectoryStore]]:
+    """Open the rounds of a run for reading, and close them when the block ends.
+
+    Args:
+        runs: Folders of the rounds, as `rounds_of` returns them.
+        verify: Whether each file is compared with its checksum before it is read for the first time.
+
+    Yields:
+        The stores, in the order of the folders.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(TrajectoryStore.open(run, verify=verify)) for run in runs]

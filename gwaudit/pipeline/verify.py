@@ -1,0 +1,35 @@
+"""Compare the files of a run with their checksums: `show --verify`."""
+
+from pathlib import Path
+
+from gwaudit.core.errors import StoreDamagedError
+from gwaudit.store.results import require_intact, results_of
+from gwaudit.store.store import TrajectoryStore
+
+
+def verify_run(run: Path | str) -> None:
+    """Compare every file that a run vouches for with its checksum: samples and epochs, of all rounds, and the results.
+
+    Args:
+        run: the folder of the run.
+
+    Raises:
+        StoreNotFoundError: there is no run.
+        StoreDamagedError: a file or a round is missing, or a file was altered; the message names the first one.
+    """
+    run = Path(run)
+    # The folder of a round whose training was stopped at its beginning holds no run yet.
+    begun = {
+        int(path.parent.name): path.parent for path in run.glob("rounds/*/run.json") if path.parent.name.isdecimal()
+    }
+    for number in range(1, max(begun, default=0)):
+        if number not in begun:
+            raise StoreDamagedError(
+                f"{run / 'rounds' / str(number)} is missing, though round {max(begun)} is there: copy the run's folder "
+                "again as a whole"
+            )
+    for path in (run, *(begun[number] for number in sorted(begun))):
+        with TrajectoryStore.open(path) as store:
+            store.verify()
+    if (results := results_of(run)) != run:
+        require_intact(results)

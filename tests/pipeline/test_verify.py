@@ -1,0 +1,44 @@
+"""`show --verify` compares every file of a run with its checksum: of all rounds, and of the results."""
+
+import shutil
+
+import pytest
+
+from helpers.command import gwaudit
+from helpers.making import few_digits
+from helpers.recorded_runs import make_run, ranked_run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    ranked_run(run, dataset=few_digits(20))
+    for number in (1, 2):
+        make_run(run / "rounds" / str(number), few_digits(20), epochs=1)
+    return run
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run", symlinks=True)
+
+
+def test_a_whole_run_passes(run):
+    (run / "rounds" / "3").mkdir()  # of a training that was stopped before it had made its run
+    assert gwaudit("show", run, "--verify").returncode == 0
+
+
+@pytest.mark.parametrize("part", ["samples", "epochs", "rounds/1/epochs", "rounds/2/samples", "results"])
+def test_a_damaged_file_is_named(run, part):
+    file = next(path for path in (run / part).rglob("*.parquet") if path.is_file())
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    done = gwaudit("show", run, "--verify")
+    assert done.returncode == 2
+    assert file.name in done.stderr
+
+
+def test_a_round_that_is_missing_before_a_later_one_is_named(run):
+    shutil.rmtree(run / "rounds" / "1")
+    done = gwaudit("show", run, "--verify")
+    assert done.returncode == 2
+    assert "1 is missing, though round 2 is there" in " ".join(done.stderr.split())
