@@ -16,6 +16,12 @@ Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "crop", "none"]
 UNMIRRORED: tuple[Augmentation, ...] = ("crop", "none")
 """The augmentations that mirror no image."""
 Head = Literal["linear", "mlp"]
+Alignment = Literal["head", "weight"]
+ALIGNMENTS: Mapping[Alignment, str] = {
+    "head": "the head's weight and bias",
+    "weight": "the head's weight without its bias",
+}
+"""The parameters that the alignment is computed with, by the value of the setting `alignment`."""
 Recipe = Literal["whitened", "resnet18"]
 OnError = Literal["stop", "skip"]
 Fit = Literal["crop", "pad", "squash"]
@@ -228,6 +234,8 @@ class TrainingSettings:
         backbone: Training of the backbone: `trained`; or `frozen`, whose features are computed once and kept, and only
             the head is trained.
         head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
+        alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
+            `weight`, its weight only, as in the papers on gradient-weight alignment.
     """
 
     model: str = "resnet9_16"
@@ -255,6 +263,7 @@ class TrainingSettings:
     checkpoint: str | None = None
     backbone: Literal["trained", "frozen"] = "trained"
     head: Head = "linear"
+    alignment: Alignment = "head"
 
     def __post_init__(self) -> None:
         _require_choices(self)
@@ -287,7 +296,8 @@ class TrainingSettings:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
-        return cls(**values)
+        # All alignments were computed with the weight only before there was a choice.
+        return cls(**{"alignment": "weight", **values})
 
 
 RECIPES: Mapping[Recipe, TrainingSettings] = {
@@ -339,7 +349,7 @@ class RefinementSettings:
         """Return the settings of round `number`, counted from 1, after the `first` training."""
         recipe = first
         if self.refine_as is not None:
-            kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size")}
+            kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size", "alignment")}
             recipe = replace(RECIPES[self.refine_as], **kept)
             if first.augment in UNMIRRORED:  # without mirrored images here means without them in each round
                 recipe = replace(recipe, augment=first.augment, final_passes=1)

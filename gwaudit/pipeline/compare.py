@@ -17,7 +17,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.core.errors import DataError, StoreDamagedError
 from gwaudit.core.json import read_json
-from gwaudit.core.settings import TrainingSettings
+from gwaudit.core.settings import Alignment, TrainingSettings
 from gwaudit.pipeline.accuracy import TEST_FILE
 from gwaudit.pipeline.results import EVALUATION_FILE
 from gwaudit.store.store import TrajectoryStore
@@ -33,6 +33,7 @@ class RunFacts:
         suspects: the number of suspects.
         expected_wrong: the expected number of wrong labels.
         epoch: the selected epoch, counted from 1.
+        alignment: the parameters that the alignments were computed with (`TrainingSettings.alignment`).
         directional_alignment: E at the selected epoch.
         dispersion: K at the selected epoch.
         gwa: GWA at the selected epoch; None where the alignments are bimodal.
@@ -47,6 +48,7 @@ class RunFacts:
     suspects: int
     expected_wrong: float
     epoch: int
+    alignment: Alignment
     directional_alignment: float | None
     dispersion: float | None
     gwa: float | None
@@ -200,6 +202,7 @@ def _facts(audit: Audit) -> RunFacts:
         suspects=len(audit.suspects),
         expected_wrong=float(audit.expected_wrong()[-1]),
         epoch=selected.epoch + 1,
+        alignment=store.alignment,
         directional_alignment=_known(moments["directional_alignment"]),
         dispersion=_known(moments["dispersion"]),
         gwa=_known(moments["gwa"]),

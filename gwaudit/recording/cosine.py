@@ -1,16 +1,24 @@
-"""Compute the cosine between a gradient and a weight, exact to rounding in every precision.
+"""Compute the cosine between a gradient and the parameters of a head, exact to rounding in every precision.
 
-Everything is computed in float32, or in float64 where the input is float64, also under autocast, and detached from the
-graph. Shapes: B samples, D latent features, C classes.
+The logits of a linear head are l = W z + b. Its bias is the weight of a constant feature 1: with the latent z̃ = [z, 1]
+and the parameters θ = [W, b] they are l = θ z̃. So the alignment with the whole head ("head") has the form of that with
+the weight only ("weight", as in arXiv 2510.25480), where z̃ = z, θ = W and θ z̃ = l - b:
+
+    "head":    θ z̃ = l        ‖z̃‖ = sqrt(‖z‖² + 1)    ‖θ‖ = sqrt(‖W‖² + ‖b‖²)
+    "weight":  θ z̃ = l - b    ‖z̃‖ = ‖z‖               ‖θ‖ = ‖W‖
+
+A head without a bias has one form only, the second. Everything is computed in float32, or in float64 where the input is
+float64, also under autocast, and detached from the graph. Shapes: B samples, D latent features, C classes.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
 from gwaudit.core.errors import RecordingError
+from gwaudit.core.settings import Alignment
 
 
 class HeadOutput(NamedTuple):
@@ -18,12 +26,12 @@ class HeadOutput(NamedTuple):
 
     Attributes:
         logits: [B, C] logits, float32 or float64.
-        unbiased: [B, C] logits minus the bias, u = W z.
-        scale: [B, 1] ‖z‖ ‖W‖.
+        product: [B, C] u = θ z̃, the product of the parameters and the latent.
+        scale: [B, 1] ‖z̃‖ ‖θ‖; [B, C] ‖z̃‖ ‖θ_c‖ by class.
     """
 
     logits: Tensor
-    unbiased: Tensor
+    product: Tensor
     scale: Tensor
 
 
@@ -34,6 +42,8 @@ def read_head(
     bias: Tensor | None,
     weight_norm: Tensor | None = None,
     *,
+    alignment: Alignment = "head",
+    by_class: bool = False,
     min_classes: int = 2,
 ) -> HeadOutput:
     """Check the tensors of one forward pass through a linear head, and return what the alignment needs of them.
@@ -44,31 +54,46 @@ def read_head(
         weight: [C, D] weight of the head.
         bias: [C] bias of the head, or None.
         weight_norm: [] Frobenius norm of the weight, if it is computed already.
+        alignment: Parameters θ of the head: its weight and bias (`head`), or its weight only (`weight`).
+        by_class: Whether each class has a cosine of its own, with its own row of the parameters.
         min_classes: Smallest C that is allowed.
 
     Raises:
-        RecordingError: The shapes do not belong to one linear layer, or C is below `min_classes`.
+        RecordingError: The shapes do not belong to one linear layer, C is below `min_classes`, or `alignment` has
+            another value.
     """
     _check_shapes(latent, logits, weight, bias, min_classes)
-    logits = at_least_float32(logits)
-    unbiased = logits if bias is None else logits - bias.detach().to(logits.dtype)
-    norm = frobenius_norm(weight) if weight_norm is None else weight_norm.detach()
-    return HeadOutput(logits, unbiased, (row_norms(latent) * norm).to(logits.dtype))
+    if alignment not in get_args(Alignment):
+        raise RecordingError(f"`alignment` must be one of {', '.join(get_args(Alignment))}, not {alignment!r}")
+    logits = product = at_least_float32(logits)
+    latent_norms = row_norms(latent)
+    if by_class:
+        norms = row_norms(weight).T
+    elif weight_norm is None:
+        norms = frobenius_norm(weight)
+    else:
+        norms = weight_norm.detach()
+    if bias is not None and alignment == "head":
+        latent_norms = latent_norms.hypot(torch.ones_like(latent_norms))
+        norms = norms.hypot(row_norms(bias[:, None]).T if by_class else row_norms(bias[None]))
+    elif bias is not None:
+        product = logits - bias.detach().to(logits.dtype)
+    return HeadOutput(logits, product, (latent_norms * norms).to(logits.dtype))
 
 
-def cosine_with_weight(difference: Tensor, head: HeadOutput) -> Tensor:
-    """Return the cosine between `difference zᵀ` and W.
+def cosine_with_head(difference: Tensor, head: HeadOutput) -> Tensor:
+    """Return the cosine between `difference z̃ᵀ` and θ.
 
     Args:
         difference: [B, C] float64, target minus prediction, in any scale but 0.
         head: The forward pass.
 
     Returns:
-        [B] in [-1, 1], in the dtype of the logits; 0 where the latent or the difference is zero.
+        [B] in [-1, 1], in the dtype of the logits; 0 where the latent z̃ or the difference is zero.
     """
     largest = difference.abs().amax(1, keepdim=True)
     difference = difference / torch.where(largest > 0, largest, 1)
-    dot = (difference * head.unbiased).sum(1, keepdim=True)
+    dot = (difference * head.product).sum(1, keepdim=True)
     return cosine(dot, vector_norm(difference, dim=1, keepdim=True) * head.scale)[:, 0].to(head.logits.dtype)
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gwaudit.core.settings import Alignment
 from gwaudit.recording.alignment import SampleSignals, sample_signals
 from gwaudit.recording.distributed import world_size
 from gwaudit.recording.head_forms import HeadForward
@@ -45,10 +46,11 @@ class EpochBuffer:
 
     Args:
         layout: The rows of the run.
+        alignment: Parameters of the head that the alignment is computed with.
     """
 
-    def __init__(self, layout: RunLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: RunLayout, alignment: Alignment) -> None:
+        self._layout, self._alignment = layout, alignment
         self.clear()
 
     def __bool__(self) -> bool:
@@ -82,10 +84,12 @@ class EpochBuffer:
             signals: SampleSignals | RowSignals
             if self._layout.is_multi_label:
                 # All other signals of a row follow from these two: a quarter of the memory until the epoch ends.
-                signals = row_signals(latent, logits, given, weight, bias)
+                signals = row_signals(latent, logits, given, weight, bias, alignment=self._alignment)
                 sample_ids = rows_of_samples(sample_ids, logits.shape[1])
             else:
-                signals = sample_signals(latent, logits, given, weight, bias, weight_norm=norm)
+                signals = sample_signals(
+                    latent, logits, given, weight, bias, weight_norm=norm, alignment=self._alignment
+                )
             if self._moving is None:
                 self._moving = MovingMoments(-(-self._layout.n_rows // (given.numel() * world_size())))
             self._moving.update(signals.alignment)

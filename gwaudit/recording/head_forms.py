@@ -1,10 +1,11 @@
-"""Write a head as a linear layer: find the weight and the latent whose product its logits are.
+"""Write a head as a linear layer: find the weight and the latent whose product, plus the bias, its logits are.
 
-The alignment uses the weight that multiplies the latent. For an `nn.Linear`, also under `weight_norm`, that is its
-`weight`. A convolution that gives one logit per class and sample is a linear layer of its flattened or averaged input.
-A cosine head, l = s cos(z, w_c), is a linear layer with the normalised weight s w_c / ‖w_c‖ and the normalised latent.
-With respect to its weight before normalisation, every gradient is orthogonal to that weight (Euler: the loss does not
-depend on the weight's scale), so that cosine would be 0 for every label.
+The alignment uses the weight that multiplies the latent, and the bias that is added, trained or not. For an
+`nn.Linear`, also under `weight_norm`, these are its `weight` and `bias`. A convolution that gives one logit per class
+and sample is a linear layer of its flattened or averaged input. A cosine head, l = s cos(z, w_c), is a linear layer
+with the normalised weight s w_c / ‖w_c‖ and the normalised latent. With respect to its weight before normalisation,
+every gradient is orthogonal to that weight (Euler: the loss does not depend on the weight's scale), so that cosine
+would be 0 for every label.
 """
 
 import copy

@@ -4,8 +4,9 @@ A run of n samples and C classes has n C rows. The row of sample i and class c i
 ("present") or 0 ("absent"). The two answers have the logits 0 and l_c, so their softmax is the sigmoid of l_c, and
 every signal of a sample with one label has its meaning for a row:
 
-    γ                       sign(t - σ(l_c)) cos(z, W_c): the descent direction of the class's binary cross entropy
-                            with the class's own row of W
+    γ                       sign(t - σ(l_c)) cos(z̃, θ_c): the descent direction of the class's binary cross entropy
+                            with the class's own row of the head; z̃ = [z, 1], θ_c = [W_c, b_c], or z and W_c where
+                            the bias is left out (`alignment="weight"`, `gwaudit.recording.alignment`)
     γ of the other answer   -γ: its descent direction is the opposite one
     margin                  l_c where the class is given, -l_c where it is not
     loss                    softplus(-margin), the binary cross entropy
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gwaudit.core.settings import Alignment
 from gwaudit.recording.alignment import SampleSignals
-from gwaudit.recording.cosine import cosine, cosine_with_weight, read_head, require_target_shape, row_norms, to_float64
+from gwaudit.recording.cosine import cosine, cosine_with_head, read_head, require_target_shape, to_float64
 
 
 class RowSignals(NamedTuple):
@@ -36,7 +38,13 @@ class RowSignals(NamedTuple):
 
 
 def multilabel_alignment(
-    latent: Tensor, logits: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None = None
+    latent: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    alignment: Alignment = "head",
 ) -> Tensor:
     """Return the alignment of each sample under independent sigmoids and binary cross entropy.
 
@@ -46,42 +54,50 @@ def multilabel_alignment(
         targets: [B, C] in [0, 1].
         weight: [C, D] weight of the head, of the same forward pass.
         bias: [C] bias of the head, or None.
+        alignment: Parameters θ: the weight and the bias of the head (`head`), or its weight only (`weight`), as in
+            arXiv 2510.25480.
 
     Returns:
-        [B] ((t - σ)·u) / (‖z‖ ‖t - σ‖ ‖W‖), in [-1, 1]; 0 where the latent is zero.
+        [B] ((t - σ)·u) / (‖z̃‖ ‖t - σ‖ ‖θ‖) with u = θ z̃, in [-1, 1]; 0 where there is no gradient, as of a zero latent
+        of a head without a bias.
 
     Raises:
         RecordingError: The shapes do not belong to one linear layer, or the targets have another shape than the logits.
     """
-    head = read_head(latent, logits, weight, bias, min_classes=1)
+    head = read_head(latent, logits, weight, bias, alignment=alignment, min_classes=1)
     wide, wide_logits = to_float64(require_target_shape(targets, head.logits)), to_float64(head.logits)
     # t - σ(l) = t σ(-l) - (1 - t) σ(l). Both terms are computed as logarithms, and each row is scaled by its largest
     # term: the cosine does not depend on the scale, and a model that is certain of every class does not underflow.
     towards = wide.log() + functional.logsigmoid(-wide_logits)
     away = (1 - wide).log() + functional.logsigmoid(wide_logits)
     largest = torch.maximum(towards, away).amax(1, keepdim=True)
-    return cosine_with_weight((towards - largest).exp() - (away - largest).exp(), head)
+    return cosine_with_head((towards - largest).exp() - (away - largest).exp(), head)
 
 
 def multilabel_class_alignment(
-    latent: Tensor, logits: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None = None
+    latent: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    alignment: Alignment = "head",
 ) -> Tensor:
-    """Return the alignment of each sample and class: of the class's own sigmoid with its own row of the weight.
+    """Return the alignment of each sample and class: of the class's own sigmoid with its own row of the head.
 
     Args:
-        latent, logits, targets, weight, bias: As for `multilabel_alignment`.
+        latent, logits, targets, weight, bias, alignment: As for `multilabel_alignment`.
 
     Returns:
-        [B, C] sign(t_c - σ_c) cos(z, W_c), in [-1, 1]; 0 where the latent or the class's row is zero.
+        [B, C] sign(t_c - σ_c) cos(z̃, θ_c), in [-1, 1]; 0 where z̃ or the class's row is zero.
 
     Raises:
         RecordingError: As for `multilabel_alignment`.
     """
-    head = read_head(latent, logits, weight, bias, min_classes=1)
+    head = read_head(latent, logits, weight, bias, alignment=alignment, by_class=True, min_classes=1)
     # σ rounds to 0 and 1 long before the sign of t - σ(l) is in doubt; logit(t) - l has the same sign.
     sign = torch.sign(torch.logit(to_float64(require_target_shape(targets, head.logits))) - to_float64(head.logits))
-    norms = row_norms(latent) * row_norms(weight).T
-    return cosine(sign.to(head.logits) * head.unbiased, norms.to(head.logits.dtype))
+    return cosine(sign.to(head.logits) * head.product, head.scale)
 
 
 def rows_of_samples(sample_ids: Tensor, n_classes: int) -> Tensor:
@@ -95,18 +111,24 @@ def rows_of_samples(sample_ids: Tensor, n_classes: int) -> Tensor:
 
 
 def row_signals(
-    latent: Tensor, logits: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None = None
+    latent: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    alignment: Alignment = "head",
 ) -> RowSignals:
     """Return the signals of a batch, one row per sample and class.
 
     Args:
-        latent, logits, weight, bias: As for `multilabel_alignment`.
+        latent, logits, weight, bias, alignment: As for `multilabel_alignment`.
         targets: [B, C] given labels, 0 or 1.
     """
     given = targets.to(torch.promote_types(logits.dtype, torch.float32))
-    alignment = multilabel_class_alignment(latent, logits, given, weight, bias)
+    of_classes = multilabel_class_alignment(latent, logits, given, weight, bias, alignment=alignment)
     margin = torch.where(given > 0.5, logits, -logits)
-    return RowSignals(alignment.reshape(-1).float(), margin.detach().reshape(-1).float())
+    return RowSignals(of_classes.reshape(-1).float(), margin.detach().reshape(-1).float())
 
 
 def to_sample_signals(rows: RowSignals, given: Tensor) -> SampleSignals:

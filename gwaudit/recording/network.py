@@ -63,7 +63,7 @@ class Stiffness:
 
 @dataclass(frozen=True)
 class HeadAndNetworkAlignment:
-    """Hold the alignment of the same samples with the weight of the head, and with all parameters.
+    """Hold the alignment of the same samples with the weight of the head (without its bias), and with all parameters.
 
     Attributes:
         head, network: [B] each, in [-1, 1].
@@ -88,7 +88,7 @@ def network_alignment(
         inputs: [B, ...] as the model takes them.
         labels: [B] given labels, integers in [0, C).
         parameters: Names, as in `model.named_parameters()`, of the parameters to take the cosine over; by default all
-            trainable ones. With the weight of the head only, the result is that of `head_alignment`.
+            trainable ones. With the weight and the bias of the head, the result is that of `head_alignment`.
 
     Returns:
         [B] in [-1, 1]: cos(-∇_θ loss, θ), float32 (float64 for float64 parameters); 0 where there is no gradient.
@@ -197,7 +197,9 @@ def stiffness(model: nn.Module, inputs: Tensor, labels: Tensor) -> Stiffness:
 
 
 def head_and_network_alignment(model: nn.Module, inputs: Tensor, labels: Tensor) -> HeadAndNetworkAlignment:
-    """Return the alignment of each sample with the head only, and with the whole network.
+    """Return the alignment of each sample with the weight of the head, and with the whole network.
+
+    The bias of the head is left out of the first, as in arXiv 2510.25480, which compares the two.
 
     Args:
         model: A classifier with a linear head.

@@ -59,10 +59,11 @@ from gwaudit.store.store import TrajectoryStore
 class AlignmentRecorder:
     """Record the alignment of every sample with the head of a classifier, epoch by epoch, in a store.
 
-    The alignment of a sample is γ = cos(-∇_W loss, W), the cosine between the descent direction of its loss and the
-    weight W of the linear head (arXiv 2510.25480; `gwaudit.recording.alignment`). Use the recorder as a context manager
-    around the training loop: inside the block its hooks are on the model. In a notebook, `attach` and `detach` do the
-    same in cells of their own.
+    The alignment of a sample is γ = cos(-∇_θ loss, θ), the cosine between the descent direction of its loss and the
+    parameters θ of the linear head (`gwaudit.recording.alignment`): its weight and bias, or its weight only in a run
+    that is created with `alignment="weight"`, as in arXiv 2510.25480. Use the recorder as a context manager around the
+    training loop: inside the block its hooks are on the model. In a notebook, `attach` and `detach` do the same in
+    cells of their own.
 
     Args:
         model: The classifier that the loop calls, with or without DataParallel, DistributedDataParallel or
@@ -121,7 +122,7 @@ class AlignmentRecorder:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._finalizer = weakref.finalize(self, _remove_all, self._handles)
         self._finalizer.atexit = False
-        self._buffer = EpochBuffer(store.layout)
+        self._buffer = EpochBuffer(store.layout, store.alignment)
         self._passes_may_be_stale = True
         self._repeats = RepeatWatch(store.n_samples, store.n_samples // world_size())
 

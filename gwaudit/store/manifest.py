@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import (
     InvalidEpochError,
+    SettingsError,
     StoreDamagedError,
     StoreError,
     StoreExistsError,
@@ -26,6 +27,7 @@ from gwaudit.core.errors import (
 from gwaudit.core.files import TEMPORARY, sync, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
+from gwaudit.core.settings import Alignment
 from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
 from gwaudit.store.commits import committed_epochs
@@ -37,7 +39,7 @@ _FIELDS: dict[str, type] = {
     "format": str, "format_version": int, "n_samples": int, "class_names": list, "is_multi_label": bool,
     "block_rows": int, "signals": dict, "samples": list, "settings": dict, "fingerprint": str,
 }  # fmt: skip
-"""The fields of `run.json` and their types."""
+"""The fields of `run.json` and their types, without `alignment`, which runs of before there was a choice lack."""
 
 
 def make_run(
@@ -49,6 +51,7 @@ def make_run(
     split: str | Sequence[str],
     settings: Mapping[str, Any],
     fingerprint: str,
+    alignment: Alignment,
     block_rows: int,
 ) -> tuple[dict[str, Any], BaseFileLock]:
     """Make the folder of a new run, with the arguments and errors of `TrajectoryStore.create`.
@@ -56,6 +59,8 @@ def make_run(
     Returns:
         The content of its `run.json`, and the writer's lock.
     """
+    if alignment not in get_args(Alignment):
+        raise SettingsError(f"`alignment` must be one of {', '.join(get_args(Alignment))}, not {alignment!r}")
     labels = np.asarray(given_labels)
     is_multi_label = labels.ndim == 2
     labels = _checked_matrix(labels, len(class_names)) if is_multi_label else _checked_labels(labels, len(class_names))
@@ -87,6 +92,7 @@ def make_run(
                 "samples": [asdict(file) for file in _write_all_samples(layout, samples, labels.reshape(-1))],
                 "settings": dict(settings or {}),
                 "fingerprint": fingerprint,
+                "alignment": alignment,
             }
             write_json(path / "run.json", sealed(manifest))
             sync(path.parent)
@@ -167,9 +173,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
     for name, kind in _FIELDS.items():
         if not isinstance(content.get(name), kind):
             raise damaged(file, f"has no valid {name!r}")
-    if unknown := content.keys() - _FIELDS.keys():  # such as a seal whose name is damaged
+    if recorded_alignment(content) not in get_args(Alignment):
+        raise damaged(file, "has no valid 'alignment'")
+    if unknown := content.keys() - _FIELDS.keys() - {"alignment"}:  # such as a seal whose name is damaged
         raise damaged(file, f"has an unknown field {min(unknown)!r}")
     return content
+
+
+def recorded_alignment(manifest: Mapping[str, Any]) -> Alignment:
+    """Return the parameters of the head that a run's alignments are computed with: its weight only without the field.
+
+    Args:
+        manifest: The content of `run.json`.
+    """
+    alignment: Alignment = manifest.get("alignment", "weight")
+    return alignment
 
 
 def acquire(path: Path) -> BaseFileLock:

@@ -43,6 +43,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
 from gwaudit.core.json import SEAL, sealed
+from gwaudit.core.settings import Alignment
 from gwaudit.store import version_1
 from gwaudit.store.block_files import (
     MISSING_LABEL,
@@ -60,7 +61,7 @@ from gwaudit.store.commits import CommitLog, EpochCommit
 from gwaudit.store.epoch_writer import EpochWriter, WrittenBlock, checked_row_ids
 from gwaudit.store.layout import ANSWERS, DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
 from gwaudit.store.leftovers import clear_leftovers
-from gwaudit.store.manifest import acquire, make_run, read_manifest
+from gwaudit.store.manifest import acquire, make_run, read_manifest, recorded_alignment
 from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
 
 __all__ = [
@@ -122,6 +123,7 @@ class TrajectoryStore:
         split: str | Sequence[str] = "train",
         settings: Mapping[str, Any] | None = None,
         fingerprint: str = "",
+        alignment: Alignment = "head",
         block_rows: int = DEFAULT_BLOCK_ROWS,
     ) -> Self:
         """Make a new run, open for writing.
@@ -135,10 +137,13 @@ class TrajectoryStore:
             split: The split of all samples, or of each of the n samples.
             settings: The settings that made the run; JSON.
             fingerprint: The fingerprint of the data.
+            alignment: Parameters of the model's head that the recorder computes the alignment with, in all epochs:
+                its weight and bias (`head`), or its weight only (`weight`), as in arXiv 2510.25480.
             block_rows: Number of rows a block.
 
         Raises:
             StoreExistsError: The folder holds a run, or something else.
+            SettingsError: `alignment` has another value.
             InvalidEpochError: Labels are out of range, keys are repeated or no texts, or keys or splits have another
                 length.
             StoreBusyError: Another process, or another store of this process, has the run open for writing.
@@ -152,6 +157,7 @@ class TrajectoryStore:
             split=split,
             settings=settings or {},
             fingerprint=fingerprint,
+            alignment=alignment,
             block_rows=block_rows,
         )
         return cls(Path(path), manifest, lock)
@@ -249,6 +255,14 @@ class TrajectoryStore:
     def fingerprint(self) -> str:
         """Return the fingerprint of the data."""
         return str(self._manifest["fingerprint"])
+
+    @property
+    def alignment(self) -> Alignment:
+        """Return the parameters of the head that all alignments of the run were computed with.
+
+        `head`, its weight and bias; or `weight`, its weight only, as in every run of before there was a choice.
+        """
+        return recorded_alignment(self._manifest)
 
     @property
     def run_id(self) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError
 from gwaudit.core.files import write_atomically
-from gwaudit.core.settings import DataSettings, TrainingSettings
+from gwaudit.core.settings import ALIGNMENTS, DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.store import TrajectoryStore
@@ -198,6 +198,7 @@ def create_or_resume(
                 "has_texts": dataset.texts is not None,
             },
             fingerprint=dataset.fingerprint,
+            alignment=settings.alignment,
         )
     store = TrajectoryStore.open(run, writable=True)
     try:
@@ -215,7 +216,13 @@ def _require_same_training(
     targets_digest: str | None,
     preprocessing: Preprocessing | None,
 ) -> None:
-    before = {**TrainingSettings().to_dict(), **store.settings.get("training", {})}
+    if store.alignment != settings.alignment:
+        raise SettingsError(
+            f"{store.path} was recorded with `alignment={store.alignment!r}` ({ALIGNMENTS[store.alignment]}), not "
+            f"{settings.alignment!r} ({ALIGNMENTS[settings.alignment]}), and epochs of both cannot be mixed: resume "
+            f"with `alignment={store.alignment!r}`, or start a new run"
+        )
+    before = {**TrainingSettings().to_dict(), **store.settings.get("training", {}), "alignment": store.alignment}
     for name, value in settings.to_dict().items():
         if before.get(name) != value:
             raise SettingsError(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import gwaudit.recording.alignment
 from gwaudit.core.errors import RecordingError
+from gwaudit.core.settings import Alignment
 from gwaudit.recording.alignment import (
     counterfactual_alignment,
     head_alignment,
@@ -18,6 +19,7 @@ from gwaudit.recording.alignment import (
 )
 from gwaudit.recording.cosine import frobenius_norm
 from gwaudit.recording.multilabel import multilabel_alignment, multilabel_class_alignment
+from helpers.gradients import head_cosines
 
 TOLERANCE = 1e-5
 DIGITS = 900  # ‖e_y - p‖² reaches e^-2000 = 1e-869 where logits reach ±500
@@ -31,10 +33,10 @@ def exact_norm(values: Tensor) -> Decimal:
     return sum((value * value for value in decimals(values.flatten())), Decimal(0)).sqrt()
 
 
-def exact_cosine(target: list[Decimal], given: list[Decimal], unbiased: list[Decimal], norms: Decimal) -> float:
-    """((t - p)·u) / (‖t - p‖ ‖z‖ ‖W‖) as the textbook has it."""
+def exact_cosine(target: list[Decimal], given: list[Decimal], product: list[Decimal], norms: Decimal) -> float:
+    """((t - p)·u) / (‖t - p‖ ‖z̃‖ ‖θ‖) as the textbook has it."""
     difference = [t - p for t, p in zip(target, given, strict=True)]
-    dot = sum((d * u for d, u in zip(difference, unbiased, strict=True)), Decimal(0))
+    dot = sum((d * u for d, u in zip(difference, product, strict=True)), Decimal(0))
     length = sum((d * d for d in difference), Decimal(0)).sqrt()
     return float(dot / (length * norms))
 
@@ -49,19 +51,25 @@ def exponential(value: Decimal) -> Decimal:
 class ExactSample:
     """One sample's softmax and head in 900 digits, from the very numbers that the functions are given."""
 
-    def __init__(self, latent: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(
+        self, latent: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None, form: Alignment = "head"
+    ) -> None:
         values = decimals(logits)
         exponentials = [exponential(value) for value in values]
         total = sum(exponentials)
         self.probability = [value / total for value in exponentials]
         self.sigmoid = [1 / (1 + exponential(-value)) for value in values]
-        self.unbiased = values if bias is None else [v - b for v, b in zip(values, decimals(bias), strict=True)]
-        self.latent_norm = exact_norm(latent)
+        if bias is not None and form == "head":
+            latent, weight = torch.cat([latent, torch.ones(1)]), torch.cat([weight, bias[:, None]], 1)
+        elif bias is not None:
+            values = [v - b for v, b in zip(values, decimals(bias), strict=True)]
+        self.product = values
+        self.latent_norm, self.row_norms = exact_norm(latent), [exact_norm(row) for row in weight]
         self.norms = self.latent_norm * exact_norm(weight)
 
     def alignment(self, label: int) -> float:
         one_hot = [Decimal(int(c == label)) for c in range(len(self.probability))]
-        return exact_cosine(one_hot, self.probability, self.unbiased, self.norms)
+        return exact_cosine(one_hot, self.probability, self.product, self.norms)
 
 
 def exact_alignments(
@@ -98,22 +106,26 @@ def telling_labels(logits: Tensor) -> Tensor:
     return torch.stack([order[0, 0], order[1, 1], order[2, -1], torch.tensor(0)])
 
 
-HEADS = [*itertools.product((2, 3, 10), (1.0, 30.0, 500.0), (False, True)), (1000, 500.0, True)]
+FORMS = [(False, "head"), (True, "head"), (True, "weight")]  # without a bias both forms are one
+HEADS = [
+    *((classes, largest, *form) for classes, largest, form in itertools.product((2, 3, 10), (1.0, 30.0, 500.0), FORMS)),
+    (1000, 500.0, True, "head"),
+]
 
 
-@pytest.mark.parametrize(("classes", "largest_logit", "biased"), HEADS)
-def test_float32_alignment_is_the_exact_one(classes: int, largest_logit: float, biased: bool) -> None:
+@pytest.mark.parametrize(("classes", "largest_logit", "biased", "form"), HEADS)
+def test_float32_alignment_is_the_exact_one(classes: int, largest_logit: float, biased: bool, form: Alignment) -> None:
     latent, logits, weight, bias = make_head(classes, largest_logit, biased=biased)
     labels = telling_labels(logits)
     likely = logits.argsort(1, descending=True)[:, :3]
 
-    alignment = head_alignment(latent, logits, labels, weight, bias)
-    every = counterfactual_alignment(latent, logits, weight, bias)
-    signals = sample_signals(latent, logits, labels, weight, bias)
+    alignment = head_alignment(latent, logits, labels, weight, bias, alignment=form)
+    every = counterfactual_alignment(latent, logits, weight, bias, alignment=form)
+    signals = sample_signals(latent, logits, labels, weight, bias, alignment=form)
 
     assert alignment.dtype == every.dtype == signals.alignment.dtype == torch.float32
     for row, label in enumerate(labels.tolist()):
-        exact = ExactSample(latent[row], logits[row], weight, bias)
+        exact = ExactSample(latent[row], logits[row], weight, bias, form)
         expected = pytest.approx(exact.alignment(label), abs=TOLERANCE)
         assert alignment[row] == expected
         assert every[row, label] == expected
@@ -150,22 +162,53 @@ def test_float64_inputs_are_scored_in_float64() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])
-@pytest.mark.parametrize("biased", [False, True])
-def test_alignment_is_the_cosine_of_the_gradient_that_autograd_finds(classes: int, biased: bool) -> None:
+@pytest.mark.parametrize(("biased", "form"), FORMS)
+def test_alignment_is_the_cosine_of_the_gradient_that_autograd_finds(
+    classes: int, biased: bool, form: Alignment
+) -> None:
     latent, logits, weight, bias = make_head(classes, 5.0, biased=biased, samples=32)
     labels = torch.arange(32) % classes
 
-    expected = []
-    for z, y in zip(latent.double(), labels, strict=True):
-        exact_weight = weight.double().requires_grad_()
-        loss = nn.functional.cross_entropy(
-            nn.functional.linear(z, exact_weight, None if bias is None else bias.double()), y
-        )
-        (gradient,) = torch.autograd.grad(loss, exact_weight)
-        expected.append(nn.functional.cosine_similarity(-gradient.flatten(), exact_weight.detach().flatten(), dim=0))
+    expected = head_cosines(latent, labels, weight, bias, alignment=form)
 
-    alignment = head_alignment(latent, logits, labels, weight, bias)
-    torch.testing.assert_close(alignment.double(), torch.stack(expected), atol=TOLERANCE, rtol=0)
+    alignment = head_alignment(latent, logits, labels, weight, bias, alignment=form)
+    torch.testing.assert_close(alignment.double(), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_the_bias_counts_as_the_weight_of_a_constant_feature() -> None:
+    latent, logits, weight, bias = make_head(10, 30.0, biased=True)
+    labels, targets = telling_labels(logits), torch.eye(10)[:4] * 0.8 + 0.02
+    extended, joint = torch.cat([latent, torch.ones(4, 1)], 1), torch.cat([weight, bias[:, None]], 1)
+
+    for own, without_bias in [
+        (sample_signals(latent, logits, labels, weight, bias), sample_signals(extended, logits, labels, joint)),
+        (counterfactual_alignment(latent, logits, weight, bias), counterfactual_alignment(extended, logits, joint)),
+        *(
+            (of_targets(latent, logits, targets, weight, bias), of_targets(extended, logits, targets, joint))
+            for of_targets in (soft_target_alignment, multilabel_alignment, multilabel_class_alignment)
+        ),
+    ]:
+        torch.testing.assert_close(own, without_bias, atol=1e-6, rtol=0)
+
+
+def test_a_sample_of_a_rare_class_opposes_a_head_that_has_only_learned_its_share() -> None:
+    """Where the features say nothing, the bias holds the class prior: only with it a rare label stands out."""
+    latent, weight, bias = torch.ones(2, 3), torch.zeros(2, 3), torch.tensor([2.0, -2.0])  # 98 % of the first class
+    labels = torch.tensor([0, 1])
+    logits = nn.functional.linear(latent, weight, bias)
+    with_bias = head_alignment(latent, logits, labels, weight, bias)
+    assert with_bias.tolist() == pytest.approx([0.5, -0.5])  # 4 / (‖[1, 1, 1, 1]‖ ‖[2, -2]‖ √2)
+    assert head_alignment(latent, logits, labels, weight, bias, alignment="weight").tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_leaving_the_bias_out_is_an_option_by_name_only(biased: bool) -> None:
+    latent, logits, weight, bias = make_head(10, 5.0, biased=biased)
+    labels = telling_labels(logits)
+    both = [head_alignment(latent, logits, labels, weight, bias, alignment=form) for form in ("head", "weight")]
+    assert torch.equal(*both) is not biased
+    with pytest.raises(RecordingError, match="`alignment` must be one of head, weight, not 'weights'"):
+        head_alignment(latent, logits, labels, weight, bias, alignment="weights")
 
 
 @pytest.mark.parametrize("largest_logit", [1.0, 30.0, 500.0])
@@ -212,23 +255,31 @@ def test_signals_are_float32_and_int32_whatever_comes_in() -> None:
     assert {t.shape for t in signals} == {(4,)}
 
 
-@pytest.mark.parametrize("biased", [False, True])
-def test_zero_latents_align_with_nothing(biased: bool) -> None:
+@pytest.mark.parametrize(("biased", "form"), [(False, "head"), (False, "weight"), (True, "weight")])
+def test_zero_latents_align_with_nothing(biased: bool, form: Alignment) -> None:
     _, _, weight, bias = make_head(10, 5.0, biased=biased)
     latent = torch.zeros(4, 16)
     logits = nn.functional.linear(latent, weight, bias)
     labels, one_hot = torch.arange(4), torch.eye(10)[:4]
 
-    signals = sample_signals(latent, logits, labels, weight, bias)
+    signals = sample_signals(latent, logits, labels, weight, bias, alignment=form)
 
-    assert (head_alignment(latent, logits, labels, weight, bias) == 0).all()
-    assert (counterfactual_alignment(latent, logits, weight, bias) == 0).all()
-    assert (soft_target_alignment(latent, logits, one_hot, weight, bias) == 0).all()
-    assert (multilabel_alignment(latent, logits, one_hot, weight, bias) == 0).all()
-    assert (multilabel_class_alignment(latent, logits, one_hot, weight, bias) == 0).all()
+    assert (head_alignment(latent, logits, labels, weight, bias, alignment=form) == 0).all()
+    assert (counterfactual_alignment(latent, logits, weight, bias, alignment=form) == 0).all()
+    assert (soft_target_alignment(latent, logits, one_hot, weight, bias, alignment=form) == 0).all()
+    assert (multilabel_alignment(latent, logits, one_hot, weight, bias, alignment=form) == 0).all()
+    assert (multilabel_class_alignment(latent, logits, one_hot, weight, bias, alignment=form) == 0).all()
     assert (signals.alignment == 0).all()
     assert (signals.alternative_alignment == 0).all()
     assert all(t.isfinite().all() for t in signals)
+
+
+def test_a_zero_latent_aligns_with_the_bias() -> None:
+    weight, bias, latent = torch.ones(3, 2), torch.tensor([3.0, 0.0, 0.0]), torch.zeros(3, 2)
+    labels = torch.arange(3)
+    alignment = head_alignment(latent, bias.expand(3, 3), labels, weight, bias)
+    torch.testing.assert_close(alignment.double(), head_cosines(latent, labels, weight, bias), atol=1e-6, rtol=0)
+    assert (alignment.sign() == torch.tensor([1, -1, -1])).all()
 
 
 def test_zero_weights_align_with_nothing() -> None:
@@ -253,14 +304,15 @@ def test_a_latent_that_is_not_finite_stays_visible() -> None:
     ],
 )
 @pytest.mark.parametrize("largest_logit", [1.0, 30.0, 500.0])
-def test_soft_target_alignment_is_the_exact_one(targets: Tensor, largest_logit: float) -> None:
+@pytest.mark.parametrize("form", ["head", "weight"])
+def test_soft_target_alignment_is_the_exact_one(targets: Tensor, largest_logit: float, form: Alignment) -> None:
     latent, logits, weight, bias = make_head(10, largest_logit, biased=True)
 
-    alignment = soft_target_alignment(latent, logits, targets, weight, bias)
+    alignment = soft_target_alignment(latent, logits, targets, weight, bias, alignment=form)
 
     for row in range(4):
-        exact = ExactSample(latent[row], logits[row], weight, bias)
-        expected = exact_cosine(decimals(targets[row]), exact.probability, exact.unbiased, exact.norms)
+        exact = ExactSample(latent[row], logits[row], weight, bias, form)
+        expected = exact_cosine(decimals(targets[row]), exact.probability, exact.product, exact.norms)
         assert alignment[row] == pytest.approx(expected, abs=TOLERANCE)
 
 
@@ -284,7 +336,7 @@ def test_targets_that_the_model_has_nearly_learnt_keep_their_digits(distance: fl
 
     for row in range(4):
         exact = ExactSample(latent[row], logits[row], weight, None)
-        expected = exact_cosine(decimals(targets[row]), exact.probability, exact.unbiased, exact.norms)
+        expected = exact_cosine(decimals(targets[row]), exact.probability, exact.product, exact.norms)
         assert alignment[row] == pytest.approx(expected, abs=TOLERANCE)
 
 
@@ -296,45 +348,43 @@ def test_targets_equal_to_the_prediction_ask_for_nothing() -> None:
 
 @pytest.mark.parametrize("largest_logit", [1.0, 30.0, 500.0])
 @pytest.mark.parametrize("soft", [False, True])
-def test_multilabel_alignment_is_the_exact_one(largest_logit: float, soft: bool) -> None:
+@pytest.mark.parametrize("form", ["head", "weight"])
+def test_multilabel_alignment_is_the_exact_one(largest_logit: float, soft: bool, form: Alignment) -> None:
     latent, logits, weight, bias = make_head(10, largest_logit, biased=True)
     generator = torch.Generator().manual_seed(2)
     targets = (torch.rand(4, 10, generator=generator) < 0.3).float()
     targets[0] = (logits[0] > 0).float()  # a model sure of every class: t - σ is 0 in float32
     targets = targets * 0.9 + 0.05 if soft else targets
 
-    alignment = multilabel_alignment(latent, logits, targets, weight, bias)
-    by_class = multilabel_class_alignment(latent, logits, targets, weight, bias)
+    alignment = multilabel_alignment(latent, logits, targets, weight, bias, alignment=form)
+    by_class = multilabel_class_alignment(latent, logits, targets, weight, bias, alignment=form)
 
     for row in range(4):
-        exact = ExactSample(latent[row], logits[row], weight, bias)
+        exact = ExactSample(latent[row], logits[row], weight, bias, form)
         wanted = decimals(targets[row])
         assert alignment[row] == pytest.approx(
-            exact_cosine(wanted, exact.sigmoid, exact.unbiased, exact.norms), abs=TOLERANCE
+            exact_cosine(wanted, exact.sigmoid, exact.product, exact.norms), abs=TOLERANCE
         )
         for c in range(10):
-            norms = exact.latent_norm * exact_norm(weight[c])
-            expected = exact_cosine([wanted[c]], [exact.sigmoid[c]], [exact.unbiased[c]], norms)
+            norms = exact.latent_norm * exact.row_norms[c]
+            expected = exact_cosine([wanted[c]], [exact.sigmoid[c]], [exact.product[c]], norms)
             assert by_class[row, c] == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_multilabel_alignment_is_the_cosine_of_the_gradient_that_autograd_finds() -> None:
+@pytest.mark.parametrize("form", ["head", "weight"])
+def test_multilabel_alignment_is_the_cosine_of_the_gradient_that_autograd_finds(form: Alignment) -> None:
     latent, logits, weight, bias = make_head(5, 4.0, biased=True, samples=16)
     targets = (torch.rand(16, 5, generator=torch.Generator().manual_seed(3)) < 0.5).float()
-    expected = []
-    for z, t in zip(latent.double(), targets.double(), strict=True):
-        exact_weight = weight.double().requires_grad_()
-        loss = nn.functional.binary_cross_entropy_with_logits(nn.functional.linear(z, exact_weight, bias.double()), t)
-        (gradient,) = torch.autograd.grad(loss, exact_weight)
-        expected.append(nn.functional.cosine_similarity(-gradient.flatten(), exact_weight.detach().flatten(), dim=0))
-    alignment = multilabel_alignment(latent, logits, targets, weight, bias)
-    torch.testing.assert_close(alignment.double(), torch.stack(expected), atol=TOLERANCE, rtol=0)
+    loss_of = nn.functional.binary_cross_entropy_with_logits
+    expected = head_cosines(latent, targets.double(), weight, bias, loss_of=loss_of, alignment=form)
+    alignment = multilabel_alignment(latent, logits, targets, weight, bias, alignment=form)
+    torch.testing.assert_close(alignment.double(), expected, atol=TOLERANCE, rtol=0)
 
 
 def test_of_two_classes_alignment_is_the_scaled_difference_of_their_scores() -> None:
     latent, logits, weight, bias = make_head(2, 500.0, biased=True)
-    unbiased = (logits - bias).double()
-    expected = (unbiased[:, 0] - unbiased[:, 1]) / (latent.double().norm(dim=1) * weight.double().norm() * 2**0.5)
+    extended, joint = torch.cat([latent, torch.ones(4, 1)], 1).double(), torch.cat([weight, bias[:, None]], 1).double()
+    expected = (logits[:, 0] - logits[:, 1]).double() / (extended.norm(dim=1) * joint.norm() * 2**0.5)
     every = counterfactual_alignment(latent, logits, weight, bias)
     torch.testing.assert_close(every.double(), torch.stack([expected, -expected], 1), atol=1e-6, rtol=0)
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from gwaudit.core.errors import ModelError
+from gwaudit.core.settings import Alignment
 from gwaudit.recording.alignment import head_alignment
 from gwaudit.recording.network import network_alignment
 
@@ -51,16 +52,17 @@ def test_frozen_parameters_are_left_out(batch: tuple[Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 1000.0])
-def test_over_the_heads_weight_alone_it_is_the_alignment_of_the_head(
-    batch: tuple[Tensor, Tensor], sharpness: float
+@pytest.mark.parametrize(("parameters", "form"), [(["5.weight", "5.bias"], "head"), (["5.weight"], "weight")])
+def test_over_the_parameters_of_the_head_it_is_the_alignment_of_the_head(
+    batch: tuple[Tensor, Tensor], sharpness: float, parameters: list[str], form: Alignment
 ) -> None:
     inputs, labels = batch
     network = make_network().eval()
     head = network[-1]
     head.weight.data *= sharpness
     latent = network[:-1](inputs)
-    expected = head_alignment(latent, head(latent), labels, head.weight, head.bias)
-    got = network_alignment(network, inputs, labels, parameters=["5.weight"])
+    expected = head_alignment(latent, head(latent), labels, head.weight, head.bias, alignment=form)
+    got = network_alignment(network, inputs, labels, parameters=parameters)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 

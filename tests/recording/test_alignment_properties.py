@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gwaudit.core.settings import Alignment
 from gwaudit.recording.alignment import (
     counterfactual_alignment,
     head_alignment,
@@ -33,18 +34,21 @@ def heads(draw: st.DrawFn, largest_logit: float = 500.0, dtypes: tuple[torch.dty
     return latent, nn.functional.linear(latent, weight, bias), labels, weight, bias
 
 
-@given(heads(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)))
+FORMS = st.sampled_from(["head", "weight"])
+
+
+@given(heads(dtypes=(torch.float16, torch.bfloat16, torch.float32, torch.float64)), FORMS)
 @settings(deadline=None)
-def test_every_alignment_lies_between_minus_one_and_one(head: Head) -> None:
+def test_every_alignment_lies_between_minus_one_and_one(head: Head, form: Alignment) -> None:
     latent, logits, labels, weight, bias = head
     targets = nn.functional.one_hot(labels, len(weight)).float() * 0.8 + 0.2 / len(weight)
-    signals = sample_signals(latent, logits, labels, weight, bias)
+    signals = sample_signals(latent, logits, labels, weight, bias, alignment=form)
     for alignment in (
-        head_alignment(latent, logits, labels, weight, bias),
-        counterfactual_alignment(latent, logits, weight, bias),
-        soft_target_alignment(latent, logits, targets, weight, bias),
-        multilabel_alignment(latent, logits, targets, weight, bias),
-        multilabel_class_alignment(latent, logits, targets, weight, bias),
+        head_alignment(latent, logits, labels, weight, bias, alignment=form),
+        counterfactual_alignment(latent, logits, weight, bias, alignment=form),
+        soft_target_alignment(latent, logits, targets, weight, bias, alignment=form),
+        multilabel_alignment(latent, logits, targets, weight, bias, alignment=form),
+        multilabel_class_alignment(latent, logits, targets, weight, bias, alignment=form),
         signals.alignment,
         signals.alternative_alignment,
     ):
@@ -56,8 +60,8 @@ def test_every_alignment_lies_between_minus_one_and_one(head: Head) -> None:
 @settings(deadline=None)
 def test_a_larger_latent_under_the_same_logits_and_smaller_weights_changes_nothing(head: Head, factor: float) -> None:
     latent, logits, labels, weight, bias = head
-    expected = sample_signals(latent, logits, labels, weight, bias)
-    got = sample_signals(latent * factor, logits, labels, weight / factor, bias)
+    expected = sample_signals(latent, logits, labels, weight, bias, alignment="weight")
+    got = sample_signals(latent * factor, logits, labels, weight / factor, bias, alignment="weight")
     torch.testing.assert_close(got.alignment, expected.alignment, atol=1e-6, rtol=0)
     torch.testing.assert_close(got.alternative_alignment, expected.alternative_alignment, atol=1e-6, rtol=0)
 
@@ -78,37 +82,39 @@ def test_of_two_classes_alignment_does_not_see_the_scale_of_latent_or_weight(hea
 @given(heads(), st.floats(1e-3, 1e3))
 @settings(deadline=None)
 def test_scaling_the_weights_at_fixed_predictions_scales_nothing(head: Head, factor: float) -> None:
-    # u = l - b scales with W while a bias keeps the logits, hence p, as they were: the cosine stays.
+    # Without the bias, u = l - b scales with W while a bias keeps the logits, hence p, as they were: the cosine stays.
     latent, logits, labels, weight, bias = head
     unbiased = logits if bias is None else logits - bias
-    expected = head_alignment(latent, logits.double(), labels, weight, logits[0].double() - unbiased[0].double())
-    larger = head_alignment(
-        latent[:1], logits[:1].double(), labels[:1], weight * factor, logits[0].double() - factor * unbiased[0].double()
-    )
+    before, after = (logits[0].double() - scale * unbiased[0].double() for scale in (1, factor))
+    expected = head_alignment(latent, logits.double(), labels, weight, before, alignment="weight")
+    larger = head_alignment(latent[:1], logits[:1].double(), labels[:1], weight * factor, after, alignment="weight")
     torch.testing.assert_close(larger[0], expected[0], atol=1e-5, rtol=0)
 
 
-@given(heads(largest_logit=5.0))
+@given(heads(largest_logit=5.0), FORMS)
 @settings(deadline=None)
-def test_the_textbook_form_agrees_where_it_is_sound(head: Head) -> None:
+def test_the_textbook_form_agrees_where_it_is_sound(head: Head, form: Alignment) -> None:
     latent, logits, labels, weight, bias = head
     one_hot = nn.functional.one_hot(labels, len(weight)).double()
     difference = one_hot - logits.double().softmax(1)
-    unbiased = logits.double() if bias is None else logits.double() - bias.double()
-    norms = latent.double().norm(dim=1) * weight.double().norm()
-    expected = (difference * unbiased).sum(1) / (norms * difference.norm(dim=1)).clamp_min(1e-300)
-    got = head_alignment(latent, logits, labels, weight, bias)
+    z, parameters = latent.double(), weight.double()
+    if bias is not None and form == "head":
+        z, parameters = torch.cat([z, torch.ones(len(z), 1)], 1), torch.cat([parameters, bias.double()[:, None]], 1)
+    norms = z.norm(dim=1) * parameters.norm()
+    expected = (difference * (z @ parameters.T)).sum(1) / (norms * difference.norm(dim=1)).clamp_min(1e-300)
+    got = head_alignment(latent, logits, labels, weight, bias, alignment=form)
     torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=0)
 
 
-@given(heads())
+@given(heads(), FORMS)
 @settings(deadline=None)
-def test_all_forms_agree_on_the_given_label(head: Head) -> None:
+def test_all_functions_agree_on_the_given_label(head: Head, form: Alignment) -> None:
     latent, logits, labels, weight, bias = head
-    expected = head_alignment(latent, logits, labels, weight, bias)
-    every = counterfactual_alignment(latent, logits, weight, bias).gather(1, labels[:, None])[:, 0]
-    recorded = sample_signals(latent, logits, labels, weight, bias).alignment
-    one_hot = soft_target_alignment(latent, logits, nn.functional.one_hot(labels, len(weight)), weight, bias)
+    targets = nn.functional.one_hot(labels, len(weight))
+    expected = head_alignment(latent, logits, labels, weight, bias, alignment=form)
+    every = counterfactual_alignment(latent, logits, weight, bias, alignment=form).gather(1, labels[:, None])[:, 0]
+    recorded = sample_signals(latent, logits, labels, weight, bias, alignment=form).alignment
+    one_hot = soft_target_alignment(latent, logits, targets, weight, bias, alignment=form)
     for got in (every, recorded, one_hot):
         torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from gwaudit.core.errors import GwauditError, ModelError
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
+from helpers.gradients import head_cosines
 
 N, CLASSES, FEATURES = 12, 4, 6
 LABELS = torch.arange(N) % CLASSES
@@ -39,17 +40,6 @@ def recorded(model: nn.Module, store: TrajectoryStore, head: str | None = None, 
     return store.read_block(0, 0, ["alignment"])["alignment"]
 
 
-def oracle(latents: Tensor, weight: Tensor, logits_of: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
-    """cos(-∇_W loss, W) for one sample after the other, by automatic differentiation in float64."""
-    weight = weight.detach().double().requires_grad_()
-    cosines = []
-    for latent, label in zip(latents.detach().double(), LABELS, strict=True):
-        loss = functional.cross_entropy(logits_of(latent[None], weight), label[None])
-        (gradient,) = torch.autograd.grad(loss, weight)
-        cosines.append(-float(functional.cosine_similarity(gradient.flatten(), weight.detach().flatten(), dim=0)))
-    return cosines
-
-
 class Net(nn.Module):
     """Returns the logits of its head in a way of its own; a second head is defined after it."""
 
@@ -63,9 +53,8 @@ class Net(nn.Module):
     def forward(self, inputs: Tensor) -> object:
         return self.output(self, self.body(inputs))
 
-    def expected(self, scale: float = 1) -> list[float]:
-        bias = self.head.bias.detach().double()
-        return oracle(self.body(INPUTS), self.head.weight, lambda z, w: scale * functional.linear(z, w, bias))
+    def expected(self, scale: float = 1) -> Tensor:
+        return head_cosines(self.body(INPUTS), LABELS, scale * self.head.weight, scale * self.head.bias)
 
 
 SAME: dict[str, Callable[[Any, Tensor], object]] = {
@@ -147,7 +136,7 @@ def test_logits_that_the_model_changes_in_place_are_compared_with_the_output_of_
             recorded(model, store, "head")
     else:
         found = recorded(model, store, "head")
-        wide = oracle(net.body(INPUTS), factor * net.head.weight, lambda z, w: z @ w.T + factor * net.head.bias)
+        wide = head_cosines(net.body(INPUTS), LABELS, factor * net.head.weight, factor * net.head.bias)
         np.testing.assert_allclose(found, wide, atol=1e-5)
     torch.compiler.reset()
 
@@ -174,7 +163,7 @@ def test_a_loss_may_change_the_logits_in_place(store: TrajectoryStore) -> None:
         net(INPUTS).mul_(3)
         recorder.observe(range(N), LABELS)
         recorder.end_epoch()
-    wide = oracle(net.body(INPUTS), net.head.weight, lambda z, w: z @ w.T + net.head.bias)
+    wide = head_cosines(net.body(INPUTS), LABELS, net.head.weight, net.head.bias)
     np.testing.assert_allclose(store.read_block(0, 0, ["alignment"])["alignment"], wide, atol=1e-5)
 
 
@@ -277,10 +266,10 @@ def test_lora_on_the_classifier_is_recorded_with_the_sum_of_weight_and_adapter(
     model = adapted()
     layer = model.base_model.model[2]
     weight = (layer.base_layer.weight + layer.get_delta_weight("default")).detach()
-    bias, latents = layer.base_layer.bias.detach().double(), model.base_model.model[:2](INPUTS)
+    bias, latents = layer.base_layer.bias, model.base_model.model[:2](INPUTS)
     if merged:
         model.merge_adapter()
-    expected = oracle(latents, weight, lambda z, w: functional.linear(z, w, bias))
+    expected = head_cosines(latents, LABELS, weight, bias)
     np.testing.assert_allclose(recorded(model, store, name), expected, atol=1e-5)
 
 

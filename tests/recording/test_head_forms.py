@@ -16,6 +16,7 @@ from gwaudit.core.errors import ModelError, RecordingError
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
+from helpers.gradients import head_cosines
 
 N, CLASSES, FEATURES = 12, 4, 8
 LABELS = torch.arange(N) % CLASSES
@@ -40,17 +41,6 @@ def recorded(
         recorder.observe(torch.arange(N), LABELS)
         recorder.end_epoch()
     return store.read_block(0, 0, ["alignment"])["alignment"]
-
-
-def oracle(logits_of: Callable[[Tensor, Tensor], Tensor], latents: Tensor, weight: Tensor) -> list[float]:
-    """cos(-∇_W loss, W) for one sample after the other, by automatic differentiation in float64."""
-    weight = weight.detach().double().requires_grad_()
-    cosines = []
-    for latent, label in zip(latents.detach().double(), LABELS, strict=True):
-        loss = F.cross_entropy(logits_of(latent[None], weight).flatten(1), label[None])
-        (gradient,) = torch.autograd.grad(loss, weight)
-        cosines.append(-float(F.cosine_similarity(gradient.flatten(), weight.detach().flatten(), dim=0)))
-    return cosines
 
 
 class Cosine(nn.Module):
@@ -81,7 +71,7 @@ def test_the_last_linear_layer_of_a_hidden_mlp_head_is_the_head(store: Trajector
     )
     latents = model[2][:2](model[:2](INPUTS))
     head = model[2][2]
-    expected = oracle(lambda z, w: F.linear(z, w, head.bias.double()), latents, head.weight)
+    expected = head_cosines(latents, LABELS, head.weight, head.bias)
     np.testing.assert_allclose(recorded(model, store), expected, atol=1e-5)
 
 
@@ -95,7 +85,7 @@ def test_a_timm_model_whose_classifier_was_replaced_by_an_mlp_records_at_the_mlp
     caught: list[Tensor] = []
     head.register_forward_pre_hook(lambda module, args: caught.append(args[0]))
     alignment = recorded(model, store, inputs=IMAGES)
-    expected = oracle(lambda z, w: F.linear(z, w, head.bias.double()), caught[0], head.weight)
+    expected = head_cosines(caught[0], LABELS, head.weight, head.bias)
     np.testing.assert_allclose(alignment, expected, atol=1e-5)
 
 
@@ -114,15 +104,18 @@ def test_a_cosine_head_is_the_linear_layer_of_its_normalised_weight(
         model[0].bias *= 1 if unit_latent else 0.1
     weight = head.scale * (F.normalize(head.weight, dim=1) if unit_weight else head.weight)
     latents = F.normalize(latents, dim=1) if unit_latent else latents
-    b = None if head.bias is None else head.bias.detach().double().clone()
-    expected = oracle(lambda z, w: F.linear(z, w, b), latents, weight)
+    expected = head_cosines(latents, LABELS, weight, head.bias)
     np.testing.assert_allclose(recorded(model, store, head="1", step=step), expected, atol=1e-5)
 
 
 def test_the_gradient_of_a_cosine_head_is_orthogonal_to_its_weight_before_normalisation() -> None:
     torch.manual_seed(0)
     head = Cosine(3.0)
-    expected = oracle(lambda z, w: 3 * F.linear(F.normalize(z, dim=1), F.normalize(w, dim=1)), INPUTS, head.weight)
+
+    def logits_of(z: Tensor, w: Tensor) -> Tensor:
+        return 3 * F.linear(F.normalize(z, dim=1), F.normalize(w, dim=1))
+
+    expected = head_cosines(INPUTS, LABELS, head.weight, logits_of=logits_of)
     np.testing.assert_allclose(expected, 0, atol=1e-12)  # why that is not what is recorded
 
 
@@ -130,7 +123,7 @@ def test_a_subclass_of_linear_that_computes_a_cosine_is_not_taken_for_linear(sto
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(FEATURES, FEATURES), CosineLinear(FEATURES, CLASSES, bias=False))
     latents = F.normalize(model[0](INPUTS), dim=1)
-    expected = oracle(F.linear, latents, 5 * F.normalize(model[1].weight, dim=1))
+    expected = head_cosines(latents, LABELS, 5 * F.normalize(model[1].weight, dim=1))
     np.testing.assert_allclose(recorded(model, store), expected, atol=1e-5)
 
 
@@ -160,8 +153,7 @@ def test_a_weight_or_spectral_normed_head_is_recorded_by_the_weight_it_multiplie
     if not step:
         assert all(torch.equal(value, twin.state_dict()[name]) for name, value in model.state_dict().items())
     effective = twin.eval()[1].weight if parametrize.is_parametrized(twin[1]) else twin[1].weight
-    bias = twin[1].bias.detach().double()
-    expected = oracle(lambda z, w: F.linear(z, w, bias), twin[0](INPUTS), effective)
+    expected = head_cosines(twin[0](INPUTS), LABELS, effective, twin[1].bias)
     np.testing.assert_allclose(alignment, expected, atol=1e-5)
 
 
@@ -241,8 +233,8 @@ def test_a_convolution_that_makes_one_logit_a_class_is_the_linear_layer_it_amoun
     torch.manual_seed(0)
     head = nn.Conv2d(FEATURES, CLASSES, kernel)
     model = Convolutional(head, pool, after)
-    latents, bias = model.latent(IMAGES), head.bias.double()
-    expected = oracle(lambda z, w: after(F.conv2d(z, w, bias)), latents, head.weight)
+    latents = model.latent(IMAGES)
+    expected = head_cosines(latents, LABELS, head.weight, head.bias, lambda z, w, b: after(F.conv2d(z, w, b)))
     np.testing.assert_allclose(recorded(model, store, inputs=IMAGES, head="head"), expected, atol=1e-5)
 
 
@@ -252,8 +244,8 @@ def test_timms_pre_activation_resnet_with_its_convolutional_head_records(store: 
     nn.init.normal_(model.head.fc.weight)
     assert isinstance(model.get_classifier(), nn.Conv2d)
     latents = model.head.global_pool(model.forward_features(IMAGES))
-    bias = model.head.fc.bias.double()
-    expected = oracle(lambda z, w: F.conv2d(z, w, bias), latents, model.head.fc.weight)
+    fc = model.head.fc
+    expected = head_cosines(latents, LABELS, fc.weight, fc.bias, F.conv2d)
     np.testing.assert_allclose(recorded(model, store, inputs=IMAGES), expected, atol=1e-5)
 
 

@@ -58,14 +58,16 @@ def test_one_step_of_the_trainer_records_what_autograd_finds(tmp_path):
     model, inputs = initial_head(dataset, settings)
     labels = torch.from_numpy(dataset.labels).float()
     weight = next(p for p in model.parameters() if p.ndim == 2)
+    bias = next(p for p in model.parameters() if p.ndim == 1)
     for sample in range(0, 100, 7):
         for c in range(len(NAMES)):
             loss = functional.binary_cross_entropy_with_logits(
                 model(inputs[sample : sample + 1])[0, c], labels[sample, c]
             )
-            (gradient,) = torch.autograd.grad(loss, weight)
+            gradient = torch.cat([g[c].reshape(-1) for g in torch.autograd.grad(loss, [weight, bias])])
             row = recorded.iloc[sample * len(NAMES) + c]
-            expected = functional.cosine_similarity(-gradient[c], weight[c].detach(), dim=0)
+            own = torch.cat([p[c].detach().reshape(-1) for p in (weight, bias)])
+            expected = functional.cosine_similarity(-gradient, own, dim=0)
             assert row["alignment"] == pytest.approx(float(expected), abs=1e-5)
             assert row["alternative_alignment"] == -row["alignment"]
             assert row["loss"] == pytest.approx(float(loss), abs=1e-5)

@@ -86,7 +86,7 @@ def test_the_heads_alignment_stands_beside_the_networks():
     inputs, labels = torch.randn(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 0, 1])
     found = head_and_network_alignment(model, inputs, labels)
     latent = model.eval().forward_head(model.forward_features(inputs), pre_logits=True)
-    expected = head_alignment(latent, model.fc(latent), labels, model.fc.weight, model.fc.bias)
+    expected = head_alignment(latent, model.fc(latent), labels, model.fc.weight, model.fc.bias, alignment="weight")
     assert torch.allclose(found.head, expected, atol=1e-5)
     assert found.network.shape == (6,)
     assert found.correlation == pytest.approx(torch.corrcoef(torch.stack([found.head, found.network]))[0, 1].item())

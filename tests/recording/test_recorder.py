@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import SIGNALS, TrajectoryStore
+from helpers.gradients import head_cosines
 
 N, CLASSES, FEATURES = 24, 4, 6
 
@@ -46,15 +47,6 @@ def epoch_column(store: TrajectoryStore, epoch: int, signal: str) -> np.ndarray:
     return np.concatenate([store.read_block(epoch, block, [signal])[signal] for block in range(store.n_blocks)])
 
 
-def gradient_cosine(latent: Tensor, label: int, head: nn.Linear) -> float:
-    """The definition: the cosine of -∇_W loss with W, by automatic differentiation in float64."""
-    weight = head.weight.detach().double().requires_grad_()
-    logits = nn.functional.linear(latent.double(), weight, head.bias.detach().double())
-    loss = nn.functional.cross_entropy(logits[None], torch.tensor([label]))
-    (gradient,) = torch.autograd.grad(loss, weight)
-    return -float(nn.functional.cosine_similarity(gradient.flatten(), weight.detach().flatten(), dim=0))
-
-
 def test_each_sample_gets_the_alignment_under_the_weights_of_its_own_step(store: TrajectoryStore) -> None:
     torch.manual_seed(0)
     model = Net()
@@ -64,9 +56,8 @@ def test_each_sample_gets_the_alignment_under_the_weights_of_its_own_step(store:
     with AlignmentRecorder(model, store) as recorder:
         for ids in order.split(8):
             loss = nn.functional.cross_entropy(model(INPUTS[ids]), LABELS[ids])
-            latent = copy.deepcopy(model).body(INPUTS[ids]).detach()
-            for sample, z in zip(ids, latent, strict=True):
-                expected[sample] = gradient_cosine(z, int(LABELS[sample]), model.head)
+            latent, head = copy.deepcopy(model).body(INPUTS[ids]), model.head
+            expected[ids] = head_cosines(latent, LABELS[ids], head.weight, head.bias).float()
             recorder.observe(ids, LABELS[ids])
             optimizer.zero_grad()
             loss.backward()

@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gwaudit.core.errors import RecordingError
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
+from helpers.gradients import head_cosines
 
 N, CLASSES, LENGTH, WORDS = 8, 3, 7, 20
 LABELS = torch.arange(N) % CLASSES
@@ -58,18 +58,6 @@ def record(path: Path, model: nn.Module, call: Callable[[nn.Module], object], he
         return store.read_block(0, 0, ["alignment"])["alignment"]
 
 
-def oracle(latents: Tensor, head: nn.Linear) -> list[float]:
-    """cos(-∇_W loss, W) of each latent, by automatic differentiation in float64."""
-    weight = head.weight.detach().double().requires_grad_()
-    bias = None if head.bias is None else head.bias.detach().double()
-    cosines = []
-    for latent, label in zip(latents.detach().double(), LABELS, strict=True):
-        loss = functional.cross_entropy(functional.linear(latent[None], weight, bias), label[None])
-        (gradient,) = torch.autograd.grad(loss, weight)
-        cosines.append(-float(functional.cosine_similarity(gradient.flatten(), weight.detach().flatten(), dim=0)))
-    return cosines
-
-
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_decoder_is_recorded_at_its_last_token_that_is_no_padding(tmp_path: Path, name: str, side: str) -> None:
@@ -80,7 +68,7 @@ def test_a_decoder_is_recorded_at_its_last_token_that_is_no_padding(tmp_path: Pa
     last = LENGTHS - 1 if side == "right" else torch.full((N,), LENGTH - 1)
     states = model.base_model(**batch).last_hidden_state[torch.arange(N), last]
     alignment = record(tmp_path / "run", model, lambda model: model(**batch))
-    np.testing.assert_allclose(alignment, oracle(states, model.score), atol=1e-5)
+    np.testing.assert_allclose(alignment, head_cosines(states, LABELS, model.score.weight, model.score.bias), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -89,7 +77,8 @@ def test_an_encoder_whose_head_is_defined_before_its_body_is_recorded_at_its_hea
     latents: list[Tensor] = []
     model.classifier.out_proj.register_forward_pre_hook(lambda module, args: latents.append(args[0]))
     alignment = record(tmp_path / "run", model, lambda model: model(input_ids=TOKENS))
-    np.testing.assert_allclose(alignment, oracle(latents[0], model.classifier.out_proj), atol=1e-5)
+    head = model.classifier.out_proj
+    np.testing.assert_allclose(alignment, head_cosines(latents[0], LABELS, head.weight, head.bias), atol=1e-5)
 
 
 class Tokens(nn.Module):
@@ -113,7 +102,8 @@ def test_the_mean_or_one_token_of_a_linear_head_is_recorded_with_its_latent(
 ) -> None:
     model = Tokens(pool)
     alignment = record(tmp_path / "run", model, lambda model: model(INPUTS), head)
-    np.testing.assert_allclose(alignment, oracle(pool(model.body(INPUTS)), model.head), atol=1e-5)
+    expected = head_cosines(pool(model.body(INPUTS)), LABELS, model.head.weight, model.head.bias)
+    np.testing.assert_allclose(alignment, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", [None, "head"])

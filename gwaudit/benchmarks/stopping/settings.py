@@ -47,7 +47,12 @@ class StoppingSettings:
     disparity_batch: int = 128
     training: TrainingSettings = field(
         default=TrainingSettings(
-            batch_size=128, learning_rate=0.02, schedule="cosine", weight_decay=0.0, augment="none"
+            batch_size=128,
+            learning_rate=0.02,
+            schedule="cosine",
+            weight_decay=0.0,
+            augment="none",
+            alignment="weight",  # as the papers whose claims are checked
         ),
         metadata={"options": TRAINING_OPTIONS},
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 from gwaudit.cli.errors import with_flags
 from gwaudit.cli.show.console import one_line, out, printable, share
 from gwaudit.cli.show.problems import print_problems
+from gwaudit.core.settings import ALIGNMENTS
 
 if TYPE_CHECKING:  # for their types alone
     from gwaudit.pipeline.apply import Applied
@@ -99,6 +100,14 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
         if values != [None, None] or name == "gwa":
             table.add_row(title, *("-" if value is None else form.format(value) for value in values))
     out.print(table)
+    if c.before.alignment != c.after.alignment:
+        before, after = (ALIGNMENTS[facts.alignment] for facts in (c.before, c.after))
+        out.print(
+            f"E, K and GWA cannot be compared: the alignment is that with {before} in the first run, and with {after} "
+            "in the second.",
+            highlight=False,
+            soft_wrap=True,
+        )
     lines = (
         f"Samples: {c.common:,} in both, {c.gone:,} gone, {c.new:,} new; {c.labels_changed:,} labels changed.",
         f"Suspects before: {c.suspects_corrected:,} corrected, {c.suspects_dropped:,} dropped, "

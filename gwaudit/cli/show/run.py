@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gwaudit.cli.show.console import number, out
 from gwaudit.cli.show.data import print_data
+from gwaudit.core.settings import ALIGNMENTS
 
 if TYPE_CHECKING:  # for their types alone
     import pandas as pd
@@ -26,7 +27,7 @@ def print_run(store: "TrajectoryStore") -> None:
         f"[bold]{escape(str(store.path))}[/bold]: {store.n_samples:,} samples, "
         f"{len(store.class_names)} classes{' (multi-label)' * several}, "
         f"{len(store.training_epochs)} of {planned or '?'} epochs, model {_model(store)}, "
-        f"data {store.fingerprint}",
+        f"data {store.fingerprint}, alignment with {ALIGNMENTS[store.alignment]}",
         highlight=False,
     )
     if reading := store.settings.get("reading"):  # runs of earlier versions have none

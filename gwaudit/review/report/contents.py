@@ -18,6 +18,7 @@ from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.analysis.noise import class_health, confusions, transition_matrix, worst_first
 from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
+from gwaudit.core.settings import ALIGNMENTS
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.images import recorded_warnings
 from gwaudit.data.summary import DataSummary
@@ -346,6 +347,7 @@ def _settings(audit: Audit, store: TrajectoryStore, summary: DataSummary | None)
         "samples": f"{store.n_samples:,}",
         "classes": f"{len(store.class_names):,}",
         "epochs recorded": str(len(store.epochs)),
+        "alignment with": ALIGNMENTS[store.alignment],
         "data fingerprint": store.fingerprint,
         "gwaudit": version("gwaudit"),
     }
