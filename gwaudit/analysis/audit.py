@@ -31,7 +31,7 @@ COLUMNS = {
     "log_odds_wrong": "natural log of the odds that the given label is wrong; NaN for unrecorded samples",
     "probability_wrong": "probability that the given label is wrong",
     "suspect": "whether the sample is flagged",
-    "category": "suspect, late-aligned, hard, fine or unrecorded",
+    "category": "suspect, late-aligned, hard, fine, too-few or unrecorded",
     **{name: text for name, text in STATISTICS.items() if name != "alternative_label"},
 }
 """The columns of `Audit.frame`, with their texts."""
@@ -95,10 +95,17 @@ class Audit:
         """Return the rows of the suspects, most suspicious first."""
         return self.frame[self.frame["suspect"]]
 
-    def expected_wrong(self) -> NDArray[np.float64]:
-        """Return the expected number of wrong labels among the first k, [n + 1], for k from 0 to n."""
+    def judged_probability(self) -> NDArray[np.float64]:
+        """Return the probability of each row being wrong, [n], 0 where it cannot be judged: too few or unrecorded."""
         probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
-        return np.concatenate([[0.0], np.cumsum(probability)])
+        return np.where(self.frame["category"] == "too-few", 0.0, probability)
+
+    def expected_wrong(self) -> NDArray[np.float64]:
+        """Return the expected number of wrong labels among the first k, [n + 1], for k from 0 to n.
+
+        Samples of classes with too few samples do not count.
+        """
+        return np.concatenate([[0.0], np.cumsum(self.judged_probability())])
 
     def by_id(self, column: str) -> NDArray[Any]:
         """Return a column in the order of the sample ids, [n]; in that of the store's rows, [n C], if multi-label."""

@@ -96,7 +96,7 @@ def expected_counts(audit: Audit) -> NDArray[np.float64]:
     n_classes = len(audit.answers)
     given = audit.frame["given_label"].to_numpy()
     suggested = audit.frame["suggested_label"].to_numpy()
-    probability = np.nan_to_num(audit.frame["probability_wrong"].to_numpy(np.float64))
+    probability = audit.judged_probability()
     probability = np.where(suggested >= 0, probability, 0.0)
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (given, np.where(suggested >= 0, suggested, given)), probability)
@@ -107,7 +107,7 @@ def expected_counts(audit: Audit) -> NDArray[np.float64]:
 def _multi_label_health(audit: Audit) -> pd.DataFrame:
     frame, names, n_classes = audit.frame, audit.class_names, len(audit.class_names)
     label, given = frame["class_id"].to_numpy(), frame["given_label"].to_numpy() == 1
-    probability = np.nan_to_num(frame["probability_wrong"].to_numpy(np.float64))
+    probability = audit.judged_probability()
     suspect = frame["suspect"].to_numpy(bool)
     n_given = np.bincount(label[given], minlength=n_classes)
     extra = np.bincount(label[given], probability[given], minlength=n_classes)

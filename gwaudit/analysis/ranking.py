@@ -19,6 +19,9 @@ No ground truth is read. The steps, their defaults and the reasons:
 - **Suggested label**: the label that is the best alternative to the given one in most epochs of the window.
 - **Category**, the first that holds:
     - `unrecorded`: no epoch of the window recorded the sample;
+    - `too-few`: its given class has fewer than 5 samples (`gwaudit.data.labels.LEAST_SAMPLES`), so nothing but the
+      sample itself shows how the class looks. Its odds are kept, no cut flags it, and it stands behind all samples that
+      can be judged;
     - `suspect`: flagged by the cut;
     - `late-aligned`: mean γ is negative over the first third of the run and positive over the last: learned late,
       possibly memorised;
@@ -47,6 +50,7 @@ from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wr
 from gwaudit.analysis.sample_statistics import default_window, sample_statistics
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
+from gwaudit.data.labels import small_classes
 from gwaudit.store.store import TrajectoryStore
 
 HARD_SHARE = 0.1
@@ -98,12 +102,13 @@ def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) ->
     The next round is trained on it. `rank` shows people a more modest probability: with rounds, that of the run alone.
     """
     if not rounds:
-        return rank(store).by_id("probability_wrong")
+        first = rank(store)
+        return np.where(first.by_id("category") == "too-few", np.float32(0), first.by_id("probability_wrong"))
     settings = RankingSettings()
     first, last = _window(store, settings)
     statistics = sample_statistics(store, range(first, last + 1))
     log_odds, _ = _refined_log_odds(store, rounds, settings, statistics, None)
-    return sigmoid(log_odds).astype(np.float32)
+    return np.where(_too_few(store), 0, sigmoid(log_odds)).astype(np.float32)
 
 
 def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
@@ -205,9 +210,11 @@ def _audit(
     """Return the audit of log odds in the order of the rows of the store, [n]."""
     suggested = statistics.pop("alternative_label").to_numpy()
     rounded, probability = log_odds.astype(np.float32), sigmoid(log_odds)
-    # Stable: equal log odds stay in the order of their ids. NaN goes last.
-    order = np.argsort(-rounded, kind="stable")
-    suspect, threshold = _suspects(rounded[order], probability[order], settings)
+    too_few = _too_few(store)
+    judged = np.where(too_few, np.float32(np.nan), rounded)
+    # Stable: equal log odds stay in the order of their ids. NaN goes last, so samples of small classes do.
+    order = np.lexsort((-rounded, -judged))
+    suspect, threshold = _suspects(judged[order], probability[order], settings)
     suspect = suspect[np.argsort(order)]
     given, names = store.given_labels(), np.array(store.layout.answers, object)
     samples = pd.DataFrame(
@@ -220,7 +227,7 @@ def _audit(
             "log_odds_wrong": rounded,
             "probability_wrong": probability.astype(np.float32),
             "suspect": suspect,
-            "category": _categories(rounded, suspect, statistics),
+            "category": _categories(rounded, too_few, suspect, statistics),
         }
     )
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
@@ -228,6 +235,15 @@ def _audit(
     return Audit(
         frame, store.class_names, settings, window, threshold, store.path, store.fingerprint, store.is_multi_label
     )
+
+
+def _too_few(store: TrajectoryStore) -> NDArray[np.bool_]:
+    """Return the rows of the store whose class has too few samples to judge their labels, [n]."""
+    labels, n_classes = store.given_labels().astype(np.int64), len(store.class_names)
+    if not store.is_multi_label:
+        return small_classes(labels, n_classes)[labels]
+    samples = labels.reshape(-1, n_classes)
+    return np.tile(small_classes(samples, n_classes), len(samples))
 
 
 def _row_columns(store: TrajectoryStore) -> dict[str, object]:
@@ -270,11 +286,11 @@ def _threshold(log_odds: NDArray[np.float32], count: int, settings: RankingSetti
 
 
 def _categories(
-    log_odds: NDArray[np.float32], suspect: NDArray[np.bool_], statistics: pd.DataFrame
+    log_odds: NDArray[np.float32], too_few: NDArray[np.bool_], suspect: NDArray[np.bool_], statistics: pd.DataFrame
 ) -> NDArray[np.object_]:
     early, late = statistics["early_alignment"].to_numpy(), statistics["late_alignment"].to_numpy()
     late_aligned = (early < 0) & (late > 0)
-    rest = log_odds[~suspect & ~late_aligned & ~np.isnan(log_odds)]
+    rest = log_odds[~suspect & ~late_aligned & ~too_few & ~np.isnan(log_odds)]
     hard = log_odds > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
-    conditions = [np.isnan(log_odds), suspect, late_aligned, hard]
-    return np.select(conditions, ["unrecorded", "suspect", "late-aligned", "hard"], "fine").astype(object)
+    conditions = [np.isnan(log_odds), too_few, suspect, late_aligned, hard]
+    return np.select(conditions, ["unrecorded", "too-few", "suspect", "late-aligned", "hard"], "fine").astype(object)

@@ -1,11 +1,12 @@
 """Summarise a data set for its reader before an audit: samples, classes, sizes, and the notes of the reading."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gwaudit.data.labels import LEAST_SAMPLES, small_classes
 from gwaudit.data.reading_notes import FilesPassedOver, ReadingNotes
 
 if TYPE_CHECKING:  # for its type alone: showing a run does not wait for torch
@@ -30,6 +31,7 @@ class DataSummary:
         empty_classes: Names of classes without a sample.
         left_out: Number of rows that were left out, and the first of their reasons; empty where there are none.
         notes: Notes of the reader.
+        small_classes: Names of classes with too few samples to judge their labels.
     """
 
     source: str
@@ -40,6 +42,7 @@ class DataSummary:
     empty_classes: list[str]
     left_out: str
     notes: ReadingNotes
+    small_classes: list[str] = field(default_factory=list)
 
     def facts(self) -> list[tuple[str, str]]:
         """Return names and values, in the order in which they are shown, without the warnings."""
@@ -67,7 +70,11 @@ class DataSummary:
     def warnings(self) -> list[str]:
         """Return the sentences that a user must read before trusting the audit."""
         empty = [f"No sample has the class {_listed(self.empty_classes)}."] if self.empty_classes else []
-        return [*self.notes.warnings, *empty]
+        few = [
+            f"Classes with fewer than {LEAST_SAMPLES} samples: {_listed(self.small_classes)}. These are too few to "
+            "judge their labels: none of them is flagged or dropped (category too-few). Look at each."
+        ]
+        return [*self.notes.warnings, *empty, *(few if self.small_classes else [])]
 
     def _split(self) -> str:
         if not self.notes.splits:
@@ -111,6 +118,7 @@ def summarise(dataset: "LabeledDataset", source: str | None = None) -> DataSumma
         if skipped
         else "",
         notes=dataset.notes,
+        small_classes=[dataset.class_names[c] for c in np.flatnonzero(small_classes(dataset.labels, len(counts)))],
     )
 
 

@@ -33,7 +33,7 @@ class Finding:
         probability: Probability that the given label is wrong; None where nothing was recorded.
         log_odds_wrong: Log of these odds; None where nothing was recorded.
         alignment: Mean γ over the window; None where nothing was recorded.
-        category: "suspect", "late-aligned", "hard", "fine" or "unrecorded".
+        category: "suspect", "late-aligned", "hard", "fine", "too-few" or "unrecorded".
         suspect: Whether the sample is a suspect.
     """
 

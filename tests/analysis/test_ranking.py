@@ -9,9 +9,11 @@ import pytest
 
 from gwaudit.analysis.audit import COLUMNS, Audit
 from gwaudit.analysis.error_probability import log_odds_wrong, sigmoid
-from gwaudit.analysis.ranking import rank
+from gwaudit.analysis.noise import class_health
+from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError, StoreVersionError
 from gwaudit.core.settings import RankingSettings
+from gwaudit.export.cleaned_data import clean_data
 from gwaudit.store.store import TrajectoryStore
 
 N, EPOCHS, WRONG = 400, 12, 60
@@ -19,10 +21,10 @@ LATE = range(100, 120)
 CLASSES = ("ant", "bee", "cat", "dog")
 
 
-def write_run(path, *, missing=()):
+def write_run(path, *, missing=(), labels=None):
     """Samples 0 to 59 oppose the weights all along; 100 to 119 at first only; `missing` are never recorded."""
     random = np.random.default_rng(1)
-    labels = np.arange(N) % 4
+    labels = np.arange(N) % 4 if labels is None else labels
     rival = (labels + 1) % 4
     ids = np.setdiff1d(np.arange(N), missing)
     with TrajectoryStore.create(
@@ -85,6 +87,49 @@ def test_categories_follow_their_stated_rules(store):
         audit.by_id("log_odds_wrong")[category == "hard"].min()
         >= audit.by_id("log_odds_wrong")[category == "fine"].max()
     )
+
+
+class TestClassesWithTooFewSamples:
+    """No cut flags a label of a class with fewer than five samples; its odds are kept."""
+
+    FEW, ENOUGH = range(4), range(4, 9)
+
+    @pytest.fixture(scope="class")
+    def few(self, tmp_path_factory):
+        """Return a run whose class 2 has four samples, 0 to 3, and class 3 five, 4 to 8; they and others look wrong."""
+        labels = np.arange(N) % 2
+        labels[self.FEW], labels[self.ENOUGH] = 2, 3
+        return write_run(tmp_path_factory.mktemp("few") / "run", labels=labels, missing=[399])
+
+    @pytest.mark.parametrize(
+        "settings",
+        [RankingSettings(), RankingSettings(top=200), RankingSettings(budget=30), RankingSettings(precision=0.5)],
+    )
+    def test_no_cut_flags_them_and_they_stand_behind_all_that_can_be_judged(self, few, settings):
+        audit = rank(few, settings)
+        assert set(audit.frame["sample_id"].iloc[-5:-1]) == set(self.FEW)
+        assert not audit.frame["suspect"].iloc[-5:].any()
+        assert audit.frame["category"].iloc[-5:].tolist() == ["too-few"] * 4 + ["unrecorded"]
+        assert audit.frame["log_odds_wrong"].iloc[-5:-1].is_monotonic_decreasing
+        assert (audit.frame["probability_wrong"].iloc[-5:-1] > 0.5).all(), "the evidence stays"
+        assert len(audit.suspects) == settings.top or not settings.top
+        assert audit.by_id("suspect")[self.ENOUGH].all() or settings.budget
+
+    def test_they_are_counted_apart_and_no_error_is_expected_among_them(self, few):
+        audit = rank(few)
+        assert audit.summary()["categories"]["too-few"] == 4
+        assert audit.expected_wrong()[-1] == pytest.approx(audit.expected_wrong()[-6])
+        health = class_health(audit)
+        assert health.loc[CLASSES[2], "expected_wrong"] == 0
+        assert health.loc[CLASSES[3], "expected_wrong"] > 4
+
+    def test_cleaned_data_and_the_next_round_keep_their_labels(self, few):
+        audit = rank(few)
+        assert set(self.FEW) <= set(clean_data(audit, "drop").ids)
+        assert (clean_data(audit, "relabel").labels[self.FEW] == 2).all()
+        for rounds in ([], [few]):
+            assert (believed_wrong(few, rounds)[self.FEW] == 0).all()
+            assert (believed_wrong(few, rounds)[self.ENOUGH] > 0.5).all()
 
 
 def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):

@@ -23,7 +23,15 @@ def test_it_counts_every_class_and_names_empty_ones():
     assert facts["source"] == "here"
     assert facts["samples"] == "3 rows of 3 features"
     assert facts["classes"] == "3: dog (2), cat (1), eel (0)"
-    assert summary.warnings == ["No sample has the class eel."]
+    assert summary.warnings[0] == "No sample has the class eel."
+
+
+def test_it_warns_of_classes_with_too_few_samples_to_judge():
+    labels = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2]
+    (warning,) = summarise(dataset_of(labels, ("cat", "dog", "eel"))).warnings
+    assert warning.startswith("Classes with fewer than 5 samples: dog, eel. These are too few to judge")
+    several = summarise(dataset_of([[1, 0]] * 6 + [[1, 1]] * 6 + [[0, 0]] * 2, ("cat", "dog")))
+    assert several.small_classes == ["cat"], "two samples lack it"
 
 
 def test_of_many_classes_it_names_the_largest_and_the_smallest():

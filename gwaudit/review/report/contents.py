@@ -29,7 +29,7 @@ from gwaudit.store.store import TrajectoryStore
 TOP = 1000
 """Default number of suspects in a report."""
 
-CATEGORIES = ("suspect", "late-aligned", "hard", "fine")
+CATEGORIES = ("suspect", "late-aligned", "hard", "fine", "too-few")
 WRONG, RIGHT = "truly wrong", "truly right"
 """The groups of labels whose alignment is shown; the last two where the true labels are known."""
 

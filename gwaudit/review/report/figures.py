@@ -16,6 +16,7 @@ COLOURS = {
     "late-aligned": "#e69f00",
     "hard": "#cc79a7",
     "fine": "#0072b2",
+    "too-few": "#009e73",
     WRONG: "#d55e00",
     RIGHT: "#0072b2",
     "early": "#56b4e9",
@@ -25,7 +26,15 @@ COLOURS = {
 }
 """Colours of lines: the palette of Okabe and Ito, which is safe for colour-blind people."""
 
-DASHES = {"late-aligned": "dash", "hard": "dot", "fine": "dashdot", RIGHT: "dashdot", "early": "dot", "middle": "dash"}
+DASHES = {
+    "late-aligned": "dash",
+    "hard": "dot",
+    "fine": "dashdot",
+    "too-few": "longdash",
+    RIGHT: "dashdot",
+    "early": "dot",
+    "middle": "dash",
+}
 """Dashes of lines, so that lines in one figure differ without colour too; a line that is not named is solid."""
 
 _MATRIX_CLASSES = 40
