@@ -1,4 +1,4 @@
-"""Hold a ranked run: an `Audit` and its columns; save it and load it."""
+"""Hold a ranked run: an `Audit`, its columns and its verdict; save it and load it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
-from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError
+from gwaudit.analysis.verdict import UNJUDGED, Verdict
+from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError, VerdictError
 from gwaudit.core.files import sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.parquet import read_parquet, write_parquet
@@ -36,6 +37,9 @@ COLUMNS = {
 }
 """The columns of `Audit.frame`, with their texts."""
 
+REVIEWED = 1000
+"""The number of samples to look at in a ranking without a cut."""
+
 MULTI_LABEL_COLUMNS = {"class_id": "index of the class of the row", "class_name": "name of that class"}
 """The further columns, behind `key`, of a multi-label audit: a row is a (sample, class) there, whose given and
 suggested label are 0 ("absent") or 1 ("present")."""
@@ -56,6 +60,7 @@ class Audit:
         run: the run's folder.
         fingerprint: the fingerprint of the data.
         is_multi_label: whether a sample has any number of the classes, rather than exactly one.
+        verdict: whether the run can be trusted, and the reasons.
 
     Example:
         >>> from gwaudit import TrajectoryStore, rank
@@ -71,6 +76,19 @@ class Audit:
     run: Path
     fingerprint: str
     is_multi_label: bool = False
+    verdict: Verdict = UNJUDGED
+
+    @property
+    def has_cut(self) -> bool:
+        """Return whether suspects are flagged: by the fitted cut of a run to trust, or by a count that a user set."""
+        settings = self.settings
+        counted = settings.top is not None or settings.budget is not None or settings.cut != "auto"
+        return self.verdict.is_trusted or settings.force or counted
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Return whether probabilities, and the numbers of wrong labels that follow from them, can be trusted."""
+        return self.verdict.is_trusted
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -95,6 +113,38 @@ class Audit:
         """Return the rows of the suspects, most suspicious first."""
         return self.frame[self.frame["suspect"]]
 
+    def to_review(self, top: int | None = None) -> pd.DataFrame:
+        """Return the rows to look at first: the suspects or, where no cut is offered, the first of the ranking.
+
+        Args:
+            top: number of rows, at most; by default all suspects, and the first 1,000 of a ranking without a cut.
+        """
+        rows = self.suspects if self.has_cut else self.frame.head(REVIEWED)
+        return rows if top is None else rows.head(top)
+
+    @property
+    def may_clean(self) -> bool:
+        """Return whether suspects may be dropped or relabelled: not without a cut, nor by a ranking not to use."""
+        return self.settings.force or (self.has_cut and self.verdict.level != "do not use")
+
+    def require_cleanable(self) -> None:
+        """Raise VerdictError if suspects may not be dropped or relabelled."""
+        if self.may_clean:
+            return
+        count = "" if self.verdict.level == "do not use" else "flag a number of samples that you choose (`top`), or "
+        raise VerdictError(
+            f"the verdict on {self.run} is {self.verdict.level!r}, so nothing is dropped or relabelled by its suspects "
+            f"({self.verdict.short_reason}): {count}rank it again with `force=True` to use its cut anyway"
+        )
+
+    def require_probabilities(self) -> None:
+        """Raise VerdictError if probabilities, and the numbers of wrong labels that follow, cannot be trusted."""
+        if not self.has_probabilities:
+            raise VerdictError(
+                f"the verdict on {self.run} is {self.verdict.level!r}, so no numbers of wrong labels are estimated "
+                f"({self.verdict.short_reason})"
+            )
+
     def judged_probability(self) -> NDArray[np.float64]:
         """Return the probability of each row being wrong, [n], 0 where it cannot be judged: too few or unrecorded."""
         probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
@@ -115,24 +165,27 @@ class Audit:
         return ordered
 
     def summary(self) -> dict[str, Any]:
-        """Return the main numbers of the audit, as JSON can hold them."""
+        """Return the main numbers of the audit, as JSON can hold them; None where the verdict does not trust them."""
         counts = self.frame["category"].value_counts()
         suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
+        trusted = self.has_probabilities
         multi_label = {}
-        if self.is_multi_label:
+        if self.is_multi_label and self.has_cut:
             flagged = self.suspects
             multi_label = {
-                "rows": len(self.frame),
                 "suspect_samples": int(flagged["sample_id"].nunique()),
                 "suspect_missing": int((flagged["given_label"] == 0).sum()),
                 "suspect_extra": int((flagged["given_label"] == 1).sum()),
             }
         return {
             "samples": self.n_samples,
+            **({"rows": len(self.frame)} if self.is_multi_label else {}),
             **multi_label,
-            "suspects": suspects,
-            "expected_wrong": round(float(expected[-1]), 1),
-            "expected_wrong_suspects": round(float(expected[suspects]), 1),
+            "verdict": self.verdict.level,
+            "reasons": [{"reason": f.reason, "remedy": f.remedy} for f in self.verdict.findings],
+            "suspects": suspects if self.has_cut else None,
+            "expected_wrong": round(float(expected[-1]), 1) if trusted else None,
+            "expected_wrong_suspects": round(float(expected[suspects]), 1) if trusted else None,
             "categories": {str(name): int(count) for name, count in counts.items()},
             "detector": self.settings.detector,
             "window": list(self.window),
@@ -164,6 +217,7 @@ class Audit:
             "window": list(self.window),
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "fingerprint": self.fingerprint,
+            "verdict": self.verdict.to_dict(),
             "summary": self.summary(),
             "frame_sha256": sha256(folder / FRAME_FILE),
         }
@@ -185,7 +239,7 @@ class Audit:
         place = results_of(folder)
         try:
             facts = read_json(place / FACTS_FILE)
-            if facts.get("format_version") != FORMAT_VERSION or "frame_sha256" not in facts:
+            if facts.get("format_version") != FORMAT_VERSION or not {"frame_sha256", "verdict"} <= facts.keys():
                 raise StoreVersionError(
                     f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank "
                     f"{folder})"
@@ -205,6 +259,7 @@ class Audit:
                 run=folder,
                 fingerprint=facts["fingerprint"],
                 is_multi_label=facts["is_multi_label"],
+                verdict=Verdict.from_dict(facts["verdict"]),
             )
         except (FileNotFoundError, NotADirectoryError):
             raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None

@@ -17,6 +17,8 @@ No ground truth is read. The steps, their defaults and the reasons:
   their own (`ctrl`, `argmax_disagreement`): the suspects are the first of the ranking. The detection benchmark
   measures the detectors' own cuts.
 - **Suggested label**: the label that is the best alternative to the given one in most epochs of the window.
+- **Verdict** on the run (`gwaudit.analysis.verdict`): below *trust it* no cut is offered, and suspects are flagged only
+  by a count of the user (`top`, `budget`, `cut`) or with `force`.
 - **Category**, the first that holds:
     - `unrecorded`: no epoch of the window recorded the sample;
     - `too-few`: its given class has fewer than 5 samples (`gwaudit.data.labels.LEAST_SAMPLES`), so nothing but the
@@ -47,7 +49,9 @@ from gwaudit.analysis.error_probability import (
     sigmoid,
 )
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
+from gwaudit.analysis.run_signals import measure_signals
 from gwaudit.analysis.sample_statistics import default_window, sample_statistics
+from gwaudit.analysis.verdict import Verdict, judge
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.data.labels import small_classes
@@ -214,7 +218,11 @@ def _audit(
     judged = np.where(too_few, np.float32(np.nan), rounded)
     # Stable: equal log odds stay in the order of their ids. NaN goes last, so samples of small classes do.
     order = np.lexsort((-rounded, -judged))
-    suspect, threshold = _suspects(judged[order], probability[order], settings)
+    in_order = judged[order], probability[order]
+    fitted, _ = _suspects(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
+    signals = measure_signals(store, statistics, np.where(too_few, np.nan, probability), fitted[np.argsort(order)])
+    verdict = judge(signals)
+    suspect, threshold = _suspects(*in_order, _count_of_the_user(settings, verdict))
     suspect = suspect[np.argsort(order)]
     given, names = store.given_labels(), np.array(store.layout.answers, object)
     samples = pd.DataFrame(
@@ -233,7 +241,15 @@ def _audit(
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return Audit(
-        frame, store.class_names, settings, window, threshold, store.path, store.fingerprint, store.is_multi_label
+        frame,
+        store.class_names,
+        settings,
+        window,
+        threshold,
+        store.path,
+        store.fingerprint,
+        store.is_multi_label,
+        verdict,
     )
 
 
@@ -254,6 +270,16 @@ def _row_columns(store: TrajectoryStore) -> dict[str, object]:
         return columns
     classes = store.layout.class_of(rows).astype(np.int32)
     return {**columns, "class_id": classes, "class_name": np.array(store.class_names, object)[classes]}
+
+
+def _count_of_the_user(settings: RankingSettings, verdict: Verdict) -> RankingSettings:
+    """Return settings that flag by the fitted cut if the verdict trusts it or `force` is set, else as the user counts.
+
+    Below trust, `budget` is the number to flag, and `precision`, which only trusted probabilities can keep, flags none.
+    """
+    if verdict.is_trusted or settings.force or settings.top is not None or settings.cut != "auto":
+        return settings
+    return replace(settings, precision=None, top=settings.budget or 0)
 
 
 def _suspects(

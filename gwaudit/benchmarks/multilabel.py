@@ -19,7 +19,7 @@ import torch
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import DataError
-from gwaudit.core.settings import TrainingSettings
+from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import Texts, features
 from gwaudit.data.label_noise import add_multilabel_noise
@@ -110,7 +110,7 @@ def audit_under_noise(
         run = folder / f"{dataset.name.replace(' ', '-')}-{missing:g}-{extra:g}-{training.seed}"
         train(dataset.with_labels(given, true_labels=dataset.labels), run, training)
         with TrajectoryStore.open(run) as store:
-            evaluation = evaluate(rank(store), dataset.labels)
+            evaluation = evaluate(rank(store, RankingSettings(force=True)), dataset.labels)
         assert evaluation.missing is not None
         assert evaluation.extra is not None
         rows.append(

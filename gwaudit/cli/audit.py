@@ -1,12 +1,12 @@
 """Define the commands that make runs, rank them and show them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Truth, TruthKey
+from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Strict, Truth, TruthKey
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise
 from gwaudit.cli.show.console import print_facts
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
@@ -14,6 +14,12 @@ from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.cli.show.training import TrainingDisplay
 from gwaudit.core.json import to_json
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+
+if TYPE_CHECKING:  # for its type alone
+    from gwaudit.pipeline.results import AuditResult
+
+EXIT_CODES = {"use the order": 3, "do not use": 4}
+"""Exit codes of `--strict`, by the verdict on the run."""
 
 
 @command(app, "demo")
@@ -45,6 +51,7 @@ def audit_command(
     ranking: RankingSettings,
     output: Output,
     resume: Resume = False,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Train once, rank the suspects, evaluate them where the truth is known, and write the results."""
@@ -52,7 +59,7 @@ def audit_command(
 
     with TrainingDisplay(quiet=as_json) as display:
         result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
-    _report(result, as_json)
+    _report(result, as_json, strict=strict)
 
 
 @command(app, "train", "For example: gwaudit train photos/ -o runs/photos; then gwaudit rank runs/photos")
@@ -90,6 +97,7 @@ def rank_command(
         ),
     ] = False,
     root: Root = None,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank a recorded run, or rank it again, and write its suspects and the cleaned data."""
@@ -97,7 +105,7 @@ def rank_command(
 
     with StageDisplay() as display:
         result = rank_again(run, ranking, verify=not no_verify, root=root, progress=display)
-    _report(result, as_json)
+    _report(result, as_json, strict=strict)
 
 
 @command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
@@ -175,6 +183,7 @@ def noise_command(run: Run, as_json: AsJson = False) -> None:
     from gwaudit.analysis.noise import class_health, confusions, worst_first
 
     audit = Audit.load(run)
+    audit.require_probabilities()
     health, confused = worst_first(class_health(audit)), confusions(audit)
     if as_json:
         classes = health.reset_index().to_dict("records")
@@ -183,8 +192,10 @@ def noise_command(run: Run, as_json: AsJson = False) -> None:
         print_noise(health, confused)
 
 
-def _report(result: Any, as_json: bool) -> None:
+def _report(result: "AuditResult", as_json: bool, *, strict: bool = False) -> None:
     if as_json:
         print(to_json(result.to_dict()))
     else:
         print_audit(result)
+    if strict and not result.audit.verdict.is_trusted:
+        raise typer.Exit(EXIT_CODES[result.audit.verdict.level])

@@ -32,6 +32,10 @@ TruthKey = Annotated[str | None, typer.Option(help="Name of the labels to take f
 Patience = Annotated[
     int, typer.Option(help="Number of epochs after which a rule stops if its selected epoch has not changed.")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="End with exit code 3 if only the order can be used, and 4 if the run cannot."),
+]
 Root = Annotated[
     Path | None,
     typer.Option(

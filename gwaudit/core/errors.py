@@ -54,6 +54,10 @@ class UnresolvedDecisionsError(DataError):
         self.problems = tuple(problems)
 
 
+class VerdictError(GwauditError):
+    """Signal that the verdict on a run forbids what was asked for."""
+
+
 class RecordingError(GwauditError):
     """Signal a recorder that is used out of order, or values that cannot be recorded (shapes, ids, NaN)."""
 

@@ -382,6 +382,7 @@ class RankingSettings:
             Suits classes that differ much in difficulty or share of errors; combine it with a balanced training, as a
             class that the network neglects looks wrong. `probability` always fits each pair of given and suggested
             class, and multi-label runs each class.
+        force: Flag by the fitted cut and write cleaned data, at any verdict on the run.
     """
 
     detector: str = "auto"
@@ -391,6 +392,7 @@ class RankingSettings:
     precision: float | None = None
     budget: int | None = None
     per_class: bool = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         for name in ("top", "budget"):

@@ -46,7 +46,11 @@ def clean_data(audit: Audit, action: Action) -> CleanedData:
     """Return the audited data without the suspects ("drop"), or with the suggested labels ("relabel").
 
     In a multi-label audit "drop" leaves out each sample with a suspect label, and "relabel" changes each suspect label.
+
+    Raises:
+        VerdictError: the verdict on the run does not allow it.
     """
+    audit.require_cleanable()
     if audit.is_multi_label:
         return _clean_multi_label_data(audit, action)
     labels = audit.by_id("given_label").astype(np.int64)

@@ -30,7 +30,8 @@ class Finding:
         given: Index of the given label.
         suggested: Index of the suggested label; None where the run recorded nothing of the sample.
         proposed: Label that a tool proposes: the suggested one of a suspect, the given one of any other sample.
-        probability: Probability that the given label is wrong; None where nothing was recorded.
+        probability: Probability that the given label is wrong; None where nothing was recorded, or the verdict on
+            the run does not trust it.
         log_odds_wrong: Log of these odds; None where nothing was recorded.
         alignment: Mean γ over the window; None where nothing was recorded.
         category: "suspect", "late-aligned", "hard", "fine", "too-few" or "unrecorded".
@@ -96,7 +97,7 @@ class Findings:
         for start in range(0, len(self.samples), _BATCH):  # Python objects of a few rows at a time
             rows = self.samples.iloc[start : start + _BATCH]
             for values in zip(*(rows[column].tolist() for column in columns), strict=True):
-                yield _finding(*values)
+                yield _finding(*values, has_probability=self.audit.has_probabilities)
 
     def image_file(self, sample_id: int) -> ImageFile:
         """Return the image file of a sample.
@@ -109,7 +110,7 @@ class Findings:
 
 def _finding(
     rank: int, sample_id: int, key: str, given: int, suggested: int, probability: float,
-    log_odds_wrong: float, alignment: float, category: str, suspect: bool,
+    log_odds_wrong: float, alignment: float, category: str, suspect: bool, *, has_probability: bool,
 ) -> Finding:  # fmt: skip
     suggestion = suggested if suggested >= 0 else None
     return Finding(
@@ -119,7 +120,7 @@ def _finding(
         given=given,
         suggested=suggestion,
         proposed=suggestion if suspect and suggestion is not None else given,
-        probability=_shortest_decimal(probability),
+        probability=_shortest_decimal(probability) if has_probability else None,
         log_odds_wrong=_shortest_decimal(log_odds_wrong),
         alignment=_shortest_decimal(alignment),
         category=category,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.core.errors import DataError, SettingsError, VerdictError
 from gwaudit.core.files import write_folder
 from gwaudit.export import cleanlab, cvat, fiftyone, hugging_face, ids, image_folder, label_studio, suspects
 from gwaudit.export.cleaned_data import Action, CleanedData, clean_data
@@ -134,6 +134,7 @@ def write_export(
 
     Raises:
         SettingsError: the format is unknown, or does not take one of the options.
+        VerdictError: the verdict on the run does not allow its suspects to be exported, or dropped.
         DataError: the format cannot hold the samples, or they are not those that were audited.
         StoreExistsError: the output is a folder that exists.
         StoreError: the output cannot be written.
@@ -145,11 +146,13 @@ def write_export(
     gone = original.missing if format.needs == "data" else ()
     if format.write is None:
         return _write_cleaned(clean_data(audit, options.action or "drop").without(gone), output, format, original)
-    samples = audit.suspects
     if format.whole or options.all:
         samples = audit.frame
     elif options.top is not None:
         samples = audit.frame.head(options.top)
+    else:
+        _require_cut(audit)
+        samples = audit.suspects
     return format.write(Findings(audit, samples[~samples["sample_id"].isin(gone)], original), output)
 
 
@@ -202,6 +205,14 @@ def _write_cleaned(
     if format.needs == "data":
         original.require(cleaned.fingerprint)
     return write_folder(folder, lambda temporary: write(cleaned, temporary, original), replace=replace)
+
+
+def _require_cut(audit: Audit) -> None:
+    if not audit.has_cut:
+        raise VerdictError(
+            f"the verdict on {audit.run} is {audit.verdict.level!r}, so it has no suspects to export "
+            f"({audit.verdict.short_reason}): set `top` to take the first samples of its ranking"
+        )
 
 
 def _require_samples_fit(

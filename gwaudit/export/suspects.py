@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # for its type alone: suspects can be exported without torch
 
 SUSPECT_COLUMNS = (
     "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
-    "log_odds_wrong", "probability_wrong", "mean_alignment", "share_negative", "category",
+    "log_odds_wrong", "probability_wrong", "mean_alignment", "share_negative", "category", "verdict",
 )  # fmt: skip
 
 MULTI_LABEL_SUSPECT_COLUMNS = (*SUSPECT_COLUMNS[:3], "class_name", *SUSPECT_COLUMNS[3:])
@@ -39,6 +40,9 @@ def write_suspects(
 ) -> Path:
     """Write the suspects, most suspicious first, as a CSV file that spreadsheets open well, and return its path.
 
+    The column `verdict` holds the verdict on the run. Without a cut to trust, the file holds the first of the ranking
+    (`Audit.to_review`); without probabilities to trust, their column is empty.
+
     Args:
         audit: The audit.
         path: The file; it is complete or does not exist.
@@ -48,7 +52,7 @@ def write_suspects(
     Raises:
         StoreError: the file cannot be written.
     """
-    return _write_samples(audit, audit.suspects if top is None else audit.frame.head(top), path, texts)
+    return _write_samples(audit, audit.to_review() if top is None else audit.frame.head(top), path, texts)
 
 
 def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
@@ -97,7 +101,10 @@ def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:
 
 
 def _write_samples(audit: Audit, samples: pd.DataFrame, path: Path | str, texts: Sequence[str] | None) -> Path:
-    table = samples[list(MULTI_LABEL_SUSPECT_COLUMNS if audit.is_multi_label else SUSPECT_COLUMNS)].copy()
+    columns = MULTI_LABEL_SUSPECT_COLUMNS if audit.is_multi_label else SUSPECT_COLUMNS
+    table = samples.assign(verdict=audit.verdict.short_reason)[list(columns)]
+    if not audit.has_probabilities:
+        table["probability_wrong"] = np.nan
     if texts is not None:
         table.insert(3, "text", [texts[sample_id] for sample_id in table["sample_id"]])
     return write_csv(table, path)

@@ -30,8 +30,9 @@ class RunFacts:
     Attributes:
         run: the folder of the run.
         samples: the number of samples.
-        suspects: the number of suspects.
-        expected_wrong: the expected number of wrong labels.
+        verdict: the verdict on the run.
+        suspects: the number of suspects; None without a cut to trust.
+        expected_wrong: the expected number of wrong labels; None where the verdict does not trust it.
         epoch: the selected epoch, counted from 1.
         alignment: the parameters that the alignments were computed with (`TrainingSettings.alignment`).
         directional_alignment: E at the selected epoch.
@@ -45,8 +46,9 @@ class RunFacts:
 
     run: str
     samples: int
-    suspects: int
-    expected_wrong: float
+    verdict: str
+    suspects: int | None
+    expected_wrong: float | None
     epoch: int
     alignment: Alignment
     directional_alignment: float | None
@@ -199,8 +201,9 @@ def _facts(audit: Audit) -> RunFacts:
     return RunFacts(
         run=str(audit.run),
         samples=len(audit.frame),
-        suspects=len(audit.suspects),
-        expected_wrong=float(audit.expected_wrong()[-1]),
+        verdict=audit.verdict.level,
+        suspects=len(audit.suspects) if audit.has_cut else None,
+        expected_wrong=float(audit.expected_wrong()[-1]) if audit.has_probabilities else None,
         epoch=selected.epoch + 1,
         alignment=store.alignment,
         directional_alignment=_known(moments["directional_alignment"]),

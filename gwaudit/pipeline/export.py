@@ -47,6 +47,7 @@ def export_audit(
     Raises:
         SettingsError: the format is unknown, or does not take an option.
         StoreNotFoundError: the run is not ranked.
+        VerdictError: the verdict on the run does not allow its suspects to be exported, or dropped.
         DataError: the data cannot be read, or are of a kind that the format cannot hold.
         StoreError: the output cannot be written.
 

@@ -64,7 +64,8 @@ class AuditResult:
 def write_results(ranked: Audit, dataset: LabeledDataset | None, store: TrajectoryStore) -> AuditResult:
     """Write the results of a ranking into the folder of its run, in place of those of an earlier ranking.
 
-    All of them are put in use in one step: see `gwaudit.store.results`.
+    All of them are put in use in one step: see `gwaudit.store.results`. Cleaned data are written if the verdict allows
+    it (`Audit.may_clean`), the tables of estimated noise for a run to trust.
 
     Args:
         ranked: the ranking.
@@ -82,7 +83,8 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
         files.append(write_suspects(ranked, folder / "suspects.csv", texts=None if dataset is None else dataset.texts))
         ranked.save(folder)
         files += [folder / FRAME_FILE, folder / FACTS_FILE]
-        files += write_noise(ranked, folder)
+        if ranked.has_probabilities:
+            files += write_noise(ranked, folder)
         if dataset is not None and dataset.skipped:
             files.append(write_skipped(dataset.skipped, folder / SKIPPED_FILE))
         elif (dataset is None or isinstance(dataset, RecordedSamples)) and (run / SKIPPED_FILE).exists():
@@ -90,8 +92,9 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
             files.append(Path(shutil.copy(run / SKIPPED_FILE, folder)))
         if contradictions:
             files.append(write_contradictions(contradictions, folder / "contradictions.csv"))
-        actions: tuple[Action, ...] = get_args(Action)
-        files += [write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action) for action in actions]
+        if ranked.may_clean:
+            actions: tuple[Action, ...] = get_args(Action)
+            files += [write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action) for action in actions]
         if dataset is not None and dataset.true_labels is not None:
             evaluation = evaluate(ranked, dataset.true_labels)
             files.append(write_evaluation(evaluation, folder))

@@ -81,10 +81,13 @@ def correct(
 
     Raises:
         SettingsError: `undecided` has another value.
+        VerdictError: `undecided` is not "keep", and the verdict on the run does not allow it.
         DataError: the classes of the data are not those of the run, or fewer than two classes would be left.
     """
     if undecided not in get_args(Undecided):
         raise SettingsError(f"undecided is {' or '.join(get_args(Undecided))}, not {undecided!r}")
+    if undecided != "keep":
+        audit.require_cleanable()
     current = _CurrentLabels(audit, dataset)
     new, counts = current.labels.copy(), Counter[str](decisions.counts())
     given = audit.by_id("given_label").astype(np.int64)

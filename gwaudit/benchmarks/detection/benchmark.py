@@ -182,8 +182,10 @@ class _VariantBenchmark:
                 if detector.needs == "trajectories":  # of the literature: its own score, and cut if it has one
                     yield self._row(name, "plain", detector.detect(recorded), cost)
                 elif detector.needs == "statistics" or store.final_passes:
-                    yield self._own_row(f"gwaudit_{name}", "plain", rank(store, RankingSettings(detector=name)), cost)
-            everything = RankingSettings(detector="alignment", window=(0, len(store.training_epochs) - 1))
+                    yield self._own_row(
+                        f"gwaudit_{name}", "plain", rank(store, RankingSettings(detector=name, force=True)), cost
+                    )
+            everything = RankingSettings(detector="alignment", window=(0, len(store.training_epochs) - 1), force=True)
             yield self._own_row("gwaudit_alignment_all_epochs", "plain", rank(store, everything), cost)
 
     def _folds(self) -> Iterable[DetectionRow]:

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from gwaudit.cli.errors import with_flags
 from gwaudit.cli.show.console import one_line, out, percent, share
 from gwaudit.cli.show.problems import print_rows
 
@@ -16,34 +17,31 @@ if TYPE_CHECKING:  # for their types alone: showing a run does not wait for torc
 
     from gwaudit.analysis.audit import Audit
     from gwaudit.analysis.evaluation import Evaluation
+    from gwaudit.analysis.verdict import Verdict
     from gwaudit.pipeline.results import AuditResult
 
 
 def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
-    """Print the summary of an audit: number of suspects, quality where the truth is known, worst suspects, files.
+    """Print the summary of an audit: verdict, suspects, quality where the truth is known, the worst of them, files.
 
     Args:
         result: the audit, its evaluation, its data and its files.
         worst: number of suspects to list.
     """
     audit = result.audit
-    counts = audit.frame["category"].value_counts()
-    n, suspects = len(audit.frame), len(audit.suspects)
-    others = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "suspect")
-    out.print(
-        f"\n[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}.",
-        highlight=False,
-    )
-    if audit.is_multi_label:
+    n = len(audit.frame)
+    out.print()
+    print_verdict(audit.verdict)
+    if audit.has_cut:
+        out.print(_suspects(audit), highlight=False)
+    else:
+        out.print(_WITHOUT_CUT[audit.verdict.level], highlight=False, soft_wrap=True)
+    if audit.is_multi_label and audit.has_cut:
         out.print(_multilabel_suspects(audit), highlight=False, soft_wrap=True)
-    out.print(_expectation(audit), highlight=False, soft_wrap=True)
-    if audit.expected_wrong()[-1] > n / 2:
-        out.print(
-            "More labels look wrong than right: the network has hardly learned these data. Do not trust this result: "
-            "train for more epochs (--epochs), with another model (--model) or learning rate (--learning-rate).",
-            style="yellow",
-            soft_wrap=True,
-        )
+    if audit.has_probabilities:
+        out.print(_expectation(audit), highlight=False, soft_wrap=True)
+    if audit.has_cut and not audit.may_clean:
+        out.print("No cleaned data were written (--force writes them).", highlight=False, soft_wrap=True)
     dataset = result.dataset
     if dataset is not None and dataset.skipped:
         out.print(f"Skipped rows that cannot be used: {len(dataset.skipped)}", highlight=False)
@@ -52,10 +50,34 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         _print_evaluation(result.evaluation)
     out.print()
     title = f"The {min(worst, n)} most suspicious"
-    out.print(_suspects_table(audit.frame.head(worst), title, None if dataset is None else dataset.texts))
+    texts = None if dataset is None else dataset.texts
+    out.print(_suspects_table(audit.frame.head(worst), title, texts, with_probability=audit.has_probabilities))
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def print_verdict(verdict: "Verdict") -> None:
+    """Print the verdict on a run, with its reasons and what to do."""
+    style = "bold" if verdict.is_trusted else "bold yellow"
+    out.print(escape(verdict.headline), style=style, highlight=False, soft_wrap=True)
+    for finding in verdict.findings:
+        remedy = f". {with_flags(finding.remedy)}" if finding.remedy else ""
+        out.print(f"  - {escape(finding.reason + remedy)}.", highlight=False, soft_wrap=True)
+
+
+_WITHOUT_CUT = {
+    "use the order": "No cut is offered, and no cleaned data are written: review from the top, or set the number "
+    "yourself (gwaudit rank --top N, --budget N).",
+    "do not use": "No cut is offered, and no cleaned data are written (--force does both anyway).",
+}
+
+
+def _suspects(audit: "Audit") -> str:
+    counts, n = audit.frame["category"].value_counts(), len(audit.frame)
+    suspects = len(audit.suspects)
+    others = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "suspect")
+    return f"[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}."
 
 
 def _multilabel_suspects(audit: "Audit") -> str:
@@ -144,10 +166,11 @@ def print_noise(health: "pd.DataFrame", confused: "pd.DataFrame", *, most: int =
             out.print(f"{len(rows) - most:,} more {what}: --json, or class_health.csv and transition_matrix.csv")
 
 
-def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | None = None) -> Table:
+def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | None, *, with_probability: bool) -> Table:
     table = Table(title=title)
     several = "class_name" in frame
-    for name in ("rank", "sample", *["class"] * several, "given", "suggested", "P(wrong)", "mean γ", "γ < 0"):
+    probability = ["P(wrong)"] * with_probability
+    for name in ("rank", "sample", *["class"] * several, "given", "suggested", *probability, "mean γ", "γ < 0"):
         table.add_column(
             name, justify="right" if name in ("rank", "P(wrong)", "mean γ", "γ < 0") else "left", overflow="fold"
         )
@@ -158,7 +181,7 @@ def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | No
             *([escape(str(row["class_name"]))] if several else []),
             escape(str(row["given_name"])),
             escape(str(row["suggested_name"])),
-            f"{row['probability_wrong']:.3f}",
+            *([f"{row['probability_wrong']:.3f}"] if with_probability else []),
             f"{row['mean_alignment']:+.4f}",
             f"{row['share_negative']:.0%}",
         )

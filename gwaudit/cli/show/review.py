@@ -76,6 +76,7 @@ _DECIDED = (("keep", "kept"), ("relabel", "relabelled"), ("drop", "dropped"), ("
 
 _FACTS = (
     ("samples", "samples", "{:,}"),
+    ("verdict", "verdict", "{}"),
     ("suspects", "suspects", "{:,}"),
     ("expected wrong", "expected_wrong", "{:,.0f}"),
     ("accuracy on given labels, last epoch", "accuracy_on_given", "{:.4f}"),

@@ -143,7 +143,16 @@ def collect_report_data(
         epochs=_epochs(store),
         selected_epoch=_selected_epoch(store),
         trajectories=trajectories,
-        samples=tuple(_samples(frame, rows, trajectories.by_sample, previews, truth_by_row, contradicting)),
+        samples=tuple(
+            _samples(
+                frame.assign(probability_wrong=frame["probability_wrong"] if audit.has_probabilities else np.nan),
+                rows,
+                trajectories.by_sample,
+                previews,
+                truth_by_row,
+                contradicting,
+            )
+        ),
         prototypes={
             label: tuple({"key": key, **preview(sample_id, _PROTOTYPE_BYTES)} for sample_id, key in samples)
             for label, samples in prototypes.items()
@@ -186,12 +195,12 @@ def _contradicting_samples(audit: Audit, summary: DataSummary | None) -> dict[st
 
 
 def _gallery_frame(audit: Audit, top: int, contradicting: Collection[str]) -> pd.DataFrame:
-    """Return the rows of the suspects, of contradictions, and of the most suspicious samples of other categories."""
+    """Return the rows to review, of contradictions, and of the most suspicious samples of other categories."""
     frame = audit.frame
     n_others = min(_SAMPLES_PER_CATEGORY, top)
     shown = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
     shown += [frame[frame["key"].astype(str).isin(set(contradicting))].head(top)]
-    gallery = pd.concat([audit.suspects.head(top), *shown])
+    gallery = pd.concat([audit.to_review(top), *shown])
     return gallery[~gallery.index.duplicated()].sort_values("rank")
 
 
@@ -304,7 +313,7 @@ def _samples(
     samples = []
     records = frame.to_dict("records")
     for facts, row, trajectory, preview in zip(records, rows.tolist(), alignment, previews, strict=True):
-        recorded = not np.isnan(facts["log_odds_wrong"])
+        probability = float(facts["probability_wrong"])
         sample = {
             "id": row,  # in the store
             "sample_id": int(facts["sample_id"]),
@@ -312,7 +321,7 @@ def _samples(
             "key": str(facts["key"]),
             "given": int(facts["given_label"]),
             "suggested": int(facts["suggested_label"]),
-            "probability": round(float(facts["probability_wrong"]), 4) if recorded else None,
+            "probability": None if np.isnan(probability) else round(probability, 4),
             "category": str(facts["category"]),
             "alignment": _rounded(facts["mean_alignment"]),
             "trajectory": [_rounded(float(value)) for value in trajectory[points]],

@@ -54,8 +54,8 @@ def noise_matrix(data: ReportData) -> go.Figure | None:
     The diagonal is left out, as its values are far larger than all others. Of many classes, those with the most wrong
     labels are drawn.
     """
-    if data.audit.is_multi_label:  # a matrix of absent and present would repeat the table of the classes
-        return None
+    if data.audit.is_multi_label or not data.audit.has_probabilities:
+        return None  # a matrix of absent and present would repeat the table of the classes
     names = list(data.transition_matrix.index)
     values = data.transition_matrix.to_numpy(copy=True) * 100
     given = data.class_health["given"].reindex(names).to_numpy()
@@ -91,6 +91,8 @@ def noise_matrix(data: ReportData) -> go.Figure | None:
 def expected_wrong(data: ReportData) -> go.Figure | None:
     """Draw the expected share of wrong labels among the first k of the ranking, and the true one where it is known."""
     audit = data.audit
+    if not audit.has_probabilities:
+        return None
     expected, suspects = audit.expected_wrong(), len(audit.suspects)
     most = min(len(expected) - 1, max(2 * suspects, 50))
     k = np.unique(np.linspace(1, most, min(most, 300)).round().astype(int))

@@ -7,7 +7,9 @@ function progress() {
   const done = suspects.filter((sample) => decisions.get(sample.id)).length;
   $("progress").max = Math.max(1, suspects.length);
   $("progress").value = done;
-  $("progress-text").textContent = `${done.toLocaleString("en")} of ${suspects.length.toLocaleString("en")} suspects decided`;
+  $("progress-text").textContent = suspects.length
+    ? `${done.toLocaleString("en")} of ${suspects.length.toLocaleString("en")} suspects decided`
+    : `${decisions.bySample.size.toLocaleString("en")} samples decided`;
   $("undo").disabled = decisions.history.length === 0;
   $("download").disabled = decisions.bySample.size === 0;
 }
