@@ -153,7 +153,7 @@ class Audit:
     def expected_wrong(self) -> NDArray[np.float64]:
         """Return the expected number of wrong labels among the first k, [n + 1], for k from 0 to n.
 
-        Samples of classes with too few samples do not count.
+        Samples of classes with too few samples do not count. The numbers are as good as `has_probabilities` says.
         """
         return np.concatenate([[0.0], np.cumsum(self.judged_probability())])
 

@@ -160,7 +160,7 @@ MOST_FLAGGED = 0.5
 """Data of which people use the labels are mostly right: a cut that flags more shows a network that has not learned."""
 
 DIVERGED = 2.0
-"""A last loss of so many times the loss of a model that ignores its inputs: the weights have grown without bound."""
+"""The last loss, as a multiple of that of a model that ignores its inputs, above which the weights have diverged."""
 
 
 def _diverged(s: Signals) -> Iterator[Finding]:

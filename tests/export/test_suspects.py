@@ -39,7 +39,7 @@ class TestSuspects:
         assert table["sample_id"].tolist() == SUSPECTS
         assert table["given_name"].tolist() == ["'=cat", "dög"]
         assert path.read_bytes().startswith(b"\xef\xbb\xbf"), "without the mark Excel does not see UTF-8"
-        assert path.read_text("utf-8-sig").splitlines()[1].endswith(',0.2,0.9,-0.1,1.0,"suspect"'), (
+        assert path.read_text("utf-8-sig").splitlines()[1].endswith(',0.2,0.9,-0.1,1.0,"suspect","trust it"'), (
             "numbers are not quoted"
         )
 
