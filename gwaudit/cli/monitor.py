@@ -41,17 +41,19 @@ def monitor_command(
     """Show E, K and GWA of every epoch, and the epoch that each stopping rule selects."""
     from gwaudit.analysis.monitor import run_alignment
     from gwaudit.core.errors import SettingsError
+    from gwaudit.core.outputs import require_file
     from gwaudit.core.spreadsheets import write_csv
     from gwaudit.store.store import TrajectoryStore
 
+    file = None if output is None else require_file(output)
     with TrajectoryStore.open(run) as store:
         alignment = run_alignment(store, groups, group_column, patience=patience)
     n_epochs = len(alignment.signals)
     shown = n_epochs if epoch is None else epoch
     if not 1 <= shown <= n_epochs:
         raise SettingsError(f"{run} has epochs 1 to {n_epochs}, no epoch {epoch}")
-    if output is not None:
-        write_csv(alignment.table(), output)
+    if file is not None:
+        write_csv(alignment.table(), file)
     if as_json:
         print(to_json({"run": str(run), **alignment.to_dict()}))
         return

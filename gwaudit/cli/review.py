@@ -77,9 +77,11 @@ def plot_command(
     root: Root = None,
 ) -> None:
     """Write the figures of the report as files, for papers and slides."""
+    from gwaudit.core.outputs import require_new
     from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.report.figure_files import write_figures
 
+    require_new(to)
     with StageDisplay() as display:
         contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key, root=root, progress=display)
     for path in write_figures(contents, to, format=format, names=figure or ()):

@@ -3,18 +3,27 @@
 import errno
 import hashlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.errors import StoreError, StoreExistsError
-
-TEMPORARY = ".partial"
-"""Suffix of a file or folder that is still being written."""
+from gwaudit.core.partial_files import TEMPORARY, partial_beside
 
 _MANY_FILES = 256
+_ADVICE = {
+    errno.ENOSPC: "Free disk space or choose a folder on another disk; files written before are intact",
+    errno.EDQUOT: "Free disk space or choose a folder on another disk; files written before are intact",
+    errno.EFBIG: "Free disk space or choose a folder on another disk; files written before are intact",
+    errno.EACCES: "Choose a folder that you may write to",
+    errno.EPERM: "Choose a folder that you may write to",
+    errno.EROFS: "Choose a folder that you may write to",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.EISDIR: "It is a folder: add the name of a file",
+    errno.ELOOP: "It is a link that leads to itself: delete it, or choose another path",
+}
+_OTHER_ADVICE = "Choose another folder; files written before are intact"
 _NO_SYNC_OF_FOLDERS = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -36,10 +45,19 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise StoreError(
-            f"cannot write {path}: {reason}. Free disk space or choose a folder that can be written; "
-            "files written before are intact"
-        ) from error
+        raise StoreError(f"cannot write {path}: {reason}. {_advice(path, error)}") from error
+
+
+def _advice(path: Path, error: OSError) -> str:
+    """Return what to do after an error of the file system."""
+    if error.errno not in (errno.ENOTDIR, errno.ENOENT):
+        return _ADVICE.get(error.errno or 0, _OTHER_ADVICE)
+    for above in reversed(path.absolute().parents):
+        if above.is_symlink() and not above.exists():
+            return f"{above} is a link to a place that does not exist: make that folder, or choose another path"
+        if above.exists() and not above.is_dir():
+            return f"{above} is a file, not a folder: choose another path"
+    return _OTHER_ADVICE
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -52,15 +70,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StoreError: the file cannot be written; `path` is then unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     with writing(path):
         _make_folder(path.parent)
-        try:
+        with partial_beside(path) as temporary:
             write(temporary)
             sync(temporary)
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
         sync(path.parent)
 
 
@@ -79,38 +94,29 @@ def write_text(path: Path, text: str, *, encoding: str = "utf-8") -> Path:
     return path
 
 
-def write_folder(folder: Path, write: Callable[[Path], object], *, replace: bool = False) -> Path:
+def write_folder(folder: Path, write: Callable[[Path], object]) -> Path:
     """Write a folder by way of a temporary folder beside it, which is renamed when it is complete.
 
     Args:
         folder: the folder; its parent is created if it is missing.
         write: receives the path of the temporary folder and fills it.
-        replace: delete an earlier folder of that name, once the new one is complete.
 
     Returns:
         `folder`.
 
     Raises:
-        StoreExistsError: the folder exists, and `replace` is False.
+        StoreExistsError: the folder exists.
         StoreError: it cannot be written.
     """
-    if folder.exists() and not replace:
-        raise StoreExistsError(f"{folder} exists: choose another folder, or delete it")
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
-    earlier = temporary.with_suffix(f".earlier{TEMPORARY}")
-    try:
-        with writing(folder):
-            _make_folder(folder.parent)
-            temporary.mkdir()
+    with writing(folder):
+        if folder.exists():
+            raise StoreExistsError(f"{folder} exists: choose another folder, or delete it")
+        _make_folder(folder.parent)
+        with partial_beside(folder, folder=True) as temporary:
             write(temporary)
             sync_tree(temporary)
-            if folder.exists():
-                folder.rename(earlier)
             temporary.rename(folder)
-            sync(folder.parent)
-            shutil.rmtree(earlier, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        sync(folder.parent)
     return folder
 
 

@@ -61,6 +61,7 @@ class ExportFormat:
         needs: What the format needs of the data set: "nothing", "texts" (where there are any), or all "data".
         whole: Whether it always holds all samples.
         multi_label: Whether it can hold multi-label data.
+        is_file: Whether it is one file, rather than a folder.
     """
 
     write: Callable[[Findings, Path], Path] | None = None
@@ -70,14 +71,15 @@ class ExportFormat:
     needs: Needs = "data"
     whole: bool = False
     multi_label: bool = False
+    is_file: bool = False
 
 
 FORMATS: dict[str, ExportFormat] = {
-    "csv": ExportFormat(suspects.write, options=("top", "all"), needs="texts", multi_label=True),
+    "csv": ExportFormat(suspects.write, options=("top", "all"), needs="texts", multi_label=True, is_file=True),
     "label-studio": ExportFormat(label_studio.write, options=("top", "all", "copy")),
-    "cvat": ExportFormat(cvat.write, options=("top", "all"), modalities=("images",)),
+    "cvat": ExportFormat(cvat.write, options=("top", "all"), modalities=("images",), is_file=True),
     "fiftyone": ExportFormat(fiftyone.write, options=("all", "copy"), modalities=("images",), whole=True),
-    "cleanlab": ExportFormat(cleanlab.write, options=("all",), needs="nothing", whole=True),
+    "cleanlab": ExportFormat(cleanlab.write, options=("all",), needs="nothing", whole=True, is_file=True),
     "ids": ExportFormat(write_cleaned=ids.write, options=("action",), needs="nothing", multi_label=True),
     "hf": ExportFormat(write_cleaned=hugging_face.write, options=("action",), multi_label=True),
     "imagefolder": ExportFormat(
@@ -165,7 +167,6 @@ def write_cleaned_data(
     root: Path | None = None,
     columns: SourceColumns | None = None,
     copy: bool = False,
-    replace: bool = False,
 ) -> Path:
     """Write cleaned data in a format that trainings read.
 
@@ -178,33 +179,28 @@ def write_cleaned_data(
             originals.
         columns: The columns of the source, which `hf` and `imagefolder` keep.
         copy: Copy image files, instead of linking them.
-        replace: Replace an earlier folder.
 
     Returns:
         The folder.
 
     Raises:
         SettingsError: the format is unknown.
-        StoreExistsError: the folder exists, and is not to be replaced.
+        StoreExistsError: the folder exists.
         DataError: the format cannot hold the samples, or they are not part of the data set.
         StoreError: the folder cannot be written.
     """
     if format not in cleaned_formats():
         raise SettingsError(f"unknown format {format!r} of cleaned data: choose from {', '.join(cleaned_formats())}")
     _require_samples_fit(format, FORMATS[format], cleaned.is_multi_label, dataset)
-    return _write_cleaned(
-        cleaned, Path(folder), FORMATS[format], OriginalData(dataset, root, copy, columns), replace=replace
-    )
+    return _write_cleaned(cleaned, Path(folder), FORMATS[format], OriginalData(dataset, root, copy, columns))
 
 
-def _write_cleaned(
-    cleaned: CleanedData, folder: Path, format: ExportFormat, original: OriginalData, *, replace: bool = False
-) -> Path:
+def _write_cleaned(cleaned: CleanedData, folder: Path, format: ExportFormat, original: OriginalData) -> Path:
     write = format.write_cleaned
     assert write is not None  # asked for cleaned data only
     if format.needs == "data":
         original.require(cleaned.fingerprint)
-    return write_folder(folder, lambda temporary: write(cleaned, temporary, original), replace=replace)
+    return write_folder(folder, lambda temporary: write(cleaned, temporary, original))
 
 
 def _require_cut(audit: Audit) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError, SettingsError, StoreExistsError, UnresolvedDecisionsError
+from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsError
 from gwaudit.core.files import write_folder
+from gwaudit.core.outputs import require_new
 from gwaudit.core.settings import DataSettings
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.readers.columns import label_column_of
@@ -113,8 +114,7 @@ def apply_decisions(
         ['digits/0007', 'digits/0009']
     """
     run, output = Path(run), Path(output)
-    if output.exists():
-        raise StoreExistsError(f"{output} exists: choose another folder, or delete it")
+    require_new(output)
     if format not in cleaned_formats():
         raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")
     audit = Audit.load(run)

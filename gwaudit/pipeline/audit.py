@@ -13,6 +13,7 @@ from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
+from gwaudit.training.checkpoints import require_place
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
@@ -61,7 +62,7 @@ def audit(
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
     data = with_resizing_of_weights(data, training)
-    dataset = _load(data, training, refinement, progress)
+    dataset = _load(data, training, refinement, Path(run), resume, progress)
     select_detector(detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label)
     train(dataset, run, training, resume=resume, data=data, progress=progress)
     refine(dataset, Path(run), training, refinement, progress=progress)
@@ -93,17 +94,23 @@ def load_and_train(
         GwauditError: a step failed.
     """
     data = with_resizing_of_weights(data, training)
-    dataset = _load(data, training, refinement or RefinementSettings(), progress)
+    dataset = _load(data, training, refinement or RefinementSettings(), Path(run), resume, progress)
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
 
 def _load(
-    data: DataSettings, training: TrainingSettings, refinement: RefinementSettings, progress: Progress | None
+    data: DataSettings,
+    training: TrainingSettings,
+    refinement: RefinementSettings,
+    run: Path,
+    resume: bool,
+    progress: Progress | None,
 ) -> LabeledDataset:
-    """Return the data set; refuse what cannot work with it before the first training, not after it."""
+    """Return the data set; refuse a place or settings that cannot work before the first training, not after it."""
     training_rule(training.select)  # an unknown rule is refused before anything is loaded
     init_process_group(training.device)
     with raise_on_all_ranks():
+        require_place(run, resume=resume)
         dataset = load_data(data, progress)
         require_refinable(dataset, refinement)
     if data.resizing.side is not None and dataset.modality == "images":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
+from gwaudit.core.outputs import require_file, require_new
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, write_export
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
@@ -60,7 +61,12 @@ def export_audit(
     """
     ranked = audit if isinstance(audit, Audit) else Audit.load(audit)
     options = ExportOptions(action, top, all, copy)
-    needs = find_format(format, options).needs
+    output, chosen = Path(output), find_format(format, options)
+    if chosen.is_file:
+        output = require_file(output)
+    else:
+        require_new(output)
+    needs = chosen.needs
     progress = progress or Warnings()
     data = dataset = None
     with TrajectoryStore.open(ranked.run) as store:
@@ -76,4 +82,4 @@ def export_audit(
             data.files_root,
             read_source_columns(data, dataset) if format in cleaned_formats() else None,
         )
-    return write_export(ranked, format, Path(output), options, dataset=dataset, root=files_root, columns=columns)
+    return write_export(ranked, format, output, options, dataset=dataset, root=files_root, columns=columns)

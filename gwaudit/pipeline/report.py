@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.core.outputs import require_file
 from gwaudit.pipeline.results import REPORT_FILE
 from gwaudit.pipeline.run_data import samples_of_run, true_labels
 from gwaudit.pipeline.stages import StageProgress, Warnings
@@ -38,7 +39,8 @@ def write_report(
         The file.
 
     Raises:
-        GwauditError: the run is not ranked, or the true labels are missing or do not fit the run.
+        GwauditError: the run is not ranked, or the true labels are missing or do not fit the run; or the file cannot be
+            written.
     """
     run, progress = Path(run), progress or Warnings()
 
@@ -48,7 +50,7 @@ def write_report(
         write_page(data, path)
 
     if output is not None:
-        write(Path(output))
+        write(require_file(output))
         return Path(output)
     with publishing(run, update=True) as folder:  # locked, so that the page is of the ranking that it lies beside
         write(folder / REPORT_FILE)

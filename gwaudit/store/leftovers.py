@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from gwaudit.core.files import TEMPORARY, writing
+from gwaudit.core.files import writing
+from gwaudit.core.partial_files import TEMPORARY
 
 FOLDER = "leftovers"
 """Name of the folder of a run that keeps the attempts of epochs that no commit names."""

@@ -24,9 +24,11 @@ from gwaudit.core.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
-from gwaudit.core.files import TEMPORARY, sync, writing
+from gwaudit.core.files import sync, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
+from gwaudit.core.outputs import require_folder
+from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.settings import Alignment
 from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
@@ -71,7 +73,7 @@ def make_run(
     for what, values in (("keys", names), ("splits", splits)):
         if len(values) != n:
             raise InvalidEpochError(f"{len(values)} {what} for {n} labels: one {what[:-1]} a sample is needed")
-    _require_free(path)
+    require_free(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     lock = acquire(path)
@@ -225,10 +227,17 @@ def _busy(path: Path) -> str:
     return f"{path} is being written by another process: wait for it, or stop it"
 
 
-def _require_free(path: Path) -> None:
-    """Raise StoreExistsError where the folder holds a run with epochs, or anything else than a creation cut short."""
+def require_free(path: Path) -> None:
+    """Raise an error where no new run can be made: its place is no folder, or holds anything but a creation cut short.
+
+    Raises:
+        StoreExistsError: The folder holds a run with epochs, or something else; or a file is there.
+        StoreDamagedError: It holds the epochs of a run whose `run.json` is missing.
+        StoreError: It cannot be written to.
+    """
+    require_folder(path)
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    if (path.exists() and not path.is_dir()) or ("run.json" in names and not _is_without_epochs(path)):
+    if "run.json" in names and not _is_without_epochs(path):
         raise StoreExistsError(
             f"{path} already holds a run: continue it (`resume=True`; in a loop of your own, "
             f"TrajectoryStore.open({os.fspath(path)!r}, writable=True)), choose another folder, or delete it"

@@ -20,9 +20,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError
-from gwaudit.core.files import TEMPORARY, sha256, sync, sync_tree, write_atomically, write_text, writing
+from gwaudit.core.files import sha256, sync, sync_tree, write_atomically, write_text, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
+from gwaudit.core.partial_files import TEMPORARY
 
 FOLDER = "results"
 CONTENTS = "contents.json"

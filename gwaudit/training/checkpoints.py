@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError
 from gwaudit.core.files import write_atomically
+from gwaudit.core.outputs import require_folder
 from gwaudit.core.settings import ALIGNMENTS, DataSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
+from gwaudit.store.manifest import require_free
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.preprocessing import Preprocessing
 from gwaudit.training.tensor_files import SUFFIX, read_tensors, write_tensors
@@ -152,6 +154,22 @@ def delete_other_checkpoints(store: TrajectoryStore, epoch: int) -> None:
             path.unlink()
 
 
+def require_place(run: Path, *, resume: bool) -> None:
+    """Raise an error where no run can be made, or resumed.
+
+    Args:
+        run: Folder of the run.
+        resume: Whether the folder may hold a run, which is to be resumed.
+
+    Raises:
+        StoreExistsError: The folder holds a run, and `resume` is False; or it holds something else.
+        StoreError: It cannot be written to.
+    """
+    require_folder(run)
+    if not (resume and (run / "run.json").exists()):
+        require_free(run)
+
+
 def create_or_resume(
     dataset: LabeledDataset,
     run: Path,
@@ -180,6 +198,7 @@ def create_or_resume(
         StoreExistsError: The folder holds a run, and `resume` is False.
         SettingsError: The run was made with other settings, data, labels or targets.
     """
+    require_place(run, resume=resume)
     digest = None if targets is None else hashlib.sha256(targets.numpy().tobytes()).hexdigest()
     if not (resume and (run / "run.json").exists()):
         return TrajectoryStore.create(

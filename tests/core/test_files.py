@@ -35,7 +35,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(StoreExistsError, match="exists"):
         write_folder(tmp_path / "out", write)
     with pytest.raises(ValueError, match="stop"):
-        write_folder(tmp_path / "out", fail, replace=True)
+        write_folder(tmp_path / "other", fail)
     assert (tmp_path / "out" / "a.txt").read_text() == "new"
     assert names(tmp_path) == ["out"]
 

@@ -1,0 +1,85 @@
+"""Check the places that users name for what is written, before the work whose result would be lost."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from gwaudit.core.errors import StoreError, StoreExistsError
+from gwaudit.core.files import writing
+from gwaudit.core.partial_files import LONGEST_NAME
+
+
+def require_new(path: Path | str) -> None:
+    """Raise an error where nothing new can be made at a path.
+
+    Args:
+        path: the path of a new file or folder, whose parents need not exist.
+
+    Raises:
+        StoreExistsError: something is there.
+        StoreError: the path, or a folder above it, is not one that can be written to.
+    """
+    path = Path(path)
+    if _existing(path) is not None:
+        raise StoreExistsError(f"{path} exists: choose another path, or delete it")
+    _require_no_dangling_link(path)
+    _require_writable(path)
+
+
+def require_folder(path: Path | str) -> None:
+    """Raise an error where a path is neither a folder nor free for a new one.
+
+    Raises:
+        StoreExistsError: a file is there.
+        StoreError: the path, or a folder above it, is not one that can be written to.
+    """
+    path, found = Path(path), _existing(Path(path))
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        raise StoreExistsError(f"{path} is a file, where a folder is to be made: choose another path, or delete it")
+    _require_no_dangling_link(path)
+    _require_writable(path)
+
+
+def require_file(path: Path | str) -> Path:
+    """Return the path of a file to write, new or in place of an earlier one; a link is followed.
+
+    Raises:
+        StoreError: the path is a folder or a device, or a folder above it is not one that can be written to.
+    """
+    path, found = Path(path), _existing(Path(path))
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        raise StoreError(f"{path} is a folder, where a file is to be written: add the name of the file")
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path} is a device or a pipe, where a file is to be written: choose another path")
+    path = path.resolve() if path.is_symlink() else path
+    _require_writable(path)
+    return path
+
+
+def _existing(path: Path) -> os.stat_result | None:
+    """Return what is at a path, links followed; None where it is free."""
+    with writing(path):
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        try:
+            return path.stat()
+        except FileNotFoundError:
+            return None
+
+
+def _require_no_dangling_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise StoreExistsError(
+            f"{path} is a link to a place that does not exist: choose another path, or delete the link"
+        )
+
+
+def _require_writable(path: Path) -> None:
+    """Raise StoreError where the nearest folder above a path that exists cannot be written to."""
+    with writing(path):
+        above = path if path.is_dir() else next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
