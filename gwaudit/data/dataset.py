@@ -22,6 +22,7 @@ from gwaudit.data.reading_notes import ReadingNotes
 Modality = Literal["images", "features", "texts"]
 
 _STATISTICS_SAMPLES = 10_000
+_ROUNDING = 2e-7  # of a float32, relative to it
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         originals: [n] images as the source stores them, where it stores files or their contents.
         image_fit: How these became squares; None where they kept their size.
         image_conversion: How images of files became 8-bit RGB.
+        are_scaled: Whether the inputs are features that were scaled when they were read; a training takes them as they
+            are.
     """
 
     name: str
@@ -75,6 +78,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     originals: Sequence[EncodedImage] | None = None
     image_fit: ImageFit | None = None
     image_conversion: ImageConversion = field(default_factory=ImageConversion)
+    are_scaled: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels))
@@ -208,25 +212,33 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and standard deviation of each channel [C] or feature [D], in the units of the inputs.
 
-        They are those of all samples, or of 10,000 random ones (always the same) where there are more.
+        They are those of all samples, or of 10,000 random ones (always the same) where there are more. Those of
+        features that are scaled already are 0 and 1. The standard deviation of a feature with one value in all samples
+        is infinite, so that the normalised feature is 0.
         """
+        if self.are_scaled:
+            return np.zeros(self.input_shape, np.float32), np.ones(self.input_shape, np.float32)
         ids = torch.arange(len(self))
         if len(self) > _STATISTICS_SAMPLES:
             ids = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:_STATISTICS_SAMPLES]
+        # Values less the first ones: the difference of two large sums would lose the spread of large features.
+        start = self.read(ids[:1])[0].double() if self.modality == "features" else torch.zeros(())
         total = squares = torch.zeros(self.input_shape[0], dtype=torch.float64)
         pixels = 0
         for chunk in torch.split(ids, 512):
             inputs = self.read(chunk)
-            values = inputs.double()
+            values = inputs.double() - start
             reduced = tuple(d for d in range(values.ndim) if d != 1)
             total = total + values.sum(reduced)
             squares = squares + values.square().sum(reduced)
             pixels += values[:, 0].numel()
         mean = total / pixels
-        variance = squares / pixels - mean.square()
-        # A lower bound, so that constant channels are not scaled up to noise.
-        smallest = 1.0 if inputs.dtype == torch.uint8 else 1e-6 * float(mean.abs().max().clamp_min(1e-6))
-        std = variance.clamp_min(0).sqrt().clamp_min(smallest)
+        std = (squares / pixels - mean.square()).clamp_min(0).sqrt()
+        mean = mean + start
+        if self.modality == "features":
+            std[std <= _ROUNDING * mean.abs()] = torch.inf
+        else:  # a lower bound, so that constant channels are not scaled up to noise
+            std = std.clamp_min(1.0 if inputs.dtype == torch.uint8 else 1e-6 * float(mean.abs().max().clamp_min(1e-6)))
         return mean.float().numpy(), std.float().numpy()
 
     @property

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.feature_scaling import in_float32
 
 
 class Digest(Protocol):
@@ -27,7 +28,7 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, sample_ids: Tensor) -> Tensor:
-        """Return the inputs of these ids, [B, *shape]: images in uint8 or float32 as stored, features in float32."""
+        """Return the inputs of these ids, [B, *shape]: images as stored, features in float32 or float64."""
 
     def add_to(self, digest: Digest) -> None:
         """Add the inputs to a checksum."""
@@ -35,7 +36,7 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """Hold inputs as one tensor [n, *shape]: uint8 images [n, C, H, W], or float32 features [n, D]."""
+    """Hold inputs as one tensor [n, *shape]: images [n, C, H, W], or features [n, D] as `features` returns."""
 
     values: Tensor
 
@@ -115,5 +116,7 @@ class SubsetInputs:
 
 
 def features(values: Tensor) -> InMemory:
-    """Return features [n, D] of any real dtype as float32 inputs."""
-    return InMemory(values.to(torch.float32).contiguous())
+    """Return features [n, D] of any real dtype as inputs in float32, or in float64 where float32 would lose rows."""
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    return InMemory(torch.from_numpy(in_float32(values.numpy())))

@@ -244,6 +244,7 @@ def _usable_samples(
         originals=[raw.inputs[row] for row in kept] if isinstance(raw.inputs, Sequence) else None,
         image_fit=decoded.fit,
         image_conversion=decoded.conversion,
+        are_scaled=raw.are_scaled,
     )
     return dataset, kept
 

@@ -159,10 +159,9 @@ def _input_column(
             "text", pa.string(), {"_type": "Value", "dtype": "string"}, lambda rows: [texts[i] for i in ids[rows]]
         )
     if dataset.modality == "features":
-        feature = {"_type": "List", "feature": {"_type": "Value", "dtype": "float32"}}
-        return _Column(
-            "features", pa.list_(pa.float32()), feature, lambda rows: [dataset[i][0].tolist() for i in ids[rows]]
-        )
+        kind = pa.float64() if str(dataset[0][0].dtype) == "torch.float64" else pa.float32()
+        feature = {"_type": "List", "feature": {"_type": "Value", "dtype": _KEPT_NAMES.get(str(kind), str(kind))}}
+        return _Column("features", pa.list_(kind), feature, lambda rows: [dataset[i][0].tolist() for i in ids[rows]])
     # A column of paths stays beside the images, unless it has the name of theirs.
     paths = source.images if source.images in source.table.column_names else None
     name = source.images if source.images is not None and paths is None else "image"

@@ -1,7 +1,7 @@
 """Find the preprocessing of images: as pretrained weights expect it (timm's data configuration), or from the data.
 
 A network without pretrained weights, or with weights that timm does not list, gets images that are normalised by the
-mean and the standard deviation of the data set.
+mean and the standard deviation of the data set. Features are scaled one by one.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from gwaudit.core.settings import DataSettings, Resizing, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.feature_scaling import scale_matrix
+from gwaudit.data.inputs import InMemory, features
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import pretrained_configuration
 
@@ -91,6 +93,21 @@ def preprocessing_of(dataset: LabeledDataset, settings: TrainingSettings) -> Pre
         interpolation=None if fit is None else fit.resizing.interpolation,
         crop_share=None if fit is None else fit.resizing.crop_share,
     )
+
+
+def with_scaled_features(dataset: LabeledDataset) -> LabeledDataset:
+    """Return a data set of features with each feature scaled by itself (`gwaudit.data.feature_scaling`), in float32.
+
+    Features that were scaled when they were read, and features that do not fit into memory, are returned as they are;
+    `LabeledDataset.channel_statistics` has the mean and the standard deviation of either.
+
+    Args:
+        dataset: A data set of features [D].
+    """
+    if dataset.are_scaled or not isinstance(dataset.inputs, InMemory):
+        return dataset
+    scaled = scale_matrix(dataset.inputs.values.numpy())
+    return replace(dataset, inputs=features(torch.from_numpy(scaled)), are_scaled=True)
 
 
 def recorded_preprocessing(store: TrajectoryStore, dataset: LabeledDataset) -> Preprocessing | None:

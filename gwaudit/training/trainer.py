@@ -57,7 +57,7 @@ from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import build_feature_head, build_model
 from gwaudit.training.optimizer import build_optimizer, build_schedule
-from gwaudit.training.preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing
+from gwaudit.training.preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing, with_scaled_features
 from gwaudit.training.progress import EpochReport, Progress, StepReport
 from gwaudit.training.small_networks import WhitenedNet
 
@@ -219,10 +219,10 @@ class _Training:
         self.state = TrainingState(self.model, self.optimizer, self.ema)
 
     def _with_model_inputs(self, dataset: LabeledDataset) -> LabeledDataset:
-        """Return the data set with the inputs that the model takes: features, if the backbone is frozen."""
+        """Return the data set with the inputs that the model takes: scaled features, if the backbone is frozen."""
         if dataset.modality == "images" and self.settings.backbone == "frozen":
-            return extract_features(dataset, self.settings, self.progress, self.preprocessing)
-        return dataset
+            dataset = extract_features(dataset, self.settings, self.progress, self.preprocessing)
+        return with_scaled_features(dataset) if dataset.modality == "features" else dataset
 
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)

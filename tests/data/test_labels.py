@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from gwaudit import load_dataset
 from gwaudit.core.errors import BrokenRowsError, DataError
+from gwaudit.data.feature_scaling import scale_matrix
 from gwaudit.data.labels import matrix_of_class_sets, matrix_of_vectors, parse_labels
+from gwaudit.training.preprocessing import with_scaled_features
 from helpers.making import png
 
 NAMES = ("bird", "cat", "dog")
@@ -92,7 +94,7 @@ def test_every_source_gives_the_same_matrix(load, tmp_path):
     assert dataset.is_multi_label
     assert dataset.class_names == NAMES
     np.testing.assert_array_equal(dataset.labels, MATRIX)
-    np.testing.assert_allclose(dataset.read(torch.arange(6)), X, rtol=1e-6)
+    np.testing.assert_allclose(with_scaled_features(dataset).read(torch.arange(6)), scale_matrix(X), atol=1e-6)
     assert dataset[4][1].tolist() == [1, 1, 1]
 
 

@@ -16,7 +16,15 @@ from gwaudit.data.class_names import label_text
 from gwaudit.data.image_conversion import Measurement, choose_conversion, measure_numbers
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, parse_labels
-from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, default_keys, rows_not_finite, source_name
+from gwaudit.data.readers.raw_samples import (
+    BrokenRows,
+    RawSamples,
+    Source,
+    default_keys,
+    note_constant_features,
+    rows_not_finite,
+    source_name,
+)
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind_within, split_word
 
@@ -112,7 +120,8 @@ def _inputs(values: NDArray[Any], path: Path, notes: ReadingNotes) -> tuple[InMe
     if 0 in values.shape:
         raise DataError(f"{path} holds no values: its inputs have the shape {values.shape}")
     if values.ndim == 2 and values.dtype.kind in "fiub":
-        inputs = features(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
+        inputs = features(torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "W")))
+        note_constant_features(values, notes)
         return inputs, rows_not_finite(inputs.values.numpy())
     is_series = values.ndim == 3 and values.dtype.kind == "f" and values.shape[1] != values.shape[2]  # [n, time, D]
     if values.ndim in (3, 4) and values.dtype.kind in "fiub" and not is_series:

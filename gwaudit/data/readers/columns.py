@@ -25,17 +25,23 @@ from gwaudit.data.image_decoding import EncodedImage
 from gwaudit.data.image_signatures import image_of_base64
 from gwaudit.data.inputs import Inputs, Texts, features
 from gwaudit.data.labels import UNLABELLED, ParsedLabels, matrix_of_columns, parse_labels
-from gwaudit.data.readers.number_columns import (
-    Features,
+from gwaudit.data.readers.column_cells import (
     are_image_names,
     are_numbers,
-    choose_features,
     is_empty,
     is_list,
     is_list_of_numbers,
-    named_features,
+    is_text,
 )
-from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, default_keys, rows_not_finite
+from gwaudit.data.readers.feature_columns import choose_features, named_features
+from gwaudit.data.readers.feature_encoding import Features
+from gwaudit.data.readers.raw_samples import (
+    BrokenRows,
+    RawSamples,
+    default_keys,
+    note_constant_features,
+    rows_not_finite,
+)
 from gwaudit.data.reading_notes import ReadingNotes
 
 DEFAULT_COLUMN_NAMES = {
@@ -60,6 +66,7 @@ class _InputColumn(NamedTuple):
     inputs: Inputs | Sequence[EncodedImage]
     paths: list[str | None] | None
     broken: BrokenRows
+    are_scaled: bool = False
 
 
 def samples_of_table(
@@ -101,7 +108,6 @@ def samples_of_table(
     added = [c for c in exported_columns(table).added if c not in {*label_columns, id_column}]
     notes.leave_out_columns("added by an export of gwaudit", added)
     others = [c for c in table.column_names if c not in {*of_split, *label_columns, id_column, *added}]
-    table = _without_categories(table)
     column = _inputs(table, settings, name, root, others, parsed.labels, notes)
     keys, unnamed = _keys(table, id_column, column.paths, settings.split)
     changed = [repr(key) for key in keys if looks_changed(key)] if id_column is not None else []
@@ -119,6 +125,7 @@ def samples_of_table(
         keys=keys,
         broken={**unnamed, **parsed.broken, **column.broken, **(broken or {})},
         notes=notes,
+        are_scaled=column.are_scaled,
     )
 
 
@@ -254,15 +261,17 @@ def _inputs(
         if of_labels := [column for column in columns if column in notes.columns_used.get("labels", [])]:
             raise DataError(f"{name}: the column {of_labels[0]!r} holds the labels: leave it out of `feature_columns`")
         return _number_columns(named_features(table, columns, name, notes), others, notes)
-    setting, column = _input_column(table, settings, name, named, others, root)
-    if column is not None and setting == "feature_columns" and not _may_be_lists(table[column]):
+    plain = _without_categories(table)
+    setting, column = _input_column(plain, settings, name, named, others, root)
+    if column is not None and setting == "feature_columns" and not _may_be_lists(plain[column]):
         return _number_columns(named_features(table, [column], name, notes), others, notes)
     if column is None:
         chosen = choose_features(table, others, labels, notes)
         if not chosen.names:
             reasons = [f"{', '.join(columns)} ({why})" for why, columns in notes.columns_left_out.items()]
             raise DataError(
-                f"{name} has no column of images, texts or numbers: its columns are {', '.join(table.column_names)}; "
+                f"{name} has no column of images, texts, numbers or categories: its columns are "
+                f"{', '.join(table.column_names)}; "
                 f"name one with `image_column`, `text_column` or `feature_columns`"
                 + (f". Not used: {'; '.join(reasons)}" if reasons else "")
             )
@@ -271,8 +280,8 @@ def _inputs(
     notes.use_columns(role, [column])
     notes.leave_out_columns(f"not used beside the {role}", [other for other in others if other != column])
     if setting == "image_column":
-        return _images(table[column], column, name, root, notes)
-    return _texts(table[column]) if setting == "text_column" else _lists(table[column], column, name)
+        return _images(plain[column], column, name, root, notes)
+    return _texts(plain[column]) if setting == "text_column" else _lists(plain[column], column, name, notes)
 
 
 def _input_column(
@@ -326,7 +335,7 @@ def _images(values: pa.ChunkedArray, column: str, name: str, root: Path, notes: 
                 broken[row] = f"there is no file {path!r} below {root}"
             else:
                 items[row] = file
-    if _is_text(values.type) and any(contents):
+    if is_text(values.type) and any(contents):
         notes.remark(f"{sum(map(bool, contents)):,} images in the column {column} are decoded from base64")
     for change, count in changes.items():
         if change:
@@ -364,7 +373,7 @@ def _contents_and_paths(values: pa.ChunkedArray, column: str, name: str) -> tupl
             paths = [None] * len(values)  # some writers give every image the same path
     elif _holds_bytes(values.type):
         contents = values.to_pylist()
-    elif _is_text(values.type):
+    elif is_text(values.type):
         texts = [text.strip() if text else None for text in values.to_pylist()]
         contents = [image_of_base64(text) if text else None for text in texts]
         paths = [None if content else text for text, content in zip(texts, contents, strict=True)]
@@ -382,10 +391,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def _texts(values: pa.ChunkedArray) -> _InputColumn:
     texts = ["" if value is None else str(value) for value in values.to_pylist()]
     broken = {row: "has an empty text" for row, text in enumerate(texts) if not text.strip()}
@@ -399,7 +404,7 @@ def _is_suitable(values: pa.ChunkedArray, column: str, setting: str, root: Path)
     """
     if setting == "feature_columns":
         return _may_be_lists(values)
-    if not _is_text(values.type):
+    if not is_text(values.type):
         return bool(pa.types.is_nested(values.type) or _holds_bytes(values.type))
     texts = [text.strip() for text in values.to_pylist() if text and text.strip()]
     return column.casefold() == "text" or not are_numbers(texts) or _file_of(root, texts[0])[0] is not None
@@ -407,7 +412,7 @@ def _is_suitable(values: pa.ChunkedArray, column: str, setting: str, root: Path)
 
 def _has_files(values: pa.ChunkedArray, root: Path) -> bool:
     """Return whether one of the first paths in a column is that of a file below `root`; contents need none."""
-    if not _is_text(values.type):
+    if not is_text(values.type):
         return True
     paths = [text.strip() for text in values.slice(0, _FIRST_PATHS).to_pylist() if text and text.strip()]
     return any(_file_of(root, path)[0] is not None or image_of_base64(path) for path in paths)
@@ -415,7 +420,7 @@ def _has_files(values: pa.ChunkedArray, root: Path) -> bool:
 
 def _may_be_lists(values: pa.ChunkedArray) -> bool:
     """Return whether a column holds lists, also written as texts: "[0.5, 1.5]"."""
-    if _is_text(values.type):
+    if is_text(values.type):
         return all(text.strip().startswith("[") for text in values.to_pylist() if text and text.strip())
     return is_list(values.type)
 
@@ -432,8 +437,8 @@ def _lists_of_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(lists, pa.large_list(pa.float64()))])
 
 
-def _lists(values: pa.ChunkedArray, column: str, name: str) -> _InputColumn:
-    if _is_text(values.type) and _may_be_lists(values):
+def _lists(values: pa.ChunkedArray, column: str, name: str, notes: ReadingNotes) -> _InputColumn:
+    if is_text(values.type) and _may_be_lists(values):
         values = _lists_of_texts(values)
     kind = values.type
     if not is_list_of_numbers(kind):
@@ -444,16 +449,17 @@ def _lists(values: pa.ChunkedArray, column: str, name: str) -> _InputColumn:
     if not width:
         raise DataError(f"{name}: the column {column!r} holds no lists of numbers, such as [0.5, 1.5]")
     usable = lengths == width
-    matrix = np.full((len(lengths), width), np.nan, np.float32)
+    matrix = np.full((len(lengths), width), np.nan)
     matrix[usable] = array.filter(pa.array(usable)).flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     broken = {int(row): f"has {lengths[row]} features, not {width}" for row in np.flatnonzero(~usable)}
+    note_constant_features(matrix[usable], notes)
     return _InputColumn(features(torch.from_numpy(matrix)), None, {**rows_not_finite(matrix), **broken})
 
 
 def _number_columns(chosen: Features, others: list[str], notes: ReadingNotes) -> _InputColumn:
     notes.use_columns("features", chosen.names)
     notes.leave_out_columns("not in `feature_columns`", [name for name in others if name not in chosen.names])
-    return _InputColumn(features(torch.from_numpy(chosen.matrix)), None, chosen.broken)
+    return _InputColumn(features(torch.from_numpy(chosen.matrix)), None, chosen.broken, are_scaled=True)
 
 
 def _keys(

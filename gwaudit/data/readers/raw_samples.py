@@ -16,6 +16,8 @@ from gwaudit.data.reading_notes import ReadingNotes
 Source = str | Path | Dataset[Any]
 """A path, a name, or a data set in memory."""
 
+_LISTED = 5
+
 BrokenRows = dict[int, str]
 """Reason for each row that cannot be used, by its number from 0."""
 
@@ -34,6 +36,7 @@ class RawSamples:
         broken: Reason for each row that cannot be used, by its number from 0.
         notes: Notes on the reading, to which the reader adds.
         rows: [n] numbers of the rows in the source, from 0, where the source has others too; None where these are all.
+        are_scaled: Whether the inputs are features that the reader scaled, so that a training takes them as they are.
     """
 
     name: str
@@ -45,6 +48,7 @@ class RawSamples:
     broken: Mapping[int, str] = field(default_factory=dict)
     notes: ReadingNotes = field(default_factory=ReadingNotes)
     rows: NDArray[np.int64] | None = None
+    are_scaled: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,6 +62,17 @@ def source_name(path: Path) -> str:
 def default_keys(split: str, n: int) -> list[str]:
     """Return keys for n rows without keys of their own: `train/000000`, `train/000001`, ..."""
     return [f"{split}/{row:06d}" for row in range(n)]
+
+
+def note_constant_features(matrix: NDArray[Any], notes: ReadingNotes) -> None:
+    """Record the features that have one value in all rows of a matrix [n, D]: they do not change an audit."""
+    constant = np.flatnonzero((matrix == matrix[:1]).all(0)).tolist() if len(matrix) > 1 else []
+    if constant:
+        first = ", ".join(map(str, constant[:_LISTED])) + (", ..." if len(constant) > _LISTED else "")
+        notes.remark(
+            f"{len(constant):,} of {matrix.shape[1]:,} features have one value in all rows and are not used: {first} "
+            "(counted from 0)"
+        )
 
 
 def rows_not_finite(matrix: NDArray[np.floating[Any]]) -> BrokenRows:

@@ -16,9 +16,9 @@ from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import LoadedImage, UnreadableImageError
 from gwaudit.data.images import IN_MEMORY_BYTES, recorded_warnings
-from gwaudit.data.inputs import Digest, InMemory, Inputs
+from gwaudit.data.inputs import Digest, InMemory, Inputs, features
 from gwaudit.data.labels import parse_labels
-from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, rows_not_finite
+from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, note_constant_features, rows_not_finite
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split
 
@@ -111,8 +111,12 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     inputs: Inputs = LazyInputs(source, n, tuple(first.shape), conversion)
     if in_memory:
         blank = torch.zeros_like(first)
-        inputs = InMemory(torch.stack([_as_tensor(in_memory.get(row, blank), conversion) for row in range(n)]))
-    not_finite = rows_not_finite(inputs.values.numpy()) if isinstance(inputs, InMemory) and first.ndim == 1 else {}
+        values = torch.stack([_as_tensor(in_memory.get(row, blank), conversion) for row in range(n)])
+        inputs = features(values) if first.ndim == 1 else InMemory(values)
+    not_finite = {}
+    if isinstance(inputs, InMemory) and first.ndim == 1:
+        not_finite = rows_not_finite(inputs.values.numpy())
+        note_constant_features(inputs.values.numpy(), notes)
     notes.remarks.extend(parsed.remarks)
     return RawSamples(
         name=type(source).__name__,
@@ -176,7 +180,9 @@ def _as_input(value: Any) -> Tensor | LoadedImage:
         raise DataError(f"an input is an image [C, H, W] or features [D], not {kind}")
     if tensor.ndim == 3 and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise DataError("the image holds a NaN or an infinity")
-    return tensor if tensor.dtype == torch.uint8 and tensor.ndim == 3 else tensor.float()
+    if tensor.ndim == 1:
+        return tensor.double()
+    return tensor if tensor.dtype == torch.uint8 else tensor.float()
 
 
 def _channels_are_last(shape: tuple[int, ...]) -> bool:

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from gwaudit import load_dataset
 from gwaudit.core.errors import DataError
+from gwaudit.data.feature_scaling import scale_numbers
 
 N = 40
 RANDOM = np.random.default_rng(0)
@@ -51,8 +51,11 @@ def test_the_index_of_a_data_frame_is_no_feature(tmp_path):
     ([None] * N, "without a value"),
     ([{"cat": 3, "dog": 1}[label] for label in LABELS], "says the label again"),
     ([{"cat": "Katze", "dog": "Hund"}[label] for label in LABELS], "says the label again"),
-    (["red", "blue", "red", "red"] * (N // 4), "texts, not numbers"),
-    ([datetime.date(2020, 1, 1 + i % 28) for i in range(N)], "dates and times, not numbers"),
+    ([f"the {i} and more" for i in range(N)], "texts that are nearly all different"),
+    ([datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(N)], "rises from row to row"),
+    ([[{"a": 1}]] * N, "neither numbers nor categories"),
+    (["blue"] * N, "one value in all rows"),
+    ([1.7e9] * N, "one value in all rows"),
 ])  # fmt: skip
 def test_columns_that_describe_no_sample_are_left_out(tmp_path, values, reason):
     pq.write_table(pa.table({"a": list(values), "x": X, "label": LABELS}), tmp_path / "t.parquet")
@@ -60,8 +63,8 @@ def test_columns_that_describe_no_sample_are_left_out(tmp_path, values, reason):
     assert used(dataset) == ["x"]
     assert reason in left_out(dataset)["a"]
     warned = any("a" in warning for warning in dataset.notes.warnings)
-    assert warned == ("not numbers" in reason or "again" in reason)
-    if not isinstance(values[0], str | dict | datetime.date | None):
+    assert warned == (reason.startswith(("neither", "texts that are nearly")) or "again" in reason)
+    if not isinstance(values[0], str | list | None) and reason != "one value in all rows":
         assert load_dataset(tmp_path / "t.parquet", feature_columns="a,x").input_shape == (2,)
 
 
@@ -70,7 +73,6 @@ def test_columns_that_describe_no_sample_are_left_out(tmp_path, values, reason):
     (RANDOM.permutation(100_000)[:N]).tolist(),  # no id by its name, nor by chance
     [True, False, False, True] * (N // 4),
     [Decimal("1.25"), Decimal("2.50"), Decimal("0.75"), Decimal("1.25")] * (N // 4),
-    pa.array([3, 1, 1, 3] * (N // 4)).dictionary_encode(),
     ["True", "false", "false", "TRUE"] * (N // 4),
     ["1,5", "2", "0,25", "-1,125"] * (N // 4),
 ])  # fmt: skip
@@ -79,9 +81,9 @@ def test_numbers_of_every_kind_are_features(tmp_path, values):
     dataset = load_dataset(tmp_path / "t.parquet")
     assert used(dataset) == ["a", "x"]
     assert dataset.inputs.values.isfinite().all()
-    first = values[0].as_py() if isinstance(values, pa.Array) else values[0]
-    expected = {"True": 1, "1,5": 1.5}.get(first, first)
-    assert dataset.inputs.values[0, 0] == torch.tensor(float(expected))
+    numbers = [float({"true": 1, "false": 0}.get(str(v).lower(), str(v).replace(",", "."))) for v in values]
+    expected = scale_numbers(np.array(numbers, np.float64)).values
+    np.testing.assert_allclose(dataset.inputs.values[:, 0], expected, rtol=1e-5)
 
 
 def test_a_column_that_is_nearly_the_label_is_warned_about(tmp_path):
@@ -101,7 +103,7 @@ def test_numbers_with_units_or_thousands_are_left_out_with_a_warning(tmp_path, v
     dataset = load_dataset(tmp_path / "t.csv")
     assert used(dataset) == ["x"]
     assert left_out(dataset) == {"price": "numbers with a unit or a separator of thousands, which are not read"}
-    assert "columns that are no numbers are not used: price" in dataset.notes.warnings[0]
+    assert "columns that are neither numbers nor categories are not used: price" in dataset.notes.warnings[0]
 
 
 @pytest.mark.parametrize("without", [[], ["fish"]])
@@ -147,18 +149,46 @@ def test_columns_that_say_the_label_again_are_warned_about_once(tmp_path):
 
 def test_tables_without_features_say_why(tmp_path):
     pd.DataFrame({"nr": range(N), "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match=r"no column of images, texts or numbers.*Not used: nr \(numbers the rows\)"):
+    with pytest.raises(
+        DataError, match=r"no column of images, texts, numbers or categories.*Not used: nr \(numbers the rows\)"
+    ):
         load_dataset(tmp_path / "t.csv")
-    colours = pd.DataFrame({"colour": ["red", "blue"] * (N // 2), "x": X, "label": LABELS})
-    colours.to_csv(tmp_path / "c.csv", index=False)
-    with pytest.raises(DataError, match="column 'colour' holds texts, not numbers: leave it out"):
-        load_dataset(tmp_path / "c.csv", feature_columns="x,colour")
+    names = pd.DataFrame({"name": [f"n{i} a" for i in range(N)], "x": X, "one": 1, "label": LABELS})
+    names.to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(DataError, match="'name' holds texts that are nearly all different"):
+        load_dataset(tmp_path / "c.csv", feature_columns="x,name")
+    with pytest.raises(DataError, match="the columns one have one value in all rows, or none: name others"):
+        load_dataset(tmp_path / "c.csv", feature_columns="one")
     pq.write_table(pa.table([X, X + 1, LABELS], names=["x", "x", "label"]), tmp_path / "two.parquet")
     with pytest.raises(DataError, match="several columns 'x'"):
         load_dataset(tmp_path / "two.parquet")
 
 
-def test_numbers_that_float32_cannot_hold_are_named(tmp_path):
-    pd.DataFrame({"x": [1e39, *X[1:]], "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match="'x' is '1e\\+39', too large for float32"):
-        load_dataset(tmp_path / "t.csv")
+@pytest.mark.parametrize("hide", [0, 0.4])
+def test_a_renaming_of_the_label_with_gaps_is_a_copy_of_it(tmp_path, hide):
+    renamed = [None if RANDOM.random() < hide else {"cat": "Katze", "dog": "Hund"}[label] for label in LABELS]
+    pd.DataFrame({"x": X, "name": renamed, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert left_out(dataset) == {"name": "says the label again"}
+    assert "say the label again and are left out: name" in dataset.notes.warnings[0]
+
+
+def test_a_column_that_only_one_of_two_classes_has_is_a_copy_of_the_label(tmp_path):
+    dose = [None if label == "cat" else round(RANDOM.random(), 3) for label in LABELS]
+    pd.DataFrame({"x": X, "dose": dose, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    assert left_out(load_dataset(tmp_path / "t.csv")) == {"dose": "says the label again"}
+
+
+def test_the_one_hot_form_may_be_of_words_or_other_numbers(tmp_path):
+    labels = np.array(["cat", "dog", "fish", "dog"] * (N // 4))
+    columns = {"is_cat": np.where(labels == "cat", "yes", "no"), "is_dog": np.where(labels == "dog", -1, 1)}
+    pd.DataFrame({"x": X, **columns, "label": labels}).to_csv(tmp_path / "t.csv", index=False)
+    assert left_out(load_dataset(tmp_path / "t.csv")) == dict.fromkeys(columns, "say the label again")
+
+
+def test_a_finer_form_of_the_label_is_warned_about(tmp_path):
+    breed = [label + str(i % 3) for i, label in enumerate(LABELS)]
+    pd.DataFrame({"x": X, "breed": breed, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = load_dataset(tmp_path / "t.csv")
+    assert used(dataset) == ["x", "breed"]
+    assert "each value of the column breed occurs with one class only" in dataset.notes.warnings[0]
