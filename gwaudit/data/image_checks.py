@@ -1,7 +1,6 @@
-"""Find images that hold no picture, or the same picture: of one colour, identical, or almost black."""
+"""Find images that hold no picture, of one colour or almost black, and describe images to find equal ones."""
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from gwaudit.data.reading_notes import ReadingNotes
 
 _EXAMPLES = 3
-_LEAST_REPEATS, _LARGE_SHARE = 3, 0.1
 _DARK = 15  # of 255
 
 _PROBE = (16, 16)
@@ -44,7 +42,7 @@ def digest_of(image: Image.Image, pixels: NDArray[np.uint8]) -> ImageDigest:
 def check_images(
     digests: Sequence[ImageDigest], keys: Sequence[str], notes: ReadingNotes, *, is_8_bit: bool = True
 ) -> None:
-    """Add a warning of images that hold no picture, or the same picture, to the notes.
+    """Add a warning of images that hold no picture to the notes; `repeats` finds those that hold the same one.
 
     Args:
         digests: [n] digests of the images.
@@ -56,30 +54,19 @@ def check_images(
     constant = [keys[row] for row, (_, is_constant, _) in enumerate(digests) if is_constant]
     if constant:
         notes.warn(f"{len(constant):,} of {n:,} images have one colour all over ({_listed(constant)}): look at them")
-    rows: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row, (checksum, is_constant, _) in enumerate(digests):
-        if not is_constant:
-            rows[checksum].append(row)
-    repeats = sum(len(same) - 1 for same in rows.values())
-    largest = max(rows.values(), key=len, default=[])
-    if len(largest) >= _LEAST_REPEATS and len(largest) > _LARGE_SHARE * n:
-        same = _listed([keys[row] for row in largest])
-        notes.warn(f"{len(largest):,} of {n:,} images are identical ({same}): is it a placeholder?")
-    elif repeats:
-        first, second = next(same[:2] for same in rows.values() if len(same) > 1)
-        notes.remark(f"images that repeat another one exactly: {repeats:,}, such as {keys[second]} and {keys[first]}")
     brightest = max((most for _, _, most in digests), default=0.0)
     if is_8_bit and len(constant) < n and brightest <= _DARK:
         notes.warn(f"the largest value in all images is {brightest:g} of 255: they look black in the report")
 
 
-def check_tensor(images: Tensor, keys: Sequence[str], notes: ReadingNotes) -> None:
-    """Check images as `check_images` does: [n, C, H, W] of any real type."""
+def check_tensor(images: Tensor, keys: Sequence[str], notes: ReadingNotes) -> list[ImageDigest]:
+    """Check images as `check_images` does, [n, C, H, W] of any real type, and return their digests."""
     values = images.numpy()
     digests = [
         ImageDigest(_checksum(image), bool((image == image[:, :1, :1]).all()), float(image.max())) for image in values
     ]
     check_images(digests, keys, notes, is_8_bit=values.dtype == np.uint8)
+    return digests
 
 
 def _checksum(pixels: NDArray[Any]) -> bytes:

@@ -94,12 +94,14 @@ class DecodedImages:
         broken: Reason for each of the others, by its index.
         conversion: How they became 8-bit RGB.
         fit: How they became squares; None where they kept their size.
+        digests: Digests of those that can be decoded; empty where the inputs are not images.
     """
 
     inputs: Inputs
     broken: dict[int, str] = field(default_factory=dict)
     conversion: ImageConversion = field(default_factory=ImageConversion)
     fit: ImageFit | None = None
+    digests: Sequence[ImageDigest] = ()
 
 
 def _fitted(image: Image.Image, fit: ImageFit | None) -> NDArray[np.uint8]:
@@ -169,7 +171,7 @@ def decode_all(
     inputs: Inputs = EncodedImages([items[index] for index in kept], (width, height), square, conversion)
     if holds_all:
         inputs = InMemory(torch.from_numpy(pixels[: len(kept)]))
-    return DecodedImages(inputs, broken, conversion, square)
+    return DecodedImages(inputs, broken, conversion, square, digests)
 
 
 @dataclass(eq=False)

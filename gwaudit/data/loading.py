@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.data.class_names import class_warnings
-from gwaudit.data.contradictions import note_contradictions
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.image_checks import check_tensor
 from gwaudit.data.images import DecodedImages, decode_all
@@ -34,6 +33,7 @@ from gwaudit.data.readers import (
 )
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
 from gwaudit.data.readers.table_formats import TABLE_SUFFIXES, remedy
+from gwaudit.data.repeats import note_repeats
 
 _NO_LABEL = "has no label"
 
@@ -154,9 +154,7 @@ def read_source(settings: DataSettings, source: Source | None = None) -> Labeled
         class_names=tuple(distinct_keys(utf8_texts(raw.class_names, raw.notes), raw.notes)),
     )
     raw, true_labels = _apply_label_file(raw, settings)
-    dataset, kept = _usable_samples(raw, true_labels, settings)
-    note_contradictions(dataset, [source_keys[row] for row in kept])
-    return dataset
+    return _usable_samples(raw, true_labels, source_keys, settings)
 
 
 def _one_name_a_line(names: Sequence[str]) -> str:
@@ -207,9 +205,9 @@ def _require_clean_labels(given: np.ndarray, clean: np.ndarray | None, raw: RawS
 
 
 def _usable_samples(
-    raw: RawSamples, true_labels: np.ndarray | None, settings: DataSettings
-) -> tuple[LabeledDataset, np.ndarray]:
-    """Return the rows that can be used as a data set, which lists the others, and their numbers in `raw`."""
+    raw: RawSamples, true_labels: np.ndarray | None, source_keys: Sequence[str], settings: DataSettings
+) -> LabeledDataset:
+    """Return the rows that can be used as a data set, which lists the others."""
     broken = dict(raw.broken)
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
@@ -246,7 +244,8 @@ def _usable_samples(
         image_conversion=decoded.conversion,
         are_scaled=raw.are_scaled,
     )
-    return dataset, kept
+    note_repeats(dataset, [source_keys[row] for row in kept], decoded.digests)
+    return dataset
 
 
 def _decode(
@@ -257,7 +256,7 @@ def _decode(
     if not isinstance(raw.inputs, Sequence):
         inputs = _loaded_inputs(raw.name, raw.inputs, rows, settings.image_size)
         if isinstance(inputs, InMemory) and inputs.values.ndim == 4:
-            check_tensor(inputs.values, keys, raw.notes)
+            return DecodedImages(inputs, digests=check_tensor(inputs.values, keys, raw.notes)), rows
         return DecodedImages(inputs), rows
     items = [raw.inputs[row] for row in rows]
     decoded = decode_all(items, keys, settings.image_size, raw.notes, settings.fit, settings.resizing)

@@ -89,17 +89,19 @@ def test_categories_follow_their_stated_rules(store):
     )
 
 
+FEW, ENOUGH = range(4), range(4, 9)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Return a run whose class 2 has four samples, `FEW`, and class 3 five, `ENOUGH`; they and others look wrong."""
+    labels = np.arange(N) % 2
+    labels[FEW], labels[ENOUGH] = 2, 3
+    return write_run(tmp_path_factory.mktemp("few") / "run", labels=labels, missing=[399])
+
+
 class TestClassesWithTooFewSamples:
     """No cut flags a label of a class with fewer than five samples; its odds are kept."""
-
-    FEW, ENOUGH = range(4), range(4, 9)
-
-    @pytest.fixture(scope="class")
-    def few(self, tmp_path_factory):
-        """Return a run whose class 2 has four samples, 0 to 3, and class 3 five, 4 to 8; they and others look wrong."""
-        labels = np.arange(N) % 2
-        labels[self.FEW], labels[self.ENOUGH] = 2, 3
-        return write_run(tmp_path_factory.mktemp("few") / "run", labels=labels, missing=[399])
 
     @pytest.mark.parametrize(
         "settings",
@@ -107,13 +109,13 @@ class TestClassesWithTooFewSamples:
     )
     def test_no_cut_flags_them_and_they_stand_behind_all_that_can_be_judged(self, few, settings):
         audit = rank(few, settings)
-        assert set(audit.frame["sample_id"].iloc[-5:-1]) == set(self.FEW)
+        assert set(audit.frame["sample_id"].iloc[-5:-1]) == set(FEW)
         assert not audit.frame["suspect"].iloc[-5:].any()
         assert audit.frame["category"].iloc[-5:].tolist() == ["too-few"] * 4 + ["unrecorded"]
         assert audit.frame["log_odds_wrong"].iloc[-5:-1].is_monotonic_decreasing
         assert (audit.frame["probability_wrong"].iloc[-5:-1] > 0.5).all(), "the evidence stays"
         assert len(audit.suspects) == settings.top or not settings.top
-        assert audit.by_id("suspect")[self.ENOUGH].all() or settings.budget
+        assert audit.by_id("suspect")[ENOUGH].all() or settings.budget
 
     def test_they_are_counted_apart_and_no_error_is_expected_among_them(self, few):
         audit = rank(few)
@@ -125,11 +127,11 @@ class TestClassesWithTooFewSamples:
 
     def test_cleaned_data_and_the_next_round_keep_their_labels(self, few):
         audit = rank(few)
-        assert set(self.FEW) <= set(clean_data(audit, "drop").ids)
-        assert (clean_data(audit, "relabel").labels[self.FEW] == 2).all()
+        assert set(FEW) <= set(clean_data(audit, "drop").ids)
+        assert (clean_data(audit, "relabel").labels[FEW] == 2).all()
         for rounds in ([], [few]):
-            assert (believed_wrong(few, rounds)[self.FEW] == 0).all()
-            assert (believed_wrong(few, rounds)[self.ENOUGH] > 0.5).all()
+            assert (believed_wrong(few, rounds)[FEW] == 0).all()
+            assert (believed_wrong(few, rounds)[ENOUGH] > 0.5).all()
 
 
 def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):

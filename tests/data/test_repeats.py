@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gwaudit.core.errors import DataError
 from gwaudit.data import images
 from gwaudit.data.loading import load_dataset
 from gwaudit.data.reading_notes import Contradiction
@@ -61,6 +62,57 @@ def test_texts_features_and_ids(tmp_path):
     assert contradictions(load_dataset(tmp_path / "b.npz")) == [[("k", "0"), ("k#2", "1")]]
     same = torch.utils.data.Subset(torch.utils.data.TensorDataset(torch.eye(3), torch.tensor([0, 1, 1])), [0, 1, 1])
     assert list(load_dataset(same).keys) == ["0", "1", "1#2"]
+
+
+def test_an_image_saved_again_contradicts_the_first(tmp_path):
+    make_tree(tmp_path)
+    picture(7).save(tmp_path / "cat" / "same.png", compress_level=9)
+    picture(7).save(tmp_path / "dog" / "again.png", compress_level=0)
+    assert contradictions(load_dataset(tmp_path)) == [[("cat/same.png", "cat"), ("dog/again.png", "dog")]]
+
+
+@pytest.mark.parametrize("kind", ["features", "texts", "images"])
+def test_identical_inputs_are_refused_if_all_are_and_warned_of_once_if_many_are(tmp_path, kind):
+    different = {
+        "features": np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32),
+        "texts": np.array([f"text {i}" for i in range(12)]),
+        "images": np.random.default_rng(0).integers(0, 255, (12, 8, 8), np.uint8),
+    }[kind]
+    name = {"features": "rows"}.get(kind, kind)
+
+    def source(inputs):
+        labels = ["cat", "dog", "cat", "cat"] * 3
+        if kind == "texts":
+            pd.DataFrame({"text": inputs, "label": labels}).to_csv(tmp_path / "a.csv", index=False)
+            return tmp_path / "a.csv"
+        np.savez(tmp_path / "a.npz", x=inputs, y=labels)
+        return tmp_path / "a.npz"
+
+    assert load_dataset(source(different)).notes.warnings == []
+    half = different.copy()
+    half[:6] = different[0]
+    notes = load_dataset(source(half)).notes
+    (warning,) = notes.warnings
+    examples = "train/000000, train/000001, train/000002, ..."
+    assert warning.startswith(
+        f"6 of 12 {name} are identical ({examples}) under 2 different labels (contradictions.csv): "
+    )
+    assert len(notes.contradictions) == 1
+    with pytest.raises(DataError, match="the inputs of all 12 samples are identical, so nothing can be learned"):
+        load_dataset(source(np.repeat(different[:1], 12, axis=0)))
+
+
+def test_one_input_under_one_label_is_said_with_its_share(tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(12, 3))
+    inputs[[0, 2, 3]] = 0.0, -0.0, 0.0
+    np.savez(tmp_path / "a.npz", x=inputs, y=["cat", "dog", "cat", "cat"] * 3)
+    (warning,) = load_dataset(tmp_path / "a.npz").notes.warnings
+    assert warning.startswith("3 of 12 rows are identical (train/000000, train/000002, train/000003): ")
+    inputs[3] = 1
+    np.savez(tmp_path / "a.npz", x=inputs, y=["cat", "dog", "cat", "cat"] * 3)
+    notes = load_dataset(tmp_path / "a.npz").notes
+    assert notes.warnings == []
+    assert "rows that repeat another one exactly: 1, such as train/000002 and train/000000" in notes.remarks
 
 
 def test_sets_of_classes_contradict_each_other(tmp_path):
