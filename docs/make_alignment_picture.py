@@ -22,7 +22,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         run = Path(folder) / "digits"
         data = DataSettings("digits", add_noise=0.1)
-        result = audit(data, run, TrainingSettings(epochs=20, batch_size=64, learning_rate=0.1))
+        training = TrainingSettings(epochs=20, batch_size=64, learning_rate=0.1, label_smoothing=0.0, clip_norm=None)
+        result = audit(data, run, training)
         wrong = result.dataset.labels != result.dataset.true_labels
         store = TrajectoryStore.open(run)
         alignment = np.stack([store.read_block(epoch, 0, ["alignment"])["alignment"] for epoch in store.epochs])

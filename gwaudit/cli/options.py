@@ -104,7 +104,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 def attribute_texts(cls: type) -> dict[str, str]:
     """Return the texts of the `Attributes` section of a class docstring, by attribute."""
     section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2]
-    texts = {}
+    texts = attribute_texts(cls.__base__) if is_dataclass(cls.__base__) else {}
     for entry in re.split(r"\n(?=    \S)", "\n" + section):
         names, colon, text = entry.strip().partition(": ")
         if colon:

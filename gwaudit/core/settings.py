@@ -41,7 +41,7 @@ def _require_choices(settings: Any) -> None:
     """Raise SettingsError if a field of the type `Literal`, or `Literal | None`, has another value."""
     for name, hint in get_type_hints(type(settings)).items():
         value, types = getattr(settings, name), get_args(hint)
-        if NoneType in types:
+        if NoneType in types and len(types) == 2:
             if value is None:
                 continue
             hint = types[0]
@@ -200,22 +200,26 @@ class TrainingSettings:
     Attributes:
         model: Network: a name of timm, or a network for small images (`resnet9_16`, `resnet18_small`, `resnet20_gn`,
             ...).
-        epochs: Number of passes over the data.
-        batch_size: Samples per batch, divided among the processes of a distributed training.
+        epochs: Number of passes over the data. By default 30, and about 20 for fewer than 5,000 images.
+        batch_size: Samples per batch, divided among the processes of a distributed training. By default 512, and
+            smaller for fewer than 29,700 images: 16 for 300, 64 for 2,000, 128 for 10,000.
         optimizer: Optimizer by its name in timm (`sgd` and `nmuon` use Nesterov momentum; `adamw`, ...).
         momentum: Momentum in [0, 1), for optimizers that have one.
         schedule: Learning rate schedule: `onecycle` rises linearly over a quarter of the run, then falls to zero (Smith
             and Topin, 2018); `cosine` warms up over a twentieth, then follows a half cosine to zero.
-        learning_rate: Peak learning rate.
+        learning_rate: Peak learning rate. By default 0.2 for `sgd`, 0.001 for `adamw` and 0.02 for `nmuon`; less for
+            fewer than 29,700 images, and a tenth of it for pretrained weights.
         weight_decay: Weight decay, not applied to biases and normalisation layers.
         augment: Augmentation of the images: `crop-flip` shifts each image and mirrors every second one, left to right;
             `shift-flip`, a smaller shift, mirrored in every other epoch; `randaugment`, which mirrors too. Where left
             and right make the class, choose `crop`, which only shifts, or `none`.
-        label_smoothing: Label smoothing of the loss, in [0, 1).
+        label_smoothing: Label smoothing of the loss, in [0, 1). By default 0, and 0.2 for fewer than 29,700 images with
+            one label each.
         balance: Treatment of classes of unequal size: `loss` weights each sample by the inverse of its class size;
             `sampling` draws equally often from each class, so that an epoch repeats some samples and omits others.
         accumulate: Number of batches per optimizer step.
-        clip_norm: Largest L2 norm of the gradient of a step. By default gradients are not clipped.
+        clip_norm: Largest L2 norm of the gradient of a step. By default 1 for fewer than 29,700 images; other gradients
+            are not clipped.
         ema_decay: Decay of an exponential moving average of the weights, which the checkpoints then hold. By default
             there is no average.
         record: Time of recording: `online`, each sample at its own training step; or `pass`, all samples after each
@@ -239,18 +243,18 @@ class TrainingSettings:
     """
 
     model: str = "resnet9_16"
-    epochs: int = 30
-    batch_size: int = 512
+    epochs: Literal["auto"] | int = "auto"
+    batch_size: Literal["auto"] | int = "auto"
     optimizer: str = "sgd"
     momentum: float = 0.9
     schedule: Literal["onecycle", "cosine"] = "onecycle"
-    learning_rate: float = 0.2
+    learning_rate: Literal["auto"] | float = "auto"
     weight_decay: float = 5e-4
     augment: Augmentation = "crop-flip"
-    label_smoothing: float = 0.0
+    label_smoothing: Literal["auto"] | float = "auto"
     balance: Literal["none", "loss", "sampling"] = "none"
     accumulate: int = 1
-    clip_norm: float | None = None
+    clip_norm: Literal["auto"] | float | None = "auto"
     ema_decay: float | None = None
     record: Literal["online", "pass"] = "online"
     final_passes: int = 0
@@ -268,16 +272,18 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         _require_choices(self)
         for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"`{name}` must be at least 1, not {getattr(self, name)}")
+            if (value := getattr(self, name)) != "auto" and (isinstance(value, str) or value < 1):
+                raise SettingsError(f"`{name}` must be at least 1, not {value!r}")
         if self.final_passes not in (0, 1, 2):
             raise SettingsError(f"`final_passes` must be 0, 1 or 2, not {self.final_passes}")
         if not 0 <= self.momentum < 1:
             raise SettingsError(f"`momentum` must be in [0, 1), not {self.momentum}")
-        if not self.learning_rate > 0:
+        if self.learning_rate != "auto" and not self.learning_rate > 0:
             raise SettingsError(f"`learning_rate` must be above 0, not {self.learning_rate}")
-        if not 0 <= self.label_smoothing < 1:
+        if self.label_smoothing != "auto" and not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"`label_smoothing` must be in [0, 1), not {self.label_smoothing}")
+        if self.clip_norm != "auto" and self.clip_norm is not None and not self.clip_norm > 0:
+            raise SettingsError(f"`clip_norm` must be above 0, not {self.clip_norm}")
         if self.patience is not None and (self.patience < 1 or self.select == "last"):
             raise SettingsError("`patience` must be at least 1, and needs a rule (`select`) other than 'last'")
 
@@ -298,6 +304,17 @@ class TrainingSettings:
             raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
         # All alignments were computed with the weight only before there was a choice.
         return cls(**{"alignment": "weight", **values})
+
+
+@dataclass(frozen=True)
+class ResolvedTrainingSettings(TrainingSettings):
+    """Describe one training without any "auto" that depends on the data; the defaults are those of 50,000 images."""
+
+    epochs: int = 30
+    batch_size: int = 512
+    learning_rate: float = 0.2
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
 
 
 RECIPES: Mapping[Recipe, TrainingSettings] = {

@@ -17,7 +17,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.core.errors import DataError, StoreDamagedError
 from gwaudit.core.json import read_json
-from gwaudit.core.settings import Alignment, TrainingSettings
+from gwaudit.core.settings import Alignment, ResolvedTrainingSettings
 from gwaudit.pipeline.accuracy import TEST_FILE
 from gwaudit.pipeline.results import EVALUATION_FILE
 from gwaudit.store.store import TrajectoryStore
@@ -194,7 +194,7 @@ def _source(run: Path) -> str | None:
 def _facts(audit: Audit) -> RunFacts:
     with TrajectoryStore.open(audit.run) as store:
         last = store.commit(store.training_epochs[-1]).metrics
-        settings = TrainingSettings.from_dict(store.settings.get("training") or {})
+        settings = ResolvedTrainingSettings.from_dict(store.settings.get("training") or {})
         selected = selected_epoch(store, settings.select, total_epochs=settings.epochs)
         moments = store.commit(selected.epoch).metrics
     evaluation, test = _read(audit.run / EVALUATION_FILE), _read(audit.run / TEST_FILE)

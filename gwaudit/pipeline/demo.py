@@ -23,7 +23,9 @@ def demo(run: Path | str | None = None, seed: int = 0, *, progress: Progress | N
         StoreError: the run cannot be written.
     """
     data = DataSettings("digits", add_noise=0.1, add_noise_seed=seed)
-    training = TrainingSettings(epochs=20, batch_size=64, learning_rate=0.1, seed=seed)
+    training = TrainingSettings(
+        epochs=20, batch_size=64, learning_rate=0.1, label_smoothing=0.0, clip_norm=None, seed=seed
+    )
     return audit(data, _new_folder() if run is None else run, training, progress=progress)
 
 

@@ -14,9 +14,11 @@ from gwaudit.core.settings import (
     DataSettings,
     RankingSettings,
     RefinementSettings,
+    ResolvedTrainingSettings,
     TrainingSettings,
 )
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.refinement import rounds_of
 
 
@@ -34,7 +36,7 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
     """
     rounds = rounds_of(run)
     with TrajectoryStore.open(run) as store, TrajectoryStore.open(rounds[-1]) as last:
-        training = TrainingSettings.from_dict(store.settings["training"])
+        training = ResolvedTrainingSettings.from_dict(store.settings["training"])
         auto = select_detector("auto", final_passes=len(last.final_passes), multi_label=store.is_multi_label)
     # The file has labels by key. Label noise was a trial on the labels of the source.
     data = replace(data, labels=str(labels), label_key=None, add_noise=0.0, add_noise_seed=0)
@@ -73,15 +75,16 @@ def _typed(ranking: RankingSettings, auto: str) -> dict[str, Any]:
     return values
 
 
-def _refinement(rounds: Sequence[Path], first: TrainingSettings) -> RefinementSettings:
+def _refinement(rounds: Sequence[Path], first: ResolvedTrainingSettings) -> RefinementSettings:
     """Return settings that train the rounds of a run as they were trained, as far as their own settings show it."""
     if len(rounds) == 1:
         return RefinementSettings()
     with TrajectoryStore.open(rounds[1]) as store:
-        trained = TrainingSettings.from_dict(store.settings["training"])
+        trained = ResolvedTrainingSettings.from_dict(store.settings["training"])
+        n_samples, modality = store.n_samples, store.settings["modality"]
     candidates = [RefinementSettings(refine=len(rounds) - 1, refine_as=recipe) for recipe in (None, *RECIPES)]
     for candidate in candidates:
-        if candidate.training(first, 1) == trained:
+        if resolve(candidate.training(first, 1), n_samples, modality) == trained:
             return candidate
     return replace(candidates[0], refine_model=trained.model, refine_epochs=trained.epochs)
 

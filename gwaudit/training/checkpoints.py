@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.outputs import require_folder
-from gwaudit.core.settings import ALIGNMENTS, DataSettings, TrainingSettings
+from gwaudit.core.settings import ALIGNMENTS, DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.manifest import require_free
@@ -241,7 +241,11 @@ def _require_same_training(
             f"{settings.alignment!r} ({ALIGNMENTS[settings.alignment]}), and epochs of both cannot be mixed: resume "
             f"with `alignment={store.alignment!r}`, or start a new run"
         )
-    before = {**TrainingSettings().to_dict(), **store.settings.get("training", {}), "alignment": store.alignment}
+    before = {
+        **ResolvedTrainingSettings().to_dict(),
+        **store.settings.get("training", {}),
+        "alignment": store.alignment,
+    }
     for name, value in settings.to_dict().items():
         if before.get(name) != value:
             raise SettingsError(

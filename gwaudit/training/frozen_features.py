@@ -22,6 +22,7 @@ from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
 from gwaudit.training.augmentation import normalise
+from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.device import autocast, resolve_device
 from gwaudit.training.models import build_model
 from gwaudit.training.preprocessing import Preprocessing, preprocessing_of
@@ -57,6 +58,7 @@ def extract_features(
             "a frozen backbone needs trained weights: use timm's with `pretrained`, or name a file of weights with "
             "`checkpoint`"
         )
+    settings = resolve(settings, len(dataset), dataset.modality)
     channels, height, _ = dataset.input_shape
     model = build_model(
         settings.model,

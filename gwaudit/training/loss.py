@@ -1,11 +1,13 @@
 """Compute the loss of a training: cross entropy, or binary cross entropy of each class for multi-label samples."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import TrainingSettings
+from gwaudit.core.settings import ResolvedTrainingSettings
 
 
 class Loss:
@@ -22,9 +24,11 @@ class Loss:
     Attributes:
         class_weights: Weight of each class, one on average over the samples: [C] float64; or [2, C] for multi-label
             samples, for a class that is not given and for one that is given.
+        of_equal_probabilities: Loss of equal probabilities, which an untrained network predicts: ln C; or C ln 2 for
+            multi-label samples.
     """
 
-    def __init__(self, labels: Tensor, n_classes: int, settings: TrainingSettings) -> None:
+    def __init__(self, labels: Tensor, n_classes: int, settings: ResolvedTrainingSettings) -> None:
         self._is_multi_label = labels.ndim == 2
         self._smoothing, self._weighted = settings.label_smoothing, settings.balance == "loss"
         if self._is_multi_label and settings.balance == "sampling":
@@ -33,6 +37,7 @@ class Loss:
                 "which weights given against not given labels class by class"
             )
         self.class_weights = _class_weights(labels, n_classes)
+        self.of_equal_probabilities = n_classes * math.log(2) if self._is_multi_label else math.log(n_classes)
 
     def __call__(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch: [] with a gradient.

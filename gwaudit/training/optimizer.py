@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import TrainingSettings
+from gwaudit.core.settings import ResolvedTrainingSettings
 
 _FALLBACK_RATE = 1 / 9  # the head of a `WhitenedNet` starts with a ninth of the usual weights
 
@@ -21,7 +21,7 @@ class Schedule(Protocol):
         """Set the learning rates of an update, counted from 0."""
 
 
-def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, settings: ResolvedTrainingSettings) -> torch.optim.Optimizer:
     """Return the optimizer of the settings for the parameters of a model.
 
     Args:
@@ -50,7 +50,7 @@ def build_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim
     return optimizer
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, updates: int) -> Schedule:
+def build_schedule(optimizer: torch.optim.Optimizer, settings: ResolvedTrainingSettings, updates: int) -> Schedule:
     """Return the learning-rate schedule of the settings.
 
     Args:

@@ -26,7 +26,7 @@ from torch.nn import functional
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError
-from gwaudit.core.settings import RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.core.settings import RankingSettings, RefinementSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
 from gwaudit.store.store import TrajectoryStore
@@ -130,7 +130,7 @@ def _is_finished(run: Path) -> bool:
     except StoreNotFoundError:
         return False
     with store:
-        settings = TrainingSettings.from_dict(store.settings["training"])
+        settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
         epochs = len(store.training_epochs)
         stopped_early = settings.patience is not None and epochs > 0
         return len(store.final_passes) == settings.final_passes and (epochs == settings.epochs or stopped_early)

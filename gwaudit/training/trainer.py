@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from gwaudit.analysis.monitor import RecordedCurves
 from gwaudit.analysis.stopping import PATIENCE, SelectedEpoch, training_rule
 from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError
-from gwaudit.core.settings import DataSettings, TrainingSettings
+from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import (
     all_gather,
+    all_reduce_sum,
     average_batch_norm,
     init_process_group,
     is_rank0,
@@ -44,6 +45,7 @@ from gwaudit.recording.head import find_head
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, normalise
+from gwaudit.training.automatic_settings import as_recorded, resolve
 from gwaudit.training.checkpoints import (
     TrainingState,
     create_or_resume,
@@ -63,6 +65,9 @@ from gwaudit.training.small_networks import WhitenedNet
 
 _WHITENING_SAMPLES = 5000
 _SECONDS_BETWEEN_REPORTS = 0.25
+# Mean losses of a training that diverged, in multiples of the loss of equal probabilities. The first epochs of one that
+# converges may pass through large losses.
+_DIVERGED, _DIVERGED_AT_END = 20.0, 3.0
 
 
 class EpochProbe(Protocol):
@@ -113,7 +118,8 @@ def train(
     Args:
         dataset: The data to train on; its given labels are audited.
         run: Folder of the run, which must be new unless `resume` is True.
-        settings: Settings of the training; the defaults if None.
+        settings: Settings of the training; the defaults if None. Each "auto" gets its number from the data, or from the
+            run that is continued.
         resume: Whether to continue after the last committed epoch of the run, if the folder holds one.
         data: How the data set was loaded, kept in the run so that later steps can load it again.
         targets: [n, C] class distributions to learn instead of the given labels, which are audited all the same.
@@ -134,16 +140,19 @@ def train(
         >>> train(load_dataset("digits"), "runs/digits", TrainingSettings(epochs=1)).epochs
         1
     """
-    settings = settings or TrainingSettings()
-    init_process_group(settings.device)
+    given = settings or TrainingSettings()
+    init_process_group(given.device)
+    if resume:
+        given = run_on_rank0(lambda: as_recorded(given, Path(run)))
     with raise_on_all_ranks():
         # Before the folder is created, which a model that cannot be built does not need.
-        training = _Training(dataset, settings, progress, targets, probe)
+        resolved = resolve(given, len(dataset), dataset.modality, multi_label=dataset.is_multi_label)
+        training = _Training(dataset, resolved, progress, targets, probe)
 
     def open_run() -> TrajectoryStore:
         prepared = training.preprocessing
         return create_or_resume(
-            dataset, Path(run), settings, resume=resume, data=data, targets=targets, preprocessing=prepared
+            dataset, Path(run), resolved, resume=resume, data=data, targets=targets, preprocessing=prepared
         )
 
     with shared_store(open_run) as store:
@@ -168,7 +177,7 @@ def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset
         StoreDamagedError: The checkpoint is missing or damaged.
     """
     with raise_on_all_ranks(), TrajectoryStore.open(run) as store:
-        settings = TrainingSettings.from_dict(store.settings["training"])
+        settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
         training = _Training(trained_on, settings, preprocessing=recorded_preprocessing(store, trained_on))
         restore_checkpoint(store, training.state, training.device)
     return training.predict(dataset)
@@ -182,7 +191,7 @@ class _Training:
     def __init__(
         self,
         dataset: LabeledDataset,
-        settings: TrainingSettings,
+        settings: ResolvedTrainingSettings,
         progress: Progress | None = None,
         targets: Tensor | None = None,
         probe: EpochProbe | None = None,
@@ -313,8 +322,11 @@ class _Training:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         update, n_seen, start, last_report = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
+        total_loss, n_own = torch.zeros((), device=self.device), 0
         for step, ids in enumerate(batches):
             loss, n_samples = self._forward(ids, flipped, generator, recorder)
+            total_loss += loss.detach() * n_samples
+            n_own += n_samples
             group = batches[step - step % settings.accumulate :][: settings.accumulate]
             # DDP averages gradients over ranks: times their number it is the mean over the samples of all ranks.
             (loss * (n_samples * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]  # torch's
@@ -328,11 +340,22 @@ class _Training:
                 last_report = now
                 rate = n_seen / max(now - start, 1e-9)
                 self.progress.on_step(StepReport(epoch, settings.epochs, step, self.steps, float(loss.detach()), rate))
+        loss_sum, count = all_reduce_sum(torch.tensor([float(total_loss), n_own], dtype=torch.float64)).tolist()
+        self._require_converging(epoch, loss_sum / count)
+
+    def _require_converging(self, epoch: int, mean_loss: float) -> None:
+        """Raise RecordingError after an epoch that shows that the training diverged, before the epoch is committed."""
+        limit = _DIVERGED_AT_END if epoch + 1 == self.settings.epochs else _DIVERGED
         if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
-            raise RecordingError(
-                f"epoch {epoch + 1}: the training diverged (weights are NaN or infinite): lower `learning_rate` "
-                f"({settings.learning_rate}) or set `clip_norm`, and start a new run"
-            )
+            reason = "weights are NaN or infinite"
+        elif mean_loss > limit * self.loss.of_equal_probabilities:
+            reason = f"the mean loss is {mean_loss:.3g}, and {self.loss.of_equal_probabilities:.3g} without training"
+        else:
+            return
+        raise RecordingError(
+            f"epoch {epoch + 1}: the training diverged ({reason}): lower `learning_rate` "
+            f"({self.settings.learning_rate:.3g}) or set `clip_norm`, and start a new run"
+        )
 
     def _forward(
         self, ids: Tensor, flipped: Tensor, generator: torch.Generator, recorder: AlignmentRecorder

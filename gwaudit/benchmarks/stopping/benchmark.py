@@ -38,7 +38,7 @@ from gwaudit.benchmarks.stopping.trajectory_groups import (
     turning,
     turning_epochs,
 )
-from gwaudit.core.settings import TrainingSettings, split_commas
+from gwaudit.core.settings import ResolvedTrainingSettings, split_commas
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.head import find_head
 from gwaudit.store.store import TrajectoryStore
@@ -167,7 +167,7 @@ class _Measurer:
         corrupted: CorruptedImages | None,
         folder: Path,
         settings: StoppingSettings,
-        training: TrainingSettings,
+        training: ResolvedTrainingSettings,
         progress: Progress | None,
     ) -> None:
         assert dataset.true_labels is not None

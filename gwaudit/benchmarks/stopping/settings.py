@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import TrainingSettings, split_commas
+from gwaudit.core.settings import ResolvedTrainingSettings, split_commas
 
 TRAINING_OPTIONS = (
     "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "augment", "checkpoint", "dtype",
@@ -45,8 +45,8 @@ class StoppingSettings:
     patience: int = 5
     memorisation: int = 0
     disparity_batch: int = 128
-    training: TrainingSettings = field(
-        default=TrainingSettings(
+    training: ResolvedTrainingSettings = field(
+        default=ResolvedTrainingSettings(
             batch_size=128,
             learning_rate=0.02,
             schedule="cosine",

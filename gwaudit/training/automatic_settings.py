@@ -1,0 +1,99 @@
+"""Choose the settings of a training that depend on the number of images, where the user gives none.
+
+With the batches of a large data set a network takes too few steps to learn few images, and with its learning rate
+these steps diverge. Without label smoothing and clipped gradients it soon fits the wrong labels of few images.
+docs/benchmarks/small-data.md has the measurements. Heads on features get the settings of 50,000 images for every number
+of samples.
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import ResolvedTrainingSettings, TrainingSettings
+from gwaudit.store.store import TrajectoryStore
+
+AUTOMATIC = tuple(ResolvedTrainingSettings.__annotations__)
+"""Names of the settings whose "auto" depends on the data."""
+
+_LARGE = ResolvedTrainingSettings()  # of 50,000 images
+_N_LARGE = 50_000
+_SMALLEST_BATCH = 16
+_FEWEST_UPDATES = 300
+_LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
+_FINE_TUNING = 0.1  # trained weights need smaller steps
+_RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
+
+
+def resolve(
+    settings: TrainingSettings, n_samples: int, modality: str, *, multi_label: bool = False
+) -> ResolvedTrainingSettings:
+    """Return the settings of a training with a value in place of every "auto" that depends on the data.
+
+    For n images the batch size B is 512 (n / 50,000)^(2/3), rounded to a power of two, and at least 16. There are
+    30 (B / 512)^(1/8) epochs, and more where these have fewer than 300 updates. The learning rate is that of 50,000
+    images times (B / 512)^(4/5). Where B is below 512 (fewer than 29,700 images) the norm of the gradient is clipped at
+    1, and labels are smoothed by 0.2, unless there are several for each image.
+
+    Args:
+        settings: The settings as the user gives them; what they set stays.
+        n_samples: Number of samples n.
+        modality: Modality of the data: images, features or texts.
+        multi_label: Whether a sample may have several labels.
+
+    Raises:
+        SettingsError: The learning rate is "auto", and the optimizer has no default here.
+
+    Example:
+        >>> few = resolve(TrainingSettings(), 600, "images")
+        >>> few.batch_size, few.epochs, few.learning_rate
+        (32, 21, 0.022)
+    """
+    learns_images = modality == "images" and settings.backbone == "trained"
+    n = n_samples if learns_images else _N_LARGE
+    batch = _batch_size(n)
+    scale = batch / _LARGE.batch_size
+    given = {name: value for name, value in settings.to_dict().items() if name not in AUTOMATIC or value != "auto"}
+    updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))
+    chosen = {
+        "batch_size": batch,
+        "epochs": max(round(_LARGE.epochs * scale ** (1 / 8)), math.ceil(_FEWEST_UPDATES / updates)),
+        "label_smoothing": _LABEL_SMOOTHING if scale < 1 and not multi_label else _LARGE.label_smoothing,
+        "clip_norm": _CLIP_NORM if scale < 1 else _LARGE.clip_norm,
+    }
+    if "learning_rate" not in given:
+        is_trained = learns_images and (settings.pretrained or settings.checkpoint is not None)
+        rate = _rate(settings.optimizer) * scale ** (4 / 5) * (_FINE_TUNING if is_trained else 1)
+        chosen["learning_rate"] = float(f"{rate:.2g}")
+    return ResolvedTrainingSettings.from_dict(chosen | given)
+
+
+def _batch_size(n: int) -> int:
+    """Return the power of two nearest to 512 (n / 50,000)^(2/3), from 16 to 512."""
+    ideal = _LARGE.batch_size * min(1.0, n / _N_LARGE) ** (2 / 3)
+    return max(_SMALLEST_BATCH, 1 << max(0, round(math.log2(ideal))))
+
+
+def _rate(optimizer: str) -> float:
+    """Return the learning rate of an optimizer of timm for 50,000 images."""
+    family = next((family for family in _RATES if family in optimizer), None)
+    if family is None:
+        raise SettingsError(f"the optimizer {optimizer!r} has no default learning rate: set `learning_rate`")
+    return _RATES[family]
+
+
+def as_recorded(settings: TrainingSettings, run: Path) -> TrainingSettings:
+    """Return settings with the values of a run in place of every "auto" that depends on the data.
+
+    Without a run in the folder the settings stay as they are.
+
+    Raises:
+        StoreError: The run cannot be read.
+    """
+    if not (run / "run.json").exists():
+        return settings
+    with TrajectoryStore.open(run) as store:
+        recorded = store.settings.get("training") or {}
+    kept = {name: recorded[name] for name in AUTOMATIC if name in recorded and getattr(settings, name) == "auto"}
+    return replace(settings, **kept)
