@@ -74,6 +74,7 @@ def test_the_measurement_tells_the_store_and_the_test_sets(folder, measured):
     assert {f"corrupted_accuracy_{severity}" for severity in range(1, 6)} <= set(measured.runs[FULL])
     assert "imagecorruptions" in measured.corrupted
     with TrajectoryStore.open(folder / "runs" / "symmetric-40" / "resnet9_16" / "seed-0" / FULL) as store:
+        assert store.alignment == "weight", "the form of the papers whose claims are checked"
         alignment = store.read_epoch(4, ["alignment"])["alignment"].to_numpy()
         assert measured.runs[FULL]["gwa"][4] == pytest.approx(store.commit(4).metrics["gwa"], abs=1e-5)
     assert measured.phases["last"]["all"][50] == pytest.approx(np.median(alignment), abs=1e-4)

@@ -9,6 +9,7 @@ from gwaudit.benchmarks.cost.validation_cost import validation_cost
 from gwaudit.benchmarks.results import read_results
 from gwaudit.benchmarks.stopping.related import MEASURES, RelatedEpoch
 from gwaudit.core.errors import SettingsError
+from gwaudit.store.store import TrajectoryStore
 from helpers.command import gwaudit
 
 SMALL = ["--epochs", "4", "--samples", "200", "--test-samples", "100", "--batch-size", "50", "--watched", "12"]
@@ -29,6 +30,8 @@ def folder(tmp_path_factory):
 
 def test_every_epoch_has_every_measure_in_its_range(folder):
     rows = rows_of(folder)
+    with TrajectoryStore.open(folder / "run") as store:
+        assert store.alignment == "weight", "the form of the papers whose claims are checked"
     assert [row.epoch for row in rows] == [1, 2, 3, 4]
     for row in rows:
         known = [value for name in MEASURES if name != "gwa" and (value := getattr(row, name)) is not None]

@@ -87,6 +87,7 @@ def test_a_head_with_sigmoid_records_the_binary_cross_entropy_of_each_class(tmp_
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(3, activation="sigmoid")])
     model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy", jit_compile=False)
+    model.layers[0].bias.assign([0.5, -1.0, 2.0])
     given = (LABELS[:, None] % torch.tensor([2, 3, 5]) == 0).float()
     batches = DataLoader(WithSampleIds(TensorDataset(IMAGES.flatten(1), given)), BATCH)
     with TrajectoryStore.create(tmp_path / "run", given_labels=given.int().numpy(), class_names=list("abc")) as store:
@@ -94,7 +95,11 @@ def test_a_head_with_sigmoid_records_the_binary_cross_entropy_of_each_class(tmp_
     with torch.no_grad():
         logits = IMAGES.flatten(1) @ model.layers[0].kernel.value + model.layers[0].bias.value
         expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, given, reduction="none")
+        head = torch.cat([model.layers[0].kernel.value, model.layers[0].bias.value[None]])
+        latents = torch.cat([IMAGES.flatten(1), torch.ones(N, 1)], 1)
+        cosines = (2 * given - 1) * logits / (latents.norm(dim=1, keepdim=True) * head.norm(dim=0))
     np.testing.assert_allclose(column(store, 0, "loss"), expected.flatten(), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(column(store, 0, "alignment"), cosines.flatten(), rtol=1e-3, atol=1e-5)
 
 
 def test_a_planted_sample_is_found_under_its_own_id_after_shuffling_and_workers(tmp_path: Path) -> None:
