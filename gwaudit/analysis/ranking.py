@@ -21,7 +21,7 @@ No ground truth is read. The steps, their defaults and the reasons:
   by a count of the user (`top`, `budget`, `cut`) or with `force`.
 - **Category**, the first that holds:
     - `unrecorded`: no epoch of the window recorded the sample;
-    - `too-few`: its given class has fewer than 5 samples (`gwaudit.data.labels.LEAST_SAMPLES`), so nothing but the
+    - `too-few`: its given class has fewer than 5 samples (`gwaudit.data.class_sizes.LEAST_SAMPLES`), so nothing but the
       sample itself shows how the class looks. Its odds are kept, no cut flags it, and it stands behind all samples that
       can be judged;
     - `suspect`: flagged by the cut;
@@ -54,7 +54,7 @@ from gwaudit.analysis.sample_statistics import default_window, sample_statistics
 from gwaudit.analysis.verdict import Verdict, judge
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
-from gwaudit.data.labels import small_classes
+from gwaudit.data.class_sizes import small_classes
 from gwaudit.store.store import TrajectoryStore
 
 HARD_SHARE = 0.1

@@ -98,7 +98,8 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
                 f"{len(self.class_names)} classes"
             )
         if len(np.unique(self.labels)) < 2:
-            raise DataError(f"{self.name}: all {n} samples have one class; an audit needs at least two")
+            label = f" ({self.class_names[int(self.labels[0])]!r})" if n else ""
+            raise DataError(f"{self.name}: all {n} samples have one class{label}: an audit needs at least two classes")
 
     def _require_usable_matrix(self) -> None:
         expected = (len(self.inputs), len(self.class_names))

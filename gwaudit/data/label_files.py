@@ -13,6 +13,7 @@ from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, texts_are_quoted, without_formula
 from gwaudit.data.array_files import read_array
 from gwaudit.data.class_names import label_text
+from gwaudit.data.class_sizes import require_classes
 from gwaudit.data.labels import UNLABELLED, class_indices
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -68,6 +69,8 @@ def read_label_file(
         labels = _read_array(path, tuple(class_names))
     else:
         raise DataError(f"{path}: label files are .pt (CIFAR-N), .npy or tables ({', '.join(TABLE_SUFFIXES)})")
+    if not class_names and labels.given.ndim == 1:
+        require_classes(labels.given, labels.class_names)
     for kind, values in (("labels", labels.given), ("clean labels", labels.clean)):
         if sample_keys is not None and values is not None and len(values) != len(sample_keys):
             raise DataError(f"{path} has {len(values)} {kind} for the {len(sample_keys)} samples of the data")

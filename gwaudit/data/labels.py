@@ -10,39 +10,12 @@ from numpy.typing import NDArray
 from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
 from gwaudit.data.class_names import label_text, sorted_names, whole_number
+from gwaudit.data.class_sizes import require_classes
 
 UNLABELLED = -1
 """Label of a row that has none."""
 
-LEAST_SAMPLES = 5
-"""Number of samples from which on the labels of a class can be judged.
-
-With fewer, right labels were flagged too: of classes of 1, 2, 3 and 4 samples 50, 29, 8 and 15 % of them, of 5 to 10
-samples at most 2 % (normal clusters in 20 dimensions, 37 classes, three seeds, a linear head). It is also the number of
-folds by which a head is held out, each of which needs a sample of the class.
-"""
-
 _TRUTH_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-_ENOUGH_ROWS = 20  # from here on, classes of mostly one row show that the labels are no classes
-
-
-def small_classes(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.bool_]:
-    """Return the classes with some samples, but too few (`LEAST_SAMPLES`) to judge their labels, [C].
-
-    Args:
-        labels: [n] class indices, or [n, C] of 0 and 1; there a class is small, too, if few samples lack it.
-        n_classes: C.
-
-    Example:
-        >>> small_classes(np.array([0] * 20 + [1] * 4), 3)
-        array([False,  True, False])
-    """
-    if labels.ndim == 2:
-        given = labels.sum(0)
-        counts = np.minimum(given, len(labels) - given)
-    else:
-        counts = np.bincount(labels, minlength=n_classes)
-    return np.asarray((counts > 0) & (counts < LEAST_SAMPLES))
 
 
 class ParsedLabels(NamedTuple):
@@ -81,7 +54,7 @@ def parse_labels(
         numbers_are_indices: Whether numbers (not texts) are indices into the class names, also where these are numbers.
 
     Raises:
-        DataError: No row has a label, or almost every row has a class of its own.
+        DataError: No row has a label, or the labels are no classes (`class_sizes.require_classes`).
 
     Example:
         >>> parse_labels(["cat|dog", "", "dog"], separator="|")[:2]
@@ -95,7 +68,7 @@ def parse_labels(
     if separator is None and not any(_is_collection(value) for value in values):
         parsed = class_indices(values, class_names, numbers_are_indices=numbers_are_indices)
         if class_names is None:
-            _require_classes(parsed)
+            require_classes(parsed.labels, parsed.class_names)
         return parsed
     if any(isinstance(value, np.ndarray) for value in values) or _are_vectors(values):
         return _without_one_hot(matrix_of_vectors(values, class_names))
@@ -244,17 +217,6 @@ def _find(text: str, number: int | None, index_of: Mapping[str, int]) -> int:
         if name in index_of:
             return index_of[name]
     return UNLABELLED
-
-
-def _require_classes(parsed: ParsedLabels) -> None:
-    """Raise DataError if most classes have one row: such labels are measurements, ids or texts."""
-    n_labelled, n_classes = int((parsed.labels != UNLABELLED).sum()), len(parsed.class_names)
-    if n_labelled >= _ENOUGH_ROWS and n_classes > n_labelled / 2:
-        names = ", ".join(map(repr, parsed.class_names[:3]))
-        raise DataError(
-            f"the labels are {n_classes} different values in {n_labelled} rows ({names}, ...): these are no classes. "
-            "Name another column with `label_column`, or all classes with `classes`"
-        )
 
 
 def matrix_of_class_sets(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gwaudit.data.labels import LEAST_SAMPLES, small_classes
+from gwaudit.data.class_sizes import LEAST_SAMPLES, small_classes
 from gwaudit.data.reading_notes import FilesPassedOver, ReadingNotes
 
 if TYPE_CHECKING:  # for its type alone: showing a run does not wait for torch

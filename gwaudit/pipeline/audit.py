@@ -8,6 +8,7 @@ from gwaudit.analysis.evaluation import Evaluation
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.data.class_sizes import require_learnable
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
@@ -112,6 +113,7 @@ def _load(
     with raise_on_all_ranks():
         require_place(run, resume=resume)
         dataset = load_data(data, progress)
+        require_learnable(dataset.labels, dataset.class_names, dataset.name)
         require_refinable(dataset, refinement)
     if data.resizing.side is not None and dataset.modality == "images":
         dataset.notes.remark(
