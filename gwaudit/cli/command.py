@@ -17,13 +17,13 @@ import typer
 
 import gwaudit
 from gwaudit.cli.errors import flags_of
+from gwaudit.cli.interrupts import INTERRUPTED, raise_between_imports
 from gwaudit.cli.options import takes_settings
 from gwaudit.cli.show.console import err
 from gwaudit.cli.show.problems import print_error, print_problems, print_rows
 from gwaudit.core.errors import BrokenRowsError, GwauditError, UnresolvedDecisionsError
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 _GRACE = 15.0  # seconds
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
         def guarded(context: typer.Context, **values: Any) -> None:
             with flags_of(context):
                 try:
+                    raise_between_imports()
                     inner(context, **values)
                 except GwauditError as error:
                     print_error(str(error))

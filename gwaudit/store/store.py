@@ -58,23 +58,13 @@ from gwaudit.store.block_files import (
     verify_file,
 )
 from gwaudit.store.commits import CommitLog, EpochCommit
-from gwaudit.store.epoch_writer import EpochWriter, WrittenBlock, checked_row_ids
-from gwaudit.store.layout import ANSWERS, DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
+from gwaudit.store.epoch_writer import EpochWriter, checked_row_ids
+from gwaudit.store.layout import DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
 from gwaudit.store.leftovers import clear_leftovers
 from gwaudit.store.manifest import acquire, make_run, read_manifest, recorded_alignment
 from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
 
-__all__ = [
-    "ANSWERS",
-    "FINAL_PASS",
-    "MISSING_LABEL",
-    "SIGNALS",
-    "EpochCommit",
-    "EpochWriter",
-    "RunLayout",
-    "TrajectoryStore",
-    "WrittenBlock",
-]
+__all__ = ["FINAL_PASS", "MISSING_LABEL", "SIGNALS", "TrajectoryStore"]
 
 FINAL_PASS = "final_pass"
 """The metric that marks an epoch as a final evaluation pass: 0 for inputs as they are, 1 for mirrored images."""
