@@ -220,7 +220,8 @@ def _audit(
     order = np.lexsort((-rounded, -judged))
     in_order = judged[order], probability[order]
     fitted, _ = _suspects(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
-    signals = measure_signals(store, statistics, np.where(too_few, np.nan, probability), fitted[np.argsort(order)])
+    known = np.where(too_few, np.nan, probability)
+    signals = measure_signals(store, statistics, window, known, fitted[np.argsort(order)])
     verdict = judge(signals)
     suspect, threshold = _suspects(*in_order, _count_of_the_user(settings, verdict))
     suspect = suspect[np.argsort(order)]

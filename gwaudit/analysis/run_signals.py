@@ -6,54 +6,123 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.verdict import Signals
 from gwaudit.store.store import TrajectoryStore
 
+_LEAST_COMPARED = 5  # rows; the overlap of fewer is a matter of chance
+_OPPOSED = 0.9  # of the epochs
+
+Floats = NDArray[np.float64]
+
 
 def measure_signals(
-    store: TrajectoryStore, statistics: pd.DataFrame, probability: NDArray[np.float64], flagged: NDArray[np.bool_]
+    store: TrajectoryStore,
+    statistics: pd.DataFrame,
+    window: tuple[int, int],
+    probability: Floats,
+    flagged: NDArray[np.bool_],
 ) -> Signals:
     """Measure the signals of a run.
 
     Args:
         store: the run.
         statistics: the statistics of the window, a row for each of the n rows of the store.
-        probability: [n] probability of being wrong; NaN for rows that were not recorded.
+        window: first and last epoch of the statistics.
+        probability: [n] probability of being wrong; NaN for rows that are not judged.
         flagged: [n] whether the fitted cut flags the row.
     """
-    recorded = np.isfinite(probability)
-    given = store.given_labels()[recorded]
+    judged = np.isfinite(probability)
+    given, flagged = store.given_labels()[judged], flagged[judged]
+    if not len(given):
+        return Signals(rows=0, classes=0, epochs=len(store.training_epochs))
+    rows = statistics[judged]
+    right = rows["predicted_label"].to_numpy() == given
     counts = np.bincount(given)
-    shares = counts[counts > 0] / max(len(given), 1)
-    right = statistics["predicted_label"].to_numpy()[recorded] == given
-    right_of_class = np.bincount(given, right)
-    by_class = np.bincount(given, flagged[recorded])[counts > 0] / counts[counts > 0]
+    present = counts > 0
+    shares = counts[present] / len(given)
+    right_of_class = np.bincount(given, right, minlength=len(counts))[present]
+    flagged_of_class = np.bincount(given, flagged, minlength=len(counts))[present] / counts[present]
+    evidence = DETECTORS["combined"].detect(RecordedRun(store, statistics)).score[judged].astype(np.float64)
     return Signals(
         rows=len(given),
         classes=len(shares),
         epochs=len(store.training_epochs),
-        accuracy=_mean(right),
-        largest_class=float(shares.max()) if len(shares) else None,
-        prior_loss=float(-(shares * np.log(shares)).sum()) if len(shares) else None,
-        unlearned=float(shares[right_of_class[counts > 0] == 0].sum()),
-        flagged=_mean(flagged[recorded]),
-        flagged_class=float(by_class.max()) if len(by_class) else None,
-        expected_wrong=_mean(probability[recorded]),
+        steps=_steps(store),
+        accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),
+        largest_class=float(shares.max()),
+        unlearned=float(shares[right_of_class == 0].sum()),
         first_loss=_metric(store, 0, "mean_loss"),
         last_loss=_metric(store, -1, "mean_loss"),
+        prior_loss=float(-(shares * np.log(shares)).sum()),
+        flagged=float(flagged.mean()),
+        flagged_class=float(flagged_of_class.max()),
+        expected_wrong=float(probability[judged].mean()),
+        expected_f1=_expected_f1(probability[judged], flagged),
+        depth=_depth(evidence, flagged),
+        halves_overlap=_halves_overlap(store, judged, window, max(int(flagged.sum()), _LEAST_COMPARED)),
+        opposed=float((rows["share_negative"].to_numpy() >= _OPPOSED).mean()),
+        late_aligned=float(((rows["early_alignment"] < 0) & (rows["late_alignment"] > 0)).mean()),
     )
 
 
-def _metric(store: TrajectoryStore, epoch: int, name: str) -> float | None:
-    """Return a metric of a training epoch, which may be counted from the end."""
-    return _number(store.commit(store.training_epochs[epoch]).metrics.get(name))
+def _steps(store: TrajectoryStore) -> float:
+    """Return the number of optimizer steps of a training of gwaudit; NaN for a loop of one's own."""
+    training = store.settings.get("training") or {}
+    if not {"batch_size", "accumulate"} <= training.keys():
+        return math.nan
+    batches = math.ceil(store.n_samples / training["batch_size"])
+    return len(store.training_epochs) * math.ceil(batches / training["accumulate"])
 
 
-def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+def _expected_f1(probability: Floats, flagged: NDArray[np.bool_]) -> float:
+    """Return the expected F1 of the fitted cut; NaN if it flags nothing."""
+    if not flagged.any():
+        return math.nan
+    return float(2 * probability[flagged].sum() / (flagged.sum() + probability.sum()))
 
 
-def _number(value: float | None) -> float | None:
-    """Return a number that JSON can hold: None for NaN and what was not recorded."""
-    return None if value is None or math.isnan(value) else float(value)
+def _depth(evidence: Floats, flagged: NDArray[np.bool_]) -> float:
+    """Return the mean evidence against the flagged labels, relative to that for all others; NaN without either."""
+    if not flagged.any() or flagged.all():
+        return math.nan
+    others = -float(evidence[~flagged].mean())
+    return float(evidence[flagged].mean()) / others if others > 0 else math.nan
+
+
+def _halves_overlap(store: TrajectoryStore, judged: NDArray[np.bool_], window: tuple[int, int], count: int) -> float:
+    """Return the Jaccard index of the first `count` of the judged rows by each half of the window.
+
+    NaN if the window is one epoch, or if these are more than half of the rows, where chance alone overlaps.
+    """
+    first, last = window
+    if first == last or 2 * count > judged.sum():
+        return math.nan
+    middle = (first + last + 1) // 2
+    halves = (_evidence(store, range(first, middle)), _evidence(store, range(middle, last + 1)))
+    known = [np.nan_to_num(half[judged], nan=-np.inf) for half in halves]
+    tops = [set(np.argsort(-half, kind="stable")[:count].tolist()) for half in known]
+    return len(tops[0] & tops[1]) / len(tops[0] | tops[1])
+
+
+def _evidence(store: TrajectoryStore, epochs: range) -> Floats:
+    """Return the evidence of the detector `combined` over some epochs, [rows]; NaN where nothing was recorded."""
+    gap, margin = np.zeros(store.n_rows), np.zeros(store.n_rows)
+    recorded = np.zeros(store.n_rows)
+    for block in range(store.n_blocks):
+        rows = slice(store.block_range(block).start, store.block_range(block).stop)
+        for epoch in epochs:
+            signals = store.read_block(epoch, block, ("alignment", "alternative_alignment", "margin"))
+            gap[rows] += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
+            margin[rows] += np.nan_to_num(signals["margin"])
+            recorded[rows] += ~np.isnan(signals["alignment"])
+    with np.errstate(invalid="ignore"):
+        means = [total / np.where(recorded, recorded, np.nan) for total in (gap, margin)]
+    scales = [math.sqrt(float(np.nanmean(mean**2))) or 1.0 for mean in means]
+    return -(means[0] / scales[0] + means[1] / scales[1]) / 2
+
+
+def _metric(store: TrajectoryStore, epoch: int, name: str) -> float:
+    """Return a metric of a training epoch, which may be counted from the end; NaN if unrecorded."""
+    return float(store.commit(store.training_epochs[epoch]).metrics.get(name, math.nan))

@@ -12,6 +12,7 @@ The levels, and what a ranking offers at each:
 | do not use | no | yours alone | no | no |
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
@@ -23,51 +24,63 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 @dataclass(frozen=True)
 class Signals:
-    """Hold what is measured of a run to judge it; None where it was not recorded.
+    """Hold what is measured of a run to judge it; NaN where it was not measured, which no check finds wrong.
 
-    Shares are of the recorded rows, in [0, 1].
+    Shares are of the judged rows, in [0, 1].
 
     Attributes:
-        rows: number of recorded rows: of samples, or of pairs of sample and class in a multi-label run.
+        rows: number of judged rows: of samples, or of pairs of sample and class in a multi-label run.
         classes: number of classes that rows have.
         epochs: number of training epochs.
-        steps: number of optimizer steps of the training.
+        steps: number of optimizer steps of the training; NaN for a training loop of one's own.
         accuracy: share of the rows whose given label most epochs of the window predict.
         last_accuracy: share of the given labels that the last epoch predicted.
         largest_class: share of the most frequent given label.
+        unlearned: share of the rows in classes of which no row is predicted right.
         first_loss: mean cross entropy of the given labels in the first epoch, in nats.
         last_loss: that of the last epoch.
         prior_loss: cross entropy of the shares of the classes, the loss of a model that ignores its inputs, in nats.
-        unlearned: share of the rows in classes of which no row was predicted right.
         flagged: share of the rows above the fitted cut.
         flagged_class: the highest share of a class above the fitted cut.
         expected_wrong: expected share of wrong labels.
+        expected_f1: expected F1 of the fitted cut; NaN if it flags nothing.
+        depth: mean evidence against the flagged labels, in units of the mean evidence for all others. Wrong labels of
+            classes that were learned lie nearly as far above zero as right ones below.
+        halves_overlap: Jaccard index of the most suspicious rows, as many as are flagged, by each half of the window.
+        opposed: share of the rows with γ < 0 in nine of ten epochs.
+        late_aligned: share of the rows with a negative mean γ in the first third of the run and a positive one in the
+            last.
     """
 
     rows: int
     classes: int
     epochs: int
-    steps: int | None = None
-    accuracy: float | None = None
-    last_accuracy: float | None = None
-    largest_class: float | None = None
-    first_loss: float | None = None
-    last_loss: float | None = None
-    prior_loss: float | None = None
-    unlearned: float | None = None
-    flagged: float | None = None
-    flagged_class: float | None = None
-    expected_wrong: float | None = None
+    steps: float = math.nan
+    accuracy: float = math.nan
+    last_accuracy: float = math.nan
+    largest_class: float = math.nan
+    unlearned: float = math.nan
+    first_loss: float = math.nan
+    last_loss: float = math.nan
+    prior_loss: float = math.nan
+    flagged: float = math.nan
+    flagged_class: float = math.nan
+    expected_wrong: float = math.nan
+    expected_f1: float = math.nan
+    depth: float = math.nan
+    halves_overlap: float = math.nan
+    opposed: float = math.nan
+    late_aligned: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the signals as JSON can hold them."""
-        return asdict(self)
+        """Return the signals as JSON can hold them: None in place of NaN."""
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the signals that `to_dict` gave; those of other versions are left out."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        return cls(**{n: math.nan if value is None else value for n, value in values.items() if n in known})
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return level, findings and signals as JSON can hold them."""
-        return asdict(self)
+        return {**asdict(self), "signals": None if self.signals is None else self.signals.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -156,35 +169,154 @@ def judge(signals: Signals) -> Verdict:
     return Verdict(findings[0].level if findings else "trust it", tuple(findings), signals)
 
 
+DIVERGED = 5.0
+"""The last loss, as a multiple of that of a model that ignores its inputs, above which the weights have diverged."""
+
+LEAST_SKILL = 0.1
+"""Skill is the accuracy on given labels above the share of the largest class, as a share of what is possible. Labels
+that have nothing to do with the inputs reach 0.1 by what the model memorises; with 40 % uniform errors in two balanced
+classes, a model that is always right has 0.2."""
+
 MOST_FLAGGED = 0.5
 """Data of which people use the labels are mostly right: a cut that flags more shows a network that has not learned."""
 
-DIVERGED = 2.0
-"""The last loss, as a multiple of that of a model that ignores its inputs, above which the weights have diverged."""
+SHARP = 0.9
+"""The expected F1 from which right and wrong labels are two groups: where the groups lie says nothing more then."""
+
+LEAST_EXPECTED_F1 = 0.65
+"""The expected F1 below which right and wrong labels overlap so much that the number of wrong ones is a guess."""
+
+MOST_UNEXPLAINED = 0.12
+"""The share of the labels that the network contradicts and the cut does not flag: a model that learned the data
+contradicts few others."""
+
+DEPTHS = (0.52, 1.8)
+"""Below the first, the flagged rows are hard rather than wrong: they lie near zero, where right labels of clean data
+have their tail. Above the second, right labels lie near zero themselves: the network is sure of nothing."""
+
+LEAST_OVERLAP = 0.5
+"""Overlap of the most suspicious rows of both halves of the window, below which the order depends on the epochs."""
+
+MEMORISED = 0.97
+"""The accuracy on given labels above which all labels were learned, also the wrong ones."""
+
+MOST_LATE_ALIGNED = 0.1
+"""The share of labels that a model may learn late without having memorised wrong ones."""
 
 
 def _diverged(s: Signals) -> Iterator[Finding]:
-    if s.last_loss is not None and s.prior_loss and s.last_loss > DIVERGED * s.prior_loss:
+    if s.last_loss > DIVERGED * s.prior_loss:
         yield Finding(
             "last_loss",
             s.last_loss,
             "do not use",
             f"the training diverged: the last loss is {s.last_loss:.3g} nats, a model that ignores its inputs has "
             f"{s.prior_loss:.3g}",
-            "train with a lower `learning_rate`",
+            "Train with a lower `learning_rate`",
+        )
+
+
+def _learned_nothing(s: Signals) -> Iterator[Finding]:
+    if s.accuracy - s.largest_class < LEAST_SKILL * (1 - s.largest_class):
+        yield Finding(
+            "accuracy",
+            s.accuracy,
+            "do not use",
+            f"the network predicts {s.accuracy:.0%} of the given labels, and the largest class alone is "
+            f"{s.largest_class:.0%} of them: it has learned nothing, or labels and inputs have nothing to do with each "
+            "other",
+            "Train for more `epochs`, with another `head`, `model` or `learning_rate`; check that inputs and labels "
+            "belong together",
         )
 
 
 def _flags_most(s: Signals) -> Iterator[Finding]:
-    share = max(s.flagged or 0.0, s.expected_wrong or 0.0)
+    share = max(s.flagged, s.expected_wrong)
     if share > MOST_FLAGGED:
         yield Finding(
             "flagged",
             share,
             "do not use",
             f"{share:.0%} of the labels look wrong: the network has hardly learned these data",
-            "train for more `epochs`, or with another `model`, `head` or `learning_rate`",
+            "Train for more `epochs`, or with another `model`, `head` or `learning_rate`",
         )
 
 
-_CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (_diverged, _flags_most)
+def _overlaps(s: Signals) -> Iterator[Finding]:
+    if s.expected_f1 >= SHARP:
+        return
+    if s.expected_f1 < LEAST_EXPECTED_F1:
+        yield Finding(
+            "expected_f1",
+            s.expected_f1,
+            "use the order",
+            f"right and wrong labels overlap: the best cut has an expected F1 of {s.expected_f1:.2f}",
+            "Train for more `epochs`, or with another `model` or `head`",
+        )
+    if 1 - s.accuracy - s.flagged > MOST_UNEXPLAINED:
+        yield Finding(
+            "accuracy",
+            s.accuracy,
+            "use the order",
+            f"the network contradicts {1 - s.accuracy:.0%} of the given labels, and only {s.flagged:.0%} stand out: "
+            "it has not learned the rest",
+            "Train for more `epochs`, or with another `model` or `head`",
+        )
+    if s.depth < DEPTHS[0]:
+        yield Finding(
+            "depth",
+            s.depth,
+            "use the order",
+            "the flagged labels are hardly contradicted: they may be hard rather than wrong",
+            "Look at the first ones; train for more `epochs`",
+        )
+    if s.depth > DEPTHS[1]:
+        yield Finding(
+            "depth",
+            s.depth,
+            "use the order",
+            "the network is hardly sure of the labels that it does not flag",
+            "Train for more `epochs`, or with another `model`, `head` or `learning_rate`",
+        )
+
+
+def _is_unstable(s: Signals) -> Iterator[Finding]:
+    if s.flagged > 0 and s.halves_overlap < LEAST_OVERLAP:
+        yield Finding(
+            "halves_overlap",
+            s.halves_overlap,
+            "use the order",
+            "both halves of the epochs that are averaged over disagree on the most suspicious samples (overlap "
+            f"{s.halves_overlap:.2f})",
+            "Train for more `epochs`, or with a lower `learning_rate`",
+        )
+
+
+def _memorised(s: Signals) -> Iterator[Finding]:
+    if s.accuracy > MEMORISED and s.late_aligned > MOST_LATE_ALIGNED:
+        yield Finding(
+            "late_aligned",
+            s.late_aligned,
+            "use the order",
+            f"the network predicts {s.accuracy:.0%} of the given labels, and learned {s.late_aligned:.0%} of them "
+            "late: it may have memorised wrong labels",
+            "Rank by earlier epochs (`window`), or train for fewer `epochs`",
+        )
+    elif s.flagged == 0 and s.opposed * s.rows >= 3:
+        yield Finding(
+            "opposed",
+            s.opposed,
+            "use the order",
+            f"no label is flagged, but {s.opposed * s.rows:.0f} oppose the weights in nine of ten epochs",
+            "Look at the first of the ranking",
+        )
+
+
+_CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
+    _diverged,
+    _learned_nothing,
+    _flags_most,
+    _overlaps,
+    _is_unstable,
+    _memorised,
+)

@@ -111,7 +111,7 @@ class TestDoNotUse:
         assert len(pd.read_csv(write_export(rank(diverged), "csv", tmp_path / "five.csv", ExportOptions(top=5)))) == 5
 
     def test_writes_a_report_without_numbers_and_no_cleaned_data(self, diverged):
-        result = write_results(rank(diverged), None)
+        result = write_results(rank(diverged), None, diverged)
         assert not {"cleaned", "class_health.csv", "transition_matrix.csv"} & {path.name for path in result.files}
         assert not (diverged.path / "cleaned").exists()
         page = render_page(load_report_data(diverged.path)).decode()

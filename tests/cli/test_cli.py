@@ -39,7 +39,7 @@ def test_the_suspects_open_as_a_table(audited):
     table = pd.read_csv(run / "suspects.csv")
     assert list(table.columns) == [
         "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
-        "log_odds_wrong", "probability_wrong", "mean_alignment", "share_negative", "category",
+        "log_odds_wrong", "probability_wrong", "mean_alignment", "share_negative", "category", "verdict",
     ]  # fmt: skip
     assert (table["rank"].diff().dropna() == 1).all()
     assert (table["category"] == "suspect").all()
