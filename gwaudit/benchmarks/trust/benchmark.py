@@ -1,0 +1,149 @@
+"""Audit the data sets of the trust benchmark under every kind and rate of errors, with all defaults; keep the rows.
+
+A cell is a data set with one kind and rate of errors and one seed. gwaudit trains and ranks it as `audit` does.
+cleanlab gets the same features (`gwaudit.benchmarks.trust.peers`), and AUM reads the margins of gwaudit's run. Cells
+that are kept in `trust.json` are not computed again.
+"""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, get_args
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from gwaudit.benchmarks.trust.cells import measure, prepare
+from gwaudit.benchmarks.trust.data_sets import TRUST_SETS, TrustSet, select_sets
+from gwaudit.benchmarks.trust.label_errors import RATES, ErrorKind
+from gwaudit.benchmarks.trust.rows import Cell, TrustRow, read_rows, write_rows
+from gwaudit.benchmarks.trust.sources import Sources
+from gwaudit.core.errors import GwauditError, SettingsError
+
+ERRORS = ("clean", *get_args(ErrorKind))
+"""The kinds of errors."""
+
+_OF_COSTLY_SETS = (("clean", 0.0), ("uniform", 0.05), ("uniform", 0.2))
+
+
+class TrustProgress(Protocol):
+    """Receive the progress of the trust benchmark."""
+
+    def on_cells(self, name: str, done: int, total: int) -> None:
+        """Receive the number of cells that are done, after some of a data set."""
+
+    def on_left_out(self, name: str, reason: str) -> None:
+        """Receive a data set that is left out, and the reason."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Hold the cells of one data set and one seed."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    sources: Sources
+
+
+def trust(
+    folder: Path,
+    sets: Sequence[TrustSet] = TRUST_SETS,
+    *,
+    sources: Sources | None = None,
+    errors: Sequence[str] = ERRORS,
+    rates: Sequence[float] = RATES,
+    seeds: Sequence[int] = (0, 1, 2),
+    processes: int = 1,
+    progress: TrustProgress | None = None,
+) -> list[TrustRow]:
+    """Compute the cells that the folder lacks.
+
+    Args:
+        folder: Folder that keeps `trust.json`.
+        sets: Data sets.
+        sources: Files that some of the data sets are read from; these are left out where their file is not given.
+        errors: Kinds of errors, of `ERRORS`.
+        rates: Shares of wrong labels, in (0, 0.5].
+        seeds: Seeds of the errors and of the trainings.
+        processes: Number of processes, each with one thread.
+        progress: Receives the data sets that are left out, and the number of cells done.
+
+    Returns:
+        All rows of the folder, those of earlier calls included.
+
+    Raises:
+        SettingsError: A kind of errors is unknown, or a rate is impossible.
+        StoreDamagedError: `trust.json` is broken.
+        MissingExtraError: cleanlab is not installed.
+    """
+    _require_errors(errors, rates)
+    rows = {row.key: row for row in read_rows(folder)}
+    tasks = []
+    for source in sets:
+        cells = cells_of(source, errors, rates, seeds)
+        for seed in seeds:
+            missing = tuple(cell for cell in cells if cell.seed == seed and (source.name, cell) not in rows)
+            if missing:
+                tasks.append(_Task(source.name, missing, sources or Sources()))
+    done, total = 0, sum(len(task.cells) for task in tasks)
+    left_out: set[str] = set()
+    for task, result in _results(tasks, processes):
+        done += len(task.cells)
+        if isinstance(result, str):
+            if progress is not None and task.name not in left_out:
+                progress.on_left_out(task.name, result)
+            left_out.add(task.name)
+            continue
+        rows.update({row.key: row for row in result})
+        write_rows(folder, list(rows.values()))
+        if progress is not None:
+            progress.on_cells(task.name, done, total)
+    return list(rows.values())
+
+
+def cells_of(source: TrustSet, errors: Sequence[str], rates: Sequence[float], seeds: Sequence[int]) -> list[Cell]:
+    """Return the cells of a data set; of a costly one only some, with the first seed.
+
+    Args:
+        source: The data set.
+        errors: Kinds of errors.
+        rates: Shares of wrong labels.
+        seeds: Seeds.
+    """
+    pairs = [(kind, rate) for kind in errors for rate in ((0.0,) if kind == "clean" else rates)]
+    if source.few_cells:
+        pairs, seeds = [pair for pair in pairs if pair in _OF_COSTLY_SETS], seeds[:1]
+    return [Cell(kind, rate, seed) for seed in seeds for kind, rate in pairs]
+
+
+def _require_errors(errors: Sequence[str], rates: Sequence[float]) -> None:
+    if unknown := [kind for kind in errors if kind not in ERRORS]:
+        raise SettingsError(f"unknown kind of label errors {unknown[0]!r}: choose from {', '.join(ERRORS)}")
+    if wrong := [rate for rate in rates if not 0 < rate <= 0.5]:
+        raise SettingsError(f"`rates` are shares of wrong labels in (0, 0.5], not {wrong[0]}")
+
+
+def _results(tasks: Sequence[_Task], processes: int) -> Iterator[tuple[_Task, list[TrustRow] | str]]:
+    """Yield each task with its rows, or with the reason for leaving out its data set."""
+    if processes < 2 or len(tasks) < 2:
+        yield from map(_run, tasks)
+        return
+    # Not forked: a fork of a process with threads of torch can wait for ever.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(_run, tasks)
+
+
+def _run(task: _Task) -> tuple[_Task, list[TrustRow] | str]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            (source,) = select_sets([task.name])
+            try:
+                prepared = prepare(source, task.sources)
+            except GwauditError as error:
+                return task, str(error)
+            return task, [measure(prepared, cell) for cell in task.cells]
+    finally:
+        torch.set_num_threads(threads)
