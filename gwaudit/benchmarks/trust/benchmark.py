@@ -5,18 +5,15 @@ cleanlab gets the same features (`gwaudit.benchmarks.trust.peers`), and AUM read
 that are kept in `trust.json` are not computed again.
 """
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
-import torch
-from threadpoolctl import threadpool_limits
-
-from gwaudit.benchmarks.trust.cells import measure, prepare
-from gwaudit.benchmarks.trust.data_sets import TRUST_SETS, TrustSet, select_sets
+from gwaudit.benchmarks.trust.cells import measure
+from gwaudit.benchmarks.trust.data_sets import TRUST_SETS, TrustSet
 from gwaudit.benchmarks.trust.label_errors import RATES, ErrorKind
+from gwaudit.benchmarks.trust.processes import TrustProgress, in_processes, prepared_set
 from gwaudit.benchmarks.trust.rows import Cell, TrustRow, read_rows, write_rows
 from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.core.errors import GwauditError, SettingsError
@@ -25,16 +22,6 @@ ERRORS = ("clean", *get_args(ErrorKind))
 """The kinds of errors."""
 
 _OF_COSTLY_SETS = (("clean", 0.0), ("uniform", 0.05), ("uniform", 0.2))
-
-
-class TrustProgress(Protocol):
-    """Receive the progress of the trust benchmark."""
-
-    def on_cells(self, name: str, done: int, total: int) -> None:
-        """Receive the number of cells that are done, after some of a data set."""
-
-    def on_left_out(self, name: str, reason: str) -> None:
-        """Receive a data set that is left out, and the reason."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ def trust(
                 tasks.append(_Task(source.name, missing, sources or Sources()))
     done, total = 0, sum(len(task.cells) for task in tasks)
     left_out: set[str] = set()
-    for task, result in _results(tasks, processes):
+    for task, result in in_processes(_run, tasks, processes):
         done += len(task.cells)
         if isinstance(result, str):
             if progress is not None and task.name not in left_out:
@@ -124,26 +111,10 @@ def _require_errors(errors: Sequence[str], rates: Sequence[float]) -> None:
         raise SettingsError(f"`rates` are shares of wrong labels in (0, 0.5], not {wrong[0]}")
 
 
-def _results(tasks: Sequence[_Task], processes: int) -> Iterator[tuple[_Task, list[TrustRow] | str]]:
-    """Yield each task with its rows, or with the reason for leaving out its data set."""
-    if processes < 2 or len(tasks) < 2:
-        yield from map(_run, tasks)
-        return
-    # Not forked: a fork of a process with threads of torch can wait for ever.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap_unordered(_run, tasks)
-
-
 def _run(task: _Task) -> tuple[_Task, list[TrustRow] | str]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Return the task with its rows, or with the reason for leaving out its data set."""
     try:
-        with threadpool_limits(1):
-            (source,) = select_sets([task.name])
-            try:
-                prepared = prepare(source, task.sources)
-            except GwauditError as error:
-                return task, str(error)
-            return task, [measure(prepared, cell) for cell in task.cells]
-    finally:
-        torch.set_num_threads(threads)
+        prepared = prepared_set(task.name, task.sources)
+    except GwauditError as error:
+        return task, str(error)
+    return task, [measure(prepared, cell) for cell in task.cells]

@@ -4,7 +4,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import DETECTORS, Detection, RecordedRun
 from gwaudit.analysis.evaluation import quality
+from gwaudit.analysis.verdict import Signals
 from gwaudit.benchmarks.trust.data_sets import TrustSet, features_of, with_wrong_labels
 from gwaudit.benchmarks.trust.label_errors import ErrorKind, standardised, wrong_labels
 from gwaudit.benchmarks.trust.peers import cleanlab_detection, reference_accuracy
 from gwaudit.benchmarks.trust.rows import REFUSED, Cell, Found, TrustRow
 from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.core.errors import GwauditError
-from gwaudit.core.settings import TrainingSettings
+from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.refinement import rank_run, rounds_of
@@ -110,7 +111,7 @@ def measure(prepared: PreparedSet, cell: Cell) -> TrustRow:
 
 
 def audited(dataset: LabeledDataset, run: Path, source: TrustSet, *, seed: int) -> Audit:
-    """Train and rank as `audit` does with all defaults but the seed.
+    """Train and rank as `audit` does with all defaults but the seed; the fitted cut is kept at every verdict.
 
     Args:
         dataset: Data set with given labels.
@@ -122,7 +123,7 @@ def audited(dataset: LabeledDataset, run: Path, source: TrustSet, *, seed: int) 
         GwauditError: gwaudit refuses the data.
     """
     train(dataset, run, TrainingSettings(**{**source.training, "seed": seed}))
-    return rank_run(rounds_of(run))
+    return rank_run(rounds_of(run), RankingSettings(force=True))
 
 
 def found(detection: Detection, wrong: NDArray[np.bool_]) -> Found:
@@ -148,7 +149,17 @@ def _with_audit(row: TrustRow, audit: Audit, wrong: NDArray[np.bool_]) -> TrustR
         row,
         gwaudit=found(detection, wrong),
         expected_wrong=round(float(audit.expected_wrong()[-1]), 2),
+        level=audit.verdict.level,
+        findings=tuple(finding.signal for finding in audit.verdict.findings),
+        signals=_rounded(audit.verdict.signals),
     )
+
+
+def _rounded(signals: Signals | None) -> dict[str, Any]:
+    """Return the signals that were measured, with four decimals."""
+    facts = {} if signals is None else signals.to_dict()
+    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in facts.items()}
+    return {name: value for name, value in rounded.items() if value is not None}
 
 
 def _seconds_since(started: float) -> float:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -129,23 +130,22 @@ def questions_set(name: str, sources: Sources, choose: Callable[[pd.DataFrame], 
 
 def image_features(name: str, sources: Sources, n: int) -> LabeledDataset:
     """Return the first n of the chosen CIFAR-10 images, as features of the frozen EfficientNet-Lite0."""
-    cifar10, weights = require(sources.cifar10, "cifar10"), require(sources.weights, "weights")
-    training = TrainingSettings(**{**_BACKBONE.to_dict(), "checkpoint": str(weights)})
+    features = _features_of_images(require(sources.cifar10, "cifar10"), require(sources.weights, "weights"))
+    return replace(features.subset(np.arange(n)), name=name)
+
+
+@lru_cache(maxsize=1)
+def _features_of_images(cifar10: Path, weights: Path) -> LabeledDataset:
+    training = replace(_BACKBONE, checkpoint=str(weights))
     data = with_resizing_of_weights(DataSettings(str(cifar10), image_size=224), training)
-    chosen = _chosen_images(read_source(data), IMAGES)
-    features = extract_features(chosen, training)
-    return _named(features.subset(np.arange(n)), name)
+    return extract_features(_chosen_images(read_source(data)), training)
 
 
 def images(name: str, sources: Sources, n: int) -> LabeledDataset:
     """Return the first n of the chosen CIFAR-10 images, of 32x32 pixels."""
-    chosen = _chosen_images(load_dataset(require(sources.cifar10, "cifar10")), IMAGES)
-    return _named(chosen.subset(np.arange(n)), name)
+    chosen = _chosen_images(load_dataset(require(sources.cifar10, "cifar10")))
+    return replace(chosen.subset(np.arange(n)), name=name)
 
 
-def _chosen_images(dataset: LabeledDataset, n: int) -> LabeledDataset:
-    return dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:n])
-
-
-def _named(dataset: LabeledDataset, name: str) -> LabeledDataset:
-    return replace(dataset, name=name)
+def _chosen_images(dataset: LabeledDataset) -> LabeledDataset:
+    return dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:IMAGES])
