@@ -36,7 +36,12 @@ def trust_figure(rows: Sequence[TrustRow]) -> "Figure":
     figure = Figure(figsize=(11, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for (kind, level), cells in frame.groupby(["errors", "level"], sort=False):
-        style = {"color": _COLOURS.get(level, "0.5"), "marker": _MARKERS.get(kind, "x"), "s": 12, "alpha": 0.6}
+        style = {
+            "color": _COLOURS.get(str(level), "0.5"),
+            "marker": _MARKERS.get(str(kind), "x"),
+            "s": 12,
+            "alpha": 0.6,
+        }
         label = f"{kind}, {level or 'not judged'} ({len(cells)})"
         left.scatter(cells["cleanlab_average_precision"], cells["gwaudit_average_precision"], label=label, **style)
         right.scatter(cells["gwaudit_average_precision"], cells["of_best"], **style)

@@ -65,4 +65,5 @@ def reference_accuracy(features: NDArray[np.float64], labels: NDArray[np.int64])
 def _with_rows_of_one(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return probabilities whose rows sum to one, also where a fold had no sample of a class."""
     total = probabilities.sum(1, keepdims=True)
-    return np.where(total > 0, probabilities / np.maximum(total, 1e-300), 1 / probabilities.shape[1])
+    shares = probabilities / np.maximum(total, 1e-300)
+    return np.asarray(np.where(total > 0, shares, 1 / probabilities.shape[1]))

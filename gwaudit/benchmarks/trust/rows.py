@@ -104,7 +104,7 @@ def read_rows(folder: Path) -> list[TrustRow]:
 
 
 def _make_row(findings: Sequence[str], **facts: Any) -> TrustRow:
-    found = {method: Found(**facts.pop(method)) for method in METHODS}
+    found: dict[str, Any] = {method: Found(**facts.pop(method)) for method in METHODS}
     return TrustRow(findings=tuple(findings), **found, **facts)
 
 

@@ -1,7 +1,7 @@
 """Read the data sets of the trust benchmark that come from files or from packages of data."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -88,7 +88,7 @@ def sampled(table: pd.DataFrame, n: int) -> pd.DataFrame:
     return table.iloc[kept].reset_index(drop=True)
 
 
-def first_of_each(names: Sequence[str], classes: Sequence[str], each: int) -> NDArray[np.int64]:
+def first_of_each(names: Iterable[str], classes: Sequence[str], each: int) -> NDArray[np.int64]:
     """Return the rows of these classes in their order, the first `each` of every class."""
     frame = pd.DataFrame({"name": list(names)})
     rows = frame[frame["name"].isin(list(classes))].groupby("name", sort=False).head(each)

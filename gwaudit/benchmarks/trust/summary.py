@@ -119,24 +119,24 @@ def _criterion(text: str, target: float, met: "pd.Series[bool]") -> Criterion:
 
 def markdown(rows: Sequence[TrustRow], stable: Sequence[StabilityRow] = ()) -> str:
     """Return the criteria by role, the medians by kind of errors, and a table with a row a data set."""
+    if not rows:
+        return "No cell was measured.\n"
     return "\n".join([_criteria_table(rows, stable), "", _errors_table(rows), "", _sets_table(rows, stable), ""])
 
 
 def _criteria_table(rows: Sequence[TrustRow], stable: Sequence[StabilityRow]) -> str:
-    columns = [
-        criteria([row for row in rows if row.role in roles], [row for row in stable if row.role in roles])
-        for roles in (("chosen", "test"), ("chosen",), ("test",))
-    ]
-    lines = ["| criterion | target | all sets | chosen on | test only |", "|---|---|---|---|---|"]
-    for in_all, in_chosen, in_test in (
-        zip(*columns, strict=True) if all(len(c) == len(columns[0]) for c in columns) else ()
-    ):
-        shown = " | ".join(_share(each) for each in (in_all, in_chosen, in_test))
-        lines.append(f"| {in_all.text} | {in_all.target:.0%} | {shown} |")
+    columns = {}
+    for title, roles in (("all sets", ("chosen", "test")), ("chosen on", ("chosen",)), ("test only", ("test",))):
+        if of_roles := [row for row in rows if row.role in roles]:
+            columns[title] = criteria(of_roles, [row for row in stable if row.role in roles])
+    lines = [f"| criterion | target | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
+    for each in columns["all sets"]:
+        same = [[other for other in column if other.text == each.text] for column in columns.values()]
+        lines.append(f"| {each.text} | {each.target:.0%} | {' | '.join(_share(*found[:1]) for found in same)} |")
     return "\n".join(lines)
 
 
-def _share(criterion: Criterion | None) -> str:
+def _share(criterion: Criterion | None = None) -> str:
     return f"{criterion.share:.1%} of {criterion.of:,}" if criterion is not None and criterion.of else "–"
 
 
@@ -164,9 +164,7 @@ def _medians(group: pd.DataFrame) -> str:
         trusted["of_best"].median(),
         (trusted["expected_wrong"] / trusted["n_wrong"]).median(),
     ]
-    levels = [
-        str(int((group["level"] == level).sum())) for level in (TRUSTED, "use the order", "do not use", "refused")
-    ]
+    levels = [str(int((group["level"] == level).sum())) for level in LEVELS]
     return " | ".join([*(_number(value) for value in numbers), *levels])
 
 
