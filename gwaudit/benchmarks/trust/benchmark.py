@@ -67,12 +67,11 @@ def trust(
     _require_errors(errors, rates)
     rows = {row.key: row for row in read_rows(folder)}
     tasks = []
-    for source in sets:
-        cells = cells_of(source, errors, rates, seeds)
-        for seed in seeds:
-            missing = tuple(cell for cell in cells if cell.seed == seed and (source.name, cell) not in rows)
-            if missing:
-                tasks.append(_Task(source.name, missing, sources or Sources()))
+    for seed in seeds:  # of an interrupted benchmark, all data sets have some cells
+        for source in sets:
+            missing = [cell for cell in cells_of(source, errors, rates, seeds) if (source.name, cell) not in rows]
+            if cells := tuple(cell for cell in missing if cell.seed == seed):
+                tasks.append(_Task(source.name, cells, sources or Sources()))
     done, total = 0, sum(len(task.cells) for task in tasks)
     left_out: set[str] = set()
     for task, result in in_processes(_run, tasks, processes):

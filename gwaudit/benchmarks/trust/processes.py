@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Protocol, TypeVar
 
 import torch
@@ -53,9 +53,9 @@ def _use_one_thread() -> None:
     threadpool_limits(1)
 
 
-@lru_cache(maxsize=1)
+@cache  # all are small
 def prepared_set(name: str, sources: Sources) -> PreparedSet:
-    """Build a data set by its name, or return it again if it was the last one in this process.
+    """Build a data set by its name, once in a process.
 
     Raises:
         GwauditError: Its file or package is missing, or gwaudit cannot read it.

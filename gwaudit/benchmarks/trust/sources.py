@@ -83,8 +83,11 @@ def packaged_table(package: str, item: str) -> pd.DataFrame:
 
 
 def sampled(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return n rows, always the same random ones, in the table's order; all rows where there are fewer."""
-    kept = np.sort(np.random.default_rng(0).permutation(len(table))[:n])
+    """Return n rows, or all where there are fewer, in an order that is random and always the same.
+
+    Tables are often sorted, and folds of consecutive rows would then differ from each other.
+    """
+    kept = np.random.default_rng(0).permutation(len(table))[:n]
     return table.iloc[kept].reset_index(drop=True)
 
 
