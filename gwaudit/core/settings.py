@@ -97,16 +97,17 @@ class DataSettings:
             become 224.
         fit: Treatment of images that are not square: `squash` shows the whole image, distorted; `pad` shows the whole
             image, smaller and with a border; `crop` cuts off the ends of the longer side, with objects that lie there.
-        on_error: What to do with rows that cannot be used (an unreadable image, an empty text, a NaN, an unknown
-            class, an empty key): `stop`, or `skip` them and list them. Rows without a label are always left out.
+        on_error: What to do with rows that cannot be used (an unreadable image, an empty text, an unknown class, an
+            empty key, a list of numbers with a NaN): `stop`, or `skip` them and list them. Rows without a label are
+            always left out.
         label_column: Name of the table's column of labels. By default label, labels, category, class or another usual
             name. Several names, separated by commas: one column of 0 and 1 for each class (multi-label).
         label_separator: Text between the classes of one row, such as `|`, where labels are texts of several classes
             (multi-label).
         image_column: Name of the table's column of image paths or of encoded images.
         text_column: Name of the table's column of texts. Texts are embedded before the training.
-        feature_columns: Name of the table's column of lists of numbers; or names of columns of numbers, separated by
-            commas.
+        feature_columns: Name of the table's column of lists of numbers; or names of columns of numbers, categories
+            or times, separated by commas. By default all such columns.
         id_column: Name of the table's column of sample keys.
         root: Folder that the paths in a table are relative to. By default the table's own folder.
         classes: All classes, in order: names separated by commas, or a text file with one name a line. By default the

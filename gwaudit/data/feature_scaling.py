@@ -69,7 +69,8 @@ def scale_numbers(numbers: NDArray[np.float64]) -> ScaledNumbers | None:
         return None
     sample = present[:: max(1, len(present) // _SAMPLED_ROWS)]
     low, first, median, third, high = np.quantile(sample, [0.01, 0.25, 0.5, 0.75, 0.99])
-    has_long_tails = bool(high - low > LONG_TAIL * (third - first))
+    has_inner_values = bool(((present > present.min()) & (present < present.max())).any())
+    has_long_tails = has_inner_values and bool(high - low > LONG_TAIL * (third - first))
     if has_long_tails:
         shaped = ndtri((rankdata(present) - 0.5) / len(present))
     else:

@@ -18,6 +18,7 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 _NO_VALUE = frozenset(
     ["na", "n/a", "n.a.", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "undefined", "<na>"]
 )
+_FEW = 12  # ways to write true, false and a missing value
 _MOSTLY = 0.5  # share of a text column's cells that are numbers, above which the others are errors
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 _THREE_DECIMALS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -147,9 +148,9 @@ def numbers_of_cells(cells: Cells, least_share: float = _MOSTLY) -> Numbers | No
         cells: Texts of a column.
         least_share: Share of the rows with a value above which they must be numbers.
     """
-    parsed = _numbers_of_texts(cells.values)
-    has_no_value = np.array([text.casefold() in _NO_VALUE for text in cells.values], bool)
-    form = "number"
+    parsed, form = _numbers_of_texts(cells.values), "number"
+    has_no_value = np.isnan(parsed)
+    has_no_value[has_no_value] = [cells.values[i].casefold() in _NO_VALUE for i in np.flatnonzero(has_no_value)]
     total = Cells(cells.codes, cells.values, np.where(has_no_value, 0, cells.counts))
     if total.share(~np.isnan(parsed)) <= least_share:
         parsed, form = _numbers_with_comma(total), "decimal comma"
@@ -208,9 +209,10 @@ def _times_of_column(column: pa.ChunkedArray) -> Numbers | None:
 
 
 def _numbers_of_texts(texts: Sequence[str]) -> NDArray[np.float64]:
-    truth = np.array([_TRUTH.get(text.casefold(), np.nan) for text in texts], np.float64)
-    if (~np.isnan(truth)).mean() > _MOSTLY if len(truth) else False:
-        return truth
+    if len(texts) <= _FEW:
+        truth = np.array([_TRUTH.get(text.casefold(), np.nan) for text in texts], np.float64)
+        if not np.isnan(truth).all():
+            return truth
     return pd.to_numeric(pd.Series(list(texts), dtype=object), errors="coerce").to_numpy(np.float64)
 
 

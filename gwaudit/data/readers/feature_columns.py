@@ -35,6 +35,7 @@ from gwaudit.data.reading_notes import ReadingNotes
 
 _UNNAMED = re.compile(r"\s*|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+")
 _IDS = "texts that are all different, as ids are"
+_FIRST_ROWS = 1000
 _NEARLY_UNIQUE = 0.5  # distinct texts, as a share of the rows with a text, above which they are no categories
 
 
@@ -160,8 +161,9 @@ def _without_class_indicators(
     """Return the columns that are not the one-hot form of the labels, and warn of those that say the labels again."""
     if again := notes.columns_left_out.get(SAYS_LABEL):
         notes.warn(
-            f"columns with one value for each class say the label again and are left out: {listed(again)}. With them "
-            "no error could be found. If one is a feature, name the columns of features with `feature_columns`"
+            "columns with one value for each class, or with a value in one of two classes only, say the label again "
+            f"and are left out: {listed(again)}. With them no error could be found. If one is a feature, name the "
+            "columns of features with `feature_columns`"
         )
     of_two_values = {column.name: codes for column in columns if (codes := _codes_of_two_values(column)) is not None}
     indicators = class_indicators(of_two_values, labels)
@@ -177,6 +179,10 @@ def _without_class_indicators(
 
 def _codes_of_two_values(column: FeatureColumn) -> NDArray[np.int64] | None:
     """Return 0 or 1 for each row of a column with two values, one of which may be missing; None for other columns."""
+    if isinstance(column.values, Numbers):
+        first = column.values.values[:_FIRST_ROWS]
+        if len(np.unique(first[~np.isnan(first)])) > 2:
+            return None
     codes = column.values.codes if isinstance(column.values, Cells) else codes_of_numbers(column.values.values)
     if len(codes) and codes.max() == 0 and codes.min() < 0:
         return codes + 1

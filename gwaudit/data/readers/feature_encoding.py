@@ -187,7 +187,7 @@ def _category_block(name: str, cells: Cells, most_features: int, done: _Encoded)
         done.hashed.append(f"{name} ({n_values:,} values)")
     else:
         slot_of[:] = len(frequent)
-        if n_rare:
+        if n_rare > 1:
             done.rare.append(f"{name} ({n_rare:,} values)")
     slot_of[frequent] = np.arange(len(frequent))
     slots = slot_of[cells.codes]
@@ -203,8 +203,8 @@ def _warn_of_unread(name: str, numbers: Numbers, notes: ReadingNotes) -> None:
     if numbers.unread:
         examples = ", ".join(repr(text) for text in list(numbers.unread)[:3])
         notes.warn(
-            f"{sum(numbers.unread.values()):,} cells of the column {name} are no numbers, such as {examples}, and are "
-            "taken as missing: correct them if they have a value"
+            f"cells of the column {name} that are no numbers are taken as missing: {sum(numbers.unread.values()):,}, "
+            f"such as {examples}. Correct them if they have a value"
         )
 
 

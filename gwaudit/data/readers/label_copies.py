@@ -66,12 +66,14 @@ def reason_as_label_copy(
         notes: Notes of the reading, which receive the warnings.
     """
     for given in _forms_of(labels):
-        n_classes = len(np.unique(given[given >= 0]))
+        n_classes = _n_distinct(given)
         has_value = (codes >= 0).astype(np.int64)
         agreement = max(_agreement(codes, given), _agreement(has_value, given) if n_classes == 2 else 0.0)
         if agreement == 1:
             return SAYS_LABEL
-        if agreement >= (_CLOSE_OF_TWO if n_classes <= 2 else _CLOSE):
+        largest = float(np.bincount(given[given >= 0]).max(initial=0) / max(1, (given >= 0).sum()))
+        close = max(_CLOSE_OF_TWO if n_classes <= 2 else _CLOSE, (1 + largest) / 2)  # not by one large class alone
+        if agreement >= close:
             notes.warn(
                 f"the column {name} has one value for each class and agrees with {agreement:.0%} of the labels: if it "
                 "is another version of the labels, leave it out by naming the columns of features with "
@@ -90,9 +92,10 @@ def check_for_finer_labels(name: str, codes: NDArray[np.int64], labels: NDArray[
     """
     for given in _forms_of(labels)[:1]:
         rows = (codes >= 0) & (given >= 0)
-        table = _counts(codes[rows], given[rows])
-        n_values, n_classes = table.shape
-        if n_classes < n_values <= rows.sum() / _ROWS_PER_CLASS and (table.max(1) == table.sum(1)).all():
+        n_values, n_classes = _n_distinct(codes[rows]), _n_distinct(given[rows])
+        class_of = np.zeros(int(codes.max(initial=0)) + 1, np.int64)
+        class_of[codes[rows]] = given[rows]  # of one of the rows with this value
+        if n_classes < n_values <= rows.sum() / _ROWS_PER_CLASS and (class_of[codes[rows]] == given[rows]).all():
             notes.warn(
                 f"each value of the column {name} occurs with one class only: if it was made from the labels, leave it "
                 "out by naming the columns of features with `feature_columns`"
@@ -132,21 +135,25 @@ def _forms_of(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 def _agreement(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
     """Return the share of labels that are the class of their value; 0 if not each class has a value of its own."""
+    n_classes = _n_distinct(labels)
     rows = (codes >= 0) & (labels >= 0)
-    n_classes = len(np.unique(labels[labels >= 0]))
     n_rows = int(rows.sum())
-    if n_classes < 2 or n_rows < _ROWS_PER_CLASS * n_classes or codes.max() > n_rows:
+    if n_classes < 2 or n_rows < _ROWS_PER_CLASS * n_classes or _n_distinct(codes[rows]) != n_classes:
         return 0.0
-    table = _counts(codes[rows], labels[rows])
-    if table.shape != (n_classes, n_classes) or len(set(table.argmax(1).tolist())) < n_classes:
+    counts = _counts(codes[rows], labels[rows])
+    if counts.shape[1] != n_classes or len(set(counts.argmax(1).tolist())) < n_classes:
         return 0.0
-    return float(table.max(1).sum() / n_rows)
+    return float(counts.max(1).sum() / n_rows)
+
+
+def _n_distinct(codes: NDArray[np.int64]) -> int:
+    """Return the number of distinct codes that are not negative."""
+    return int(np.count_nonzero(np.bincount(codes[codes >= 0])))
 
 
 def _counts(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of rows with each value and each class that occur; [0, 0] where there are too many values."""
-    values, given = codes_of_numbers(codes.astype(np.float64)), codes_of_numbers(labels.astype(np.float64))
-    shape = (int(values.max(initial=-1)) + 1, int(given.max(initial=-1)) + 1)
-    if shape[0] * shape[1] > max(len(codes), shape[1] ** 2):
-        return np.zeros((0, 0), np.int64)
-    return np.bincount(values * shape[1] + given, minlength=shape[0] * shape[1]).reshape(shape)
+    """Return the number of rows with each value and each class that occur, [values, classes]."""
+    width = int(labels.max(initial=0)) + 1
+    counts = np.bincount(codes * width + labels, minlength=(int(codes.max(initial=0)) + 1) * width).reshape(-1, width)
+    occurring: NDArray[np.int64] = counts[counts.any(1)][:, counts.any(0)]
+    return occurring

@@ -52,9 +52,8 @@ def test_cells_that_are_no_numbers_are_taken_as_missing_with_a_warning(tmp_path)
     a = [f"{value:.2f}" for value in RANDOM.standard_normal(N)]
     a[2], a[4], a[6] = "?", "1.5x", "N/A"
     dataset = load(tmp_path, a=a)
-    assert (
-        "1 cells of the column a are no numbers, such as '1.5x', and are taken as missing" in dataset.notes.warnings[0]
-    )
+    (warning,) = dataset.notes.warnings
+    assert "cells of the column a that are no numbers are taken as missing: 1, such as '1.5x'." in warning
     assert any("a (3)" in remark for remark in dataset.notes.remarks)
 
 
