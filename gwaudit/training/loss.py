@@ -51,8 +51,16 @@ class Loss:
             return self._binary_cross_entropy(logits, targets, labels)
         if not self._weighted:
             return functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
+        return self.by_sample(logits, targets, labels).mean()
+
+    def by_sample(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each sample of a batch with one label each: [B] with a gradient.
+
+        Args:
+            logits, targets, labels: As for a call.
+        """
         losses = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing, reduction="none")
-        return (losses * self.class_weights[labels].to(losses)).mean()
+        return losses * self.class_weights[labels].to(losses) if self._weighted else losses
 
     def _binary_cross_entropy(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         """Return the binary cross entropy, summed over the classes, so that a class learns as fast as it would alone.

@@ -1,0 +1,120 @@
+"""Train the heads of all folds at once: each sample has one head that did not learn it.
+
+A head on few features can learn every wrong label, and in its own training set a wrong label then looks right. So the
+samples are divided into K folds, as in cross-validation, and there are K heads: head k learns all samples but those of
+fold k, and only these are recorded with it. The K heads are layers of one network, so that each step trains all of them
+on one batch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gwaudit.core.settings import Head
+from gwaudit.recording.head_forms import HeadForward
+from gwaudit.training.loss import Loss
+
+_HIDDEN = 64
+_INPUT_LENGTH = 4.0
+
+
+def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
+    """Divide samples at random into folds of equal size, each class as equally as possible over the folds.
+
+    Args:
+        labels: [n] int64 given labels.
+        n_folds: Number of folds K.
+        seed: Seed of the random numbers.
+
+    Returns:
+        [n] int64 in [0, K).
+
+    Example:
+        >>> assign_folds(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2, seed=0).bincount().tolist()
+        [4, 4]
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    # Class after class, each in random order, the samples are dealt to the folds in turn. The classes follow each other
+    # as they first occur: their numbers, which follow their names, change nothing.
+    ordered = labels[shuffled]
+    first = torch.full((int(labels.max()) + 1,), len(labels)).scatter_reduce(
+        0, ordered, torch.arange(len(labels)), "amin"
+    )
+    dealt = shuffled[first[ordered].argsort(stable=True)]
+    folds = torch.empty(len(labels), dtype=torch.int64)
+    folds[dealt] = torch.arange(len(labels)) % n_folds
+    return folds
+
+
+def loss_of_folds(loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
+    """Return the sum of the mean losses of all heads, each of the samples that it learns: [] with a gradient.
+
+    Args:
+        loss: The loss of a sample.
+        logits: [K, B, C] of all heads.
+        targets: [B] classes or [B, C] distributions that are learned.
+        labels: [B] given labels.
+        folds: [B] fold of each sample, whose head does not learn it.
+    """
+    n_folds, n_samples, _ = logits.shape
+    repeats = (n_folds,) + (1,) * (targets.ndim - 1)
+    losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_folds))
+    learned = (folds != torch.arange(n_folds, device=folds.device)[:, None]).to(losses)
+    return ((losses.view(n_folds, n_samples) * learned).sum(1) / learned.sum(1).clamp_min(1)).sum()
+
+
+class FoldHeads(nn.Module):
+    """Hold the heads of K folds on features: linear layers, or networks with one hidden layer.
+
+    The features are scaled to a length that does not grow with their number, so that one learning rate suits all.
+    All heads start from the same output, equal probabilities, so that the order of the classes changes nothing.
+
+    Args:
+        kind: "linear", or "mlp" with a hidden layer of 64 units.
+        n_features: Number of features D, each of mean 0 and standard deviation 1.
+        n_classes: Number of classes C.
+        n_folds: Number of folds K.
+    """
+
+    def __init__(self, kind: Head, *, n_features: int, n_classes: int, n_folds: int) -> None:
+        super().__init__()
+        self._scale = _INPUT_LENGTH / n_features**0.5
+        self.hidden = _Layers(n_folds, n_features, _HIDDEN) if kind == "mlp" else None
+        if self.hidden is not None:
+            nn.init.normal_(self.hidden.weight, std=2 / n_features**0.5)
+        self.head = _Layers(n_folds, n_features if self.hidden is None else _HIDDEN, n_classes)
+
+    @property
+    def n_folds(self) -> int:
+        """Return the number of folds K."""
+        return len(self.head.weight)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latents [K, B, F] and the logits [K, B, C] of all heads, of features [B, D]."""
+        latent = (features * self._scale).expand(self.n_folds, -1, -1)
+        if self.hidden is not None:
+            latent = self.hidden(latent).relu()
+        return latent, self.head(latent)
+
+    def of_fold(self, fold: int, latent: Tensor, logits: Tensor) -> HeadForward:
+        """Return a forward pass through the head of a fold, as it is recorded.
+
+        Args:
+            fold: Number of the fold.
+            latent: [B, F] input of that head.
+            logits: [B, C] its output.
+        """
+        weight, bias = self.head.weight[fold].detach(), self.head.bias[fold].detach()
+        return HeadForward(latent, logits.float(), weight, torch.linalg.vector_norm(weight), bias)
+
+
+class _Layers(nn.Module):
+    """Hold K linear layers [K, outputs, inputs], which start at zero."""
+
+    def __init__(self, n_layers: int, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_layers, n_outputs, n_inputs))
+        self.bias = nn.Parameter(torch.zeros(n_layers, n_outputs))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return [K, B, outputs] of [K, B, inputs]."""
+        return torch.baddbmm(self.bias[:, None], inputs, self.weight.mT)
