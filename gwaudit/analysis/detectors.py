@@ -233,21 +233,28 @@ DETECTORS: dict[str, Detector] = {
 """Every detector, by name."""
 
 
-def select_detector(name: str, *, final_passes: int, multi_label: bool, run: object = "the run") -> str:
+def select_detector(
+    name: str, *, final_passes: int, multi_label: bool, held_out: bool = False, run: object = "the run"
+) -> str:
     """Return the name of the detector that ranks a run: the default for "auto", otherwise `name`.
 
     Args:
-        name: a name of `DETECTORS`, or "auto": `probability` for a run with final passes, `combined` for others and for
-            multi-label runs. Most labels are absent there and nearly certain, and `probability` finds less.
+        name: a name of `DETECTORS`, or "auto": `probability` for a run with final passes, `margin` for one whose
+            samples were held out, `combined` for others and for multi-label runs. Most labels are absent there and
+            nearly certain, and `probability` finds less. Of samples that no head learned, the margin is not distorted
+            by memorisation, which the alignment gap corrects.
         final_passes: number of final evaluation passes of the run, or of the last round of its refinement.
         multi_label: whether the rows of the run are pairs of sample and class.
+        held_out: whether each sample was recorded with a head that did not learn it.
         run: its folder, for messages.
 
     Raises:
         SettingsError: There is no such detector, or the run lacks what it needs.
     """
     if name == "auto":
-        return "probability" if final_passes and not multi_label else "combined"
+        if final_passes and not multi_label and not held_out:
+            return "probability"
+        return "margin" if held_out else "combined"
     if name not in DETECTORS:
         raise SettingsError(f"unknown detector {name!r}: choose from auto, {', '.join(DETECTORS)}")
     detector = DETECTORS[name]

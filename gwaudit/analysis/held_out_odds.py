@@ -63,7 +63,9 @@ class HeldOutPredictions(NamedTuple):
 
     def take(self, rows: NDArray[np.intp]) -> "HeldOutPredictions":
         """Return some samples."""
-        return HeldOutPredictions(*(values[rows] for values in self))
+        return HeldOutPredictions(
+            self.given[rows], self.alternative[rows], self.log_given[rows], self.log_alternative[rows]
+        )
 
 
 class Readings(NamedTuple):
@@ -157,8 +159,8 @@ def _fit_noise(
         if score - before < 1e-4:
             break
         right, to_alternative, to_others = joint / density
-        counts = np.bincount(alternative * n_classes + given, to_alternative, n_classes**2).reshape(noise.shape)
-        counts += np.bincount(given, to_others, n_classes) / max(n_classes - 1, 1) * off_diagonal
+        mistaken = np.bincount(alternative * n_classes + given, to_alternative, n_classes**2).reshape(noise.shape)
+        counts = mistaken + np.bincount(given, to_others, n_classes) / max(n_classes - 1, 1) * off_diagonal
         counts[np.diag_indices(n_classes)] += np.bincount(given, right, n_classes)
         share = float((counts[off_diagonal].sum() + _USUAL_SHARE) / (counts.sum() + 1))
         prior = _uniform_noise(share, n_classes)

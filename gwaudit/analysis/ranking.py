@@ -4,6 +4,7 @@ No ground truth is read. The steps, their defaults and the reasons:
 
 - **Score**: a detector (`gwaudit.analysis.detectors`) scores each sample, over a **window** of epochs. The default
   window is the last half: averages over epochs find more than any single epoch, and late epochs more than early ones.
+  Where each sample was recorded with a head that did not learn it, it is all epochs.
 - **Log odds** of being wrong: fitted to the scores of all samples (`gwaudit.analysis.error_probability`; for
   multi-label runs `gwaudit.analysis.error_probability_multilabel`). The fit needs a score whose sign has a meaning
   (`signed`): below zero the given label fits better, above zero another one.
@@ -13,6 +14,8 @@ No ground truth is read. The steps, their defaults and the reasons:
       bounds distort the distributions that are fitted, which then find errors in clean labels.
     - Rounds of refinement give the order alone, too: later rounds were trained on what was believed before, and are
       surer than they are right.
+    - Where samples were held out, the odds follow from the predictions (`gwaudit.analysis.held_out_odds`), and a
+      detector other than `margin` gives the order alone.
 - **Cut**: by default the one with the highest expected F1. It is always gwaudit's, also for detectors with a cut of
   their own (`ctrl`, `argmax_disagreement`): the suspects are the first of the ranking. The detection benchmark
   measures the detectors' own cuts.
@@ -49,8 +52,9 @@ from gwaudit.analysis.error_probability import (
     sigmoid,
 )
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
+from gwaudit.analysis.held_out_odds import held_out_readings
 from gwaudit.analysis.run_signals import measure_signals
-from gwaudit.analysis.sample_statistics import default_window, sample_statistics
+from gwaudit.analysis.sample_statistics import default_window, is_held_out, sample_statistics
 from gwaudit.analysis.verdict import Verdict, judge
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
@@ -88,13 +92,17 @@ def rank(
     window = _window(store, settings)
     last = rounds[-1] if rounds else store
     detector = select_detector(
-        settings.detector, final_passes=len(last.final_passes), multi_label=multi_label, run=last.path
+        settings.detector,
+        final_passes=len(last.final_passes),
+        multi_label=multi_label,
+        held_out=is_held_out(store),
+        run=last.path,
     )
     settings = replace(settings, detector=detector)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
     if rounds and not multi_label:
         refined, statistics["alternative_label"] = _refined_log_odds(store, rounds, settings, statistics, executor)
-        log_odds = _reorder(log_odds_wrong(_score(store, statistics, "combined")), refined)
+        log_odds = _reorder(_log_odds(store, statistics, replace(settings, detector=_fitted_detector(store))), refined)
     else:
         log_odds = _log_odds(store, statistics, settings)
     return _audit(store, settings, window, statistics, log_odds)
@@ -109,8 +117,8 @@ def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) ->
         first = rank(store)
         return np.where(first.by_id("category") == "too-few", np.float32(0), first.by_id("probability_wrong"))
     settings = RankingSettings()
-    first, last = _window(store, settings)
-    statistics = sample_statistics(store, range(first, last + 1))
+    window = _window(store, settings)
+    statistics = sample_statistics(store, range(window[0], window[1] + 1))
     log_odds, _ = _refined_log_odds(store, rounds, settings, statistics, None)
     return np.where(_too_few(store), 0, sigmoid(log_odds)).astype(np.float32)
 
@@ -141,6 +149,9 @@ def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: Rankin
     detector, score = DETECTORS[settings.detector], _score(store, statistics, settings.detector)
     if store.is_multi_label:
         return multilabel_log_odds_wrong(score, store.given_labels(), len(store.class_names))
+    if is_held_out(store):
+        fitted = _held_out_log_odds(store, statistics)
+        return fitted if settings.detector == "margin" else _reorder(fitted, score, fitted)
     if not detector.signed:
         combined = _log_odds(store, statistics, replace(settings, detector="combined"))
         return _reorder(combined, score, combined)
@@ -164,7 +175,9 @@ def _refined_log_odds(
     as they are: their order alone counts.
     """
     scores: list[NDArray[np.floating]] = []
-    name = select_detector(settings.detector, final_passes=len(rounds[-1].final_passes), multi_label=False)
+    name = select_detector(
+        settings.detector, final_passes=len(rounds[-1].final_passes), multi_label=False, held_out=is_held_out(store)
+    )
     for run in rounds:
         first, last = _window(run, replace(settings, window="auto"))
         of_round = sample_statistics(run, range(first, last + 1), executor=executor)
@@ -175,6 +188,22 @@ def _refined_log_odds(
     share_wrong = expected_share_wrong(_score(store, statistics, "combined"))
     groups = _groups(store, suggested, replace(settings, detector=name))
     return log_odds_wrong(mean_score, groups, share_wrong=share_wrong), suggested
+
+
+def _fitted_detector(store: TrajectoryStore) -> str:
+    """Return the detector to whose scores the odds are fitted where another one gives the order alone."""
+    return "margin" if is_held_out(store) else "combined"
+
+
+def _held_out_log_odds(store: TrajectoryStore, statistics: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the log odds of samples that were held out, [n]."""
+    return held_out_readings(
+        store.given_labels().astype(np.int64),
+        statistics["alternative_label"].to_numpy().astype(np.int64),
+        statistics["mean_margin"].to_numpy(),
+        statistics["mean_loss"].to_numpy(),
+        len(store.class_names),
+    ).pooled
 
 
 def _groups(

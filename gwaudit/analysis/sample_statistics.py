@@ -52,9 +52,18 @@ _WINDOW_SIGNALS = (
 
 
 def default_window(store: TrajectoryStore) -> range:
-    """Return the last half of a run's training epochs."""
+    """Return the last half of a run's training epochs; all of them where the recorded samples were held out.
+
+    A network learns its training samples in the course of a run. Samples that were held out are never learned, and the
+    mean over all epochs ranks them better.
+    """
     n_epochs = len(store.training_epochs)
-    return range(n_epochs // 2, n_epochs)
+    return range(0 if is_held_out(store) else n_epochs // 2, n_epochs)
+
+
+def is_held_out(store: TrajectoryStore) -> bool:
+    """Return whether each sample of a run was recorded with a head that did not learn it (`folds`)."""
+    return int((store.settings.get("training") or {}).get("folds", 1)) > 1
 
 
 def sample_statistics(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> pd.DataFrame:

@@ -210,7 +210,8 @@ class TrainingSettings:
             and Topin, 2018); `cosine` warms up over a twentieth, then follows a half cosine to zero.
         learning_rate: Peak learning rate. By default 0.2 for `sgd`, 0.001 for `adamw` and 0.02 for `nmuon`; less for
             fewer than 29,700 images, and a tenth of it for pretrained weights.
-        weight_decay: Weight decay, not applied to biases and normalisation layers.
+        weight_decay: Weight decay, not applied to biases and normalisation layers. By default 0.0005; that of
+            cross-fitted heads is chosen with the head.
         augment: Augmentation of the images: `crop-flip` shifts each image and mirrors every second one, left to right;
             `shift-flip`, a smaller shift, mirrored in every other epoch; `randaugment`, which mirrors too. Where left
             and right make the class, choose `crop`, which only shifts, or `none`.
@@ -239,6 +240,10 @@ class TrainingSettings:
         backbone: Training of the backbone: `trained`; or `frozen`, whose features are computed once and kept, and only
             the head is trained.
         head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
+            By default the one that predicts held-out given labels better.
+        folds: Number of folds of features, texts or the features of a frozen backbone. A head for each fold is trained,
+            all at once, and each sample is recorded with the head that did not learn it. By default 10, 5 for more than
+            20,000 samples and 1 for more than 100,000: a single head, which learns and records all samples.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
             `weight`, its weight only, as in the papers on gradient-weight alignment.
     """
@@ -250,7 +255,7 @@ class TrainingSettings:
     momentum: float = 0.9
     schedule: Literal["onecycle", "cosine"] = "onecycle"
     learning_rate: Literal["auto"] | float = "auto"
-    weight_decay: float = 5e-4
+    weight_decay: Literal["auto"] | float = "auto"
     augment: Augmentation = "crop-flip"
     label_smoothing: Literal["auto"] | float = "auto"
     balance: Literal["none", "loss", "sampling"] = "none"
@@ -267,12 +272,13 @@ class TrainingSettings:
     pretrained: bool = False
     checkpoint: str | None = None
     backbone: Literal["trained", "frozen"] = "trained"
-    head: Head = "linear"
+    head: Literal["auto", "linear", "mlp"] = "auto"
+    folds: Literal["auto"] | int = "auto"
     alignment: Alignment = "head"
 
     def __post_init__(self) -> None:
         _require_choices(self)
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name in ("epochs", "batch_size", "accumulate", "folds"):
             if (value := getattr(self, name)) != "auto" and (isinstance(value, str) or value < 1):
                 raise SettingsError(f"`{name}` must be at least 1, not {value!r}")
         if self.final_passes not in (0, 1, 2):
@@ -281,6 +287,8 @@ class TrainingSettings:
             raise SettingsError(f"`momentum` must be in [0, 1), not {self.momentum}")
         if self.learning_rate != "auto" and not self.learning_rate > 0:
             raise SettingsError(f"`learning_rate` must be above 0, not {self.learning_rate}")
+        if self.weight_decay != "auto" and not self.weight_decay >= 0:
+            raise SettingsError(f"`weight_decay` must be 0 or more, not {self.weight_decay}")
         if self.label_smoothing != "auto" and not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"`label_smoothing` must be in [0, 1), not {self.label_smoothing}")
         if self.clip_norm != "auto" and self.clip_norm is not None and not self.clip_norm > 0:
@@ -309,13 +317,19 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class ResolvedTrainingSettings(TrainingSettings):
-    """Describe one training without any "auto" that depends on the data; the defaults are those of 50,000 images."""
+    """Describe one training without any "auto" that depends on the data; the defaults are those of 50,000 images.
+
+    Only the head of a cross-fitted training and its weight decay can still be open.
+    """
 
     epochs: int = 30
     batch_size: int = 512
     learning_rate: float = 0.2
     label_smoothing: float = 0.0
     clip_norm: float | None = None
+    weight_decay: Literal["auto"] | float = 5e-4
+    head: Literal["auto", "linear", "mlp"] = "linear"
+    folds: int = 1
 
 
 RECIPES: Mapping[Recipe, TrainingSettings] = {

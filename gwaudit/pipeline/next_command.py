@@ -8,6 +8,7 @@ from typing import Any
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import select_detector
+from gwaudit.analysis.sample_statistics import is_held_out
 from gwaudit.core.settings import (
     DEFAULT_RESIZING,
     RECIPES,
@@ -37,7 +38,12 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
     rounds = rounds_of(run)
     with TrajectoryStore.open(run) as store, TrajectoryStore.open(rounds[-1]) as last:
         training = ResolvedTrainingSettings.from_dict(store.settings["training"])
-        auto = select_detector("auto", final_passes=len(last.final_passes), multi_label=store.is_multi_label)
+        auto = select_detector(
+            "auto",
+            final_passes=len(last.final_passes),
+            multi_label=store.is_multi_label,
+            held_out=is_held_out(store),
+        )
     # The file has labels by key. Label noise was a trial on the labels of the source.
     data = replace(data, labels=str(labels), label_key=None, add_noise=0.0, add_noise_seed=0)
     data = replace(data, resizing=DEFAULT_RESIZING)  # the audit finds that of the weights again

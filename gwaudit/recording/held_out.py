@@ -7,7 +7,6 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from gwaudit.core.errors import RecordingError
 from gwaudit.recording.distributed import meet, raise_on_all_ranks
 from gwaudit.recording.epoch_buffer import EpochBuffer
 from gwaudit.recording.epoch_commit import EpochCommitter, EpochSummary
@@ -18,9 +17,11 @@ from gwaudit.store.store import TrajectoryStore
 class FoldedModel(Protocol):
     """Describe a network with a head for each fold, which learns all samples but those of the fold."""
 
-    n_folds: int
+    @property
+    def n_folds(self) -> int:
+        """Return the number of folds K."""
 
-    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, inputs: Tensor, /) -> tuple[Tensor, Tensor]:
         """Return latents [K, B, F] and logits [K, B, C] of all heads."""
 
     def of_fold(self, fold: int, latent: Tensor, logits: Tensor) -> HeadForward:

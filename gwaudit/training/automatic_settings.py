@@ -2,8 +2,9 @@
 
 With the batches of a large data set a network takes too few steps to learn few images, and with its learning rate
 these steps diverge. Without label smoothing and clipped gradients it soon fits the wrong labels of few images.
-docs/benchmarks/small-data.md has the measurements. Heads on features get the settings of 50,000 images for every number
-of samples.
+docs/benchmarks/small-data.md has the measurements.
+
+Heads on features are cross-fitted where there are few samples: see `gwaudit.training.fold_heads`.
 """
 
 import math
@@ -23,6 +24,9 @@ _SMALLEST_BATCH = 16
 _FEWEST_UPDATES = 300
 _LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
 _FINE_TUNING = 0.1  # trained weights need smaller steps
+_FOLDS = ((20_000, 10), (100_000, 5))  # largest number of samples, number of folds
+_FOLD_BATCH = (32, 512)  # smallest and largest, of a tenth of the samples
+_FOLD_RATE = 0.1
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
 
 
@@ -36,6 +40,9 @@ def resolve(
     images times (B / 512)^(4/5). Where B is below 512 (fewer than 29,700 images) the norm of the gradient is clipped at
     1, and labels are smoothed by 0.2, unless there are several for each image.
 
+    Cross-fitted heads get batches of a tenth of the samples, from 32 to 512, and the learning rate 0.1. Which head, and
+    its weight decay, stay open ("auto"): they are chosen when the features are there.
+
     Args:
         settings: The settings as the user gives them; what they set stays.
         n_samples: Number of samples n.
@@ -43,7 +50,8 @@ def resolve(
         multi_label: Whether a sample may have several labels.
 
     Raises:
-        SettingsError: The learning rate is "auto", and the optimizer has no default here.
+        SettingsError: The learning rate is "auto", and the optimizer has no default here; or folds are asked for where
+            there is no head on features with one label each, or there are too few samples for them.
 
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
@@ -55,6 +63,16 @@ def resolve(
     batch = _batch_size(n)
     scale = batch / _LARGE.batch_size
     given = {name: value for name, value in settings.to_dict().items() if name not in AUTOMATIC or value != "auto"}
+    folds = _folds(settings, n_samples, crosses=not learns_images and not multi_label)
+    if folds > 1:
+        of_folds = {
+            "folds": folds,
+            "batch_size": min(max(_FOLD_BATCH[0], n_samples // 10), _FOLD_BATCH[1]),
+            "learning_rate": _rate(settings.optimizer) * _FOLD_RATE / _LARGE.learning_rate,
+            "weight_decay": "auto",
+            "head": "auto",
+        }
+        return ResolvedTrainingSettings.from_dict(of_folds | given)
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))
     chosen = {
         "batch_size": batch,
@@ -67,6 +85,23 @@ def resolve(
         rate = _rate(settings.optimizer) * scale ** (4 / 5) * (_FINE_TUNING if is_trained else 1)
         chosen["learning_rate"] = float(f"{rate:.2g}")
     return ResolvedTrainingSettings.from_dict(chosen | given)
+
+
+def _folds(settings: TrainingSettings, n_samples: int, *, crosses: bool) -> int:
+    """Return the number of folds of a training on n samples, which may have folds (`crosses`) or not."""
+    if not crosses:
+        if settings.folds not in ("auto", 1):
+            raise SettingsError(
+                f"`folds` is {settings.folds}, but folds are for heads on features (a table, arrays, texts, a frozen "
+                "backbone) with one label for each sample: leave `folds` out"
+            )
+        return 1
+    if settings.folds == "auto":
+        folds = next((folds for most, folds in _FOLDS if n_samples <= most), 1)
+        return max(1, min(folds, n_samples // 4))
+    if settings.folds > 1 and n_samples < 2 * settings.folds:
+        raise SettingsError(f"`folds` is {settings.folds}, too many for {n_samples} samples: at most {n_samples // 2}")
+    return settings.folds
 
 
 def _batch_size(n: int) -> int:

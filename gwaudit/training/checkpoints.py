@@ -24,6 +24,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.manifest import require_free
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.head_choice import HeadChoice
 from gwaudit.training.preprocessing import Preprocessing
 from gwaudit.training.tensor_files import SUFFIX, read_tensors, write_tensors
 
@@ -179,6 +180,7 @@ def create_or_resume(
     data: DataSettings | None = None,
     targets: Tensor | None = None,
     preprocessing: Preprocessing | None = None,
+    heads: HeadChoice | None = None,
 ) -> TrajectoryStore:
     """Create the run of a training, or open the one that is to be resumed.
 
@@ -190,6 +192,7 @@ def create_or_resume(
         data: How the data set was loaded, to be kept in the run.
         targets: [n, C] class distributions that are learned instead of the given labels, or None.
         preprocessing: Preprocessing of the images; None where the inputs are not images.
+        heads: The heads that were tried, to be kept in the run; None where there was no choice.
 
     Returns:
         The run, open for writing.
@@ -211,6 +214,7 @@ def create_or_resume(
                 "training": settings.to_dict(),
                 "data": None if data is None else data.to_dict(),
                 "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
+                "heads": None if heads is None else heads.to_dict(),
                 "targets": digest,
                 "reading": summarise(dataset, None if data is None else data.source).to_dict(),
                 "modality": dataset.modality,

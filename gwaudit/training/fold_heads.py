@@ -9,12 +9,14 @@ on one batch.
 import torch
 from torch import Tensor, nn
 
-from gwaudit.core.settings import Head
+from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.recording.head_forms import HeadForward
 from gwaudit.training.loss import Loss
+from gwaudit.training.optimizer import build_optimizer, build_schedule
 
 _HIDDEN = 64
 _INPUT_LENGTH = 4.0
+_MOST_AT_ONCE = 4096
 
 
 def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
@@ -46,7 +48,9 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
 
 
 def loss_of_folds(loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
-    """Return the sum of the mean losses of all heads, each of the samples that it learns: [] with a gradient.
+    """Return the mean over all heads of their mean losses, each of the samples that it learns: [] with a gradient.
+
+    Times the number of heads, each head has the gradient that it would have alone.
 
     Args:
         loss: The loss of a sample.
@@ -59,7 +63,46 @@ def loss_of_folds(loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, f
     repeats = (n_folds,) + (1,) * (targets.ndim - 1)
     losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_folds))
     learned = (folds != torch.arange(n_folds, device=folds.device)[:, None]).to(losses)
-    return ((losses.view(n_folds, n_samples) * learned).sum(1) / learned.sum(1).clamp_min(1)).sum()
+    return ((losses.view(n_folds, n_samples) * learned).sum(1) / learned.sum(1).clamp_min(1)).mean()
+
+
+def held_out_log_probabilities(
+    features: Tensor, labels: Tensor, folds: Tensor, model: "FoldHeads", loss: Loss, settings: ResolvedTrainingSettings
+) -> Tensor:
+    """Train the heads of all folds, and return the mean over the epochs of held-out log probabilities, [n, C].
+
+    Args:
+        features: [n, D], as the heads take them.
+        labels: [n] given labels.
+        folds: [n] fold of each sample.
+        model: The heads, which are trained.
+        loss: The loss of a sample.
+        settings: Optimizer, schedule, batch size, number of epochs and seed.
+    """
+    batches = -(-len(labels) // settings.batch_size)
+    optimizer = build_optimizer(model, settings)
+    schedule = build_schedule(optimizer, settings, batches * settings.epochs)
+    generator = torch.Generator().manual_seed(settings.seed)
+    total, update = torch.zeros((), device=labels.device), 0
+    for _ in range(settings.epochs):
+        for ids in torch.randperm(len(labels), generator=generator).to(labels.device).tensor_split(batches):
+            _, logits = model(features[ids])
+            (loss_of_folds(loss, logits, labels[ids], labels[ids], folds[ids]) * model.n_folds).backward()  # type: ignore[no-untyped-call]  # torch's
+            optimizer.step()
+            update += 1
+            schedule.step_update(update)
+            optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            parts = torch.arange(len(labels), device=labels.device).tensor_split(-(-len(labels) // _MOST_AT_ONCE))
+            logits = torch.cat([_held_out_logits(model, features[ids], folds[ids]) for ids in parts])
+            total = total + logits.log_softmax(1)
+    return total / settings.epochs
+
+
+def _held_out_logits(model: "FoldHeads", features: Tensor, folds: Tensor) -> Tensor:
+    """Return the logits [B, C] of each sample by the head of its fold."""
+    logits: Tensor = model(features)[1]
+    return logits[folds, torch.arange(len(folds), device=folds.device)]
 
 
 class FoldHeads(nn.Module):

@@ -8,21 +8,22 @@ predictions are judged by their log loss after the best temperature a and the be
 so that a head is not preferred because its logits are small, or because it follows wrong labels.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gwaudit.core.settings import Head
+from gwaudit.core.settings import Head, ResolvedTrainingSettings
+from gwaudit.training.fold_heads import FoldHeads, assign_folds, held_out_log_probabilities
+from gwaudit.training.loss import Loss
 
 _HEADS: tuple[Head, ...] = ("linear", "mlp")
 _WEIGHT_DECAYS: dict[Head, tuple[float, ...]] = {"linear": (0.005, 0.05, 0.3), "mlp": (0.005, 0.02, 0.1)}
-_TEMPERATURES = torch.logspace(-0.3, 1.1, 15, base=10)
+_TEMPERATURES = torch.logspace(-0.3, 1.1, 15)
 _NOISE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-MOST_SAMPLES = 4000
-"""Number of samples that the choice is made on; of more, as many are drawn at random."""
+_MOST_SAMPLES = 4000
+_EPOCHS = 30  # and fewer, if the training has fewer
 
 
 @dataclass(frozen=True)
@@ -68,32 +69,48 @@ class HeadChoice:
         of_kind = [candidate for candidate in self.candidates if candidate.head == head]
         return min(of_kind, key=lambda candidate: candidate.log_loss, default=None)
 
+    def describe(self) -> str:
+        """Return which head is trained and how well each kind predicts held-out given labels, in one sentence."""
+        best, tried = self.best, [self.best_of(head) for head in _HEADS]
+        texts = [f"{of_kind.head} {of_kind.accuracy:.1%}" for of_kind in tried if of_kind is not None]
+        return (
+            f"head: {best.head}, weight decay {best.weight_decay:g}; accuracy on held-out given labels: "
+            f"{', '.join(texts)} (largest class {self.majority:.1%})"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as JSON can hold it."""
         return {"candidates": [candidate.to_dict() for candidate in self.candidates], "majority": self.majority}
 
 
+def samples_to_try(n_samples: int, seed: int) -> Tensor:
+    """Return the ids of the samples that the heads are tried on: all, or as many as can be at random."""
+    return torch.randperm(n_samples, generator=torch.Generator().manual_seed(seed))[:_MOST_SAMPLES]
+
+
 def choose_head(
-    labels: Tensor,
-    head: Head | None,
-    weight_decay: float | None,
-    held_out_log_probabilities: Callable[[Head, float], Tensor],
+    features: Tensor, labels: Tensor, n_classes: int, loss: Loss, settings: ResolvedTrainingSettings
 ) -> HeadChoice:
-    """Try the heads that the settings leave open.
+    """Train the heads that the settings leave open, and compare their held-out predictions.
 
     Args:
-        labels: [n] given labels.
-        head: The kind of head, if it is given.
-        weight_decay: The weight decay, if it is given.
-        held_out_log_probabilities: Trains the heads of all folds, and returns [n, C] log probabilities, the mean over
-            the epochs, each sample by the head that did not learn it.
+        features: [n, D], as the heads take them.
+        labels: [n] given labels, on the same device.
+        n_classes: Number of classes C.
+        loss: The loss of a sample.
+        settings: Those of the training; `head` or `weight_decay` is "auto".
     """
+    folds = assign_folds(labels.cpu(), settings.folds, settings.seed).to(labels.device)
     candidates = []
-    for kind in _HEADS if head is None else (head,):
-        for decay in _WEIGHT_DECAYS[kind] if weight_decay is None else (weight_decay,):
-            log_probability = held_out_log_probabilities(kind, decay)
-            accuracy = float((log_probability.argmax(1) == labels).double().mean())
-            candidates.append(HeadCandidate(kind, decay, held_out_log_loss(log_probability, labels), accuracy))
+    for head in _HEADS if settings.head == "auto" else (settings.head,):
+        for decay in _WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(settings.seed)
+                model = FoldHeads(head, n_features=features.shape[1], n_classes=n_classes, n_folds=settings.folds)
+            tried = replace(settings, weight_decay=decay, epochs=min(settings.epochs, _EPOCHS))
+            predicted = held_out_log_probabilities(features, labels, folds, model.to(features.device), loss, tried)
+            accuracy = float((predicted.argmax(1) == labels).double().mean())
+            candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, labels), accuracy))
     return HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))
 
 

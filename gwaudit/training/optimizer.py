@@ -43,7 +43,7 @@ def build_optimizer(model: nn.Module, settings: ResolvedTrainingSettings) -> tor
         model,
         opt=settings.optimizer,
         lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
+        weight_decay=float(settings.weight_decay),
         momentum=settings.momentum,
         **fallback,
     )

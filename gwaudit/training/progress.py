@@ -1,10 +1,14 @@
-"""Describe how a training reports its progress."""
+"""Describe how a training reports its progress, and what may measure it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch import Tensor, nn
+
 from gwaudit.data.summary import DataSummary
 from gwaudit.recording.epoch_commit import EpochSummary
+from gwaudit.training.head_choice import HeadChoice
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class Progress(FeatureProgress, Protocol):
     def on_data(self, summary: DataSummary) -> None:
         """Receive the summary of the data that were read, before the training."""
 
+    def on_head(self, choice: HeadChoice) -> None:
+        """Receive the heads that were tried, and with them the one that is trained."""
+
     def on_step(self, report: StepReport) -> None:
         """Receive the position of the training, a few times per second."""
 
@@ -71,3 +78,16 @@ class Progress(FeatureProgress, Protocol):
 
     def on_final_pass(self, seconds: float) -> None:
         """Receive the duration of a final evaluation pass, when it is committed."""
+
+
+class EpochProbe(Protocol):
+    """Measure something of the model after each epoch of training, as its accuracy on a test set. Rank 0 calls it."""
+
+    def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
+        """Return numbers to commit with the epoch. A resumed run does not measure committed epochs again.
+
+        Args:
+            epoch: The epoch, counted from 0.
+            model: The model in training mode; leave it in that mode, with its weights and buffers unchanged.
+            prepared: Returns inputs as the model takes them, on its device, for inputs of `LabeledDataset.read`.
+        """

@@ -11,12 +11,11 @@ batch norm, which normalises over the part of a rank. A run can be resumed with 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from timm.utils import ModelEmaV3
@@ -42,6 +41,7 @@ from gwaudit.recording.distributed import (
     wrap_in_ddp,
 )
 from gwaudit.recording.head import find_head
+from gwaudit.recording.held_out import HeldOutRecorder
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, normalise
@@ -55,12 +55,14 @@ from gwaudit.training.checkpoints import (
     save_checkpoint,
 )
 from gwaudit.training.device import autocast, resolve_device
+from gwaudit.training.fold_heads import FoldHeads, assign_folds, loss_of_folds
 from gwaudit.training.frozen_features import extract_features
+from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import build_feature_head, build_model
 from gwaudit.training.optimizer import build_optimizer, build_schedule
 from gwaudit.training.preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing, with_scaled_features
-from gwaudit.training.progress import EpochReport, Progress, StepReport
+from gwaudit.training.progress import EpochProbe, EpochReport, Progress, StepReport
 from gwaudit.training.small_networks import WhitenedNet
 
 _WHITENING_SAMPLES = 5000
@@ -68,19 +70,6 @@ _SECONDS_BETWEEN_REPORTS = 0.25
 # Mean losses of a training that diverged, in multiples of the loss of equal probabilities. The first epochs of one that
 # converges may pass through large losses.
 _DIVERGED, _DIVERGED_AT_END = 20.0, 3.0
-
-
-class EpochProbe(Protocol):
-    """Measure something of the model after each epoch of training, as its accuracy on a test set. Rank 0 calls it."""
-
-    def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
-        """Return numbers to commit with the epoch. A resumed run does not measure committed epochs again.
-
-        Args:
-            epoch: The epoch, counted from 0.
-            model: The model in training mode; leave it in that mode, with its weights and buffers unchanged.
-            prepared: Returns inputs as the model takes them, on its device, for inputs of `LabeledDataset.read`.
-        """
 
 
 @dataclass(frozen=True)
@@ -124,7 +113,8 @@ def train(
         data: How the data set was loaded, kept in the run so that later steps can load it again.
         targets: [n, C] class distributions to learn instead of the given labels, which are audited all the same.
         progress: Receives steps and epochs, on rank 0.
-        probe: Measures the model after each epoch of training; its time is not part of the epoch's `seconds`.
+        probe: Measures the model after each epoch of training; its time is not part of the epoch's `seconds`. It
+            measures one network, so that `folds` is 1 if it is "auto".
 
     Returns:
         The number of epochs, the selected epoch and the duration.
@@ -142,6 +132,8 @@ def train(
     """
     given = settings or TrainingSettings()
     init_process_group(given.device)
+    if probe is not None and given.folds == "auto":
+        given = replace(given, folds=1)
     if resume:
         given = run_on_rank0(lambda: as_recorded(given, Path(run)))
     with raise_on_all_ranks():
@@ -152,7 +144,14 @@ def train(
     def open_run() -> TrajectoryStore:
         prepared = training.preprocessing
         return create_or_resume(
-            dataset, Path(run), resolved, resume=resume, data=data, targets=targets, preprocessing=prepared
+            dataset,
+            Path(run),
+            training.settings,
+            resume=resume,
+            data=data,
+            targets=targets,
+            preprocessing=prepared,
+            heads=training.choice,
         )
 
     with shared_store(open_run) as store:
@@ -214,13 +213,17 @@ class _Training:
         else:
             mean, std = (tuple(values.tolist()) for values in dataset.channel_statistics())
         self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+        self.folds = assign_folds(self.labels, settings.folds, settings.seed) if settings.folds > 1 else None
+        self.choice = self._choose_head() if "auto" in (settings.head, settings.weight_decay) else None
+        settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         self.steps = len(self._batches(torch.arange(len(dataset))))
         self.updates_per_epoch = math.ceil(self.steps / settings.accumulate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = self._build()
-        _require_head(model, type(model).__name__, len(dataset.class_names))
+        if self.folds is None:
+            _require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.model, settings)
         self.schedule = build_schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
@@ -235,6 +238,11 @@ class _Training:
 
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
+        assert settings.head != "auto"  # it was chosen
+        if self.folds is not None:
+            return FoldHeads(
+                settings.head, n_features=dataset.input_shape[0], n_classes=n_classes, n_folds=settings.folds
+            )
         if dataset.modality == "features":
             return build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=n_classes)
         if dataset.modality != "images":
@@ -256,6 +264,16 @@ class _Training:
             model.whiten(normalise(dataset.read(drawn), self.mean, self.std))
         return model
 
+    def _choose_head(self) -> HeadChoice:
+        """Choose the head and the weight decay that the settings leave open, and put them into the settings."""
+        ids = samples_to_try(len(self.labels), self.settings.seed)
+        features, labels = self._prepare(self.dataset.read(ids)), self.labels[ids].to(self.device)
+        choice = choose_head(features, labels, len(self.dataset.class_names), self.loss, self.settings)
+        self.settings = replace(self.settings, head=choice.best.head, weight_decay=choice.best.weight_decay)
+        if self.progress is not None:
+            self.progress.on_head(choice)
+        return choice
+
     def run(self, store: TrajectoryStore) -> TrainingResult:
         """Train the epochs that the run lacks, then record its final evaluation passes."""
         start = time.monotonic()
@@ -271,7 +289,7 @@ class _Training:
         if store.next_epoch > 0:
             run_on_rank0(lambda: self._clean_checkpoints(len(store.training_epochs) - 1))
         self.ddp_model = wrap_in_ddp(self.model, self.device)
-        with AlignmentRecorder(self.model, store) as recorder:
+        with self._recorder(store) as recorder:
             while len(store.training_epochs) < settings.epochs and not self._should_stop():
                 self._run_epoch(store.next_epoch, recorder)
             while store.next_epoch < len(store.training_epochs) + min(settings.final_passes, self.views):
@@ -280,7 +298,12 @@ class _Training:
             store.path, len(store.training_epochs), run_on_rank0(self._selected), time.monotonic() - start
         )
 
-    def _run_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
+    def _recorder(self, store: TrajectoryStore) -> AlignmentRecorder | HeldOutRecorder:
+        if isinstance(self.model, FoldHeads) and self.folds is not None:
+            return HeldOutRecorder(self.model, self.folds, store)
+        return AlignmentRecorder(self.model, store)
+
+    def _run_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         start = time.monotonic()
         # Dropout and RandAugment draw from the global generator: it is seeded for the epoch, and restored after it.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -291,7 +314,7 @@ class _Training:
             average_batch_norm(model)
         run_on_rank0(lambda: save_checkpoint(self.store, self.state, epoch, self.settings))
         metrics = {"seconds": time.monotonic() - start, **run_on_rank0(lambda: self._probe_metrics(epoch))}
-        if self.settings.record == "online":
+        if self.settings.record == "online" and isinstance(recorder, AlignmentRecorder):
             summary = recorder.end_epoch(metrics)
         else:
             with self._autocast():
@@ -303,7 +326,7 @@ class _Training:
             report = EpochReport(self.settings.epochs, summary, rate, seconds, len(self.dataset) / seconds)
             self.progress.on_epoch(report)
 
-    def _record_final_pass(self, epoch: int, recorder: AlignmentRecorder) -> None:
+    def _record_final_pass(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         start = time.monotonic()
         mirrored = epoch - len(self.store.training_epochs)
         with self._autocast():
@@ -314,7 +337,7 @@ class _Training:
     def _probe_metrics(self, epoch: int) -> Mapping[str, float]:
         return {} if self.probe is None else self.probe.measure(epoch, self.model, self._prepare)
 
-    def _train_epoch(self, epoch: int, recorder: AlignmentRecorder) -> None:
+    def _train_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
         batches = self._batches(self._draw_order(generator))
@@ -329,7 +352,8 @@ class _Training:
             n_own += n_samples
             group = batches[step - step % settings.accumulate :][: settings.accumulate]
             # DDP averages gradients over ranks: times their number it is the mean over the samples of all ranks.
-            (loss * (n_samples * world_size() / sum(len(batch) for batch in group))).backward()  # type: ignore[no-untyped-call]  # torch's
+            share = n_samples * world_size() / sum(len(batch) for batch in group)
+            (loss * share * settings.folds).backward()  # type: ignore[no-untyped-call]  # torch's
             if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
                 self._update(update)
                 update += 1
@@ -358,7 +382,11 @@ class _Training:
         )
 
     def _forward(
-        self, ids: Tensor, flipped: Tensor, generator: torch.Generator, recorder: AlignmentRecorder
+        self,
+        ids: Tensor,
+        flipped: Tensor,
+        generator: torch.Generator,
+        recorder: AlignmentRecorder | HeldOutRecorder,
     ) -> tuple[Tensor, int]:
         """Return the mean loss of this rank's part of a batch, and its number of samples; the recorder observes it."""
         own = rank_slice(len(ids))
@@ -372,11 +400,14 @@ class _Training:
             raw = augment(raw, self.settings.augment, generator, flipped=flipped[sample_ids], part=part)
         inputs = self._prepare(raw)
         with self._autocast():
-            logits = self.ddp_model(inputs)
+            outputs = self.ddp_model(inputs)
         targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
-        loss = self.loss(logits.float(), targets, labels)
-        if self.settings.record == "online" and n_samples:
+        if self.folds is not None:
+            folds = self.folds[sample_ids].to(self.device)
+            return loss_of_folds(self.loss, outputs[1].float(), targets, labels, folds), n_samples
+        loss = self.loss(outputs.float(), targets, labels)
+        if self.settings.record == "online" and n_samples and isinstance(recorder, AlignmentRecorder):
             recorder.observe(sample_ids, labels)
         return loss, n_samples
 
@@ -421,7 +452,9 @@ class _Training:
         return torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)[process_rank() :: world_size()]
 
     def _autocast(self) -> AbstractContextManager[object]:
-        return autocast(self.settings.dtype, self.device)
+        # Heads are small: float32 costs them nothing.
+        is_float32 = self.folds is not None and self.settings.dtype == "auto"
+        return autocast("float32" if is_float32 else self.settings.dtype, self.device)
 
     def _selected(self) -> SelectedEpoch:
         """Return the epoch that the rule selects so far; on rank 0 only, as rules may read the epochs' rows."""
@@ -448,6 +481,8 @@ class _Training:
 
     def _probabilities(self, raw: Tensor) -> Tensor:
         views = (raw, raw.flip(3)) if self.dataset.modality == "images" and self.settings.mirrors else (raw,)
+        if isinstance(self.model, FoldHeads):
+            return torch.as_tensor(self.model(self._prepare(raw))[1].softmax(2).mean(0).cpu())
         logits = [self.model(self._prepare(view)).float() for view in views]
         multi_label = self.dataset.is_multi_label
         return torch.stack([each.sigmoid() if multi_label else each.softmax(1) for each in logits]).mean(0).cpu()

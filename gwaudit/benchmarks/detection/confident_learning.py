@@ -1,5 +1,6 @@
 """Find label errors by confident learning: cleanlab, on out-of-sample probabilities of one training a fold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def out_of_sample_probabilities(
     folds_of_ids = StratifiedKFold(folds, shuffle=True, random_state=training.seed).split(np.zeros(n), dataset.labels)
     for fold, (inside, outside) in enumerate(folds_of_ids):
         run, rest = folder / f"fold-{fold}", dataset.subset(inside)
-        train(rest, run, training, resume=True, progress=progress)
+        train(rest, run, replace(training, folds=1), resume=True, progress=progress)
         probabilities[outside] = predict(run, rest, dataset.subset(outside)).double().numpy()
     return probabilities
 

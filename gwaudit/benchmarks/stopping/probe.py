@@ -53,7 +53,7 @@ class StoppingProbe:
         self._dataset, self._disparity_batch = dataset, disparity_batch
 
     def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Return the numbers of an epoch; see `gwaudit.training.trainer.EpochProbe`."""
+        """Return the numbers of an epoch; see `gwaudit.training.progress.EpochProbe`."""
         numbers: dict[str, float] = {}
         model.eval()
         try:

@@ -148,7 +148,7 @@ class _RelatedProbe:
         self._accuracies, self._dataset, self._ids, self._snapshots = accuracies, dataset, ids, snapshots
 
     def measure(self, epoch: int, model: nn.Module, prepared: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
-        """Return the numbers of an epoch; see `gwaudit.training.trainer.EpochProbe`."""
+        """Return the numbers of an epoch; see `gwaudit.training.progress.EpochProbe`."""
         inputs = prepared(self._dataset.read(self._ids))
         labels = torch.from_numpy(self._dataset.labels)[self._ids].to(inputs.device)
         alignments, stiff = head_and_network_alignment(model, inputs, labels), stiffness(model, inputs, labels)
