@@ -34,11 +34,37 @@ EDITABLE = frozenset({"suspects.csv"})
 
 
 def results_of(run: Path) -> Path:
-    """Return the folder with the results of a run in use: the current version, or the run itself if it has none."""
+    """Return the folder with the results of a run in use: the current version, or the run itself if it has none.
+
+    Raises:
+        StoreDamagedError: The run was copied without its links, and its files are of no version.
+    """
     current = run / FOLDER / "current"
     if current.is_file():
         return run / FOLDER / current.read_text(encoding="utf-8").strip()
-    return current.resolve() if current.is_dir() else run
+    if current.is_dir():
+        is_complete = current.is_symlink() or (current / CONTENTS).exists()
+        return current.resolve() if is_complete else _version_copied_to(run)
+    return run
+
+
+def _version_copied_to(run: Path) -> Path:
+    """Return the version whose files lie in the run's folder itself.
+
+    A zip file made by a program that does not store links holds these files in place of the links to them, and an empty
+    folder in place of `results/current`.
+    """
+    for version in _versions(run):
+        if (version / CONTENTS).exists():
+            copies = {name: checksum for name, checksum in _contents(version).items() if (run / name).is_file()}
+            if copies and all(
+                _checksum(run / name) == checksum for name, checksum in copies.items() if name not in EDITABLE
+            ):
+                return version
+    raise StoreDamagedError(
+        f"{run / FOLDER / 'current'} is an empty folder, as after a copy without links: rank the run again (gwaudit "
+        f"rank {run})"
+    )
 
 
 def require_intact(version: Path) -> None:
@@ -76,7 +102,7 @@ def publishing(run: Path, *, update: bool = False) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     busy = f"the results of {run} are being written by another process: wait for it, or stop it"
     with acquire_lock(folder / "lock", busy, wait=WAIT):
-        before = results_of(run)
+        before = _results_before(run, required=update)
         if update and before == run:
             raise StoreNotFoundError(f"{run} holds no audit: rank the run first (gwaudit rank {run})")
         _delete_partial(folder)
@@ -96,6 +122,16 @@ def publishing(run: Path, *, update: bool = False) -> Iterator[Path]:
                 _delete_others(run, {version, before})
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+def _results_before(run: Path, *, required: bool) -> Path:
+    """Return the results in use; the run itself where they are damaged and not required."""
+    try:
+        return results_of(run)
+    except StoreDamagedError:
+        if required:
+            raise
+        return run
 
 
 def _contents(version: Path) -> dict[str, str]:

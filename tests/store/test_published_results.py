@@ -183,3 +183,35 @@ def test_a_kill_before_any_step_leaves_one_version_whole(run, tmp_path):
     publish(target, "last")
     assert shown(target) == {"last"}
     assert not list((target / "results").glob(".*.partial"))
+
+
+def zipped_without_links(run, to):
+    """Return a run that was packed and unpacked by a program that stores no links."""
+    archive = shutil.make_archive(str(to / "copy"), "zip", run)
+    shutil.unpack_archive(archive, to / "copied")
+    assert list((to / "copied" / "results" / "current").iterdir()) == []
+    return to / "copied"
+
+
+def test_a_copy_without_links_shows_the_version_that_was_in_use(run, tmp_path):
+    for mark in ("second", "third"):
+        publish(run, mark)
+    in_use = results_of(run).name
+    copied = zipped_without_links(run, tmp_path)
+    (copied / "suspects.csv").write_text("key,decision\na,drop\n")  # filled in
+    assert results_of(copied).name == in_use
+    require_intact(results_of(copied))
+    with publishing(copied, update=True) as folder:
+        (folder / "report.html").write_text("new")
+    assert (copied / "results" / "current").is_symlink()
+    assert (copied / "audit.json").read_text() == "{}third"
+
+
+def test_a_copy_of_which_no_version_is_whole_is_damage_until_it_is_ranked_again(run, tmp_path):
+    copied = zipped_without_links(run, tmp_path)
+    (copied / "audit.json").write_text("altered")
+    with pytest.raises(StoreDamagedError, match=r"an empty folder, as after a copy without links: rank the run again"):
+        results_of(copied)
+    publish(copied, "second")
+    assert shown(copied) == {"second"}
+    require_intact(results_of(copied))
