@@ -8,6 +8,7 @@ that the environment variable `GWAUDIT_CACHE` names, by default `gwaudit` in the
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import DataError, MissingExtraError, ModelError, SettingsError, StoreError
 from gwaudit.core.files import write_atomically
+from gwaudit.core.hub import only_cached_if_unreachable
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
@@ -121,9 +123,14 @@ def embed_texts(dataset: LabeledDataset, encoder: str, progress: FeatureProgress
         raise DataError(f"{dataset.name} holds {dataset.modality}, not texts")
     texts = list(dataset.texts)
     try:
-        model = SentenceTransformer(encoder)
+        with nullcontext("") if Path(encoder).is_dir() else only_cached_if_unreachable() as unreachable:
+            model = SentenceTransformer(encoder)
     except Exception as error:  # the library, the hub and the file raise errors of many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if unreachable and isinstance(error, OSError):
+            reason = (
+                f"{unreachable}, and it was not downloaded before: connect to the network, or name the folder of one"
+            )
         raise ModelError(f"the encoder {encoder!r} cannot be loaded: {reason}") from error
 
     def compute() -> Tensor:

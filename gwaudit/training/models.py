@@ -3,6 +3,7 @@
 import difflib
 import pickle
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from timm.models._hub import load_model_config_from_hf, load_model_config_from_p
 from torch import Tensor, nn
 
 from gwaudit.core.errors import ModelError
+from gwaudit.core.hub import only_cached_if_unreachable
 from gwaudit.core.settings import Head
 from gwaudit.training.small_networks import NETWORKS  # the import registers them with timm
 
@@ -68,7 +70,16 @@ def build_model(
             "`checkpoint`"
         )
     else:
-        model = _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
+        with only_cached_if_unreachable() if pretrained else nullcontext("") as unreachable:
+            try:
+                model = _create(name, pretrained=pretrained, num_classes=n_classes, **arguments)
+            except ModelError as error:
+                if not (unreachable and isinstance(error.__cause__, OSError)):
+                    raise
+                raise ModelError(
+                    f"cannot build {name!r} with pretrained weights: {unreachable}, and they were not downloaded "
+                    "before: connect to the network, or name a file of weights with `checkpoint`"
+                ) from error
     if image_size is not None:
         _require_fit(name, model, (in_chans, image_size, image_size))
     return model
@@ -118,12 +129,15 @@ def pretrained_configuration(name: str) -> dict[str, Any] | None:
 
 def _hub_configuration(name: str) -> dict[str, Any]:
     """Return the configuration of a model by its name with the prefix `hf-hub:` or `local-dir:`."""
+    unreachable = ""
     try:
         source, place = timm.models.parse_model_name(name)
-        load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
-        return dict(load(place)[0])
+        if source == "local-dir":
+            return dict(load_model_config_from_path(place)[0])
+        with only_cached_if_unreachable() as unreachable:
+            return dict(load_model_config_from_hf(place)[0])
     except Exception as error:  # the hub, its client and the files raise errors of many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = unreachable or (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"the configuration of {name!r} cannot be read: {reason}") from error
 
 

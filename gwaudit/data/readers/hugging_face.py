@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from gwaudit.core.errors import DataError, MissingExtraError
+from gwaudit.core.hub import only_cached_if_unreachable
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.readers.columns import samples_of_table
 from gwaudit.data.readers.raw_samples import RawSamples, Source
@@ -81,7 +82,12 @@ def _load(name: str) -> Any:
         raise MissingExtraError("the source hf:", "hf") from error
     path, _, configuration = name.partition(":")
     try:
-        return datasets.load_dataset(path, configuration or None)
+        with only_cached_if_unreachable() as unreachable:
+            return datasets.load_dataset(path, configuration or None)
     except Exception as error:  # the library and the network may raise any exception
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if unreachable:
+            reason = (
+                f"{unreachable}, and it was not downloaded before: connect to the network, or name a folder or file"
+            )
         raise DataError(f"{_HUB}{name} cannot be loaded: {reason}") from error
