@@ -14,6 +14,12 @@ from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
+from gwaudit.training.automatic_settings import (
+    advise_against_scratch,
+    as_recorded,
+    describe_automatic,
+    resolve,
+)
 from gwaudit.training.checkpoints import require_place
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
@@ -119,6 +125,13 @@ def _load(
         dataset.notes.remark(
             f"mean, standard deviation, interpolation and crop are those of the pretrained weights of {training.model}"
         )
+    given = run_on_rank0(lambda: as_recorded(training, run)) if resume else training
+    resolved = resolve(given, len(dataset), dataset.modality, multi_label=dataset.is_multi_label)
+    if dataset.modality == "images" and training.backbone == "trained":
+        if chosen := describe_automatic(training, resolved, len(dataset)):
+            dataset.notes.remark(chosen)
+        if advice := advise_against_scratch(training, len(dataset), dataset.input_shape):
+            dataset.notes.warn(advice)
     rounds = [training, *(refinement.training(training, 1) for _ in range(min(1, refinement.refine)))]
     if dataset.modality == "images" and not dataset.is_multi_label:
         mirroring = next((settings.augment for settings in rounds if settings.mirrors), None)

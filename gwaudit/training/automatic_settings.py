@@ -21,12 +21,13 @@ AUTOMATIC = tuple(ResolvedTrainingSettings.__annotations__)
 _LARGE = ResolvedTrainingSettings()  # of 50,000 images
 _N_LARGE = 50_000
 _SMALLEST_BATCH = 16
-_FEWEST_UPDATES = 300
+_FEWEST_UPDATES = 400
 _LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
 _FINE_TUNING = 0.1  # trained weights need smaller steps
 _FOLDS = ((20_000, 10), (100_000, 5))  # largest number of samples, number of folds
 _FOLD_BATCH = (32, 512)  # smallest and largest, of a tenth of the samples
 _FOLD_RATE = 0.1
+_FEW_PHOTOS, _SMALLEST_PHOTO = 5000, 32  # images, and pixels a side
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
 
 
@@ -36,7 +37,7 @@ def resolve(
     """Return the settings of a training with a value in place of every "auto" that depends on the data.
 
     For n images the batch size B is 512 (n / 50,000)^(2/3), rounded to a power of two, and at least 16. There are
-    30 (B / 512)^(1/8) epochs, and more where these have fewer than 300 updates. The learning rate is that of 50,000
+    30 (B / 512)^(1/3) epochs, and more where these have fewer than 400 updates. The learning rate is that of 50,000
     images times (B / 512)^(4/5). Where B is below 512 (fewer than 29,700 images) the norm of the gradient is clipped at
     1, and labels are smoothed by 0.2, unless there are several for each image.
 
@@ -56,7 +57,7 @@ def resolve(
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
         >>> few.batch_size, few.epochs, few.learning_rate
-        (32, 21, 0.022)
+        (32, 22, 0.022)
     """
     learns_images = modality == "images" and settings.backbone == "trained"
     n = n_samples if learns_images else _N_LARGE
@@ -76,7 +77,7 @@ def resolve(
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))
     chosen = {
         "batch_size": batch,
-        "epochs": max(round(_LARGE.epochs * scale ** (1 / 8)), math.ceil(_FEWEST_UPDATES / updates)),
+        "epochs": max(round(_LARGE.epochs * scale ** (1 / 3)), math.ceil(_FEWEST_UPDATES / updates)),
         "label_smoothing": _LABEL_SMOOTHING if scale < 1 and not multi_label else _LARGE.label_smoothing,
         "clip_norm": _CLIP_NORM if scale < 1 else _LARGE.clip_norm,
     }
@@ -132,3 +133,32 @@ def as_recorded(settings: TrainingSettings, run: Path) -> TrainingSettings:
         recorded = store.settings.get("training") or {}
     kept = {name: recorded[name] for name in AUTOMATIC if name in recorded and getattr(settings, name) == "auto"}
     return replace(settings, **kept)
+
+
+def describe_automatic(given: TrainingSettings, resolved: ResolvedTrainingSettings, n_images: int) -> str:
+    """Return a sentence with the settings that `resolve` chose; empty where the user set all of them."""
+    chosen = [
+        f"{name}={getattr(resolved, name):g}"
+        for name in AUTOMATIC
+        if getattr(given, name) == "auto" and getattr(resolved, name) is not None
+    ]
+    return f"the training of {n_images:,} images has {', '.join(chosen)}" if chosen else ""
+
+
+def advise_against_scratch(settings: TrainingSettings, n_images: int, shape: tuple[int, ...]) -> str:
+    """Return a warning where a network is to learn few photos from random weights; otherwise an empty text.
+
+    Args:
+        settings: The settings of the training.
+        n_images: Number of images.
+        shape: Shape of an image, (C, H, W). Drawings and digits, grey or small, can be learned from few images.
+    """
+    is_photo = shape[0] >= 3 and min(shape[1:]) >= _SMALLEST_PHOTO
+    is_pretrained = settings.pretrained or settings.checkpoint is not None
+    if n_images >= _FEW_PHOTOS or not is_photo or is_pretrained:
+        return ""
+    return (
+        f"{n_images:,} photos are too few to train a network from random weights: it misses many wrong labels, and its "
+        "suspects change with the seed. Use pretrained weights: `backbone='frozen'` with a `model` of timm and "
+        "`pretrained=True`, or with a file of weights (`checkpoint`)"
+    )
