@@ -201,7 +201,7 @@ class TrainingSettings:
     Attributes:
         model: Network: a name of timm, or a network for small images (`resnet9_16`, `resnet18_small`, `resnet20_gn`,
             ...).
-        epochs: Number of passes over the data. By default 30; for fewer than 29,700 images 13 to 24, or as many as
+        epochs: Number of passes over the data. By default 30; for fewer than 29,700 images 17 to 27, or as many as
             400 steps need.
         batch_size: Samples per batch, divided among the processes of a distributed training. By default 512, and
             smaller for fewer than 29,700 images: 16 for 300, 64 for 2,000, 128 for 10,000.

@@ -37,7 +37,7 @@ def resolve(
     """Return the settings of a training with a value in place of every "auto" that depends on the data.
 
     For n images the batch size B is 512 (n / 50,000)^(2/3), rounded to a power of two, and at least 16. There are
-    30 (B / 512)^(1/3) epochs, and more where these have fewer than 400 updates. The learning rate is that of 50,000
+    30 (B / 512)^(1/6) epochs, and more where these have fewer than 400 updates. The learning rate is that of 50,000
     images times (B / 512)^(4/5). Where B is below 512 (fewer than 29,700 images) the norm of the gradient is clipped at
     1, and labels are smoothed by 0.2, unless there are several for each image.
 
@@ -77,7 +77,7 @@ def resolve(
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))
     chosen = {
         "batch_size": batch,
-        "epochs": max(round(_LARGE.epochs * scale ** (1 / 3)), math.ceil(_FEWEST_UPDATES / updates)),
+        "epochs": max(round(_LARGE.epochs * scale ** (1 / 6)), math.ceil(_FEWEST_UPDATES / updates)),
         "label_smoothing": _LABEL_SMOOTHING if scale < 1 and not multi_label else _LARGE.label_smoothing,
         "clip_norm": _CLIP_NORM if scale < 1 else _LARGE.clip_norm,
     }
