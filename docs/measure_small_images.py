@@ -13,9 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from gwaudit import LabeledDataset, TrainingSettings, TrajectoryStore, evaluate, load_dataset, rank, train
+from gwaudit import (
+    LabeledDataset,
+    RankingSettings,
+    TrainingSettings,
+    TrajectoryStore,
+    add_label_noise,
+    evaluate,
+    load_dataset,
+    rank,
+    train,
+)
 from gwaudit.core.settings import ResolvedTrainingSettings
-from gwaudit.data.label_noise import add_label_noise, with_label_noise
+from gwaudit.data.label_noise import with_label_noise
 
 FIRST = 20_000
 
@@ -41,18 +51,18 @@ def main() -> None:
     options = parser.parse_args()
     training = (ResolvedTrainingSettings if options.large else TrainingSettings)(seed=options.seed)
     everything = load_dataset(options.source)
-    print("| images | errors | flagged | average precision | F1 at the cut | best F1 |\n|---|---|---|---|---|---|")
+    print("| images | errors | verdict | flagged | AP | F1 at the cut | best F1 |\n|---|---|---|---|---|---|---|")
     for n in options.images:
         for kind in options.errors:
             data = with_errors(everything.subset(np.arange(FIRST, FIRST + n)), kind, options.seed)
             with tempfile.TemporaryDirectory() as folder:
                 train(data, Path(folder) / "run", training)
                 with TrajectoryStore.open(Path(folder) / "run") as store:
-                    audit = rank(store)
+                    audit = rank(store, RankingSettings(force=True))  # the cut, at any verdict
             found = evaluate(audit, data.true_labels)
             shares = (found.average_precision, found.f1, found.best_f1)
             shown = " | ".join("–" if found.n_wrong == 0 else f"{share:.2f}" for share in shares)
-            print(f"| {n} | {kind} | {len(audit.suspects)} | {shown} |", flush=True)
+            print(f"| {n} | {kind} | {audit.verdict.level} | {len(audit.suspects)} | {shown} |", flush=True)
 
 
 if __name__ == "__main__":
