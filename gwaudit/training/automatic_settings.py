@@ -18,6 +18,7 @@ from gwaudit.store.store import TrajectoryStore
 AUTOMATIC = tuple(ResolvedTrainingSettings.__annotations__)
 """Names of the settings whose "auto" depends on the data."""
 
+_OF_IMAGES = ("batch_size", "epochs", "learning_rate", "label_smoothing", "clip_norm")
 _LARGE = ResolvedTrainingSettings()  # of 50,000 images
 _N_LARGE = 50_000
 _SMALLEST_BATCH = 16
@@ -136,10 +137,10 @@ def as_recorded(settings: TrainingSettings, run: Path) -> TrainingSettings:
 
 
 def describe_automatic(given: TrainingSettings, resolved: ResolvedTrainingSettings, n_images: int) -> str:
-    """Return a sentence with the settings that `resolve` chose; empty where the user set all of them."""
+    """Return a sentence with the settings that `resolve` chose for images; empty where the user set all of them."""
     chosen = [
         f"{name}={getattr(resolved, name):g}"
-        for name in AUTOMATIC
+        for name in _OF_IMAGES
         if getattr(given, name) == "auto" and getattr(resolved, name) is not None
     ]
     return f"the training of {n_images:,} images has {', '.join(chosen)}" if chosen else ""
