@@ -1,7 +1,9 @@
 """Decode an image to 8-bit RGB, the right way up: of any mode and bit depth, opaque or transparent."""
 
+import ctypes
 import importlib
 import io
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +32,7 @@ _UPRIGHT = {
 }
 _DEEP_COLOUR = ("RGB;16", "RGBX;16", "RGBA;16")  # Pillow decodes the upper or the lower bytes of these
 _TIFF_BITS, _TIFF_PLANES, _TIFF_NUMBERS = 258, 284, 339  # BitsPerSample, PlanarConfiguration, SampleFormat
+_PIXEL_ERROR = re.compile(r"^decoder error -?\d+.*")
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -165,6 +168,8 @@ def load_image(item: EncodedImage, least_side: int | None = None) -> LoadedImage
     """
     with _open(item) as file:
         _require_supported(file)
+        if file.format == "TIFF":
+            _silence_libtiff()
         is_deep_colour = _is_deep_colour(file)
         if least_side is not None:
             file.draft("RGB", (least_side, least_side))
@@ -187,7 +192,7 @@ def _open(item: EncodedImage) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise UnreadableImageError("there is no file at this path, or at the end of this link") from error
     except Exception as error:  # damaged files make decoders raise any of Python's exceptions
-        text = str(error).strip()
+        text = _PIXEL_ERROR.sub(r"its pixels are damaged (\g<0>)", str(error).strip())
         name = "" if isinstance(error, OSError | ValueError | SyntaxError) and text else type(error).__name__
         raise UnreadableImageError(": ".join(part for part in (name, text.split("\n")[0]) if part)) from error
 
@@ -211,6 +216,16 @@ def _opened(source: Path | bytes) -> Image.Image:
 def _start(path: Path) -> tuple[bytes, int]:
     with path.open("rb") as file:
         return file.read(64), path.stat().st_size
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Let libtiff print nothing to the terminal: Pillow raises an error, whose reason we show with the file's name."""
+    with suppress(OSError, AttributeError):  # where Pillow's library does not export the functions, as on Windows
+        library = ctypes.CDLL(Image.core.__file__)
+        for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            set_handler.restype = ctypes.c_void_p
+            set_handler(None)
 
 
 @cache

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError, StoreVersionError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.outputs import require_folder
 from gwaudit.core.settings import ALIGNMENTS, DataSettings, ResolvedTrainingSettings, TrainingSettings
@@ -97,8 +97,14 @@ def restore_checkpoint(
 
     Raises:
         StoreDamagedError: The file is missing or damaged, or belongs to another run, epoch, model or optimizer.
+        StoreVersionError: An earlier version of gwaudit wrote it.
     """
     path = best_checkpoint(store) if epoch is None else epoch_checkpoint(store, epoch)
+    if not path.exists() and (earlier := path.with_suffix(".pt")).exists():
+        raise StoreVersionError(
+            f"{earlier} was written by an earlier version of gwaudit, whose checkpoints are pickles and are not read: "
+            f"rank the epochs that are recorded (gwaudit rank {store.path}), or train again in another folder"
+        )
     try:
         values = read_tensors(path, device)
         if values.get("run_id", store.run_id) != store.run_id:

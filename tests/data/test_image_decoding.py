@@ -129,3 +129,15 @@ def test_small_images_that_are_turned_have_the_size_after_the_turn(tmp_path):
         for i in range(2):
             picture(i, size).save(tmp_path / name / f"{i}.jpg", **options)
     assert load_dataset(tmp_path).input_shape == (3, 30, 20)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_a_damaged_tiff_is_an_error_with_a_reason_and_prints_nothing(compression, capfd):
+    content = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(content, "TIFF", compression=compression)
+    damaged = bytearray(content.getvalue())
+    damaged[4000:4200] = bytes(200)
+    with pytest.raises(UnreadableImageError, match="its pixels are damaged"):
+        load_image(bytes(damaged))
+    assert "".join(capfd.readouterr()) == "", "libtiff prints to the terminal by default"

@@ -10,14 +10,14 @@ import torch
 from gwaudit.analysis.monitor import readings
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import RULES, SelectedEpoch, StoppingRule
-from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreExistsError
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreExistsError, StoreVersionError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
 from gwaudit.training.tensor_files import read_tensors
-from gwaudit.training.trainer import train
+from gwaudit.training.trainer import predict, train
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, dtype="float32")
 
@@ -178,6 +178,20 @@ def test_a_checkpoint_of_another_run_or_epoch_is_refused(digits, tmp_path, monke
     last.write_bytes(source.read_bytes())
     with pytest.raises(StoreDamagedError, match=f"it belongs to {of}"):
         train(digits, tmp_path / "run", settings, resume=True)
+
+
+def test_a_run_with_checkpoints_of_an_earlier_version_is_not_resumed_but_ranked(digits, tmp_path):
+    run = tmp_path / "run"
+    train(digits, run, with_settings(epochs=1))
+    for checkpoint in (run / "checkpoints").iterdir():
+        checkpoint.rename(checkpoint.with_suffix(".pt"))
+    with pytest.raises(
+        StoreVersionError, match=r"epoch-00000\.pt was written by an earlier .*gwaudit rank .*run\), or"
+    ):
+        train(digits, run, with_settings(epochs=1), resume=True)
+    with pytest.raises(StoreVersionError, match=r"best\.pt was written by an earlier version"):
+        predict(run, digits, digits)
+    assert len(rank(TrajectoryStore.open(run)).frame) == len(digits)
 
 
 def test_checkpoints_that_a_kill_left_are_deleted(digits, tmp_path):
