@@ -1,0 +1,167 @@
+"""Heads of folds learn what they should, and record each sample with a head that did not learn it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional
+
+from gwaudit import TrainingSettings, TrajectoryStore, load_dataset, rank
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import ResolvedTrainingSettings
+from gwaudit.training.checkpoints import epoch_checkpoint
+from gwaudit.training.fold_heads import FoldHeads, assign_folds, loss_of_folds
+from gwaudit.training.loss import Loss
+from gwaudit.training.preprocessing import with_scaled_features
+from gwaudit.training.tensor_files import read_tensors
+from gwaudit.training.trainer import predict, train
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    st.integers(1, 7),
+    st.integers(0, 3),
+    st.permutations(range(5)),
+)
+def test_folds_share_samples_and_classes_equally_whatever_the_classes_are_called(labels, n_folds, seed, names):
+    labels = torch.tensor(labels)
+    folds = assign_folds(labels, n_folds, seed)
+    sizes = folds.bincount(minlength=n_folds)
+    assert int(sizes.max() - sizes.min()) <= 1
+    for label in labels.unique():
+        of_class = folds[labels == label].bincount(minlength=n_folds)
+        assert int(of_class.max() - of_class.min()) <= 1
+    assert torch.equal(assign_folds(torch.tensor(names)[labels], n_folds, seed), folds)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_head_has_the_gradient_of_the_samples_outside_its_fold_alone(kind):
+    torch.manual_seed(0)
+    features, labels, folds = torch.randn(12, 5), torch.arange(12) % 3, torch.arange(12) // 4
+    heads, loss = FoldHeads(kind, n_features=5, n_classes=3, n_folds=3), Loss(labels, 3, ResolvedTrainingSettings())
+    with torch.no_grad():
+        heads.head.weight.normal_()
+    mean = loss_of_folds(loss, heads(features)[1], labels, labels, folds)
+    together = torch.autograd.grad(3 * mean, heads.head.weight)[0]
+    for fold in range(3):
+        learned = folds != fold
+        alone = functional.cross_entropy(heads(features[learned])[1][fold], labels[learned])
+        torch.testing.assert_close(together[fold], torch.autograd.grad(alone, heads.head.weight)[0][fold])
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """90 samples of three classes with 9 wrong labels: the source, and which are wrong."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 30)
+    features = random.normal(size=(90, 4)) + 4 * np.eye(4)[labels]
+    wrong = np.arange(0, 90, 10)
+    labels[wrong] = (labels[wrong] + 1) % 3
+    path = tmp_path_factory.mktemp("table") / "table.npz"
+    np.savez(path, X=features.astype(np.float32), y=labels)
+    return path, wrong
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(load_dataset(str(table[0])), folder, TrainingSettings(epochs=6))
+    return folder
+
+
+def test_each_sample_is_recorded_with_the_head_that_did_not_learn_it(table, run):
+    dataset = load_dataset(str(table[0]))
+    with TrajectoryStore.open(run) as store:
+        settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
+        assert settings.folds == 10
+        assert {candidate["head"] for candidate in store.settings["heads"]["candidates"]} == {"linear", "mlp"}
+        heads = FoldHeads(settings.head, n_features=4, n_classes=3, n_folds=10)
+        heads.load_state_dict(read_tensors(epoch_checkpoint(store, 5), torch.device("cpu"))["model"])
+        recorded = store.read_epoch(5, ["sample_id", "loss", "margin", "alignment"]).to_pandas()
+    scaled = with_scaled_features(dataset)
+    mean, std = scaled.channel_statistics()
+    inputs = (scaled.read(torch.arange(90)) - torch.from_numpy(mean)) / torch.from_numpy(std)
+    labels = torch.from_numpy(dataset.labels)
+    folds = assign_folds(labels, 10, settings.seed)
+    latents, logits = heads(inputs)
+    for sample in (0, 17, 44, 89):
+        fold = int(folds[sample])
+        weight, bias = heads.head.weight[fold].detach(), heads.head.bias[fold].detach()
+        parameters = torch.cat([weight, bias[:, None]], 1).requires_grad_()
+        latent = torch.cat([latents[fold, sample].detach(), torch.ones(1)])
+        loss = functional.cross_entropy((parameters @ latent)[None], labels[sample][None])
+        gradient = torch.autograd.grad(loss, parameters)[0]
+        row = recorded[recorded["sample_id"] == sample].iloc[0]
+        assert row["loss"] == pytest.approx(float(loss.detach()), abs=1e-4)
+        cosine = functional.cosine_similarity(-gradient.flatten(), parameters.detach().flatten(), dim=0)
+        assert row["alignment"] == pytest.approx(float(cosine.detach()), abs=1e-4)
+    assert logits.shape == (10, 90, 3)
+
+
+def test_wrong_labels_of_a_small_table_are_flagged_and_no_others(table, run):
+    with TrajectoryStore.open(run) as store:
+        audit = rank(store)
+    assert audit.settings.detector == "margin"
+    assert audit.window == (0, 5)
+    assert sorted(audit.frame["sample_id"].head(9)) == table[1].tolist()
+
+
+def test_an_interrupted_training_ends_as_an_unbroken_one(table, run, tmp_path):
+    dataset = load_dataset(str(table[0]))
+
+    class InterruptionError(Exception):
+        pass
+
+    class Interrupt:
+        def on_head(self, choice): ...
+        def on_step(self, report): ...
+
+        def on_epoch(self, report):
+            if report.summary.epoch == 2:
+                raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        train(dataset, tmp_path / "run", TrainingSettings(epochs=6), progress=Interrupt())
+    train(dataset, tmp_path / "run", TrainingSettings(epochs=6), resume=True)
+    with TrajectoryStore.open(run) as unbroken, TrajectoryStore.open(tmp_path / "run") as resumed:
+        for epoch in range(6):
+            assert resumed.read_epoch(epoch).equals(unbroken.read_epoch(epoch))
+
+
+def test_predictions_are_the_mean_of_all_heads(table, run):
+    dataset = load_dataset(str(table[0]))
+    probability = predict(run, dataset, dataset)
+    assert probability.shape == (90, 3)
+    torch.testing.assert_close(probability.sum(1), torch.ones(90))
+    given = LogisticRegression().fit(dataset.read(torch.arange(90)), dataset.labels)
+    assert (probability.argmax(1).numpy() == given.predict(dataset.read(torch.arange(90)))).mean() > 0.9
+
+
+def test_one_fold_records_the_training_samples_of_one_head(table, tmp_path):
+    train(load_dataset(str(table[0])), tmp_path / "run", TrainingSettings(epochs=2, folds=1))
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        audit = rank(store)
+        assert store.settings["training"]["head"] == "linear"
+    assert audit.settings.detector == "combined"
+
+
+@pytest.mark.parametrize(("folds", "message"), [(60, "too many for 90 samples"), (0, "at least 1")])
+def test_folds_that_cannot_be_made_are_refused(table, tmp_path, folds, message):
+    with pytest.raises(SettingsError, match=message):
+        train(load_dataset(str(table[0])), tmp_path / "run", TrainingSettings(folds=folds))
+
+
+def test_folds_of_images_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match="heads on features"):
+        train(load_dataset("digits"), tmp_path / "run", TrainingSettings(folds=5))
+
+
+def test_a_head_that_is_named_is_trained(table, tmp_path):
+    settings = TrainingSettings(epochs=1, head="mlp", weight_decay=0.03, folds=3)
+    train(load_dataset(str(table[0])), tmp_path / "run", settings)
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        kept = store.settings["training"]
+        assert (kept["head"], kept["weight_decay"], kept["folds"]) == ("mlp", 0.03, 3)
+        assert store.settings["heads"] is None
