@@ -15,6 +15,7 @@ from gwaudit.core.spreadsheet_changes import looks_changed
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # of 18 digits at most, which int64 holds
 _MISSING = frozenset({"na", "n/a", "<na>", "nan", "nat", "none", "null", "nil", "#n/a", "?", "-"})
 _EXAMPLES = 3
+_FEW_NUMBERS = 20
 
 
 def label_text(value: Any) -> str:
@@ -62,8 +63,8 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
     """Return warnings about class names that may be one class, or no class.
 
     These are names that differ only in case, white space, Unicode form or the way a number is written; names such as
-    "nan" that often stand for a missing value; and a class -1, which often stands for no label; and texts that
-    spreadsheet programs write in place of others.
+    "nan" that often stand for a missing value; and a class -1, which often stands for no label; texts that spreadsheet
+    programs write in place of others; and many whole numbers that do not count the classes from 0 or 1.
 
     Args:
         labels: [n] class indices, or [n, C] of 0 and 1.
@@ -93,6 +94,13 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
         warnings.append(
             "class names that a spreadsheet program may have written, "
             f"such as {', '.join(changed[:_EXAMPLES])}: check the source"
+        )
+    numbers = [whole_number(name) for name in used]
+    values = [number for number in numbers if number is not None]
+    if len(values) == len(used) > _FEW_NUMBERS and (min(values) > 1 or max(values) - min(values) >= len(values)):
+        warnings.append(
+            f"the labels are {len(values)} whole numbers from {min(values)} to {max(values)}, read as classes without "
+            "an order: if they are measurements, counts or ids, name another column with `label_column`"
         )
     for name, rows in used.items():
         if name.strip().casefold() in _MISSING:

@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.class_names import class_warnings
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.loading import load_dataset
 from helpers.command import FAST, gwaudit
@@ -52,6 +53,14 @@ def test_labels_that_are_no_classes_are_refused_by_their_kind(case):
 @pytest.mark.parametrize("case", CLASSES)
 def test_classes_are_read(case):
     assert len(parse_labels(CLASSES[case]).class_names) == len(set(CLASSES[case]))
+
+
+def test_many_numbers_that_do_not_count_the_classes_are_warned_of():
+    ages = [str(age) for age in range(17, 90)]
+    (warning,) = class_warnings(np.arange(73), ages)
+    assert warning.startswith("the labels are 73 whole numbers from 17 to 89, read as classes without an order")
+    assert class_warnings(np.arange(100), [str(label) for label in range(1, 101)]) == []
+    assert class_warnings(np.arange(20), [str(year) for year in range(2000, 2020)]) == []
 
 
 def test_all_classes_can_be_named_also_those_that_look_like_measurements():
