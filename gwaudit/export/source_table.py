@@ -19,7 +19,7 @@ from gwaudit.core.parquet import write_parquet
 from gwaudit.core.spreadsheets import decode_text
 from gwaudit.data.class_names import whole_number
 from gwaudit.data.labels import class_indices
-from gwaudit.data.readers.columns import class_names_in
+from gwaudit.data.readers.declared_columns import class_names_in
 from gwaudit.data.readers.table_formats import read_csv_text
 from gwaudit.data.readers.tables import read_tables
 

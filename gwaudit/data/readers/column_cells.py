@@ -100,7 +100,7 @@ def is_empty(column: pa.ChunkedArray) -> bool:
     if column.null_count == len(column):
         return True
     if is_text(column.type):
-        return not pc.any(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)).as_py()
+        return not pc.any(pc.greater(pc.utf8_length(_trimmed(column)), 0)).as_py()
     return bool(pa.types.is_floating(column.type) and np.isnan(column.to_numpy()).all())
 
 
@@ -108,7 +108,7 @@ def are_image_names(values: pa.ChunkedArray) -> bool:
     """Return whether a column holds names of image files: texts of which most end in the suffix of an image."""
     if not is_text(values.type):
         return False
-    trimmed = pc.utf8_trim_whitespace(values)
+    trimmed = _trimmed(values)
     filled = pc.sum(pc.greater(pc.utf8_length(trimmed), 0)).as_py() or 0
     return (pc.sum(pc.match_substring_regex(trimmed, _IMAGE_NAME)).as_py() or 0) > filled / 2
 
@@ -127,7 +127,7 @@ def cells_of(column: pa.ChunkedArray) -> Cells:
     """Return the distinct values of a column of texts or of plain values, without white space at their ends."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    texts = _trimmed(column)
     texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
     encoded = pa.chunked_array([texts.combine_chunks()] if isinstance(texts, pa.ChunkedArray) else [texts])
     array = encoded.combine_chunks().dictionary_encode()
@@ -181,6 +181,11 @@ def numbers_of_column(column: pa.ChunkedArray) -> Numbers | None:
 def have_units(cells: Cells) -> bool:
     """Return whether most texts are numbers with a sign such as % or $, or with separators of thousands."""
     return cells.share([_WITH_UNIT.fullmatch(text) is not None for text in cells.values]) > _MOSTLY
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as texts without white space at their ends."""
+    return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
 
 
 def _finite(values: NDArray[np.float64], unread: dict[str, int] | None = None, form: str = "number") -> Numbers:

@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.files import file_below, path_below
-from gwaudit.core.json import parse_json
 from gwaudit.core.settings import DataSettings, split_commas
 from gwaudit.core.spreadsheet_changes import looks_changed
 from gwaudit.data.class_names import label_text
@@ -33,6 +31,7 @@ from gwaudit.data.readers.column_cells import (
     is_list_of_numbers,
     is_text,
 )
+from gwaudit.data.readers.declared_columns import class_names_in
 from gwaudit.data.readers.feature_columns import choose_features, named_features
 from gwaudit.data.readers.feature_encoding import Features
 from gwaudit.data.readers.raw_samples import (
@@ -478,16 +477,3 @@ def _keys(
     keys = [key or f"{split}/{row:06d}" for row, key in enumerate(given)]
     empty = [row for row, key in enumerate(given) if not key and column is not None]
     return keys, dict.fromkeys(empty, f"column {column!r} is empty")
-
-
-def class_names_in(table: pa.Table) -> dict[str, list[str]]:
-    """Return the class names of columns in Hugging Face's metadata, where there are some, by the column."""
-    try:
-        features = parse_json((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    found: dict[str, list[str]] = {}
-    for column, feature in features.items() if isinstance(features, dict) else ():
-        with suppress(KeyError, TypeError, AttributeError):
-            found[column] = list(feature.get("feature", feature)["names"])  # of a list of classes, or of one class
-    return found

@@ -1,9 +1,7 @@
 """Choose the columns of a table that are features."""
 
-import json
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +20,11 @@ from gwaudit.data.readers.column_cells import (
     numbers_of_cells,
     numbers_of_column,
 )
+from gwaudit.data.readers.declared_columns import declared_categories, index_of_frame
 from gwaudit.data.readers.feature_encoding import MOST_CATEGORIES, FeatureColumn, Features, encode_features, listed
 from gwaudit.data.readers.label_copies import (
     SAYS_LABEL,
-    check_for_finer_labels,
+    check_for_related_labels,
     class_indicators,
     codes_of_numbers,
     reason_as_label_copy,
@@ -54,7 +53,7 @@ def choose_features(
         labels: [n] class indices, or [n, C] of 0 and 1.
         notes: Notes of the reading.
     """
-    index, declared = _index_of_frame(table), _declared_categories(table)
+    index, declared = index_of_frame(table), declared_categories(table)
     chosen: list[FeatureColumn] = []
     unusable: list[str] = []
     for name in (name for name in table.column_names if name in candidates):
@@ -75,7 +74,7 @@ def choose_features(
             )
         elif (reason := reason_as_label_copy(name, values.codes, labels, notes)) is None:
             if (reason := _reason_as_texts(table[name], values, name in declared)) is None:
-                check_for_finer_labels(name, values.codes, labels, notes)
+                check_for_related_labels(name, values.codes, labels, notes)
             elif reason != _IDS:
                 unusable.append(name)
         if reason is None and values is not None:
@@ -99,7 +98,7 @@ def named_features(table: pa.Table, names: Sequence[str], source: str, notes: Re
         DataError: A column holds neither numbers nor categories, or all columns have one value or none.
     """
     chosen: list[FeatureColumn] = []
-    declared = _declared_categories(table)
+    declared = declared_categories(table)
     for name in names:
         column = table[name]
         if is_empty(column):
@@ -187,27 +186,3 @@ def _codes_of_two_values(column: FeatureColumn) -> NDArray[np.int64] | None:
     if len(codes) and codes.max() == 0 and codes.min() < 0:
         return codes + 1
     return codes if len(codes) and codes.max() == 1 and codes.min() == 0 else None
-
-
-def _index_of_frame(table: pa.Table) -> set[str]:
-    """Return the columns that hold the index of the data frame that was saved, as pandas' metadata name them."""
-    return {entry for entry in _pandas_entries(table, "index_columns") if isinstance(entry, str)}
-
-
-def _declared_categories(table: pa.Table) -> set[str]:
-    """Return the columns that hold categories by their type, or by pandas' metadata.
-
-    Parquet stores categories of numbers as numbers; then only the metadata say it.
-    """
-    columns = (entry for entry in _pandas_entries(table, "columns") if isinstance(entry, dict))
-    of_frame = {str(column.get("name")) for column in columns if column.get("pandas_type") == "categorical"}
-    return of_frame | {field.name for field in table.schema if pa.types.is_dictionary(field.type)}
-
-
-def _pandas_entries(table: pa.Table, key: str) -> list[Any]:
-    """Return a list in pandas' metadata of a table; an empty one where there is none."""
-    try:
-        entries = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get(key, [])
-    except (ValueError, AttributeError):
-        return []
-    return entries if isinstance(entries, list) else []

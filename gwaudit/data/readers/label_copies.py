@@ -82,24 +82,31 @@ def reason_as_label_copy(
     return None
 
 
-def check_for_finer_labels(name: str, codes: NDArray[np.int64], labels: NDArray[np.int64], notes: ReadingNotes) -> None:
-    """Check whether every value of a column of categories occurs with one class only, and warn if so.
+def check_for_related_labels(
+    name: str, codes: NDArray[np.int64], labels: NDArray[np.int64], notes: ReadingNotes
+) -> None:
+    """Check whether a column of categories is a finer or a coarser form of the labels, and warn if so.
 
-    So does a finer form of the labels, such as the breed beside the kind of animal.
+    Every value of a finer form occurs with one class only: the breed beside the kind of animal. Every class occurs with
+    one value only of a coarser form.
 
     Args:
         name, codes, labels, notes: As for `reason_as_label_copy`.
     """
-    for given in _forms_of(labels)[:1]:
-        rows = (codes >= 0) & (given >= 0)
-        n_values, n_classes = _n_distinct(codes[rows]), _n_distinct(given[rows])
-        class_of = np.zeros(int(codes.max(initial=0)) + 1, np.int64)
-        class_of[codes[rows]] = given[rows]  # of one of the rows with this value
-        if n_classes < n_values <= rows.sum() / _ROWS_PER_CLASS and (class_of[codes[rows]] == given[rows]).all():
-            notes.warn(
-                f"each value of the column {name} occurs with one class only: if it was made from the labels, leave it "
-                "out by naming the columns of features with `feature_columns`"
-            )
+    given = _forms_of(labels)[0]
+    rows = (codes >= 0) & (given >= 0)
+    codes, given = codes[rows], given[rows]
+    n_values, n_classes = _n_distinct(codes), _n_distinct(given)
+    if n_values > len(codes) / _ROWS_PER_CLASS or n_classes > len(codes) / _ROWS_PER_CLASS:
+        return
+    is_finer = n_values > n_classes and _decides(codes, given)
+    is_coarser = 2 < n_values < n_classes and _decides(given, codes)
+    if is_finer or is_coarser:
+        one, other = ("value of it", "class") if is_finer else ("class", "value of it")
+        notes.warn(
+            f"the column {name} may have been made from the labels: each {one} occurs with one {other} only. If so, "
+            "leave it out by naming the columns of features with `feature_columns`"
+        )
 
 
 def class_indicators(columns: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]) -> list[str]:
@@ -149,6 +156,13 @@ def _agreement(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
 def _n_distinct(codes: NDArray[np.int64]) -> int:
     """Return the number of distinct codes that are not negative."""
     return int(np.count_nonzero(np.bincount(codes[codes >= 0])))
+
+
+def _decides(codes: NDArray[np.int64], others: NDArray[np.int64]) -> bool:
+    """Return whether all rows with one code have one other code, too."""
+    other_of = np.zeros(int(codes.max(initial=0)) + 1, np.int64)
+    other_of[codes] = others  # of one of the rows with this code
+    return bool((other_of[codes] == others).all())
 
 
 def _counts(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.image_search import find_images
-from gwaudit.data.readers.columns import class_names_in, samples_of_table, usual_columns
+from gwaudit.data.readers.columns import samples_of_table, usual_columns
+from gwaudit.data.readers.declared_columns import class_names_in
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, source_name
 from gwaudit.data.readers.split_rows import SplitRows, rows_of_folders, rows_of_split
 from gwaudit.data.readers.table_files import METADATA, TableFiles, find_tables, holds_tables

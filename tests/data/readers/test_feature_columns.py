@@ -3,6 +3,7 @@
 import datetime
 from decimal import Decimal
 
+import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -186,9 +187,30 @@ def test_the_one_hot_form_may_be_of_words_or_other_numbers(tmp_path):
     assert left_out(load_dataset(tmp_path / "t.csv")) == dict.fromkeys(columns, "say the label again")
 
 
-def test_a_finer_form_of_the_label_is_warned_about(tmp_path):
-    breed = [label + str(i % 3) for i, label in enumerate(LABELS)]
-    pd.DataFrame({"x": X, "breed": breed, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+@pytest.mark.parametrize("kind", ["finer", "coarser"])
+def test_a_finer_or_coarser_form_of_the_label_is_warned_about(tmp_path, kind):
+    breeds = np.array([f"breed {i % 8}" for i in range(N)])
+    kinds = np.array([f"kind {i % 8 // 3}" for i in range(N)])
+    column, label = (breeds, kinds) if kind == "finer" else (kinds, breeds)
+    pd.DataFrame({"x": X, "other": column, "label": label}).to_csv(tmp_path / "t.csv", index=False)
     dataset = load_dataset(tmp_path / "t.csv")
-    assert used(dataset) == ["x", "breed"]
-    assert "each value of the column breed occurs with one class only" in dataset.notes.warnings[0]
+    assert used(dataset) == ["x", "other"]
+    assert "the column other may have been made from the labels" in dataset.notes.warnings[0]
+
+
+def test_names_of_classes_in_the_metadata_declare_categories():
+    classes = datasets.ClassLabel(names=["red", "green", "blue"])
+    features = datasets.Features({"x": datasets.Value("float64"), "colour": classes, "label": datasets.Value("string")})
+    rows = {"x": X, "colour": RANDOM.integers(0, 3, N), "label": LABELS}
+    dataset = load_dataset(datasets.Dataset.from_dict(rows, features=features))
+    assert used(dataset) == ["x", "colour"]
+    assert dataset.input_shape == (4,)
+
+
+def test_truth_values_with_gaps_are_numbers_with_gaps(tmp_path):
+    flags = [None if i % 7 == 0 else bool(RANDOM.random() < 0.5) for i in range(N)]
+    for name in ("t.parquet", "t.csv"):
+        frame = pd.DataFrame({"x": X, "flag": flags, "label": LABELS})
+        frame.to_parquet(tmp_path / name) if name.endswith("t") else frame.to_csv(tmp_path / name, index=False)
+        dataset = load_dataset(tmp_path / name)
+        assert (used(dataset), dataset.input_shape, len(dataset)) == (["x", "flag"], (3,), N)
