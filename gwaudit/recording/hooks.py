@@ -49,7 +49,7 @@ class HeadHooks:
             weight = read_weight(module)
             weight = weight.clone() if needs_weight else weight
             norm = torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
-            bias = getattr(module.base_layer if read_weight is _adapted_weight else module, "bias", None)
+            bias = _adapted_bias(module) if read_weight is _adapted_weight else getattr(module, "bias", None)
             bias = None if bias is None else _full_tensor(bias.detach()).clone()
             output = _full_tensor(output.detach())
             logits = output.to(torch.promote_types(output.dtype, torch.float32), copy=True)
@@ -210,6 +210,20 @@ def _adapted_weight(module: Any) -> Tensor:
             if adapter in module.lora_A:
                 weight = weight + module.get_delta_weight(adapter).to(weight)
     return weight
+
+
+def _adapted_bias(module: Any) -> Tensor | None:
+    """Return the bias that a layer with adapters adds, or None; adapters have a bias with peft's `lora_bias`."""
+    bias: Tensor | None = module.base_layer.bias
+    if module.merged or module.disable_adapters:
+        return bias
+    with torch.no_grad():
+        for adapter in module.active_adapters:
+            change = module.lora_B[adapter].bias if adapter in module.lora_B else None
+            if change is not None:
+                change = change * module.scaling[adapter]
+                bias = change if bias is None else bias + change
+    return bias
 
 
 def _computed_weight(module: nn.Module) -> Tensor:

@@ -258,15 +258,18 @@ def adapted(**options: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", [None, "base_model.model.2"])
+@pytest.mark.parametrize(
+    ("name", "options"), [(None, {}), ("base_model.model.2", {}), (None, {"lora_bias": True, "lora_alpha": 3})]
+)
 @pytest.mark.parametrize("merged", [False, True])
-def test_lora_on_the_classifier_is_recorded_with_the_sum_of_weight_and_adapter(
-    store: TrajectoryStore, name: str | None, merged: bool
+def test_lora_on_the_classifier_is_recorded_with_the_sums_of_weights_and_of_biases(
+    store: TrajectoryStore, name: str | None, options: dict[str, Any], merged: bool
 ) -> None:
-    model = adapted()
+    model = adapted(**options)
     layer = model.base_model.model[2]
     weight = (layer.base_layer.weight + layer.get_delta_weight("default")).detach()
-    bias, latents = layer.base_layer.bias, model.base_model.model[:2](INPUTS)
+    latents = model.base_model.model[:2](INPUTS)
+    bias = layer(torch.zeros(8)).detach()
     if merged:
         model.merge_adapter()
     expected = head_cosines(latents, LABELS, weight, bias)
