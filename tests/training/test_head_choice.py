@@ -41,7 +41,7 @@ def test_the_log_loss_does_not_depend_on_the_scale_of_the_logits(seed, scale):
     plain = held_out_log_loss(torch.from_numpy(logits), torch.from_numpy(labels))
     scaled = held_out_log_loss(torch.from_numpy(logits / scale), torch.from_numpy(labels))
     assert plain <= log_loss(labels, np.exp(log_softmax(logits, axis=1)), labels=[0, 1, 2]) + 1e-9
-    assert scaled == pytest.approx(plain, rel=0.1)
+    assert scaled == pytest.approx(plain, rel=0.15, abs=0.05)
 
 
 def test_a_head_that_diverged_is_not_chosen():
