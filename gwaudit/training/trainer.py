@@ -66,6 +66,7 @@ from gwaudit.training.progress import EpochProbe, EpochReport, Progress, StepRep
 from gwaudit.training.small_networks import WhitenedNet
 
 _WHITENING_SAMPLES = 5000
+_FEATURES_AT_ONCE = 4096
 _SECONDS_BETWEEN_REPORTS = 0.25
 # Mean losses of a training that diverged, in multiples of the loss of equal probabilities. The first epochs of one that
 # converges may pass through large losses.
@@ -449,7 +450,8 @@ class _Training:
 
     def _rank_batches(self, dataset: LabeledDataset) -> tuple[Tensor, ...]:
         """Return the sample ids of this rank's batches of a pass without training."""
-        return torch.split(torch.arange(len(dataset)), 2 * self.settings.batch_size)[process_rank() :: world_size()]
+        size = 2 * self.settings.batch_size if self.folds is None else _FEATURES_AT_ONCE
+        return torch.split(torch.arange(len(dataset)), size)[process_rank() :: world_size()]
 
     def _autocast(self) -> AbstractContextManager[object]:
         # Heads are small: float32 costs them nothing.
