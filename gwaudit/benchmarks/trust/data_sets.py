@@ -120,7 +120,7 @@ def _all_questions(name: str, sources: Sources) -> LabeledDataset:
 TRUST_SETS: tuple[TrustSet, ...] = (
     # scikit-learn's
     _arrays("iris", "chosen", lambda: _sklearn(load_iris), is_quick=True),
-    _arrays("wine", "test", lambda: _sklearn(load_wine)),
+    _arrays("wine", "chosen", lambda: _sklearn(load_wine)),
     _arrays("breast-cancer", "chosen", lambda: _sklearn(load_breast_cancer)),
     _arrays("digits", "chosen", lambda: _sklearn(load_digits)),
     _arrays("digits-3-or-not", "chosen", _is_it_a_three),
