@@ -1,4 +1,4 @@
-"""Draw the trust benchmark: average precision beside cleanlab's, and what the verdict says of each cut. matplotlib."""
+"""Draw the trust benchmark: average precision beside cleanlab's, and the verdict on each cut. Needs matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path

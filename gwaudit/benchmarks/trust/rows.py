@@ -21,7 +21,7 @@ REFUSED = "refused"
 
 @dataclass(frozen=True)
 class Cell:
-    """Name a cell: errors of one kind ("clean" for none) at one rate, with one seed."""
+    """Describe a cell: errors of one kind ("clean" for none) at one rate, with one seed."""
 
     errors: str
     rate: float
