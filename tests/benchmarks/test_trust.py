@@ -10,7 +10,7 @@ from gwaudit.benchmarks.trust.benchmark import trust
 from gwaudit.benchmarks.trust.cells import measure, prepare
 from gwaudit.benchmarks.trust.data_sets import TrustSet, from_arrays, select_sets
 from gwaudit.benchmarks.trust.figures import write_figure
-from gwaudit.benchmarks.trust.peers import cleanlab_detection
+from gwaudit.benchmarks.trust.peers import aum_detection, cleanlab_detection
 from gwaudit.benchmarks.trust.rows import Cell, Found, TrustRow, read_rows, write_rows
 from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.benchmarks.trust.stability import StabilityRow, measure_stability
@@ -120,3 +120,13 @@ def test_impossible_errors_are_refused(tmp_path):
         trust(tmp_path, errors=("human",))
     with pytest.raises(SettingsError, match=r"in \(0, 0.5\], not 0.7"):
         trust(tmp_path, rates=(0.7,))
+
+
+def test_aum_puts_wrong_labels_first():
+    labels = np.arange(60) % 3
+    features = np.eye(3)[labels] * 3
+    given = labels.copy()
+    given[:4] = (given[:4] + 1) % 3
+    found = aum_detection(features, given, seed=0)
+    assert set(np.argsort(-found.score)[:4]) == {0, 1, 2, 3}
+    assert found.flagged is None

@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.detectors import DETECTORS, Detection, RecordedRun
+from gwaudit.analysis.detectors import Detection
 from gwaudit.analysis.evaluation import quality
 from gwaudit.analysis.verdict import Signals
 from gwaudit.benchmarks.trust.data_sets import TrustSet, features_of, with_wrong_labels
 from gwaudit.benchmarks.trust.label_errors import ErrorKind, standardised, wrong_labels
-from gwaudit.benchmarks.trust.peers import cleanlab_detection, reference_accuracy
+from gwaudit.benchmarks.trust.peers import aum_detection, cleanlab_detection, reference_accuracy
 from gwaudit.benchmarks.trust.rows import REFUSED, Cell, Found, TrustRow
 from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.core.errors import GwauditError
 from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.refinement import rank_run, rounds_of
 from gwaudit.training.trainer import train
 
@@ -100,8 +99,7 @@ def measure(prepared: PreparedSet, cell: Cell) -> TrustRow:
             row = replace(row, level=REFUSED, note=str(error))
         else:
             row = replace(_with_audit(row, audit, wrong), seconds=_seconds_since(started))
-            with TrajectoryStore.open(audit.run) as store:
-                row = replace(row, aum=found(DETECTORS["aum"].detect(RecordedRun(store)), wrong))
+    row = replace(row, aum=found(aum_detection(prepared.features, dataset.labels, seed=cell.seed), wrong))
     started = time.monotonic()
     try:
         detection = cleanlab_detection(prepared.features, dataset.labels)

@@ -164,7 +164,7 @@ TRUST_SETS: tuple[TrustSet, ...] = (
     TrustSet("cifar10-2000", "test", "images", lambda s: read.image_features("cifar10-2000", s, 2000)),
     TrustSet("pixels-600", "test", "images", lambda s: read.images("pixels-600", s, 600), few_cells=True),
     # a head that can memorise
-    _arrays("wine-mlp", "chosen", lambda: _sklearn(load_wine), training={"head": "mlp"}),
+    _arrays("wine-mlp", "chosen", lambda: _sklearn(load_wine), training={"head": "mlp", "folds": 1}),
     _arrays("digits-mlp", "test", lambda: _sklearn(load_digits), training={"head": "mlp"}),
 )  # fmt: skip
 """All data sets."""

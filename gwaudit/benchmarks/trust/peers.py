@@ -1,8 +1,9 @@
-"""Find label errors by cleanlab, in its recommended use on features: the peer of the trust benchmark."""
+"""Find label errors by the peers of the trust benchmark: cleanlab in its recommended use on features, and AUM."""
 
 import warnings
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
@@ -14,6 +15,7 @@ from gwaudit.core.errors import MissingExtraError
 FOLDS = 5
 _ITERATIONS = 400  # as in cleanlab's tutorials
 _NEIGHBOURS = 5
+_AUM_EPOCHS, _AUM_BATCH, _AUM_RATE = 30, 64, 0.1  # the batch and the rate of the paper
 
 
 def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64]) -> Detection:
@@ -45,6 +47,36 @@ def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64])
         quality = np.asarray(get_label_quality_scores(given, probabilities, method="self_confidence"))
     assert probabilities.shape == (len(labels), len(present))
     return Detection(-quality, flagged)
+
+
+def aum_detection(features: NDArray[np.float64], labels: NDArray[np.int64], *, seed: int) -> Detection:
+    """Return the negative area under the margin of a linear head that learns every sample (Pleiss et al., NeurIPS 2020).
+
+    The margin is the logit of the given label less the largest other one, averaged over 30 epochs of SGD with momentum,
+    each at the sample's own training step.
+
+    Args:
+        features: [n, D] standardised features.
+        labels: [n] given labels.
+        seed: Seed of the order of the samples.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs, given = torch.from_numpy(features).float(), torch.from_numpy(labels)
+    head = torch.nn.Linear(inputs.shape[1], int(labels.max()) + 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    optimizer = torch.optim.SGD(head.parameters(), lr=_AUM_RATE, momentum=0.9, weight_decay=1e-4)
+    margin = torch.zeros(len(given))
+    for _ in range(_AUM_EPOCHS):
+        for ids in torch.randperm(len(given), generator=generator).split(_AUM_BATCH):
+            logits = head(inputs[ids])
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(logits, given[ids]).backward()
+            optimizer.step()
+            own = logits.detach().gather(1, given[ids, None])
+            others = logits.detach().scatter(1, given[ids, None], -torch.inf)
+            margin[ids] += (own[:, 0] - others.amax(1)) / _AUM_EPOCHS
+    return Detection(-margin.numpy().astype(np.float64))
 
 
 def reference_accuracy(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
