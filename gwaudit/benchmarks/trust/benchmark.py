@@ -1,7 +1,8 @@
 """Audit the data sets of the trust benchmark under every kind and rate of errors, with all defaults; keep the rows.
 
 A cell is a data set with one kind and rate of errors and one seed. gwaudit trains and ranks it as `audit` does.
-cleanlab gets the same features and labels, as AUM does (`gwaudit.benchmarks.trust.peers`). Cells that are kept in `trust.json` are not computed again.
+cleanlab and AUM get the same features and labels (`gwaudit.benchmarks.trust.peers`). Cells that are kept in
+`trust.json` are not computed again.
 """
 
 from collections.abc import Sequence
