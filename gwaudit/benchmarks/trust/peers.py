@@ -52,8 +52,8 @@ def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64])
 def aum_detection(features: NDArray[np.float64], labels: NDArray[np.int64], *, seed: int) -> Detection:
     """Return the negative area under the margin of a linear head that learns every sample.
 
-    As in Pleiss et al., NeurIPS 2020, without their threshold samples. The margin is the logit of the given label less the largest other one, averaged over 30 epochs of SGD with momentum,
-    each at the sample's own training step.
+    As in Pleiss et al., NeurIPS 2020, without their threshold samples. The margin is the logit of the given label less
+    the largest other one, averaged over 30 epochs of SGD with momentum, each at the sample's own training step.
 
     Args:
         features: [n, D] standardised features.
