@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.analysis.verdict import UNJUDGED, Verdict
-from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError, StoreVersionError, VerdictError
-from gwaudit.core.files import sha256, write_atomically
+from gwaudit.core.errors import StoreDamagedError, StoreVersionError, VerdictError
+from gwaudit.core.files import is_absent, sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.parquet import read_parquet, write_parquet
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
-from gwaudit.store.results import publishing, results_of
+from gwaudit.store.results import no_audit, publishing, results_of
 
 FACTS_FILE, FRAME_FILE = "audit.json", "audit.parquet"
 
@@ -261,7 +261,7 @@ class Audit:
                 is_multi_label=facts["is_multi_label"],
                 verdict=Verdict.from_dict(facts["verdict"]),
             )
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreNotFoundError(f"{folder} holds no audit: rank the run first (gwaudit rank {folder})") from None
         except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and is_absent(error):
+                raise no_audit(folder) from None
             raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error

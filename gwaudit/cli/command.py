@@ -1,5 +1,6 @@
 """Define the application, and the decorator that makes a function one of its commands."""
 
+import errno
 import functools
 import io
 import os
@@ -87,6 +88,11 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
                         print_rows(error.rows, err)
                     if isinstance(error, UnresolvedDecisionsError):
                         print_problems(error.problems, err)
+                    raise typer.Exit(BAD_INPUT) from error
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG or error.filename is None:
+                        raise
+                    print_error(f"{error.filename}: the name is too long to be that of a file or folder")
                     raise typer.Exit(BAD_INPUT) from error
                 except MemoryError as error:
                     print_error(

@@ -23,8 +23,14 @@ _ADVICE = {
     errno.EISDIR: "It is a folder: add the name of a file",
     errno.ELOOP: "It is a link that leads to itself: delete it, or choose another path",
 }
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _OTHER_ADVICE = "Choose another folder; files written before are intact"
 _NO_SYNC_OF_FOLDERS = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS}
+
+
+def is_absent(error: OSError) -> bool:
+    """Return whether an error of reading means that no file can be at the path, rather than that one is broken."""
+    return error.errno in _ABSENT
 
 
 @contextmanager

@@ -162,6 +162,8 @@ def decode_text(content: bytes, *, with_nul: bool = False) -> tuple[str, str]:
 
 
 def _decoded(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is a folder, a device or a pipe, and no CSV file: check the path")
     try:
         content = path.read_bytes()
     except OSError as error:

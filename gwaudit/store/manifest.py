@@ -24,7 +24,7 @@ from gwaudit.core.errors import (
     StoreNotFoundError,
     StoreVersionError,
 )
-from gwaudit.core.files import sync, writing
+from gwaudit.core.files import is_absent, sync, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
 from gwaudit.core.outputs import require_folder
@@ -155,10 +155,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     file = path / "run.json"
     try:
         manifest = read_json(file)
-    except (FileNotFoundError, NotADirectoryError):
-        _require_no_epochs(path)
-        raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and is_absent(error):
+            _require_no_epochs(path)
+            raise StoreNotFoundError(f"{path} holds no run (no {file.name}): check the path") from None
         raise damaged(file, f"cannot be read ({error})") from error
     if manifest.get("format") != "gwaudit":
         raise StoreDamagedError(f"{file} is not of gwaudit: check the path")

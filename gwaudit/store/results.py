@@ -67,6 +67,13 @@ def _version_copied_to(run: Path) -> Path:
     )
 
 
+def no_audit(run: Path) -> StoreNotFoundError:
+    """Return the error for a folder without the results of a ranking."""
+    if not run.is_dir():
+        return StoreNotFoundError(f"there is no folder at {run}: check the path of the run")
+    return StoreNotFoundError(f"{run} holds no audit: rank the run first (gwaudit rank {run})")
+
+
 def require_intact(version: Path) -> None:
     """Compare the files of a version with their checksums; a folder without `contents.json` passes.
 
@@ -98,13 +105,15 @@ def publishing(run: Path, *, update: bool = False) -> Iterator[Path]:
         StoreError: The files cannot be written; the current version stays in use.
     """
     folder = run / FOLDER
+    if update and not folder.is_dir():
+        raise no_audit(run)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     busy = f"the results of {run} are being written by another process: wait for it, or stop it"
     with acquire_lock(folder / "lock", busy, wait=WAIT):
         before = _results_before(run, required=update)
         if update and before == run:
-            raise StoreNotFoundError(f"{run} holds no audit: rank the run first (gwaudit rank {run})")
+            raise no_audit(run)
         _delete_partial(folder)
         new = folder / f".{uuid.uuid4().hex[:12]}{TEMPORARY}"
         try:

@@ -1,4 +1,4 @@
-"""A place that cannot be written to is refused at once, with its reason."""
+"""A place that cannot be read or written is refused at once, with its reason, and nothing is made there."""
 
 import os
 
@@ -98,3 +98,30 @@ def run(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "run"
     ranked_run(run, dataset=few_digits(20))
     return run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report"],
+        ["evaluate"],
+        ["noise"],
+        ["rank"],
+        ["export", "--to", "csv", "-o", "out.csv"],
+        ["compare", "{run}"],
+        ["monitor"],
+        ["evaluate", "{run}", "--truth"],
+        ["monitor", "{run}", "--groups"],
+    ],
+)
+@pytest.mark.parametrize("name", ["file", "folder", "pipe", "to-nothing", "loop", "typo", "n" * 300])
+def test_every_command_refuses_what_is_no_run_or_no_file_and_makes_nothing_there(place, run, arguments, name):
+    before = sorted(path for path in place.rglob("*"))
+    verb, *others = arguments
+    given = [argument.format(run=run) for argument in others]
+    is_last = not given or given[-1].startswith("--") or verb == "compare"
+    done = gwaudit(verb, *([*given, place / name] if is_last else [place / name, *given]))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert sorted(path for path in place.rglob("*")) == before

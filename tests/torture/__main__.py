@@ -1,6 +1,6 @@
 """Torture the store and the commands, and print the counts as a Markdown table.
 
-    python -m tests.torture --seed 0
+    PYTHONPATH=tests python -m torture --seed 0
 
 Exit code 1 means that a trial ended wrongly; each is listed.
 """
@@ -46,7 +46,7 @@ def parts(starts: dict[str, Path], draw: random.Random, *, short: bool, share: f
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="seed of the damages, times and sizes that are drawn")
     parser.add_argument("--short", action="store_true", help="the short form that the test suite runs")
     parser.add_argument("--share", type=float, default=1.0, help="share of the steps and trials that are taken")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from .file_steps import kill_at_path
 from .forked import copy_of, fresh, run
 
 TRAIN = ("--epochs", "2", "--head", "linear", "--id-column", "id", "--device", "cpu")
 AUDIT = ("audit", "data.csv", "-o", "run", *TRAIN)
+PICTURES = ("audit", "pictures", "-o", "run", "--epochs", "1", "--model", "resnet9_16", "--device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,22 @@ CASES = (
     _case("export csv", "ranked", "export", "run", "--to", "csv", "-o", "exported.csv"),
     _case("export cleanlab", "ranked", "export", "run", "--to", "cleanlab", "-o", "exported.parquet"),
     _case("export ids", "ranked", "export", "run", "--to", "ids", "-o", "exported"),
+    _case("export label-studio", "ranked", "export", "run", "--to", "label-studio", "-o", "exported"),
+    _case("export hf", "ranked", "export", "run", "--to", "hf", "-o", "exported"),
+    _case("export imagefolder", "ranked-pictures", "export", "run", "--to", "imagefolder", "-o", "exported"),
+    _case(
+        "export imagefolder --copy",
+        "ranked-pictures",
+        "export",
+        "run",
+        "--to",
+        "imagefolder",
+        "--copy",
+        "-o",
+        "exported",
+    ),
     _case("apply", "ranked", "apply", "run", "decisions.csv", "-o", "corrected"),
+    _case("apply --format hf", "ranked", "apply", "run", "decisions.csv", "--format", "hf", "-o", "corrected"),
     Case("review", "ranked", decide, decide),
 )
 
@@ -104,7 +121,7 @@ def import_what_was_used(names: Path) -> None:
 
 
 def prepare(folder: Path) -> dict[str, Path]:
-    """Make the folders that the commands begin with, by name: data, half, trained, ranked, other."""
+    """Make the folders that the commands begin with, by name: data, half, trained, ranked, ranked-pictures, other."""
     data = folder / "start-data"
     data.mkdir(parents=True)
     write_data(data)
@@ -124,6 +141,7 @@ def prepare(folder: Path) -> dict[str, Path]:
         ("trained", "data", [gwaudit("train", "data.csv", "-o", "run", *TRAIN)]),
         ("ranked", "trained", [gwaudit("rank", "run")]),
         ("other", "data", [gwaudit(*AUDIT, "--seed", "1")]),
+        ("ranked-pictures", "data", [gwaudit(*PICTURES)]),
     ):
         work = fresh(starts[start])
         for command in commands:
@@ -138,7 +156,7 @@ def prepare(folder: Path) -> dict[str, Path]:
 
 
 def write_data(folder: Path) -> None:
-    """Write a table of 30 samples, the true labels, and decisions."""
+    """Write a table of 30 samples, the true labels, decisions, and a folder of six pictures."""
     random = np.random.default_rng(0)
     true = np.arange(30) % 3
     features = (random.normal(size=(30, 3)) + 2 * np.eye(3)[true]).round(3)
@@ -149,3 +167,7 @@ def write_data(folder: Path) -> None:
     pd.DataFrame({"id": keys, **columns, "label": names[given]}).to_csv(folder / "data.csv", index=False)
     pd.DataFrame({"key": keys, "label": names[true]}).to_csv(folder / "truth.csv", index=False)
     (folder / "decisions.csv").write_text("key,decision,label\ns00,relabel,a\ns05,drop,\n")
+    for number in range(6):
+        picture = folder / "pictures" / "ab"[number % 2] / f"{number}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(picture)

@@ -31,7 +31,7 @@ def check_and_repeat(case: Case, folder: Path) -> Callable[[], None]:
 
     def action() -> None:
         try:
-            require_whole(folder, ranked=case.start == "ranked")
+            require_whole(folder, ranked=case.start.startswith("ranked"))
         except Exception as error:
             print(f"not whole: {type(error).__name__} {error}")
             raise SystemExit(NOT_WHOLE) from None
@@ -61,16 +61,10 @@ def repeat(case: Case, folder: Path, expected: dict[str, str], tally: Tally, whe
         tally.fail(where, last_lines(done))
         return
     found = contents(folder)
-    wrong = [name for name in differences(expected, found) if not _is_left_beside_the_run(name)]
-    if wrong:
+    if wrong := differences(expected, found):
         tally.fail(where, f"the files differ: {', '.join(wrong[:6])}")
     else:
         tally.add("whole and equal")
-
-
-def _is_left_beside_the_run(name: str) -> bool:
-    """Return whether a name is of the part of an output that a killed command has left, outside a run."""
-    return name.startswith((".exported", ".corrected")) and ".partial" in name
 
 
 def before_every_step(starts: dict[str, Path], *, every: int = 1, cases: Sequence[Case] = CASES) -> Tally:

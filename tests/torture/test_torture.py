@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def tallies(tmp_path_factory):
     """The counts of the short form, by part, from a process that forks for each trial."""
-    command = [sys.executable, "-m", "tests.torture", "--short", "--json", "--folder", tmp_path_factory.mktemp("runs")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torture", "--short", "--json", "--folder", tmp_path_factory.mktemp("runs")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.stdout, done.stderr
     return {tally["part"]: tally for tally in json.loads(done.stdout)}
