@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
-from gwaudit import load_dataset
+from gwaudit import TrainingSettings, TrajectoryStore, load_dataset, rank, train
 from gwaudit.data.feature_scaling import LIMIT, in_float32, scale_matrix, scale_numbers
 from gwaudit.training.preprocessing import with_scaled_features
 
@@ -84,3 +84,18 @@ def test_statistics_of_features_are_those_of_each_by_itself(tmp_path):
     np.savez(tmp_path / "t.npz", x=x, y=GIVEN)
     _, std = load_dataset(tmp_path / "t.npz").channel_statistics()
     np.testing.assert_allclose(std, [x[:, 0].std(), x[:, 1].astype(float).std(), np.inf], rtol=1e-4)
+
+
+def test_an_audit_of_a_table_finds_the_errors_beside_any_column_and_goes_on_with_the_same_features(tmp_path):
+    table = pd.DataFrame(Z, columns=list("abc")).assign(
+        time=1.7e9 + np.arange(N) % 17, huge=1e300, income=np.exp(5 * np.random.default_rng(2).standard_normal(N)),
+        a=np.where(np.arange(N) % 9 == 0, np.nan, Z[:, 0]), b=np.where(np.arange(N) == 4, 1e30, Z[:, 1]),
+        side=np.where(Z[:, 2] > 0, "left", "right"), label=np.where(GIVEN == 1, "yes", "no"),
+    )  # fmt: skip
+    table.to_csv(tmp_path / "t.csv", index=False)
+    dataset, training = load_dataset(tmp_path / "t.csv"), TrainingSettings(epochs=8, batch_size=32)
+    train(dataset, tmp_path / "run", training)
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert average_precision_score(WRONG, rank(store).by_id("log_odds_wrong")) > 0.6
+    assert load_dataset(tmp_path / "t.csv").fingerprint == dataset.fingerprint
+    train(load_dataset(tmp_path / "t.csv"), tmp_path / "run", training, resume=True)

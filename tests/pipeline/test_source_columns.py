@@ -199,6 +199,21 @@ def test_texts_and_numbers_keep_their_columns(tmp_path):
     assert frame["user"].tolist() == [str(i) for i in range(N) if i not in SUSPECTS]
 
 
+def test_tables_keep_gaps_categories_and_large_numbers_as_they_are_written(tmp_path):
+    frame = pd.DataFrame({
+        "unix_time": 1_700_000_000 + np.arange(N) ** 2 % 7,
+        "age": [None if i == 1 else i**2 % 5 for i in range(N)],
+        "colour": [None if i == 2 else ("red", "blue")[i // 3 % 2] for i in range(N)],
+        "label": [NAMES[i] for i in LABELS],
+    })  # fmt: skip
+    frame.to_parquet(tmp_path / "t.parquet")
+    dataset, folder = export(DataSettings(str(tmp_path / "t.parquet")), tmp_path, "hf")
+    assert dataset.notes.columns_used["features"] == ["unix_time", "age", "colour"]
+    kept = [i for i in range(N) if i not in SUSPECTS]
+    again = pq.read_table(folder / "train-00000-of-00001.parquet").to_pandas()
+    pd.testing.assert_frame_equal(again[["unix_time", "age", "colour"]], frame.iloc[kept, :3].reset_index(drop=True))
+
+
 def test_pixels_that_a_png_cannot_hold_are_refused(tmp_path):
     inputs = InMemory(torch.rand(N, 3, 8, 8))
     dataset = LabeledDataset("own", inputs, np.array(LABELS), NAMES, [str(i) for i in range(N)])

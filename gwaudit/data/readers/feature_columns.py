@@ -53,7 +53,7 @@ def choose_features(
         labels: [n] class indices, or [n, C] of 0 and 1.
         notes: Notes of the reading.
     """
-    index, declared = index_of_frame(table), declared_categories(table)
+    index, declared, candidates = index_of_frame(table), declared_categories(table), set(candidates)
     chosen: list[FeatureColumn] = []
     unusable: list[str] = []
     for name in (name for name in table.column_names if name in candidates):
