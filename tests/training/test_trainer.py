@@ -11,10 +11,11 @@ from gwaudit.analysis.monitor import readings
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import RULES, SelectedEpoch, StoppingRule
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreExistsError, StoreVersionError
-from gwaudit.core.settings import TrainingSettings
+from gwaudit.core.settings import ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.models import build_model
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
@@ -77,7 +78,8 @@ def test_every_option_trains_and_records_each_sample_each_epoch(digits, tmp_path
     with TrajectoryStore.open(tmp_path / "run") as store:
         assert store.epochs == (0, 1, 2)
         assert all(store.commit(epoch).missing == store.commit(epoch).repeated == 0 for epoch in store.epochs)
-        assert TrainingSettings.from_dict(store.settings["training"]) == with_settings(**changes)
+        recorded = ResolvedTrainingSettings.from_dict(store.settings["training"])
+        assert recorded == resolve(with_settings(**changes), len(digits), "images")
     losses = [report.summary.mean_loss for report in reports.epochs]
     assert losses[-1] < losses[0]
     assert result.epochs == 3
