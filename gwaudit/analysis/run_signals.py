@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
-from gwaudit.analysis.verdict import Signals
+from gwaudit.analysis.verdict import Signals, is_photo
 from gwaudit.store.store import TrajectoryStore
 
 _LEAST_COMPARED = 5  # rows; the overlap of fewer is a matter of chance
@@ -49,6 +49,7 @@ def measure_signals(
         classes=len(shares),
         epochs=len(store.training_epochs),
         steps=_steps(store),
+        scratch_photos=_scratch_photos(store),
         accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),
         largest_class=float(shares.max()),
@@ -74,6 +75,13 @@ def _steps(store: TrajectoryStore) -> float:
         return math.nan
     batches = math.ceil(store.n_samples / training["batch_size"])
     return len(store.training_epochs) * math.ceil(batches / training["accumulate"])
+
+
+def _scratch_photos(store: TrajectoryStore) -> float:
+    """Return the number of photos that a network learned from random weights; NaN where it did not."""
+    training, shape = store.settings.get("training") or {}, store.settings.get("input_shape") or ()
+    is_scratch = training.get("backbone") == "trained" and not (training["pretrained"] or training["checkpoint"])
+    return store.n_samples if is_scratch and is_photo(shape) else math.nan
 
 
 def _expected_f1(probability: Floats, flagged: NDArray[np.bool_]) -> float:

@@ -13,7 +13,7 @@ The levels, and what a ranking offers at each:
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
@@ -33,6 +33,7 @@ class Signals:
         classes: number of classes that rows have.
         epochs: number of training epochs.
         steps: number of optimizer steps of the training; NaN for a training loop of one's own.
+        scratch_photos: number of photos that a network learned from random weights; NaN for other trainings.
         accuracy: share of the rows whose given label most epochs of the window predict.
         last_accuracy: share of the given labels that the last epoch predicted.
         largest_class: share of the most frequent given label.
@@ -56,6 +57,7 @@ class Signals:
     classes: int
     epochs: int
     steps: float = math.nan
+    scratch_photos: float = math.nan
     accuracy: float = math.nan
     last_accuracy: float = math.nan
     largest_class: float = math.nan
@@ -162,12 +164,23 @@ HEADLINES: Mapping[Level, str] = {
 }
 
 
+def is_photo(shape: Sequence[int]) -> bool:
+    """Return whether inputs of a shape, (C, H, W) for images, may be photos: digits and icons are grey or smaller."""
+    return len(shape) == 3 and shape[0] >= 3 and min(shape[1:]) >= _SMALLEST_PHOTO
+
+
 def judge(signals: Signals) -> Verdict:
     """Return the verdict on a run, from its signals alone."""
     findings = [finding for check in _CHECKS for finding in check(signals)]
     findings.sort(key=lambda finding: -LEVELS.index(finding.level))
     return Verdict(findings[0].level if findings else "trust it", tuple(findings), signals)
 
+
+FEW_PHOTOS = 5000
+"""The number of photos below which a network that learns them from random weights gives an order only: the cut flagged
+more than a quarter of 300 and of 600 right labels of CIFAR-10 (docs/benchmarks/small-data.md)."""
+
+_SMALLEST_PHOTO = 32  # pixels a side
 
 DIVERGED = 5.0
 """The last loss, as a multiple of that of a model that ignores its inputs, above which the weights have diverged."""
@@ -227,6 +240,18 @@ def _learned_nothing(s: Signals) -> Iterator[Finding]:
             "other",
             "Train for more `epochs`, with another `head`, `model` or `learning_rate`; check that inputs and labels "
             "belong together",
+        )
+
+
+def _learned_few_photos(s: Signals) -> Iterator[Finding]:
+    if s.scratch_photos < FEW_PHOTOS:
+        yield Finding(
+            "scratch_photos",
+            s.scratch_photos,
+            "use the order",
+            f"{s.scratch_photos:,.0f} photos are too few to learn from random weights",
+            "Use pretrained weights: `backbone='frozen'` with a `model` of timm and `pretrained=True`, or with a file "
+            "of weights (`checkpoint`)",
         )
 
 
@@ -315,6 +340,7 @@ def _memorised(s: Signals) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _diverged,
     _learned_nothing,
+    _learned_few_photos,
     _flags_most,
     _overlaps,
     _is_unstable,

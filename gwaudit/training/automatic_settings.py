@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from gwaudit.analysis.verdict import FEW_PHOTOS, is_photo
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings, TrainingSettings
 from gwaudit.store.store import TrajectoryStore
@@ -28,7 +29,6 @@ _FINE_TUNING = 0.1  # trained weights need smaller steps
 _FOLDS = ((20_000, 10), (100_000, 5))  # largest number of samples, number of folds
 _FOLD_BATCH = (32, 512)  # smallest and largest, of a tenth of the samples
 _FOLD_RATE = 0.1
-_FEW_PHOTOS, _SMALLEST_PHOTO = 5000, 32  # images, and pixels a side
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
 
 
@@ -152,11 +152,10 @@ def advise_against_scratch(settings: TrainingSettings, n_images: int, shape: tup
     Args:
         settings: The settings of the training.
         n_images: Number of images.
-        shape: Shape of an image, (C, H, W). Drawings and digits, grey or small, can be learned from few images.
+        shape: Shape of an image, (C, H, W).
     """
-    is_photo = shape[0] >= 3 and min(shape[1:]) >= _SMALLEST_PHOTO
     is_pretrained = settings.pretrained or settings.checkpoint is not None
-    if n_images >= _FEW_PHOTOS or not is_photo or is_pretrained:
+    if n_images >= FEW_PHOTOS or not is_photo(shape) or is_pretrained:
         return ""
     return (
         f"{n_images:,} photos are too few to train a network from random weights: it misses many wrong labels, and its "

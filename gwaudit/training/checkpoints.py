@@ -224,6 +224,7 @@ def create_or_resume(
                 "targets": digest,
                 "reading": summarise(dataset, None if data is None else data.source).to_dict(),
                 "modality": dataset.modality,
+                "input_shape": list(dataset.input_shape),
                 "has_texts": dataset.texts is not None,
             },
             fingerprint=dataset.fingerprint,

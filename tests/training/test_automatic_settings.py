@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from gwaudit.analysis.ranking import rank
+from gwaudit.analysis.verdict import Signals, judge
 from gwaudit.core.errors import RecordingError, SettingsError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
@@ -122,6 +124,10 @@ def test_the_user_reads_which_numbers_were_chosen_and_is_advised_to_use_trained_
     values = np.random.default_rng(0).integers(0, 255, (24, 32, 32, 3), dtype=np.uint8)
     np.savez(source, images=values, labels=np.arange(24) % 2)
     dataset, _ = load_and_train(DataSettings(str(source)), tmp_path / "run", TrainingSettings(epochs=1))
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        verdict = rank(store).verdict
+    assert verdict.level != "trust it"
+    assert "24 photos are too few to learn from random weights" in [finding.reason for finding in verdict.findings]
     chosen = "the training of 24 images has batch_size=16, learning_rate=0.012, label_smoothing=0.2, clip_norm=1"
     assert chosen in dataset.notes.remarks
     assert [warning for warning in dataset.notes.warnings if "Use pretrained weights: `backbone='frozen'`" in warning]
@@ -133,3 +139,8 @@ def test_only_a_network_that_learns_few_photos_from_random_weights_is_advised_ag
     assert not advise_against_scratch(settings, 1797, (1, 8, 8))
     assert not advise_against_scratch(settings, 50_000, (3, 32, 32))
     assert not advise_against_scratch(dataclasses.replace(settings, pretrained=True), 600, (3, 224, 224))
+
+
+@pytest.mark.parametrize(("photos", "level"), [(600, "use the order"), (5000, "trust it"), (float("nan"), "trust it")])
+def test_few_photos_learned_from_random_weights_give_an_order_only(photos, level):
+    assert judge(Signals(rows=600, classes=10, epochs=20, scratch_photos=photos)).level == level

@@ -14,10 +14,18 @@ from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wr
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError
-from gwaudit.core.settings import PRESETS, RECIPES, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.core.settings import (
+    PRESETS,
+    RECIPES,
+    RankingSettings,
+    RefinementSettings,
+    ResolvedTrainingSettings,
+    TrainingSettings,
+)
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.refinement import rank_run, refine, refined_targets, rounds_of
 from gwaudit.training.trainer import predict, train
 from helpers.command import FAST, gwaudit
@@ -203,13 +211,15 @@ def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with TrajectoryStore.open(tmp_path / "run") as store:
-        settings = TrainingSettings.from_dict(store.settings["training"])
-    assert settings == dataclasses.replace(PRESETS[preset][0], model="resnet9_16", epochs=2, batch_size=128)
+        settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
+    first = dataclasses.replace(PRESETS[preset][0], model="resnet9_16", epochs=2, batch_size=128)
+    assert settings == resolve(first, 1797, "images")
     second = rounds_of(tmp_path / "run")[1]
     with TrajectoryStore.open(second) as store:
-        settings = TrainingSettings.from_dict(store.settings["training"])
+        settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
     recipe = RECIPES[PRESETS[preset][1].refine_as]
-    assert settings == dataclasses.replace(recipe, model="whitened_32", epochs=2, batch_size=128, seed=1)
+    further = dataclasses.replace(recipe, model="whitened_32", epochs=2, batch_size=128, seed=1)
+    assert settings == resolve(further, 1797, "images")
     again = gwaudit("rank", tmp_path / "run", "--json")
     assert json.loads(again.stdout)["detector"] == "probability"
     assert json.loads(again.stdout) == json.loads(done.stdout)
