@@ -27,8 +27,7 @@ def only_cached_if_unreachable() -> Iterator[str]:
 
 
 def _reason_unreachable() -> str:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

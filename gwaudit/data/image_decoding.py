@@ -222,7 +222,7 @@ def _start(path: Path) -> tuple[bytes, int]:
 def _silence_libtiff() -> None:
     """Let libtiff print nothing to the terminal: Pillow raises an error, whose reason we show with the file's name."""
     with suppress(OSError, AttributeError):  # where Pillow's library does not export the functions, as on Windows
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
         for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
             set_handler.restype = ctypes.c_void_p
             set_handler(None)

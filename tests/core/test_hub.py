@@ -55,9 +55,7 @@ def test_the_hub_is_used_again_when_it_can_be_reached(monkeypatch):
         assert unreachable
         assert constants.HF_HUB_OFFLINE
     assert not constants.HF_HUB_OFFLINE
-    monkeypatch.setattr(
-        "huggingface_hub.utils.get_session", lambda: type("Session", (), {"head": lambda *a, **o: None})()
-    )
+    monkeypatch.setattr("huggingface_hub.get_session", lambda: type("Session", (), {"head": lambda *a, **o: None})())
     with only_cached_if_unreachable() as unreachable:
         assert unreachable == ""
         assert not constants.HF_HUB_OFFLINE
