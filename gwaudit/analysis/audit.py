@@ -1,5 +1,6 @@
 """Hold a ranked run: an `Audit`, its columns and its verdict; save it and load it."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -238,13 +239,7 @@ class Audit:
         folder = Path(folder)
         place = results_of(folder)
         try:
-            facts = read_json(place / FACTS_FILE)
-            if facts.get("format_version") != FORMAT_VERSION or not {"frame_sha256", "verdict"} <= facts.keys():
-                raise StoreVersionError(
-                    f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank "
-                    f"{folder})"
-                )
-            facts = unsealed(facts)
+            facts = _read_facts(folder)
             if sha256(place / FRAME_FILE) != facts["frame_sha256"]:
                 raise ValueError(f"{FRAME_FILE} was altered, or belongs to another ranking")
             frame = read_parquet(place / FRAME_FILE).to_pandas()
@@ -265,3 +260,20 @@ class Audit:
             if isinstance(error, OSError) and is_absent(error):
                 raise no_audit(folder) from None
             raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error
+
+
+def recorded_verdict(folder: Path | str) -> Verdict | None:
+    """Read the verdict on a run; None if the run is not ranked, or its audit is broken or of another version."""
+    with suppress(FileNotFoundError, NotADirectoryError, StoreVersionError, ValueError, KeyError, TypeError):
+        return Verdict.from_dict(_read_facts(Path(folder))["verdict"])
+    return None
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """Read `audit.json`; raise StoreVersionError if it is of another version, ValueError if it is damaged."""
+    facts = read_json(results_of(folder) / FACTS_FILE)
+    if facts.get("format_version") != FORMAT_VERSION or not {"frame_sha256", "verdict"} <= facts.keys():
+        raise StoreVersionError(
+            f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank {folder})"
+        )
+    return unsealed(facts)

@@ -43,13 +43,17 @@ def measure_signals(
     shares = counts[present] / len(given)
     right_of_class = np.bincount(given, right, minlength=len(counts))[present]
     flagged_of_class = np.bincount(given, flagged, minlength=len(counts))[present] / counts[present]
-    evidence = DETECTORS["combined"].detect(RecordedRun(store, statistics)).score[judged].astype(np.float64)
+    held_out = int((store.settings.get("training") or {}).get("folds", 1)) > 1
+    detector = "margin" if held_out else "combined"
+    evidence = DETECTORS[detector].detect(RecordedRun(store, statistics)).score[judged].astype(np.float64)
     return Signals(
         rows=len(given),
         classes=len(shares),
         epochs=len(store.training_epochs),
         steps=_steps(store),
         scratch_photos=_scratch_photos(store),
+        held_out=held_out,
+        kappa=_kappa(given, rows["predicted_label"].to_numpy()),
         accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),
         largest_class=float(shares.max()),
@@ -66,6 +70,18 @@ def measure_signals(
         opposed=float((rows["share_negative"].to_numpy() >= _OPPOSED).mean()),
         late_aligned=float(((rows["early_alignment"] < 0) & (rows["late_alignment"] > 0)).mean()),
     )
+
+
+def _kappa(given: NDArray[np.int32], predicted: NDArray[np.int32]) -> float:
+    """Return Cohen's kappa of given and predicted labels: the agreement above that of independent labels."""
+    known = predicted >= 0
+    if not known.any():
+        return math.nan
+    agreement = float((given == predicted)[known].mean())
+    size = int(max(given.max(), predicted.max())) + 1
+    shares = [np.bincount(labels[known], minlength=size) / known.sum() for labels in (given, predicted)]
+    by_chance = float(shares[0] @ shares[1])
+    return (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
 
 
 def _steps(store: TrajectoryStore) -> float:

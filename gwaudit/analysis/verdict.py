@@ -34,6 +34,8 @@ class Signals:
         epochs: number of training epochs.
         steps: number of optimizer steps of the training; NaN for a training loop of one's own.
         scratch_photos: number of photos that a network learned from random weights; NaN for other trainings.
+        held_out: whether each row was recorded with a head that did not learn it.
+        kappa: Cohen's kappa of the given labels and of those that most epochs of the window predict.
         accuracy: share of the rows whose given label most epochs of the window predict.
         last_accuracy: share of the given labels that the last epoch predicted.
         largest_class: share of the most frequent given label.
@@ -58,6 +60,8 @@ class Signals:
     epochs: int
     steps: float = math.nan
     scratch_photos: float = math.nan
+    held_out: bool = False
+    kappa: float = math.nan
     accuracy: float = math.nan
     last_accuracy: float = math.nan
     largest_class: float = math.nan

@@ -7,7 +7,7 @@ import typer
 
 from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Strict, Truth, TruthKey
-from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise
+from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
 from gwaudit.cli.show.console import print_facts
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
 from gwaudit.cli.show.stages import StageDisplay
@@ -144,7 +144,8 @@ def show_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the state of a run, or the trajectory of one of its samples."""
+    """Show the state of a run and the verdict on it, or the trajectory of one of its samples."""
+    from gwaudit.analysis.audit import recorded_verdict
     from gwaudit.store.store import TrajectoryStore
 
     with TrajectoryStore.open(run) as store:
@@ -153,15 +154,18 @@ def show_command(
 
             verify_run(run)
         if sample is None:
+            verdict = recorded_verdict(run)
             if as_json:
                 commits = [store.commit(epoch) for epoch in store.epochs]
                 epochs = [
                     {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
                 ]
                 facts = {"run": str(run), "samples": store.n_samples, "settings": store.settings, "epochs": epochs}
-                print(to_json(facts))
+                print(to_json({**facts, "verdict": None if verdict is None else verdict.to_dict()}))
             else:
                 print_run(store)
+                if verdict is not None:
+                    print_verdict(verdict)
             return
         sample_id = store.find(sample)
         of_all_classes = store.is_multi_label and label is None

@@ -15,7 +15,7 @@ def test_an_exported_table_has_the_features_of_its_source_also_when_it_is_export
     source, label = tmp_path / "t.csv", ["--label-column", "species"]
     for number in (1, 2):
         run, out = tmp_path / f"run-{number}", tmp_path / f"out-{number}"
-        done = gwaudit("audit", source, *label, "-o", run, "--epochs", "3", "--batch-size", "16")
+        done = gwaudit("audit", source, *label, "-o", run, "--epochs", "3", "--batch-size", "16", "--force")
         assert done.returncode == 0, done.stderr
         assert gwaudit("export", run, "--to", "hf", "--output", out, "--action", "relabel").returncode == 0
         dataset = load_dataset(out)
