@@ -87,10 +87,10 @@ def _kappa(given: NDArray[np.int32], predicted: NDArray[np.int32]) -> float:
 def _steps(store: TrajectoryStore) -> float:
     """Return the number of optimizer steps of a training of gwaudit; NaN for a loop of one's own."""
     training = store.settings.get("training") or {}
-    if not {"batch_size", "accumulate"} <= training.keys():
+    sizes = [training.get("batch_size"), training.get("accumulate")]
+    if not all(isinstance(size, int) for size in sizes):
         return math.nan
-    batches = math.ceil(store.n_samples / training["batch_size"])
-    return len(store.training_epochs) * math.ceil(batches / training["accumulate"])
+    return len(store.training_epochs) * math.ceil(math.ceil(store.n_samples / sizes[0]) / sizes[1])
 
 
 def _scratch_photos(store: TrajectoryStore) -> float:
