@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
+from gwaudit.analysis.sample_statistics import is_held_out
 from gwaudit.analysis.verdict import Signals, is_photo
 from gwaudit.store.store import TrajectoryStore
 
@@ -43,7 +44,7 @@ def measure_signals(
     shares = counts[present] / len(given)
     right_of_class = np.bincount(given, right, minlength=len(counts))[present]
     flagged_of_class = np.bincount(given, flagged, minlength=len(counts))[present] / counts[present]
-    held_out = int((store.settings.get("training") or {}).get("folds", 1)) > 1
+    held_out = is_held_out(store)
     detector = "margin" if held_out else "combined"
     evidence = DETECTORS[detector].detect(RecordedRun(store, statistics)).score[judged].astype(np.float64)
     return Signals(
@@ -87,16 +88,16 @@ def _kappa(given: NDArray[np.int32], predicted: NDArray[np.int32]) -> float:
 def _steps(store: TrajectoryStore) -> float:
     """Return the number of optimizer steps of a training of gwaudit; NaN for a loop of one's own."""
     training = store.settings.get("training") or {}
-    sizes = [training.get("batch_size"), training.get("accumulate")]
-    if not all(isinstance(size, int) for size in sizes):
+    batch_size, accumulate = training.get("batch_size"), training.get("accumulate")
+    if not (isinstance(batch_size, int) and isinstance(accumulate, int)):
         return math.nan
-    return len(store.training_epochs) * math.ceil(math.ceil(store.n_samples / sizes[0]) / sizes[1])
+    return len(store.training_epochs) * math.ceil(math.ceil(store.n_samples / batch_size) / accumulate)
 
 
 def _scratch_photos(store: TrajectoryStore) -> float:
     """Return the number of photos that a network learned from random weights; NaN where it did not."""
     training, shape = store.settings.get("training") or {}, store.settings.get("input_shape") or ()
-    is_scratch = training.get("backbone") == "trained" and not (training["pretrained"] or training["checkpoint"])
+    is_scratch = training.get("backbone") == "trained" and not (training.get("pretrained") or training.get("checkpoint"))
     return store.n_samples if is_scratch and is_photo(shape) else math.nan
 
 

@@ -194,22 +194,38 @@ LEAST_SKILL = 0.1
 that have nothing to do with the inputs reach 0.1 by what the model memorises; with 40 % uniform errors in two balanced
 classes, a model that is always right has 0.2."""
 
+LEAST_DEVIATIONS = 3.0
+"""Cohen's kappa of held-out predictions, in standard deviations of that of independent labels, 1 / sqrt(n). Unrelated
+labels had at most 2.3, learned ones with 40 % uniform errors 3.5 or more."""
+
 MOST_FLAGGED = 0.5
 """Data of which people use the labels are mostly right: a cut that flags more shows a network that has not learned."""
 
-SHARP = 0.9
-"""The expected F1 from which right and wrong labels are two groups: where the groups lie says nothing more then."""
+LEAST_EXPECTED_F1 = 0.75
+"""The expected F1 below which right and wrong labels overlap so much that the number of wrong ones is a guess: there,
+F1 at the cut was often below 0.8 of the best possible."""
 
-LEAST_EXPECTED_F1 = 0.65
-"""The expected F1 below which right and wrong labels overlap so much that the number of wrong ones is a guess."""
+FEW, LEAST_EXPECTED_F1_OF_FEW = 5, 0.85
+"""With fewer flagged rows the expected F1 is itself a guess, and has to be higher."""
+
+LEARNED, FEW_FLAGGED = 0.95, 0.01
+"""The least accuracy on given labels and the most flagged rows where little is left to be wrong about."""
+
+MOST_CONTRADICTED = 0.08
+"""The share of the labels that the network may contradict if none of them is flagged."""
+
+SHARP, SHARP_STEPS = 0.9, 20
+"""The expected F1 from which right and wrong labels are two groups, after as many optimizer steps at least: where the
+groups lie says nothing more then."""
 
 MOST_UNEXPLAINED = 0.12
-"""The share of the labels that the network contradicts and the cut does not flag: a model that learned the data
-contradicts few others."""
+"""The share of the labels that the network contradicts and the cut does not flag, of rows that the network learned: a
+model that learned the data contradicts few others."""
 
 DEPTHS = (0.52, 1.8)
-"""Below the first, the flagged rows are hard rather than wrong: they lie near zero, where right labels of clean data
-have their tail. Above the second, right labels lie near zero themselves: the network is sure of nothing."""
+"""Of rows that the network learned. Below the first, the flagged rows are hard rather than wrong: they lie near zero,
+where right labels of clean data have their tail. Above the second, right labels lie near zero themselves: the network
+is sure of nothing."""
 
 LEAST_OVERLAP = 0.5
 """Overlap of the most suspicious rows of both halves of the window, below which the order depends on the epochs."""
@@ -217,8 +233,11 @@ LEAST_OVERLAP = 0.5
 MEMORISED = 0.97
 """The accuracy on given labels above which all labels were learned, also the wrong ones."""
 
-MOST_LATE_ALIGNED = 0.1
+MOST_LATE_ALIGNED = 0.08
 """The share of labels that a model may learn late without having memorised wrong ones."""
+
+MOST_OPPOSED = 0.03
+"""The share of labels that may oppose the weights in nine of ten epochs if none is flagged."""
 
 
 def _diverged(s: Signals) -> Iterator[Finding]:
@@ -234,10 +253,14 @@ def _diverged(s: Signals) -> Iterator[Finding]:
 
 
 def _learned_nothing(s: Signals) -> Iterator[Finding]:
-    if s.accuracy - s.largest_class < LEAST_SKILL * (1 - s.largest_class):
+    if s.held_out:
+        has_learned = not s.kappa * math.sqrt(s.rows) < LEAST_DEVIATIONS
+    else:
+        has_learned = not s.accuracy - s.largest_class < LEAST_SKILL * (1 - s.largest_class)
+    if not has_learned:
         yield Finding(
-            "accuracy",
-            s.accuracy,
+            "kappa" if s.held_out else "accuracy",
+            s.kappa if s.held_out else s.accuracy,
             "do not use",
             f"the network predicts {s.accuracy:.0%} of the given labels, and the largest class alone is "
             f"{s.largest_class:.0%} of them: it has learned nothing, or labels and inputs have nothing to do with each "
@@ -272,17 +295,31 @@ def _flags_most(s: Signals) -> Iterator[Finding]:
 
 
 def _overlaps(s: Signals) -> Iterator[Finding]:
-    if s.expected_f1 >= SHARP:
+    if s.flagged == 0 and 1 - s.accuracy > MOST_CONTRADICTED:
+        yield Finding(
+            "accuracy",
+            s.accuracy,
+            "use the order",
+            f"the network contradicts {1 - s.accuracy:.0%} of the given labels, and none of them stands out",
+            "Look at the first of the ranking; train for more `epochs`, or with another `model` or `head`",
+        )
+    if s.flagged <= FEW_FLAGGED and s.accuracy >= LEARNED:
         return
-    if s.expected_f1 < LEAST_EXPECTED_F1:
+    least = LEAST_EXPECTED_F1 if s.flagged * s.rows >= FEW else LEAST_EXPECTED_F1_OF_FEW
+    if s.expected_f1 < least:
         yield Finding(
             "expected_f1",
             s.expected_f1,
             "use the order",
             f"right and wrong labels overlap: the best cut has an expected F1 of {s.expected_f1:.2f}",
-            "Train for more `epochs`, or with another `model` or `head`",
+            "Train for more `epochs`, or with another `model` or `head`; more samples help too",
         )
-    if 1 - s.accuracy - s.flagged > MOST_UNEXPLAINED:
+
+
+def _hardly_learned(s: Signals) -> Iterator[Finding]:
+    if s.held_out or (s.expected_f1 >= SHARP and not s.steps < SHARP_STEPS):
+        return
+    if s.flagged > 0 and 1 - s.accuracy - s.flagged > MOST_UNEXPLAINED:
         yield Finding(
             "accuracy",
             s.accuracy,
@@ -297,7 +334,7 @@ def _overlaps(s: Signals) -> Iterator[Finding]:
             s.depth,
             "use the order",
             "the flagged labels are hardly contradicted: they may be hard rather than wrong",
-            "Look at the first ones; train for more `epochs`",
+            "Look at the first of the ranking; train for more `epochs`",
         )
     if s.depth > DEPTHS[1]:
         yield Finding(
@@ -322,6 +359,8 @@ def _is_unstable(s: Signals) -> Iterator[Finding]:
 
 
 def _memorised(s: Signals) -> Iterator[Finding]:
+    if s.held_out:
+        return
     if s.accuracy > MEMORISED and s.late_aligned > MOST_LATE_ALIGNED:
         yield Finding(
             "late_aligned",
@@ -331,7 +370,7 @@ def _memorised(s: Signals) -> Iterator[Finding]:
             "late: it may have memorised wrong labels",
             "Rank by earlier epochs (`window`), or train for fewer `epochs`",
         )
-    elif s.flagged == 0 and s.opposed * s.rows >= 3:
+    elif s.flagged == 0 and s.opposed > MOST_OPPOSED:
         yield Finding(
             "opposed",
             s.opposed,
@@ -347,6 +386,7 @@ _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _learned_few_photos,
     _flags_most,
     _overlaps,
+    _hardly_learned,
     _is_unstable,
     _memorised,
 )
