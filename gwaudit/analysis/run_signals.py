@@ -97,7 +97,9 @@ def _steps(store: TrajectoryStore) -> float:
 def _scratch_photos(store: TrajectoryStore) -> float:
     """Return the number of photos that a network learned from random weights; NaN where it did not."""
     training, shape = store.settings.get("training") or {}, store.settings.get("input_shape") or ()
-    is_scratch = training.get("backbone") == "trained" and not (training.get("pretrained") or training.get("checkpoint"))
+    is_scratch = training.get("backbone") == "trained" and not (
+        training.get("pretrained") or training.get("checkpoint")
+    )
     return store.n_samples if is_scratch and is_photo(shape) else math.nan
 
 
