@@ -148,7 +148,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     wrong = frame["given_label"].to_numpy() != truth
     suspect = frame["suspect"].to_numpy(bool)
     right_suggestion = frame["suggested_label"].to_numpy() == truth
-    plain = quality(frame["log_odds_wrong"].to_numpy(), wrong, suspect)
+    plain = quality(_judged_log_odds(audit), wrong, suspect)
     expected, found = audit.expected_wrong(), np.concatenate([[0], np.cumsum(wrong)])
     counts = sorted({*(k for k in CHECKED_COUNTS if k <= plain.n), plain.n_suspects})
     loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
@@ -177,9 +177,7 @@ def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
         DataError: There is another number of labels.
     """
     wrong = audit.frame["given_label"].to_numpy() != _truth_by_rank(audit, true_labels)
-    precision, recall, thresholds = precision_recall_curve(
-        wrong, _nan_as_lowest(audit.frame["log_odds_wrong"].to_numpy())
-    )
+    precision, recall, thresholds = precision_recall_curve(wrong, _nan_as_lowest(_judged_log_odds(audit)))
     return pd.DataFrame({"threshold": thresholds, "precision": precision[:-1], "recall": recall[:-1]})
 
 
@@ -190,7 +188,13 @@ def _quality_of_answer(
     if not audit.is_multi_label:
         return None
     rows = audit.frame["given_label"].to_numpy() == answer
-    return quality(audit.frame["log_odds_wrong"].to_numpy()[rows], wrong[rows], suspect[rows])
+    return quality(_judged_log_odds(audit)[rows], wrong[rows], suspect[rows])
+
+
+def _judged_log_odds(audit: Audit) -> NDArray[np.float32]:
+    """Return the log odds in the order of the ranking, [n]; NaN, last as there, where a class has too few samples."""
+    frame = audit.frame
+    return np.where(frame["category"] == "too-few", np.float32(np.nan), frame["log_odds_wrong"].to_numpy())
 
 
 def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ def make_audit(score, given_label, suggested, cut):
             "log_odds_wrong": np.asarray(score, np.float32),
             "suspect": np.asarray(score) > cut,
             "probability_wrong": np.linspace(0, 1, len(score))[np.argsort(np.argsort(np.asarray(score, float)))],
+            "category": "fine",
             "mean_loss": np.linspace(0, 2, len(score)),
         }
     )

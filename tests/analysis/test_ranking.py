@@ -9,6 +9,7 @@ import pytest
 
 from gwaudit.analysis.audit import COLUMNS, Audit
 from gwaudit.analysis.error_probability import log_odds_wrong, sigmoid
+from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.noise import class_health
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError, StoreVersionError
@@ -124,6 +125,12 @@ class TestClassesWithTooFewSamples:
         health = class_health(audit)
         assert health.loc[CLASSES[2], "expected_wrong"] == 0
         assert health.loc[CLASSES[3], "expected_wrong"] > 4
+
+    def test_an_evaluation_measures_the_order_of_the_ranking(self, few):
+        audit = rank(few)
+        truth = np.where(audit.by_id("suspect"), audit.by_id("suggested_label"), audit.by_id("given_label"))
+        assert (audit.frame["log_odds_wrong"].iloc[-5:-1] > audit.frame["log_odds_wrong"].iloc[WRONG]).all()
+        assert evaluate(audit, truth).average_precision == pytest.approx(1)
 
     def test_cleaned_data_and_the_next_round_keep_their_labels(self, few):
         audit = rank(few)
