@@ -120,7 +120,8 @@ def _inputs(values: NDArray[Any], path: Path, notes: ReadingNotes) -> tuple[InMe
     if 0 in values.shape:
         raise DataError(f"{path} holds no values: its inputs have the shape {values.shape}")
     if values.ndim == 2 and values.dtype.kind in "fiub":
-        inputs = features(torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), "W")))
+        values = values.astype(np.float64) if values.dtype.itemsize > 8 else values
+        inputs = features(torch.from_numpy(np.require(values, values.dtype.newbyteorder("="), ["C", "W"])))
         note_constant_features(values, notes)
         return inputs, rows_not_finite(inputs.values.numpy())
     is_series = values.ndim == 3 and values.dtype.kind == "f" and values.shape[1] != values.shape[2]  # [n, time, D]

@@ -25,6 +25,7 @@ _THREE_DECIMALS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _WITH_UNIT = re.compile(r"[+-]?[$€£¥]?\s*[+-]?\d{1,3}([,. '\u00a0]?\d{3})*([.,]\d+)?\s*[%$€£¥°]?")
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_OTHER_DATE = re.compile(r"(\d{1,2}([/.-])\d{1,2}\2(\d{4}|\d{2})|\d{4}[/.]\d{1,2}[/.]\d{1,2})([ T].*)?")
 _IMAGE_NAME = r"(?i)[^/\\](" + "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES)) + ")$"
 
 
@@ -188,6 +189,11 @@ def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(column.cast(pa.large_string()))
 
 
+def have_other_dates(cells: Cells) -> bool:
+    """Return whether most texts are dates in another form than ISO 8601: 31/12/2020, 31.12.20 or 2020/12/31."""
+    return cells.share([_OTHER_DATE.fullmatch(text) is not None for text in cells.values]) > _MOSTLY
+
+
 def _finite(values: NDArray[np.float64], unread: dict[str, int] | None = None, form: str = "number") -> Numbers:
     infinite = np.isinf(values)
     return Numbers(np.where(infinite, np.nan, values), int(infinite.sum()), unread or {}, form)
@@ -238,5 +244,6 @@ def _times(texts: Sequence[str]) -> NDArray[np.float64]:
     rows = [i for i, text in enumerate(texts) if _TIME.fullmatch(text)]
     if rows:
         times = pd.to_datetime([texts[i] for i in rows], format="ISO8601", utc=True, errors="coerce")
-        seconds[rows] = (times - pd.Timestamp(0, tz="UTC")).total_seconds()
+        microseconds = times.tz_localize(None).to_numpy().astype("datetime64[us]")
+        seconds[rows] = np.where(np.isnat(microseconds), np.nan, microseconds.astype(np.int64) / 1e6)
     return seconds

@@ -457,7 +457,8 @@ def _lists(values: pa.ChunkedArray, column: str, name: str, notes: ReadingNotes)
 
 def _number_columns(chosen: Features, others: list[str], notes: ReadingNotes) -> _InputColumn:
     notes.use_columns("features", chosen.names)
-    notes.leave_out_columns("not in `feature_columns`", [name for name in others if name not in chosen.names])
+    noted = {*chosen.names}.union(*notes.columns_left_out.values())
+    notes.leave_out_columns("not in `feature_columns`", [name for name in others if name not in noted])
     return _InputColumn(features(torch.from_numpy(chosen.matrix)), None, chosen.broken, are_scaled=True)
 
 

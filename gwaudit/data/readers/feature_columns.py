@@ -13,6 +13,7 @@ from gwaudit.data.readers.column_cells import (
     Numbers,
     are_image_names,
     cells_of,
+    have_other_dates,
     have_units,
     is_empty,
     is_text,
@@ -105,7 +106,7 @@ def named_features(table: pa.Table, names: Sequence[str], source: str, notes: Re
             notes.leave_out_columns("without a value", [name])
             continue
         values = _values(table[name], name in declared)
-        if isinstance(values, Cells) and is_text(column.type):
+        if isinstance(values, Cells) and values.distinct_share > _NEARLY_UNIQUE:
             values = numbers_of_cells(values, least_share=0) or values
         if values is None:
             raise DataError(
@@ -147,6 +148,8 @@ def _reason_as_texts(column: pa.ChunkedArray, cells: Cells, is_declared: bool) -
         return "names of image files, of which none is below the root"
     if have_units(cells) and not is_declared:
         return "numbers with a unit or a separator of thousands, which are not read"
+    if have_other_dates(cells):
+        return "dates that are not written as in 2020-12-31, which are not read"
     if cells.are_unique and not any(" " in text for text in cells.values):
         return _IDS
     if cells.distinct_share > _NEARLY_UNIQUE:

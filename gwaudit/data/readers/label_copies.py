@@ -36,7 +36,8 @@ def reason_as_row_numbers(name: str, values: NDArray[np.float64]) -> str | None:
     n = len(values)
     if n < 2 or not np.isfinite(values).all() or (values != np.round(values)).any():
         return None
-    steps = np.diff(values)
+    with np.errstate(over="ignore"):
+        steps = np.diff(values)
     if (steps == 1).all() and values[0] in (0, 1):
         return "numbers the rows"
     if n < _MANY_ROWS:
@@ -44,8 +45,9 @@ def reason_as_row_numbers(name: str, values: NDArray[np.float64]) -> str | None:
     if (steps > 0).all():
         return "rises from row to row, as row numbers do"
     ordered = np.sort(values)
-    all_differ = (np.diff(ordered) > 0).all()
-    expected_pairs = n * (n - 1) / 2 / (ordered[-1] - ordered[0] + 1)  # of equal values, were they chosen by chance
+    with np.errstate(over="ignore"):
+        all_differ = (np.diff(ordered) > 0).all()
+        expected_pairs = n * (n - 1) / 2 / (ordered[-1] - ordered[0] + 1)  # of equal values, were they chosen by chance
     if all_differ and (expected_pairs >= _MANY_PAIRS or _ID_NAME.fullmatch(name)):
         return "whole numbers that are all different, as ids are"
     return None

@@ -87,6 +87,14 @@ def test_numbers_of_every_kind_are_features(tmp_path, values):
     np.testing.assert_allclose(dataset.inputs.values[:, 0], expected, rtol=1e-5)
 
 
+def test_dates_in_other_forms_are_left_out_with_a_warning(tmp_path):
+    for dates in ([f"{1 + i % 28}/{1 + i % 12}/2020" for i in range(N)], [f"{1 + i % 3}.12.20" for i in range(N)]):
+        pd.DataFrame({"when": dates, "x": X, "label": LABELS}).to_csv(tmp_path / "t.csv", index=False)
+        dataset = load_dataset(tmp_path / "t.csv")
+        assert left_out(dataset) == {"when": "dates that are not written as in 2020-12-31, which are not read"}
+        assert "are not used: when" in dataset.notes.warnings[0]
+
+
 def test_a_column_that_is_nearly_the_label_is_warned_about(tmp_path):
     truth = [int(label == "dog") for label in LABELS]
     truth[3] = 0

@@ -124,6 +124,18 @@ def test_times_are_numbers(tmp_path, name):
     assert "dates and times are read as numbers: when" in dataset.notes.remarks
 
 
+def test_dates_of_every_year_are_read(tmp_path):
+    when = [f"{9999 if i == 3 else 2020}-01-{1 + i % 28:02d}" for i in RANDOM.permutation(N)]
+    dataset = load(tmp_path, when=when)
+    assert dataset.notes.columns_used["features"] == ["x", "when"]
+    assert np.isfinite(matrix(dataset)).all()
+
+
+@pytest.mark.parametrize("values", [np.array([1.7e308, -1.7e308] * (N // 2)), X * 1e-310])
+def test_the_largest_and_smallest_numbers_are_features(tmp_path, values):
+    assert np.isfinite(matrix(load(tmp_path, "t.parquet", a=values))).all()
+
+
 @pytest.mark.parametrize("kind", [pa.date32(), pa.time64("ns"), pa.duration("ms"), pa.timestamp("us", "UTC")])
 def test_every_type_of_time_is_read(tmp_path, kind):
     numbers = pa.array(RANDOM.integers(0, 9000, N)).cast(pa.int32() if kind == pa.date32() else pa.int64())
