@@ -243,8 +243,8 @@ class TrainingSettings:
         head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
             By default the one that predicts held-out given labels better.
         folds: Number of folds of features, texts or the features of a frozen backbone. A head for each fold is trained,
-            all at once, and each sample is recorded with the head that did not learn it. By default 10, 5 for more than
-            20,000 samples and 1 for more than 100,000: a single head, which learns and records all samples.
+            all at once, and each sample is recorded with the head that did not learn it. By default 10, and
+            1 for more than 20,000 samples: a single head, which learns and records all of them.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
             `weight`, its weight only, as in the papers on gradient-weight alignment.
     """

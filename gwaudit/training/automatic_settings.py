@@ -26,7 +26,7 @@ _SMALLEST_BATCH = 16
 _FEWEST_UPDATES = 400
 _LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
 _FINE_TUNING = 0.1  # trained weights need smaller steps
-_FOLDS = ((20_000, 10), (100_000, 5))  # largest number of samples, number of folds
+_FOLDS, _MOST_IN_FOLDS = 10, 20_000  # of more samples a head learns few by rote, and folds take minutes
 _FOLD_BATCH = (32, 512)  # smallest and largest, of a tenth of the samples
 _FOLD_RATE = 0.1
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
@@ -99,8 +99,7 @@ def _folds(settings: TrainingSettings, n_samples: int, *, crosses: bool) -> int:
             )
         return 1
     if settings.folds == "auto":
-        folds = next((folds for most, folds in _FOLDS if n_samples <= most), 1)
-        return max(1, min(folds, n_samples // 4))
+        return max(1, min(_FOLDS, n_samples // 4)) if n_samples <= _MOST_IN_FOLDS else 1
     if settings.folds > 1 and n_samples < 2 * settings.folds:
         raise SettingsError(f"`folds` is {settings.folds}, too many for {n_samples} samples: at most {n_samples // 2}")
     return settings.folds
