@@ -27,7 +27,7 @@ _FEWEST_UPDATES = 400
 _LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
 _FINE_TUNING = 0.1  # trained weights need smaller steps
 _FOLDS, _MOST_IN_FOLDS = 10, 20_000  # of more samples a head learns few by rote, and folds take minutes
-_FOLD_BATCH = (32, 512)  # smallest and largest, of a tenth of the samples
+_FOLD_BATCH = (16, 512)  # smallest and largest, of a tenth of the samples
 _FOLD_RATE = 0.1
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
 
@@ -42,7 +42,7 @@ def resolve(
     images times (B / 512)^(4/5). Where B is below 512 (fewer than 29,700 images) the norm of the gradient is clipped at
     1, and labels are smoothed by 0.2, unless there are several for each image.
 
-    Cross-fitted heads get batches of a tenth of the samples, from 32 to 512, and the learning rate 0.1. Which head, and
+    Cross-fitted heads get batches of a tenth of the samples, from 16 to 512, and the learning rate 0.1. Which head, and
     its weight decay, stay open ("auto"): they are chosen when the features are there.
 
     Args:
