@@ -25,10 +25,12 @@ from gwaudit.data.label_noise import add_multilabel_noise
 from gwaudit.export.cleaned_data import clean_data
 from gwaudit.export.formats import write_cleaned_data
 from gwaudit.training.models import build_feature_head
+from gwaudit.training.preprocessing import with_scaled_features
 from helpers.command import gwaudit
 
 NAMES = ("bird", "cat", "cow", "dog", "fish", "horse")
-SETTINGS = TrainingSettings(epochs=3, batch_size=64, dtype="float32", device="cpu")
+ONE_HEAD = {"dtype": "float32", "device": "cpu", "folds": 1, "head": "linear", "weight_decay": 5e-4}
+SETTINGS = TrainingSettings(epochs=3, batch_size=64, **ONE_HEAD)
 
 
 def seen(n=600, seed=0):
@@ -46,13 +48,14 @@ def initial_head(dataset, settings):
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         model = build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=len(NAMES))
+    dataset = with_scaled_features(dataset)
     mean, std = (torch.from_numpy(values) for values in dataset.channel_statistics())
     return model, (dataset.read(torch.arange(len(dataset))) - mean) / std
 
 
 def test_one_step_of_the_trainer_records_what_autograd_finds(tmp_path):
     dataset = seen(100)
-    settings = TrainingSettings(epochs=1, batch_size=200, dtype="float32", device="cpu")
+    settings = TrainingSettings(epochs=1, batch_size=200, **ONE_HEAD)
     train(dataset, tmp_path / "run", settings)
     recorded = TrajectoryStore.open(tmp_path / "run").read_epoch(0).to_pandas()
     model, inputs = initial_head(dataset, settings)
