@@ -14,8 +14,8 @@ from .file_steps import kill_at_path
 from .forked import copy_of, fresh, run
 
 TRAIN = ("--epochs", "2", "--head", "linear", "--id-column", "id", "--device", "cpu")
-AUDIT = ("audit", "data.csv", "-o", "run", *TRAIN)
-PICTURES = ("audit", "pictures", "-o", "run", "--epochs", "1", "--model", "resnet9_16", "--device", "cpu")
+AUDIT = ("audit", "data.csv", "-o", "run", *TRAIN, "--force")  # the verdict on so few samples allows no cut
+PICTURES = ("audit", "pictures", "-o", "run", "--epochs", "1", "--model", "resnet9_16", "--device", "cpu", "--force")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ CASES = (
     _case("audit --resume", "half", *AUDIT, "--resume"),
     _case("audit --refine 1", "ranked", *AUDIT, "--refine", "1", "--resume"),
     _case("train", "data", "train", "data.csv", "-o", "run", *TRAIN, again=("--resume",)),
-    _case("rank", "ranked", "rank", "run", "--detector", "aum"),
-    _case("rank (first)", "trained", "rank", "run"),
+    _case("rank", "ranked", "rank", "run", "--detector", "aum", "--force"),
+    _case("rank (first)", "trained", "rank", "run", "--force"),
     _case("report", "ranked", "report", "run", "--top", "5"),
     _case("evaluate", "ranked", "evaluate", "run", "--truth", "truth.csv"),
     _case("export csv", "ranked", "export", "run", "--to", "csv", "-o", "exported.csv"),
@@ -139,7 +139,7 @@ def prepare(folder: Path) -> dict[str, Path]:
     starts = {"data": data}
     for name, start, commands in (
         ("trained", "data", [gwaudit("train", "data.csv", "-o", "run", *TRAIN)]),
-        ("ranked", "trained", [gwaudit("rank", "run")]),
+        ("ranked", "trained", [gwaudit("rank", "run", "--force")]),
         ("other", "data", [gwaudit(*AUDIT, "--seed", "1")]),
         ("ranked-pictures", "data", [gwaudit(*PICTURES)]),
     ):

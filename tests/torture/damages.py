@@ -27,7 +27,7 @@ class Use:
 
 
 USES = (
-    Use("rank", gwaudit("rank", "run", "--detector", "aum"), r"run/(run\.json|samples|epochs|commits)"),
+    Use("rank", gwaudit("rank", "run", "--detector", "aum", "--force"), r"run/(run\.json|samples|epochs|commits)"),
     Use("show --verify", gwaudit("show", "run", "--verify"), r"run/(run\.json|samples|epochs|commits)"),
     Use("show --sample", gwaudit("show", "run", "--sample", "s03"), r"run/(run\.json|samples|epochs|commits)"),
     Use("resume", gwaudit(*AUDIT, "--resume"), r"run/(run\.json|samples|epochs|commits|checkpoints)"),
