@@ -68,10 +68,10 @@ def aum_detection(features: NDArray[np.float64], labels: NDArray[np.int64], *, s
     optimizer = torch.optim.SGD(head.parameters(), lr=_AUM_RATE, momentum=0.9, weight_decay=1e-4)
     margin = torch.zeros(len(given))
     for _ in range(_AUM_EPOCHS):
-        for ids in torch.randperm(len(given), generator=generator).split(_AUM_BATCH):
+        for ids in torch.split(torch.randperm(len(given), generator=generator), _AUM_BATCH):
             logits = head(inputs[ids])
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(logits, given[ids]).backward()
+            torch.nn.functional.cross_entropy(logits, given[ids]).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             own = logits.detach().gather(1, given[ids, None])
             others = logits.detach().scatter(1, given[ids, None], -torch.inf)
