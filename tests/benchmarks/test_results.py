@@ -5,9 +5,15 @@ import pytest
 from gwaudit.benchmarks.detection.benchmark import read_rows as read_detection
 from gwaudit.benchmarks.relabelling import read_rows as read_relabelling
 from gwaudit.benchmarks.stopping.benchmark import read_measurements
+from gwaudit.benchmarks.trust.rows import read_rows as read_trust
 from helpers.pages import ROOT
 
-READERS = {"detection": read_detection, "relabelling": read_relabelling, "stopping": read_measurements}
+READERS = {
+    "detection": read_detection,
+    "relabelling": read_relabelling,
+    "stopping": read_measurements,
+    "trust": read_trust,
+}
 FILES = sorted((ROOT / "docs" / "benchmarks" / "results").glob("*/*/*.json"))
 
 

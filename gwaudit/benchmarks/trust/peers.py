@@ -16,6 +16,7 @@ FOLDS = 5
 _ITERATIONS = 400  # as in cleanlab's tutorials
 _NEIGHBOURS = 5
 _AUM_EPOCHS, _AUM_BATCH, _AUM_RATE = 30, 64, 0.1  # the batch and the rate of the paper
+_AUM_FEATURES = 32  # number of features above which the rate is lower
 
 
 def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64]) -> Detection:
@@ -65,7 +66,8 @@ def aum_detection(features: NDArray[np.float64], labels: NDArray[np.int64], *, s
     head = torch.nn.Linear(inputs.shape[1], int(labels.max()) + 1)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
-    optimizer = torch.optim.SGD(head.parameters(), lr=_AUM_RATE, momentum=0.9, weight_decay=1e-4)
+    rate = _AUM_RATE * min(1.0, _AUM_FEATURES / inputs.shape[1])  # with many features a full step learns any label
+    optimizer = torch.optim.SGD(head.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     margin = torch.zeros(len(given))
     for _ in range(_AUM_EPOCHS):
         for ids in torch.split(torch.randperm(len(given), generator=generator), _AUM_BATCH):
