@@ -78,7 +78,7 @@ CASES = (
     _case("export csv", "ranked", "export", "run", "--to", "csv", "-o", "exported.csv"),
     _case("export cleanlab", "ranked", "export", "run", "--to", "cleanlab", "-o", "exported.parquet"),
     _case("export ids", "ranked", "export", "run", "--to", "ids", "-o", "exported"),
-    _case("export label-studio", "ranked", "export", "run", "--to", "label-studio", "-o", "exported"),
+    _case("export label-studio", "ranked", "export", "run", "--to", "label-studio", "--top", "3", "-o", "exported"),
     _case("export hf", "ranked", "export", "run", "--to", "hf", "-o", "exported"),
     _case("export imagefolder", "ranked-pictures", "export", "run", "--to", "imagefolder", "-o", "exported"),
     _case(
