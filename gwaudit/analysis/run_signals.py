@@ -7,12 +7,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
+from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
 from gwaudit.analysis.sample_statistics import is_held_out
-from gwaudit.analysis.verdict import Signals, is_photo
+from gwaudit.analysis.verdict import SHARP, Signals, is_photo
 from gwaudit.store.store import TrajectoryStore
 
 _LEAST_COMPARED = 5  # rows; the overlap of fewer is a matter of chance
 _OPPOSED = 0.9  # of the epochs
+_MOSTLY = 0.9  # of the given labels predicted: only then can many wrong ones have been memorised
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +71,7 @@ def measure_signals(
         depth=_depth(evidence, flagged),
         halves_overlap=_halves_overlap(store, judged, window, max(int(flagged.sum()), _LEAST_COMPARED)),
         opposed=float((rows["share_negative"].to_numpy() >= _OPPOSED).mean()),
+        early_flagged=_early_flagged(store, judged) if right.mean() > _MOSTLY and not held_out else math.nan,
         late_aligned=float(((rows["early_alignment"] < 0) & (rows["late_alignment"] > 0)).mean()),
     )
 
@@ -131,6 +134,16 @@ def _halves_overlap(store: TrajectoryStore, judged: NDArray[np.bool_], window: t
     known = [np.nan_to_num(half[judged], nan=-np.inf) for half in halves]
     tops = [set(np.argsort(-half, kind="stable")[:count].tolist()) for half in known]
     return len(tops[0] & tops[1]) / len(tops[0] | tops[1])
+
+
+def _early_flagged(store: TrajectoryStore, judged: NDArray[np.bool_]) -> float:
+    """Return the share of the judged rows that a cut flags by the first third of the epochs; 0 if it is not sharp."""
+    if store.is_multi_label:
+        return math.nan
+    evidence = _evidence(store, range(max(1, len(store.training_epochs) // 3)))[judged]
+    probability = np.sort(np.nan_to_num(sigmoid(log_odds_wrong(evidence))))[::-1]
+    flagged = np.arange(len(probability)) < count_with_best_f1(probability)
+    return float(flagged.mean()) if _expected_f1(probability, flagged) >= SHARP else 0.0
 
 
 def _evidence(store: TrajectoryStore, epochs: range) -> Floats:

@@ -51,6 +51,8 @@ class Signals:
             classes that were learned lie nearly as far above zero as right ones below.
         halves_overlap: Jaccard index of the most suspicious rows, as many as are flagged, by each half of the window.
         opposed: share of the rows with γ < 0 in nine of ten epochs.
+        early_flagged: share of the rows that a cut flags by the first third of the epochs, where right and wrong labels
+            are two groups then; NaN unless most given labels were learned in the end.
         late_aligned: share of the rows with a negative mean γ in the first third of the run and a positive one in the
             last.
     """
@@ -76,6 +78,7 @@ class Signals:
     depth: float = math.nan
     halves_overlap: float = math.nan
     opposed: float = math.nan
+    early_flagged: float = math.nan
     late_aligned: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,6 +237,9 @@ LEAST_OVERLAP = 0.5
 MEMORISED = 0.97
 """The accuracy on given labels above which all labels were learned, also the wrong ones."""
 
+MOST_MEMORISED = 0.02
+"""The share of labels that may stand out early without being flagged in the end."""
+
 MOST_LATE_ALIGNED = 0.08
 """The share of labels that a model may learn late without having memorised wrong ones."""
 
@@ -362,7 +368,16 @@ def _is_unstable(s: Signals) -> Iterator[Finding]:
 def _memorised(s: Signals) -> Iterator[Finding]:
     if s.held_out:
         return
-    if s.accuracy > MEMORISED and s.late_aligned > MOST_LATE_ALIGNED:
+    if s.early_flagged - s.flagged > MOST_MEMORISED:
+        yield Finding(
+            "early_flagged",
+            s.early_flagged,
+            "use the order",
+            f"the network predicts {s.accuracy:.0%} of the given labels in the end, and {s.early_flagged:.0%} of them "
+            "stood out in the first third of the epochs: it memorised wrong labels",
+            "Rank by earlier epochs (`window`), or train for fewer `epochs`",
+        )
+    elif s.accuracy > MEMORISED and s.late_aligned > MOST_LATE_ALIGNED:
         yield Finding(
             "late_aligned",
             s.late_aligned,
