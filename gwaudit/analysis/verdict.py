@@ -89,8 +89,8 @@ class Signals:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the signals that `to_dict` gave; those of other versions are left out."""
         names = {field.name for field in fields(cls)}
-        known: dict[str, Any] = {name: value for name, value in values.items() if name in names}
-        return cls(**{name: math.nan if value is None else value for name, value in known.items()})
+        known: dict[str, Any] = {n: math.nan if value is None else value for n, value in values.items() if n in names}
+        return cls(**known)
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
         >>> import gwaudit
         >>> with gwaudit.TrajectoryStore.open("runs/worse") as store:
         ...     gwaudit.rank(store).save("runs/worse")
-        >>> gwaudit.compare("runs/worse", "runs/worse").jaccard
-        1.0
+        >>> gwaudit.compare("runs/worse", "runs/worse").labels_changed
+        0
     """
     audits = Audit.load(before), Audit.load(after)
     samples = [_samples(audit) for audit in audits]
