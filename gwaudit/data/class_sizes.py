@@ -12,9 +12,9 @@ from gwaudit.core.errors import DataError
 LEAST_SAMPLES = 5
 """Number of samples from which on the labels of a class can be judged.
 
-With fewer, right labels were flagged too: of classes of 1, 2, 3 and 4 samples 50, 29, 8 and 15 % of them, of 5 to 10
-samples at most 2 % (normal clusters in 20 dimensions, 37 classes, three seeds, a linear head). It is also the number of
-folds by which a head is held out, each of which needs a sample of the class.
+With fewer, right labels look wrong: all of classes of one sample, 58 % and 11 % of those of two and three, 2 % of four
+and five, none of six to ten (docs/measure_imbalance.py). Five is the number of folds by which heads are held out, each
+of which needs a sample of the class.
 """
 
 _ENOUGH_ROWS = 20  # of fewer rows it cannot be seen that their labels are no classes
