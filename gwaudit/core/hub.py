@@ -1,4 +1,4 @@
-"""Reach the Hugging Face hub once before a download, so that a machine without a network gets one error at once."""
+"""Call the Hugging Face hub once before a download, so that a machine without a network gets one error at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

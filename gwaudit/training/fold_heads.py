@@ -20,7 +20,7 @@ _MOST_AT_ONCE = 4096
 
 
 def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
-    """Divide samples at random into folds of equal size, each class as equally as possible over the folds.
+    """Assign samples at random to folds of equal size, each class as equally as possible over the folds.
 
     Args:
         labels: [n] int64 given labels.
