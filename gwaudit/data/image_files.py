@@ -1,5 +1,6 @@
 """Find the image file of a sample: the original where it still exists, else a PNG of the network's input."""
 
+import errno
 import io
 import shutil
 from contextlib import suppress
@@ -17,6 +18,7 @@ from gwaudit.data.image_decoding import FilePart, UnreadableImageError, load_ima
 if TYPE_CHECKING:  # for its type alone: this module needs no torch
     from gwaudit.data.dataset import LabeledDataset
 
+_WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "MPO": ".jpg"}
 
 
@@ -64,13 +66,21 @@ class ImageFile:
         return load_image(self.source, least_side).to_rgb(self.conversion)
 
     def save(self, target: Path, *, copy: bool) -> None:
-        """Save the image as `target`: a file as a link, or as a copy if `copy`; content in memory is written."""
+        """Save the image as `target`: a file as a link, or as a copy if `copy`; content in memory is written.
+
+        On a file system without symbolic links a file is copied.
+        """
         if isinstance(self.source, bytes):
             target.write_bytes(self.source)
-        elif copy:
-            shutil.copyfile(self.source, target)
-        else:
-            target.symlink_to(self.source.resolve())
+            return
+        if not copy:
+            try:
+                target.symlink_to(self.source.resolve())
+                return
+            except OSError as error:
+                if error.errno not in _WITHOUT_LINKS:
+                    raise
+        shutil.copyfile(self.source, target)
 
 
 def original_file_of(dataset: "LabeledDataset", sample_id: int) -> ImageFile:

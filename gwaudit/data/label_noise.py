@@ -160,7 +160,7 @@ class CentroidSimilarity:
             members = csr_array(
                 (np.ones(len(classes)), (classes, np.arange(len(classes)))), shape=(n_classes, len(classes))
             )
-            sums += members @ self._read(np.arange(len(labels))[block])
+            sums += np.asarray(members @ self._read(np.arange(len(labels))[block]))
         self._centroids = sums / np.bincount(labels, minlength=n_classes)[:, None]
 
     def __getitem__(self, ids: NDArray[np.int64], /) -> NDArray[np.float64]:

@@ -1,5 +1,8 @@
 """The original file of a sample is found, and shown as it was audited."""
 
+import errno
+import os
+
 import numpy as np
 from PIL import Image
 
@@ -32,3 +35,15 @@ def test_a_plain_original_is_passed_on_unchanged_and_decoded_upright_and_smaller
     assert original.source == path
     assert original.decode().size == (400, 800)
     assert original.decode(100).size == (100, 200)
+
+
+def test_a_file_is_copied_where_links_cannot_be_made(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    make_tree(tmp_path / "photos", {"a": 2, "b": 2})
+    file = image_file_of(load_dataset(tmp_path / "photos"), 0, tmp_path / "photos")
+    monkeypatch.setattr(os, "symlink", refuse)
+    file.save(tmp_path / "copy.png", copy=False)
+    assert not (tmp_path / "copy.png").is_symlink()
+    assert (tmp_path / "copy.png").read_bytes() == file.open().read()
