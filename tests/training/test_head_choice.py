@@ -27,7 +27,7 @@ def test_the_head_fits_the_boundary_between_the_classes(curved, head):
     features = torch.from_numpy((features - features.mean(0)) / features.std(0)).float()
     choice = choose_head(features, labels, 2, Loss(labels, 2, OPEN), OPEN)
     assert choice.best.head == head
-    assert len(choice.candidates) == 6
+    assert len(choice.candidates) == 7
     assert choice.describe().startswith(f"head: {head}, ")
     assert choice.best.accuracy > choice.majority + 0.1
 
