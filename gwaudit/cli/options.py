@@ -163,7 +163,7 @@ def _option(name: str, hint: Any, default: Any, text: str, panel: str) -> inspec
         text = f"{text} {_COUNTED}"
     names = [f"--{name.replace('_', '-')}", *_ALIASES.get(name, [])]
     if _is_automatic(hint):
-        default, hint = None, _value_type(hint) | None
+        default, hint = None if default == "auto" else default, _value_type(hint) | None
     if name in _REGISTRIES:
         hint = Literal[_REGISTRIES[name]]
     choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []
