@@ -63,7 +63,8 @@ def default_window(store: TrajectoryStore) -> range:
 
 def is_held_out(store: TrajectoryStore) -> bool:
     """Return whether each sample of a run was recorded with a head that did not learn it (`folds`)."""
-    return int((store.settings.get("training") or {}).get("folds", 1)) > 1
+    folds = (store.settings.get("training") or {}).get("folds", 1)
+    return folds != "auto" and int(folds) > 1
 
 
 def sample_statistics(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> pd.DataFrame:

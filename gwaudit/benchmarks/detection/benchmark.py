@@ -225,7 +225,7 @@ class _VariantBenchmark:
 
     def _own_row(self, method: str, training: str, audit: Audit, cost: tuple[int, float, float]) -> DetectionRow:
         evaluation = evaluate(audit, self.truth)
-        result = Detection(audit.by_id("log_odds_wrong"), audit.by_id("suspect"))
+        result = Detection(-audit.by_id("rank").astype(np.float64), audit.by_id("suspect"))
         return replace(
             self._row(method, training, result, cost),
             suggested_accuracy_flagged=without_nan(evaluation.suggested_accuracy_flagged),

@@ -142,7 +142,7 @@ def found(detection: Detection, wrong: NDArray[np.bool_]) -> Found:
 
 
 def _with_audit(row: TrustRow, audit: Audit, wrong: NDArray[np.bool_]) -> TrustRow:
-    detection = Detection(audit.by_id("log_odds_wrong"), audit.by_id("suspect"))
+    detection = Detection(-audit.by_id("rank").astype(np.float64), audit.by_id("suspect"))
     return replace(
         row,
         gwaudit=found(detection, wrong),
