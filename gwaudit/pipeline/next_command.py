@@ -87,7 +87,7 @@ def _refinement(rounds: Sequence[Path], first: ResolvedTrainingSettings) -> Refi
         return RefinementSettings()
     with TrajectoryStore.open(rounds[1]) as store:
         trained = ResolvedTrainingSettings.from_dict(store.settings["training"])
-        n_samples, modality = store.n_samples, store.settings["modality"]
+        n_samples, modality = store.n_samples, store.settings.get("modality", "images")
     candidates = [RefinementSettings(refine=len(rounds) - 1, refine_as=recipe) for recipe in (None, *RECIPES)]
     for candidate in candidates:
         if resolve(candidate.training(first, 1), n_samples, modality) == trained:

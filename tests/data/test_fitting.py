@@ -67,9 +67,12 @@ def test_a_square_image_is_cropped_as_timm_does(interpolation, side, share):
 
 
 def photos(folder, image):
-    for name in ("cat", "dog"):
+    for label, name in enumerate(("cat", "dog")):
         (folder / name).mkdir(parents=True)
         for i in range(2):
+            image = image.copy()
+            middle = (image.width // 2, image.height // 2)
+            image.paste((0, 0, 60 * (2 * label + i)), (*middle, middle[0] + 15, middle[1] + 15))  # all differ
             image.save(folder / name / f"{i}.png")
     return folder
 

@@ -179,7 +179,9 @@ SOURCES = [
 def test_a_changed_label_is_found_under_its_own_key(tmp_path, make):
     source, key = make(tmp_path)
     dataset = load_dataset(source)
-    settings = TrainingSettings(epochs=6, batch_size=32, learning_rate=0.05, augment="none")
+    settings = TrainingSettings(
+        epochs=6, batch_size=32, learning_rate=0.05, augment="none", label_smoothing=0.0, clip_norm=None
+    )
     train(dataset, tmp_path / "run", settings)
     train(dataset, tmp_path / "run", settings, resume=True)
     with TrajectoryStore.open(tmp_path / "run") as store:

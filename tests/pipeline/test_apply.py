@@ -23,6 +23,7 @@ from gwaudit.data.readers.tables import read_tables
 from gwaudit.export.formats import cleaned_formats
 from gwaudit.export.source_table import corrected_table, spellings_of
 from gwaudit.review.decisions import write_decisions
+from gwaudit.training.automatic_settings import resolve
 from helpers.audits import make_audit, make_decisions
 from helpers.command import FAST, gwaudit
 from helpers.making import make_parquet, make_tree, png
@@ -168,7 +169,8 @@ class TestAFolder:
     ])  # fmt: skip
     def test_the_next_command_refines_as_the_run_was_refined(self, tmp_path, second, options):
         make_tree(tmp_path / "photos")
-        data, first = DataSettings(str(tmp_path / "photos")), TrainingSettings(epochs=1)
+        # As a training records them: with a number in place of every "auto".
+        data, first = DataSettings(str(tmp_path / "photos")), resolve(TrainingSettings(epochs=1), 6, "images")
         audit = ranked_run(tmp_path / "run", data, training=first)
         ranked_run(tmp_path / "run" / "rounds" / "1", data, training=replace(first, **second))
         file = write_decisions(make_decisions(audit, (0, "drop")), tmp_path / "d.csv")

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from gwaudit import compare
 from gwaudit.core.errors import DataError, StoreNotFoundError
-from gwaudit.core.settings import DataSettings, TrainingSettings
+from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.pipeline.accuracy import measure_test_accuracy
 from gwaudit.store.store import TrajectoryStore
@@ -119,5 +119,5 @@ def test_test_accuracy_is_measured_on_another_split_by_class_name(tmp_path):
 def test_settings_of_the_choice_are_the_runs(tmp_path):
     dataset = DIGITS.subset(range(20))
     data = DataSettings("digits")
-    ranked_run(tmp_path / "a", data, dataset=dataset, training=TrainingSettings(select="gwa-scratch"))
+    ranked_run(tmp_path / "a", data, dataset=dataset, training=ResolvedTrainingSettings(select="gwa-scratch"))
     assert compare(tmp_path / "a", tmp_path / "a").before.epoch == 1

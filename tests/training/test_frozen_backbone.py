@@ -163,7 +163,18 @@ def test_refinement_and_final_passes_work_on_features(tmp_path):
 def test_a_preset_for_images_refines_features_as_they_were_trained_first(tmp_path):
     np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).standard_normal((60, 5)), y=np.arange(60) % 3)
     done = gwaudit(
-        "audit", tmp_path / "mine.npz", "-o", tmp_path / "run", "--preset", "fast", "--epochs", 2, "--head", "mlp"
+        "audit",
+        tmp_path / "mine.npz",
+        "-o",
+        tmp_path / "run",
+        "--preset",
+        "fast",
+        "--epochs",
+        2,
+        "--head",
+        "mlp",
+        "--learning-rate",
+        0.01,
     )
     assert done.returncode == 0, done.stderr
     assert "the mlp head learns" in done.stderr

@@ -9,7 +9,9 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.training.tensor_files import read_tensors
 from helpers.making import few_digits
 
-SETTINGS = TrainingSettings(epochs=3, batch_size=64, augment="none", learning_rate=0.05, dtype="float32")
+SETTINGS = TrainingSettings(
+    epochs=3, batch_size=64, augment="none", learning_rate=0.05, label_smoothing=0.0, clip_norm=None, dtype="float32"
+)
 
 
 class Counting:
