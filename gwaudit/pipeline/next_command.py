@@ -19,7 +19,7 @@ from gwaudit.core.settings import (
     TrainingSettings,
 )
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.automatic_settings import resolve
+from gwaudit.training.automatic_settings import as_typed, resolve
 from gwaudit.training.refinement import rounds_of
 
 
@@ -38,6 +38,8 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
     rounds = rounds_of(run)
     with TrajectoryStore.open(run) as store, TrajectoryStore.open(rounds[-1]) as last:
         training = ResolvedTrainingSettings.from_dict(store.settings["training"])
+        modality = store.settings.get("modality", "images")
+        typed = as_typed(training, store.n_samples, modality, multi_label=store.is_multi_label)
         auto = select_detector(
             "auto",
             final_passes=len(last.final_passes),
@@ -50,7 +52,7 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
     refinement = _refinement(rounds, training)
     options = [
         *_options(asdict(data), asdict(DataSettings(data.source))),
-        *_options(asdict(training), asdict(TrainingSettings())),
+        *_options(typed, asdict(TrainingSettings())),
         *_options(asdict(refinement), asdict(RefinementSettings())),
         *_options(_typed(audit.settings, auto), asdict(RankingSettings())),
     ]

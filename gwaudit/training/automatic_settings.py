@@ -8,8 +8,10 @@ Heads on features are cross-fitted where there are few samples: see `gwaudit.tra
 """
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gwaudit.analysis.verdict import FEW_PHOTOS, is_photo
 from gwaudit.core.errors import SettingsError
@@ -103,6 +105,23 @@ def _folds(settings: TrainingSettings, n_samples: int, *, crosses: bool) -> int:
     if settings.folds > 1 and n_samples < 2 * settings.folds:
         raise SettingsError(f"`folds` is {settings.folds}, too many for {n_samples} samples: at most {n_samples // 2}")
     return settings.folds
+
+
+def as_typed(settings: ResolvedTrainingSettings, n_samples: int, modality: str, *, multi_label: bool) -> dict[str, Any]:
+    """Return the settings of a training by name, with "auto" where the data, or the choice of a head, gives the value.
+
+    Args:
+        settings: The settings of a run.
+        n_samples, modality, multi_label: As for `resolve`.
+    """
+    typed = settings.to_dict()
+    for name in AUTOMATIC:
+        trial = TrainingSettings.from_dict({**typed, name: "auto"})
+        with suppress(SettingsError):  # some optimizers have no default learning rate
+            chosen = getattr(resolve(trial, n_samples, modality, multi_label=multi_label), name)
+            if chosen in ("auto", typed[name]):
+                typed[name] = "auto"
+    return typed
 
 
 def _batch_size(n: int) -> int:
