@@ -3,7 +3,6 @@
 import datetime
 from decimal import Decimal
 
-import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -207,6 +206,7 @@ def test_a_finer_or_coarser_form_of_the_label_is_warned_about(tmp_path, kind):
 
 
 def test_names_of_classes_in_the_metadata_declare_categories():
+    datasets = pytest.importorskip("datasets", reason="needs the extra hf")
     classes = datasets.ClassLabel(names=["red", "green", "blue"])
     features = datasets.Features({"x": datasets.Value("float64"), "colour": classes, "label": datasets.Value("string")})
     rows = {"x": X, "colour": RANDOM.integers(0, 3, N), "label": LABELS}
