@@ -20,7 +20,7 @@ from gwaudit.training.loss import Loss
 
 _HEADS: tuple[Head, ...] = ("linear", "mlp")
 _WEIGHT_DECAYS: dict[Head, tuple[float, ...]] = {"linear": (0.0005, 0.005, 0.05, 0.3), "mlp": (0.005, 0.02, 0.1)}
-_TEMPERATURES = torch.logspace(-0.3, 1.1, 15)
+_TEMPERATURES = tuple(10 ** (step / 10) for step in range(-3, 12))  # from 0.5 to 13
 _NOISE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _MOST_SAMPLES = 4000
 _EPOCHS = 30  # and fewer, if the training has fewer
