@@ -47,10 +47,14 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
     return folds
 
 
-def loss_of_folds(loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
+def loss_of_folds(
+    loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, folds: Tensor, batch_folds: Tensor
+) -> Tensor:
     """Return the mean over all heads of their mean losses, each of the samples that it learns: [] with a gradient.
 
-    Times the number of heads, each head has the gradient that it would have alone.
+    Times the number of heads, each head has the gradient that it would have alone. A rank computes a part of the batch.
+    Heads learn different numbers of its samples, so each is divided by what it learns of the whole batch: the mean over
+    the ranks, weighted by their samples, is the loss of one process.
 
     Args:
         loss: The loss of a sample.
@@ -58,12 +62,15 @@ def loss_of_folds(loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, f
         targets: [B] classes or [B, C] distributions that are learned.
         labels: [B] given labels.
         folds: [B] fold of each sample, whose head does not learn it.
+        batch_folds: [N] folds of the whole batch; those of these samples where they are all of it.
     """
     n_folds, n_samples, _ = logits.shape
     repeats = (n_folds,) + (1,) * (targets.ndim - 1)
     losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_folds))
-    learned = (folds != torch.arange(n_folds, device=folds.device)[:, None]).to(losses)
-    return ((losses.view(n_folds, n_samples) * learned).sum(1) / learned.sum(1).clamp_min(1)).mean()
+    heads = torch.arange(n_folds, device=folds.device)[:, None]
+    learned, in_batch = (folds != heads).to(losses), (batch_folds != heads).to(losses).sum(1).clamp_min(1)
+    sums = (losses.view(n_folds, n_samples) * learned).sum(1) * (len(batch_folds) / n_samples)
+    return (sums / in_batch).mean()
 
 
 def held_out_log_probabilities(
@@ -87,7 +94,8 @@ def held_out_log_probabilities(
     for _ in range(settings.epochs):
         for ids in torch.randperm(len(labels), generator=generator).to(labels.device).tensor_split(batches):
             _, logits = model(features[ids])
-            (loss_of_folds(loss, logits, labels[ids], labels[ids], folds[ids]) * model.n_folds).backward()  # type: ignore[no-untyped-call]  # torch's
+            mean = loss_of_folds(loss, logits, labels[ids], labels[ids], folds[ids], folds[ids])
+            (mean * model.n_folds).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             update += 1
             schedule.step_update(update)

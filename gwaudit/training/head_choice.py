@@ -42,10 +42,6 @@ class HeadCandidate:
     log_loss: float
     accuracy: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class HeadChoice:
@@ -80,7 +76,7 @@ class HeadChoice:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as JSON can hold it."""
-        return {"candidates": [candidate.to_dict() for candidate in self.candidates], "majority": self.majority}
+        return asdict(self)
 
 
 def samples_to_try(n_samples: int, seed: int) -> Tensor:

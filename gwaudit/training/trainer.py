@@ -405,8 +405,8 @@ class _Training:
         targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
         if self.folds is not None:
-            folds = self.folds[sample_ids].to(self.device)
-            return loss_of_folds(self.loss, outputs[1].float(), targets, labels, folds), n_samples
+            folds, batch_folds = self.folds[sample_ids].to(self.device), self.folds[ids].to(self.device)
+            return loss_of_folds(self.loss, outputs[1].float(), targets, labels, folds, batch_folds), n_samples
         loss = self.loss(outputs.float(), targets, labels)
         if self.settings.record == "online" and n_samples and isinstance(recorder, AlignmentRecorder):
             recorder.observe(sample_ids, labels)

@@ -33,8 +33,11 @@ except KeyboardInterrupt:
 
 def start(*command):
     """Start a process that takes Ctrl-C, as one of a terminal does."""
-    default = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=default)
+
+    def take_ctrl_c():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_ctrl_c)
 
 
 def test_ctrl_c_during_the_first_imports_is_quiet():

@@ -43,12 +43,25 @@ def test_a_head_has_the_gradient_of_the_samples_outside_its_fold_alone(kind):
     heads, loss = FoldHeads(kind, n_features=5, n_classes=3, n_folds=3), Loss(labels, 3, ResolvedTrainingSettings())
     with torch.no_grad():
         heads.head.weight.normal_()
-    mean = loss_of_folds(loss, heads(features)[1], labels, labels, folds)
+    mean = loss_of_folds(loss, heads(features)[1], labels, labels, folds, folds)
     together = torch.autograd.grad(3 * mean, heads.head.weight)[0]
     for fold in range(3):
         learned = folds != fold
         alone = functional.cross_entropy(heads(features[learned])[1][fold], labels[learned])
         torch.testing.assert_close(together[fold], torch.autograd.grad(alone, heads.head.weight)[0][fold])
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole():
+    torch.manual_seed(0)
+    features, labels, folds = torch.randn(13, 5), torch.arange(13) % 3, torch.arange(13) % 4
+    heads, loss = FoldHeads("mlp", n_features=5, n_classes=3, n_folds=4), Loss(labels, 3, ResolvedTrainingSettings())
+
+    def gradient(part):
+        part_loss = loss_of_folds(loss, heads(features[part])[1], labels[part], labels[part], folds[part], folds)
+        return torch.autograd.grad(part_loss * len(folds[part]) / len(folds), heads.head.weight)[0]
+
+    whole = gradient(slice(None))
+    torch.testing.assert_close(gradient(slice(0, 7)) + gradient(slice(7, 13)), whole)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import torch
 
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
+from gwaudit.data.inputs import features
 from gwaudit.recording.distributed import process_rank
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.tensor_files import read_tensors
@@ -27,12 +28,16 @@ SETTINGS = {
     "pass": dataclasses.replace(COMMON, record="pass", accumulate=2, ema_decay=0.9, clip_norm=1.0),
     "shift": dataclasses.replace(COMMON, epochs=1, augment="shift-flip", optimizer="adamw", learning_rate=1e-3),
 }
+FOLDS = TrainingSettings(epochs=2, batch_size=67, head="mlp", weight_decay=0.005, folds=3, device="cpu")
 CLI = "from gwaudit.cli.app import main; main()"
 
 
 def train_all(folder):
     for name, settings in SETTINGS.items():
         train(few_digits(), f"{folder}/{name}", settings)
+    digits = few_digits()
+    rows = features(digits.read(torch.arange(len(digits))).flatten(1).float())
+    train(dataclasses.replace(digits, inputs=rows), f"{folder}/folds", FOLDS)
     predicted = predict(f"{folder}/online", few_digits(), few_digits())
     torch.save(predicted, f"{folder}/predicted-{process_rank()}.pt")
 
@@ -65,6 +70,16 @@ def test_two_ranks_record_the_trajectories_of_one_process(trained, name):
         np.testing.assert_allclose(found["margin"], expected["margin"], atol=margin)
         metrics = [store.commit(epoch).metrics for store in (one, two)]
         assert metrics[1]["directional_alignment"] == pytest.approx(metrics[0]["directional_alignment"], abs=mean)
+
+
+@pytest.mark.slow
+def test_two_ranks_cross_fit_heads_as_one_process_does(trained):
+    one, two = (TrajectoryStore.open(folder / "folds") for folder in trained.values())
+    for epoch in (0, 1):
+        assert two.commit(epoch).missing == 0
+        expected, found = (store.read_epoch(epoch) for store in (one, two))
+        np.testing.assert_allclose(found["alignment"], expected["alignment"], atol=1e-4)
+        np.testing.assert_allclose(found["margin"], expected["margin"], atol=1e-2)
 
 
 @pytest.mark.slow
