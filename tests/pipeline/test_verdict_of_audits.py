@@ -56,3 +56,15 @@ def test_labels_without_relation_to_the_inputs_are_not_used(tmp_path):
 def test_a_head_that_memorised_wrong_labels_does_not_say_that_there_are_none(tmp_path):
     result = audited(tmp_path, "memorised", head="mlp", folds=1, epochs=100)
     assert result.verdict.level != "trust it" or len(result.suspects) == pytest.approx(N // 10, abs=2)
+
+
+@pytest.mark.parametrize("shares", [(0.05, 0.35, 0.9), (0.03, 0.2, 0.4, 0.85)])
+def test_outcomes_that_the_inputs_determine_in_part_are_not_counted_as_wrong_labels(tmp_path, shares):
+    random = np.random.default_rng(1)
+    group = random.integers(0, len(shares), 600)
+    frame = pd.DataFrame({"group": np.array(list("abcd"))[group], "age": random.normal(40, 10, 600)})
+    frame["left"] = np.where(random.random(600) < np.array(shares)[group], "yes", "no")
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    data = DataSettings(str(tmp_path / "table.csv"), label_column="left")
+    result = audit(data, tmp_path / "run", TrainingSettings(epochs=10, head="mlp", weight_decay=0.02)).audit
+    assert result.verdict.level != "trust it"
