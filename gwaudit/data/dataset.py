@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -62,6 +63,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         image_conversion: How images of files became 8-bit RGB.
         are_scaled: Whether the inputs are features that were scaled when they were read; a training takes them as they
             are.
+        cells: [n] cells of the columns that the features were encoded from, as a person reads them.
     """
 
     name: str
@@ -79,6 +81,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     image_fit: ImageFit | None = None
     image_conversion: ImageConversion = field(default_factory=ImageConversion)
     are_scaled: bool = False
+    cells: pa.Table | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels))
@@ -206,6 +209,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
             keys=[self.keys[i] for i in ids],
             true_labels=None if self.true_labels is None else self.true_labels[ids],
             texts=None if self.texts is None else [self.texts[i] for i in ids],
+            cells=None if self.cells is None else self.cells.take(ids),
             originals=None if self.originals is None else [self.originals[i] for i in ids],
             rows=None if self.rows is None else self.rows[ids],
         )

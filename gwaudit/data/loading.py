@@ -243,6 +243,7 @@ def _usable_samples(
         image_fit=decoded.fit,
         image_conversion=decoded.conversion,
         are_scaled=raw.are_scaled,
+        cells=None if raw.cells is None else raw.cells.take(kept),
     )
     note_repeats(dataset, [source_keys[row] for row in kept], decoded.digests)
     return dataset

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -123,6 +124,8 @@ def _with_inputs(
     values |= {"keys": list(keys), "labels": labels, "class_names": class_names, "rows": None}
     values["skipped"] = () if len(missing) else dataset.skipped  # some of which may be among the missing
     values["inputs"] = _PartOfInputs(dataset.inputs, torch.from_numpy(positions), keys)
+    if dataset.cells is not None:
+        values["cells"] = dataset.cells.take(pa.array(positions, mask=positions < 0))
     if dataset.texts is not None:
         values["texts"] = ["(no longer in the data)" if i < 0 else dataset.texts[i] for i in positions.tolist()]
     if dataset.rows is not None:

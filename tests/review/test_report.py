@@ -186,6 +186,14 @@ class TestPage:
             data = collect_report_data(rank(store), store, dataset)
         assert data.modality == "features"
         assert len(data.samples[0]["features"]) == 5
+        islands = ["Dream", "Biscoe", "Dream", "Torgersen", None]
+        frame = pd.DataFrame({"island": islands * 12, "bill": np.arange(60) % 7, "kind": list("xyz") * 20})
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        table = load_dataset(tmp_path / "t.csv", label_column="kind")
+        with make_run(tmp_path / "table", table) as store:
+            data = collect_report_data(rank(store), store, table)
+        shown = {sample["id"]: sample["text"] for sample in data.samples}
+        assert all(text == f"island {islands[i % 5] or '–'}, bill {i % 7}" for i, text in shown.items())
         texts = [f"<b>text {i}</b>" * (500 if i == 0 else 1) for i in range(60)]
         spoken = type(dataset)(**{**vars(dataset), "texts": texts})
         with TrajectoryStore.open(tmp_path / "run") as store:

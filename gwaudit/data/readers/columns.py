@@ -60,12 +60,12 @@ _INPUT_SETTINGS = ("image_column", "text_column", "feature_columns")  # in the o
 
 
 class _InputColumn(NamedTuple):
-    """Hold the inputs of a column, their paths where they are files, and the rows that cannot be used."""
+    """Hold the inputs of columns, their paths where they are files, the rows that cannot be used, and scaled cells."""
 
     inputs: Inputs | Sequence[EncodedImage]
     paths: list[str | None] | None
     broken: BrokenRows
-    are_scaled: bool = False
+    cells: pa.Table | None = None
 
 
 def samples_of_table(
@@ -124,7 +124,8 @@ def samples_of_table(
         keys=keys,
         broken={**unnamed, **parsed.broken, **column.broken, **(broken or {})},
         notes=notes,
-        are_scaled=column.are_scaled,
+        are_scaled=column.cells is not None,
+        cells=column.cells,
     )
 
 
@@ -259,11 +260,11 @@ def _inputs(
         columns = _require_columns(table, settings.feature_columns, name)
         if of_labels := [column for column in columns if column in notes.columns_used.get("labels", [])]:
             raise DataError(f"{name}: the column {of_labels[0]!r} holds the labels: leave it out of `feature_columns`")
-        return _number_columns(named_features(table, columns, name, notes), others, notes)
+        return _number_columns(named_features(table, columns, name, notes), others, notes, table)
     plain = _without_categories(table)
     setting, column = _input_column(plain, settings, name, named, others, root)
     if column is not None and setting == "feature_columns" and not _may_be_lists(plain[column]):
-        return _number_columns(named_features(table, [column], name, notes), others, notes)
+        return _number_columns(named_features(table, [column], name, notes), others, notes, table)
     if column is None:
         chosen = choose_features(table, others, labels, notes)
         if not chosen.names:
@@ -274,7 +275,7 @@ def _inputs(
                 f"name one with `image_column`, `text_column` or `feature_columns`"
                 + (f". Not used: {'; '.join(reasons)}" if reasons else "")
             )
-        return _number_columns(chosen, [], notes)
+        return _number_columns(chosen, [], notes, table)
     role = _ROLES[setting]
     notes.use_columns(role, [column])
     notes.leave_out_columns(f"not used beside the {role}", [other for other in others if other != column])
@@ -455,11 +456,11 @@ def _lists(values: pa.ChunkedArray, column: str, name: str, notes: ReadingNotes)
     return _InputColumn(features(torch.from_numpy(matrix)), None, {**rows_not_finite(matrix), **broken})
 
 
-def _number_columns(chosen: Features, others: list[str], notes: ReadingNotes) -> _InputColumn:
+def _number_columns(chosen: Features, others: list[str], notes: ReadingNotes, table: pa.Table) -> _InputColumn:
     notes.use_columns("features", chosen.names)
     noted = {*chosen.names}.union(*notes.columns_left_out.values())
     notes.leave_out_columns("not in `feature_columns`", [name for name in others if name not in noted])
-    return _InputColumn(features(torch.from_numpy(chosen.matrix)), None, chosen.broken, are_scaled=True)
+    return _InputColumn(features(torch.from_numpy(chosen.matrix)), None, chosen.broken, table.select(chosen.names))
 
 
 def _keys(

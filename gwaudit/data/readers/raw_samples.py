@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
@@ -37,6 +38,7 @@ class RawSamples:
         notes: Notes on the reading, to which the reader adds.
         rows: [n] numbers of the rows in the source, from 0, where the source has others too; None where these are all.
         are_scaled: Whether the inputs are features that the reader scaled, so that a training takes them as they are.
+        cells: Cells of the columns that the features were encoded from, as a person reads them; None for other inputs.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RawSamples:
     notes: ReadingNotes = field(default_factory=ReadingNotes)
     rows: NDArray[np.int64] | None = None
     are_scaled: bool = False
+    cells: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
@@ -241,6 +242,9 @@ def _preview(dataset: LabeledDataset | None) -> Preview:
     if dataset.texts is not None:
         texts = dataset.texts
         return lambda sample_id, most_bytes: {"text": _clipped(texts[sample_id])}
+    if dataset.cells is not None:
+        cells = dataset.cells
+        return lambda sample_id, most_bytes: {"text": _clipped(_row_text(cells, sample_id))}
     if dataset.modality == "features":
         more = dataset.input_shape[0] > _N_FEATURES
         return lambda sample_id, most_bytes: {
@@ -285,6 +289,12 @@ def _or_missing(preview: Preview) -> Preview:
 
 def _clipped(text: str) -> str:
     return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]} …"
+
+
+def _row_text(cells: pa.Table, row: int) -> str:
+    """Return the cells of a row as a person reads them: `island Torgersen, sex male, ...`."""
+    values = ((name, column[row].as_py()) for name, column in zip(cells.column_names, cells.columns, strict=True))
+    return ", ".join(f"{name} {'–' if value in (None, '') else value}" for name, value in values)
 
 
 def _rounded(value: float) -> float:
