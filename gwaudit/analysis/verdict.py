@@ -338,8 +338,8 @@ def _is_undetermined(s: Signals) -> Iterator[Finding]:
             "use the order",
             f"{1 - s.accuracy:.0%} of the given labels are not predicted, and only {s.flagged:.0%} stand out: "
             "what the head sees does not determine the labels, and right labels can stand out too",
-            "Look at the first of the ranking; more samples, another `model` or encoder, or further inputs help. Outcomes "
-            "that nothing determines cannot be audited",
+            "Look at the first of the ranking; more samples, another `model` or encoder, or further inputs help. "
+            "Outcomes that nothing determines cannot be audited",
         )
 
 
