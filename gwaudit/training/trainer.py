@@ -34,7 +34,6 @@ from gwaudit.recording.distributed import (
     is_rank0,
     process_rank,
     raise_on_all_ranks,
-    rank_slice,
     run_on_rank0,
     shared_store,
     world_size,
@@ -44,7 +43,7 @@ from gwaudit.recording.head import find_head
 from gwaudit.recording.held_out import HeldOutRecorder
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
-from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, normalise
+from gwaudit.training.augmentation import normalise
 from gwaudit.training.automatic_settings import as_recorded, resolve
 from gwaudit.training.checkpoints import (
     TrainingState,
@@ -55,6 +54,7 @@ from gwaudit.training.checkpoints import (
     save_checkpoint,
 )
 from gwaudit.training.device import autocast, resolve_device
+from gwaudit.training.feeding import Batch, BatchFeed
 from gwaudit.training.fold_heads import FoldHeads, assign_folds, loss_of_folds
 from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
@@ -218,8 +218,9 @@ class _Training:
         self.choice = self._choose_head() if "auto" in (settings.head, settings.weight_decay) else None
         settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
-        self.steps = len(self._batches(torch.arange(len(dataset))))
-        self.updates_per_epoch = math.ceil(self.steps / settings.accumulate)
+        weights = self.loss.class_weights[self.labels] if settings.balance == "sampling" else None
+        self.feed = BatchFeed(dataset, settings, weights)
+        self.updates_per_epoch = math.ceil(self.feed.n_steps / settings.accumulate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = self._build()
@@ -340,31 +341,29 @@ class _Training:
 
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         settings = self.settings
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-        batches = self._batches(self._draw_order(generator))
-        flipped = alternating_flips(len(self.dataset), epoch, settings.seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         update, n_seen, start, last_report = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
         total_loss, n_own = torch.zeros((), device=self.device), 0
-        for step, ids in enumerate(batches):
-            loss, n_samples = self._forward(ids, flipped, generator, recorder)
-            total_loss += loss.detach() * n_samples
-            n_own += n_samples
-            group = batches[step - step % settings.accumulate :][: settings.accumulate]
+        sizes = self.feed.batch_sizes
+        for step, batch in enumerate(self.feed.training_batches(epoch)):
+            loss = self._forward(batch, recorder)
+            total_loss += loss.detach() * batch.n_own
+            n_own += batch.n_own
+            group = sizes[step - step % settings.accumulate :][: settings.accumulate]
             # DDP averages gradients over ranks: times their number it is the mean over the samples of all ranks.
-            share = n_samples * world_size() / sum(len(batch) for batch in group)
+            share = batch.n_own * world_size() / sum(group)
             (loss * share * settings.folds).backward()  # type: ignore[no-untyped-call]  # torch's
-            if (step + 1) % settings.accumulate == 0 or step + 1 == self.steps:
+            is_last = step + 1 == self.feed.n_steps
+            if (step + 1) % settings.accumulate == 0 or is_last:
                 self._update(update)
                 update += 1
-            n_seen += len(ids)
+            n_seen += len(batch.ids)
             now = time.monotonic()
-            is_last = step + 1 == self.steps
             if self.progress is not None and (now - last_report > _SECONDS_BETWEEN_REPORTS or is_last):
                 last_report = now
                 rate = n_seen / max(now - start, 1e-9)
-                self.progress.on_step(StepReport(epoch, settings.epochs, step, self.steps, float(loss.detach()), rate))
+                self.progress.on_step(StepReport(epoch, settings.epochs, step, len(sizes), float(loss.detach()), rate))
         loss_sum, count = all_reduce_sum(torch.tensor([float(total_loss), n_own], dtype=torch.float64)).tolist()
         self._require_converging(epoch, loss_sum / count)
 
@@ -382,42 +381,21 @@ class _Training:
             f"({self.settings.learning_rate:.3g}) or set `clip_norm`, and start a new run"
         )
 
-    def _forward(
-        self,
-        ids: Tensor,
-        flipped: Tensor,
-        generator: torch.Generator,
-        recorder: AlignmentRecorder | HeldOutRecorder,
-    ) -> tuple[Tensor, int]:
-        """Return the mean loss of this rank's part of a batch, and its number of samples; the recorder observes it."""
-        own = rank_slice(len(ids))
-        n_samples = own.stop - own.start
-        # All ranks must take part in a step: one without a part computes samples of others, with the weight 0.
-        indices = own if n_samples else slice(0, 2)
-        sample_ids, part = ids[indices], BatchPart(indices, len(ids))
-        labels = self.labels[sample_ids]
-        raw = self.dataset.read(sample_ids)
-        if self.dataset.modality == "images":
-            raw = augment(raw, self.settings.augment, generator, flipped=flipped[sample_ids], part=part)
-        inputs = self._prepare(raw)
+    def _forward(self, batch: Batch, recorder: AlignmentRecorder | HeldOutRecorder) -> Tensor:
+        """Return the mean loss of this rank's part of a batch, which the recorder observes."""
+        sample_ids, labels = batch.own_ids, self.labels[batch.own_ids]
+        inputs = self._prepare(batch.inputs)
         with self._autocast():
             outputs = self.ddp_model(inputs)
         targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
         if self.folds is not None:
-            folds, batch_folds = self.folds[sample_ids].to(self.device), self.folds[ids].to(self.device)
-            return loss_of_folds(self.loss, outputs[1].float(), targets, labels, folds, batch_folds), n_samples
+            folds, batch_folds = self.folds[sample_ids].to(self.device), self.folds[batch.ids].to(self.device)
+            return loss_of_folds(self.loss, outputs[1].float(), targets, labels, folds, batch_folds)
         loss = self.loss(outputs.float(), targets, labels)
-        if self.settings.record == "online" and n_samples and isinstance(recorder, AlignmentRecorder):
+        if self.settings.record == "online" and batch.n_own and isinstance(recorder, AlignmentRecorder):
             recorder.observe(sample_ids, labels)
-        return loss, n_samples
-
-    def _draw_order(self, generator: torch.Generator) -> Tensor:
-        """Return the ids of the samples of an epoch, in their order."""
-        if self.settings.balance != "sampling":
-            return torch.randperm(len(self.dataset), generator=generator)
-        weights = self.loss.class_weights[self.labels]
-        return torch.multinomial(weights, len(self.dataset), replacement=True, generator=generator)
+        return loss
 
     def _update(self, update: int) -> None:
         if self.settings.clip_norm is not None:
@@ -429,13 +407,6 @@ class _Training:
         if self.ema is not None:
             self.ema.update(self.model)
 
-    def _batches(self, order: Tensor) -> list[Tensor]:
-        """Cut the order into batches; a single leftover joins the batch before, as batch norm needs two samples."""
-        batches = list(torch.split(order, self.settings.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        return batches
-
     def _prepare(self, raw: Tensor) -> Tensor:
         """Return raw inputs on the device, normalised."""
         # Images travel as uint8, a quarter of their size.
@@ -444,14 +415,13 @@ class _Training:
 
     def _evaluation_batches(self, *, mirrored: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield this rank's batches of an evaluation pass: inputs, labels and sample ids."""
-        for ids in self._rank_batches(self.dataset):
-            raw = self.dataset.read(ids)
+        for ids, raw in self.feed.evaluation_batches(self._pass_size):
             yield self._prepare(raw.flip(3) if mirrored else raw), self.labels[ids], ids
 
-    def _rank_batches(self, dataset: LabeledDataset) -> tuple[Tensor, ...]:
-        """Return the sample ids of this rank's batches of a pass without training."""
-        size = 2 * self.settings.batch_size if self.folds is None else _FEATURES_AT_ONCE
-        return torch.split(torch.arange(len(dataset)), size)[process_rank() :: world_size()]
+    @property
+    def _pass_size(self) -> int:
+        """Return the number of samples in a batch of a pass without training."""
+        return 2 * self.settings.batch_size if self.folds is None else _FEATURES_AT_ONCE
 
     def _autocast(self) -> AbstractContextManager[object]:
         # Heads are small: float32 costs them nothing.
@@ -477,7 +447,8 @@ class _Training:
         dataset = self._with_model_inputs(dataset)
         self.model.eval()
         with torch.no_grad(), self._autocast():
-            own = [self._probabilities(dataset.read(ids)) for ids in self._rank_batches(dataset)]
+            batches = BatchFeed(dataset, self.settings).evaluation_batches(self._pass_size)
+            own = [self._probabilities(raw) for _, raw in batches]
         turns = zip_longest(*all_gather(own))
         return torch.cat([batch for turn in turns for batch in turn if batch is not None])
 
