@@ -1,0 +1,151 @@
+"""Read what people have decided about a run, with how each decided sample got there: drawn at random, or not.
+
+A decision says that a given label is wrong (`relabel`, `drop`) or right (`keep`). `unsure` says neither: the sample
+stays undecided, and its number is counted. So does a sample that two files decide differently.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.review.decisions import Decisions, read_decisions, require_single_label
+from gwaudit.review.review_sample import ReviewSample, load_sample
+
+DECISIONS_FILE = "decisions.csv"
+"""Name of the file in which a run keeps the decisions of its reviews."""
+
+LEAST_ANSWERED = 0.8
+"""The share of the drawn samples that people have to have looked at, from the first in random order on, for the decided
+ones to stand for the others. Beyond it the decided ones are few that somebody chose."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecidedSamples:
+    """Hold what is decided about each sample of a run, by sample id.
+
+    Attributes:
+        is_wrong: Whether the given label was found wrong, [n].
+        is_right: Whether the given label was found right, [n].
+        is_unsure: Whether somebody looked and could not decide, [n].
+        is_random: Whether the decision is one of a random sample of its stratum, [n]: it was drawn, and decided in the
+            order of the draw. The others are known for themselves alone.
+        cell: Number of the part of the ranking that each sample is counted in, [n], from 0: its stratum, cut where
+            people have decided about the top of it.
+        weight: Number of samples for which each decided sample stands, [n]: 1 for one that was not drawn; for a random
+            one, the number of others in its cell divided by the random ones; 0 for undecided samples.
+        sample: The sample that was drawn; None where none was.
+        decisions: The decisions as they were read, with their problems and notes.
+    """
+
+    is_wrong: NDArray[np.bool_]
+    is_right: NDArray[np.bool_]
+    is_unsure: NDArray[np.bool_]
+    is_random: NDArray[np.bool_]
+    cell: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    sample: ReviewSample | None
+    decisions: Decisions
+
+    @property
+    def is_decided(self) -> NDArray[np.bool_]:
+        """Return whether each given label was found right or wrong, [n]."""
+        return self.is_wrong | self.is_right
+
+
+def read_decided(audit: Audit, files: Sequence[Path | str] = (), *, run_decisions: bool = True) -> DecidedSamples:
+    """Read the decisions of a run, and of further files.
+
+    Args:
+        audit: Audit of the run.
+        files: Further files with decisions, as `read_decisions` takes them.
+        run_decisions: Whether to read the run's own `decisions.csv`, where there is one.
+
+    Raises:
+        DataError: A file cannot be read, or is about other data; or the audit is multi-label.
+        StoreDamagedError: The sample of the run is damaged.
+    """
+    require_single_label(audit)
+    own = audit.run / DECISIONS_FILE
+    paths = [own] if run_decisions and own.exists() else []
+    paths += [Path(file) for file in files if not (paths and Path(file).resolve() == own.resolve())]
+    return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit))
+
+
+def decided_samples(n: int, decisions: Decisions, sample: ReviewSample | None) -> DecidedSamples:
+    """Return what is decided about n samples, from decisions and the random sample that was drawn."""
+    frame = decisions.frame
+    ids, words = frame["sample_id"].to_numpy(np.int64), frame["decision"].to_numpy(str)
+    is_wrong, is_right, is_unsure = (np.zeros(n, bool) for _ in range(3))
+    is_wrong[ids[np.isin(words, ("relabel", "drop"))]] = True
+    is_right[ids[words == "keep"]] = True
+    is_unsure[ids[words == "unsure"]] = True
+    is_decided = is_wrong | is_right
+    is_random, cell = np.zeros(n, bool), np.zeros(n, np.int64)
+    if sample is not None:
+        is_random = _random_decisions(sample, is_decided, is_unsure)
+        cell = _cells(sample, is_decided & ~is_random, ~is_decided)
+    weight = _weights(cell, is_decided, is_random)
+    return DecidedSamples(is_wrong, is_right, is_unsure, is_random, cell, weight, sample, decisions)
+
+
+def _cells(sample: ReviewSample, is_chosen: NDArray[np.bool_], is_undecided: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the cell of each sample, [n]: the strata, each cut below the samples at its top that were decided.
+
+    People who review the most suspicious samples first decide the top of a stratum: what was drawn there does not stand
+    for the rest. The cut depends on the samples that are not random decisions alone, so that these are a random sample
+    of both parts. It is where decided samples above it and undecided ones below it are most.
+
+    Args:
+        sample: The sample that was drawn.
+        is_chosen: Whether each sample was decided, but not at random, [n].
+        is_undecided: Whether each sample is undecided, [n].
+    """
+    cell = np.zeros(len(is_chosen), np.int64)
+    first = 0
+    for stratum in np.unique(sample.stratum):
+        members = np.flatnonzero(sample.stratum == stratum)
+        members = members[np.argsort(sample.rank[members])]
+        gain = np.cumsum(is_chosen[members].astype(np.int64) - is_undecided[members])
+        best = len(gain) - 1 - int(gain[::-1].argmax())  # the last: random decisions at the cut do not stand for more
+        top = members[: best + 1] if gain[best] > 0 else members[:0]
+        cell[members] = first
+        cell[top] = first + 1
+        first += 2
+    return np.asarray(np.unique(cell, return_inverse=True)[1], np.int64)
+
+
+def _weights(
+    cell: NDArray[np.int64], is_decided: NDArray[np.bool_], is_random: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the number of samples for which each decided sample stands, [n]."""
+    weight = is_decided.astype(np.float64)
+    n_cells = int(cell.max(initial=-1)) + 1
+    others = np.bincount(cell[~is_decided | is_random], minlength=n_cells)
+    random = np.bincount(cell[is_random], minlength=n_cells)
+    weight[is_random] = (others / np.maximum(random, 1))[cell[is_random]]
+    return weight
+
+
+def _random_decisions(
+    sample: ReviewSample, is_decided: NDArray[np.bool_], is_unsure: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which decided samples are a random sample of their stratum, [n].
+
+    In each stratum these are the decided ones among the first k in random order, for the largest k of which enough were
+    looked at. Somebody may have decided a few drawn samples for another reason, as the most suspicious ones: these do
+    not stand for their stratum.
+    """
+    is_random = np.zeros(len(is_decided), bool)
+    for stratum, drawn in enumerate(sample.draws[-1]):
+        members = np.flatnonzero((sample.stratum == stratum) & (sample.order < drawn))
+        members = members[np.argsort(sample.order[members])]
+        looked_at = is_decided[members] | is_unsure[members]
+        share = np.cumsum(looked_at) / np.arange(1, len(members) + 1)
+        enough = np.flatnonzero((share >= LEAST_ANSWERED) & looked_at)
+        first = members[: enough[-1] + 1] if len(enough) else members[:0]
+        is_random[first[is_decided[first]]] = True
+    return is_random
