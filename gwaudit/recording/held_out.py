@@ -17,30 +17,28 @@ from gwaudit.store.store import TrajectoryStore
 class FoldedModel(Protocol):
     """Describe a network with a head for each fold, which learns all samples but those of the fold."""
 
-    @property
-    def n_folds(self) -> int:
-        """Return the number of folds K."""
-
     def __call__(self, inputs: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Return latents [K, B, F] and logits [K, B, C] of all heads."""
+        """Return latents [H, B, F] and logits [H, B, C] of all heads."""
 
-    def of_fold(self, fold: int, latent: Tensor, logits: Tensor) -> HeadForward:
-        """Return the forward pass of some samples through the head of a fold."""
+    def of_head(self, head: int, latent: Tensor, logits: Tensor) -> HeadForward:
+        """Return the forward pass of some samples through a head."""
 
 
 class HeldOutRecorder:
-    """Record every sample of a run with the head of its own fold, in evaluation passes.
+    """Record every sample of a run with a head that did not learn it, in evaluation passes.
+
+    Where samples have several such heads, of several divisions into folds, the epochs are recorded with each in turn.
 
     It has the part of the interface of `AlignmentRecorder` that an evaluation pass needs.
 
     Args:
         model: The network, on the device of the training.
-        folds: [n] fold of each sample of the run.
+        left_out: [n, R] heads that do not learn the sample.
         store: The run, open for writing on rank 0.
     """
 
-    def __init__(self, model: FoldedModel, folds: Tensor, store: TrajectoryStore) -> None:
-        self._model, self._folds, self._store = model, folds, store
+    def __init__(self, model: FoldedModel, left_out: Tensor, store: TrajectoryStore) -> None:
+        self._model, self._left_out, self._store = model, left_out, store
         self._committer = EpochCommitter(store)
 
     def __enter__(self) -> Self:
@@ -70,14 +68,15 @@ class HeldOutRecorder:
         run = self._store.path.name
         meet(f"record_pass() of epoch {self._store.next_epoch} of {run}", run)
         buffer = EpochBuffer(self._store.layout, self._store.alignment)
+        of_epoch = self._left_out[:, self._store.next_epoch % self._left_out.shape[1]]
         with raise_on_all_ranks(), torch.no_grad():
             for inputs, labels, ids in batches:
                 latent, logits = self._model(inputs)
-                folds = self._folds[ids]
-                for fold in range(self._model.n_folds):
-                    held_out = (folds == fold).nonzero()[:, 0]
+                heads = of_epoch[ids]
+                for head in sorted(set(heads.tolist())):
+                    held_out = (heads == head).nonzero()[:, 0]
                     rows = held_out.to(logits.device)
-                    forward = self._model.of_fold(fold, latent[fold][rows], logits[fold][rows])
+                    forward = self._model.of_head(head, latent[head][rows], logits[head][rows])
                     buffer.add(forward, ids[held_out], labels[held_out])
             observed = buffer.fetch()
             self._committer.check(observed)

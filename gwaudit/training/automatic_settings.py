@@ -29,6 +29,7 @@ _FEWEST_UPDATES = 400
 _LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
 _FINE_TUNING = 0.1  # trained weights need smaller steps
 _FOLDS, _MOST_IN_FOLDS = 10, 20_000  # of more samples a head learns few by rote, and folds take minutes
+_MOST_REPEATS, _REPEATED = 6, 3000  # repeats of the folds, and samples in all of them
 _FOLD_BATCH = (16, 512)  # smallest and largest, of a tenth of the samples
 _FOLD_RATE = 0.1
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
@@ -71,12 +72,15 @@ def resolve(
     if folds > 1:
         of_folds = {
             "folds": folds,
+            "fold_repeats": max(1, min(_MOST_REPEATS, _REPEATED // n_samples)),
             "batch_size": min(max(_FOLD_BATCH[0], n_samples // 10), _FOLD_BATCH[1]),
             "learning_rate": _rate(settings.optimizer) * _FOLD_RATE / _LARGE.learning_rate,
             "weight_decay": "auto",
             "head": "auto",
         }
         return ResolvedTrainingSettings.from_dict(of_folds | given)
+    if given.get("fold_repeats", 1) > 1:
+        raise SettingsError(f"`fold_repeats` is {settings.fold_repeats}, but this training has no folds: leave it out")
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))
     chosen = {
         "batch_size": batch,

@@ -2,8 +2,8 @@
 
 A head on few features can learn every wrong label, and in its own training set a wrong label then looks right. So the
 samples are divided into K folds, as in cross-validation, and there are K heads: head k learns all samples but those of
-fold k, and only these are recorded with it. The K heads are layers of one network, so that each step trains all of them
-on one batch.
+fold k, and only these are recorded with it. The samples can be divided anew R times, so that the result depends less on
+how they are. All R K heads are layers of one network, so that each step trains all of them on one batch.
 """
 
 import torch
@@ -17,6 +17,23 @@ from gwaudit.training.optimizer import build_optimizer, build_schedule
 _HIDDEN = 64
 _INPUT_LENGTH = 4.0
 _MOST_AT_ONCE = 4096
+_SEED_STEP = 1_000_003
+
+
+def assign_heads(labels: Tensor, n_folds: int, n_repeats: int, seed: int) -> Tensor:
+    """Assign to each sample the head that does not learn it, in each of several divisions into folds.
+
+    Args:
+        labels: [n] int64 given labels.
+        n_folds: Number of folds K.
+        n_repeats: Number of divisions R.
+        seed: Seed of the random numbers.
+
+    Returns:
+        [n, R] int64; those of division r are in [r K, (r + 1) K).
+    """
+    divisions = [assign_folds(labels, n_folds, seed + _SEED_STEP * repeat) for repeat in range(n_repeats)]
+    return torch.stack([folds + repeat * n_folds for repeat, folds in enumerate(divisions)], 1)
 
 
 def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
@@ -47,8 +64,8 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
     return folds
 
 
-def loss_of_folds(
-    loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, folds: Tensor, batch_folds: Tensor
+def loss_of_heads(
+    loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, left_out: Tensor, of_batch: Tensor
 ) -> Tensor:
     """Return the mean over all heads of their mean losses, each of the samples that it learns: [] with a gradient.
 
@@ -58,30 +75,39 @@ def loss_of_folds(
 
     Args:
         loss: The loss of a sample.
-        logits: [K, B, C] of all heads.
+        logits: [H, B, C] of all heads.
         targets: [B] classes or [B, C] distributions that are learned.
         labels: [B] given labels.
-        folds: [B] fold of each sample, whose head does not learn it.
-        batch_folds: [N] folds of the whole batch; those of these samples where they are all of it.
+        left_out: [B, R] heads that do not learn the sample.
+        of_batch: [N, R] those of the whole batch; `left_out` where these samples are all of it.
     """
-    n_folds, n_samples, _ = logits.shape
-    repeats = (n_folds,) + (1,) * (targets.ndim - 1)
-    losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_folds))
-    heads = torch.arange(n_folds, device=folds.device)[:, None]
-    learned, in_batch = (folds != heads).to(losses), (batch_folds != heads).to(losses).sum(1).clamp_min(1)
-    sums = (losses.view(n_folds, n_samples) * learned).sum(1) * (len(batch_folds) / n_samples)
-    return (sums / in_batch).mean()
+    n_heads, n_samples, _ = logits.shape
+    repeats = (n_heads,) + (1,) * (targets.ndim - 1)
+    losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_heads))
+    learned, in_batch = (_learned(heads, n_heads).to(losses) for heads in (left_out, of_batch))
+    sums = (losses.view(n_heads, n_samples) * learned).sum(1) * (len(of_batch) / n_samples)
+    return (sums / in_batch.sum(1).clamp_min(1)).mean()
+
+
+def _learned(left_out: Tensor, n_heads: int) -> Tensor:
+    """Return whether each head learns each sample, [H, B]."""
+    return (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2)
 
 
 def held_out_log_probabilities(
-    features: Tensor, labels: Tensor, folds: Tensor, model: "FoldHeads", loss: Loss, settings: ResolvedTrainingSettings
+    features: Tensor,
+    labels: Tensor,
+    left_out: Tensor,
+    model: "FoldHeads",
+    loss: Loss,
+    settings: ResolvedTrainingSettings,
 ) -> Tensor:
-    """Train the heads of all folds, and return the mean over the epochs of held-out log probabilities, [n, C].
+    """Train the heads of all folds, and return their mean held-out log probabilities, [n, C].
 
     Args:
         features: [n, D], as the heads take them.
         labels: [n] given labels.
-        folds: [n] fold of each sample.
+        left_out: [n, R] heads that do not learn the sample.
         model: The heads, which are trained.
         loss: The loss of a sample.
         settings: Optimizer, schedule, batch size, number of epochs and seed.
@@ -94,27 +120,29 @@ def held_out_log_probabilities(
     for _ in range(settings.epochs):
         for ids in torch.randperm(len(labels), generator=generator).to(labels.device).tensor_split(batches):
             _, logits = model(features[ids])
-            mean = loss_of_folds(loss, logits, labels[ids], labels[ids], folds[ids], folds[ids])
-            (mean * model.n_folds).backward()  # type: ignore[no-untyped-call]  # torch's
+            mean = loss_of_heads(loss, logits, labels[ids], labels[ids], left_out[ids], left_out[ids])
+            (mean * model.n_heads).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             update += 1
             schedule.step_update(update)
             optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             parts = torch.arange(len(labels), device=labels.device).tensor_split(-(-len(labels) // _MOST_AT_ONCE))
-            logits = torch.cat([_held_out_logits(model, features[ids], folds[ids]) for ids in parts])
-            total = total + logits.log_softmax(1)
+            total = total + torch.cat(
+                [_held_out_log_probabilities(model, features[ids], left_out[ids]) for ids in parts]
+            )
     return total / settings.epochs
 
 
-def _held_out_logits(model: "FoldHeads", features: Tensor, folds: Tensor) -> Tensor:
-    """Return the logits [B, C] of each sample by the head of its fold."""
+def _held_out_log_probabilities(model: "FoldHeads", features: Tensor, left_out: Tensor) -> Tensor:
+    """Return the mean log probabilities [B, C] of each sample by the heads [B, R] that do not learn it."""
     logits: Tensor = model(features)[1]
-    return logits[folds, torch.arange(len(folds), device=folds.device)]
+    held_out = logits[left_out, torch.arange(len(left_out), device=left_out.device)[:, None]]
+    return held_out.log_softmax(2).mean(1)
 
 
 class FoldHeads(nn.Module):
-    """Hold the heads of K folds on features: linear layers, or networks with one hidden layer.
+    """Hold the heads of all folds on features: linear layers, or networks with one hidden layer.
 
     The features are scaled to a length that does not grow with their number, so that one learning rate suits all.
     All heads start from the same output, equal probabilities, so that the order of the classes changes nothing.
@@ -123,43 +151,43 @@ class FoldHeads(nn.Module):
         kind: "linear", or "mlp" with a hidden layer of 64 units.
         n_features: Number of features D, each of mean 0 and standard deviation 1.
         n_classes: Number of classes C.
-        n_folds: Number of folds K.
+        n_heads: Number of heads H, one for each fold.
     """
 
-    def __init__(self, kind: Head, *, n_features: int, n_classes: int, n_folds: int) -> None:
+    def __init__(self, kind: Head, *, n_features: int, n_classes: int, n_heads: int) -> None:
         super().__init__()
         self._scale = _INPUT_LENGTH / n_features**0.5
-        self.hidden = _Layers(n_folds, n_features, _HIDDEN) if kind == "mlp" else None
+        self.hidden = _Layers(n_heads, n_features, _HIDDEN) if kind == "mlp" else None
         if self.hidden is not None:
             nn.init.normal_(self.hidden.weight, std=2 / n_features**0.5)
-        self.head = _Layers(n_folds, n_features if self.hidden is None else _HIDDEN, n_classes)
+        self.head = _Layers(n_heads, n_features if self.hidden is None else _HIDDEN, n_classes)
 
     @property
-    def n_folds(self) -> int:
-        """Return the number of folds K."""
+    def n_heads(self) -> int:
+        """Return the number of heads H."""
         return len(self.head.weight)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the latents [K, B, F] and the logits [K, B, C] of all heads, of features [B, D]."""
-        latent = (features * self._scale).expand(self.n_folds, -1, -1)
+        """Return the latents [H, B, F] and the logits [H, B, C] of all heads, of features [B, D]."""
+        latent = (features * self._scale).expand(self.n_heads, -1, -1)
         if self.hidden is not None:
             latent = self.hidden(latent).relu()
         return latent, self.head(latent)
 
-    def of_fold(self, fold: int, latent: Tensor, logits: Tensor) -> HeadForward:
-        """Return a forward pass through the head of a fold, as it is recorded.
+    def of_head(self, head: int, latent: Tensor, logits: Tensor) -> HeadForward:
+        """Return a forward pass through a head, as it is recorded.
 
         Args:
-            fold: Number of the fold.
+            head: Number of the head.
             latent: [B, F] input of that head.
             logits: [B, C] its output.
         """
-        weight, bias = self.head.weight[fold].detach(), self.head.bias[fold].detach()
+        weight, bias = self.head.weight[head].detach(), self.head.bias[head].detach()
         return HeadForward(latent, logits.float(), weight, torch.linalg.vector_norm(weight), bias)
 
 
 class _Layers(nn.Module):
-    """Hold K linear layers [K, outputs, inputs], which start at zero."""
+    """Hold H linear layers [H, outputs, inputs], which start at zero."""
 
     def __init__(self, n_layers: int, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
@@ -167,5 +195,5 @@ class _Layers(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_layers, n_outputs))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return [K, B, outputs] of [K, B, inputs]."""
+        """Return [H, B, outputs] of [H, B, inputs]."""
         return torch.baddbmm(self.bias[:, None], inputs, self.weight.mT)

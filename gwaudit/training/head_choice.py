@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gwaudit.core.settings import Head, ResolvedTrainingSettings
-from gwaudit.training.fold_heads import FoldHeads, assign_folds, held_out_log_probabilities
+from gwaudit.training.fold_heads import FoldHeads, assign_heads, held_out_log_probabilities
 from gwaudit.training.loss import Loss
 
 _HEADS: tuple[Head, ...] = ("linear", "mlp")
@@ -96,15 +96,17 @@ def choose_head(
         loss: The loss of a sample.
         settings: Those of the training; `head` or `weight_decay` is "auto".
     """
-    folds = assign_folds(labels.cpu(), settings.folds, settings.seed).to(labels.device)
+    repeats = settings.fold_repeats
+    left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed).to(labels.device)
     candidates = []
     for head in _HEADS if settings.head == "auto" else (settings.head,):
         for decay in _WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(settings.seed)
-                model = FoldHeads(head, n_features=features.shape[1], n_classes=n_classes, n_folds=settings.folds)
+                n_heads = settings.folds * repeats
+                model = FoldHeads(head, n_features=features.shape[1], n_classes=n_classes, n_heads=n_heads)
             tried = replace(settings, weight_decay=decay, epochs=min(settings.epochs, _EPOCHS))
-            predicted = held_out_log_probabilities(features, labels, folds, model.to(features.device), loss, tried)
+            predicted = held_out_log_probabilities(features, labels, left_out, model.to(features.device), loss, tried)
             accuracy = float((predicted.argmax(1) == labels).double().mean())
             candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, labels), accuracy))
     return HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))

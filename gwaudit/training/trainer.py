@@ -55,7 +55,7 @@ from gwaudit.training.checkpoints import (
 )
 from gwaudit.training.device import autocast, resolve_device
 from gwaudit.training.feeding import Batch, BatchFeed
-from gwaudit.training.fold_heads import FoldHeads, assign_folds, loss_of_folds
+from gwaudit.training.fold_heads import FoldHeads, assign_heads, loss_of_heads
 from gwaudit.training.frozen_features import extract_features
 from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
 from gwaudit.training.loss import Loss
@@ -214,7 +214,9 @@ class _Training:
         else:
             mean, std = (tuple(values.tolist()) for values in dataset.channel_statistics())
         self.mean, self.std = torch.tensor(mean), torch.tensor(std)
-        self.folds = assign_folds(self.labels, settings.folds, settings.seed) if settings.folds > 1 else None
+        crosses, repeats = settings.folds > 1, settings.fold_repeats
+        self.left_out = assign_heads(self.labels, settings.folds, repeats, settings.seed) if crosses else None
+        self.n_heads = settings.folds * repeats if crosses else 1
         self.choice = self._choose_head() if "auto" in (settings.head, settings.weight_decay) else None
         settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
@@ -224,7 +226,7 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = self._build()
-        if self.folds is None:
+        if self.left_out is None:
             _require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.model, settings)
@@ -241,9 +243,9 @@ class _Training:
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
         assert settings.head != "auto"  # it was chosen
-        if self.folds is not None:
+        if self.left_out is not None:
             return FoldHeads(
-                settings.head, n_features=dataset.input_shape[0], n_classes=n_classes, n_folds=settings.folds
+                settings.head, n_features=dataset.input_shape[0], n_classes=n_classes, n_heads=self.n_heads
             )
         if dataset.modality == "features":
             return build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=n_classes)
@@ -301,8 +303,8 @@ class _Training:
         )
 
     def _recorder(self, store: TrajectoryStore) -> AlignmentRecorder | HeldOutRecorder:
-        if isinstance(self.model, FoldHeads) and self.folds is not None:
-            return HeldOutRecorder(self.model, self.folds, store)
+        if isinstance(self.model, FoldHeads) and self.left_out is not None:
+            return HeldOutRecorder(self.model, self.left_out, store)
         return AlignmentRecorder(self.model, store)
 
     def _run_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
@@ -353,7 +355,7 @@ class _Training:
             group = sizes[step - step % settings.accumulate :][: settings.accumulate]
             # DDP averages gradients over ranks: times their number it is the mean over the samples of all ranks.
             share = batch.n_own * world_size() / sum(group)
-            (loss * share * settings.folds).backward()  # type: ignore[no-untyped-call]  # torch's
+            (loss * share * self.n_heads).backward()  # type: ignore[no-untyped-call]  # torch's
             is_last = step + 1 == self.feed.n_steps
             if (step + 1) % settings.accumulate == 0 or is_last:
                 self._update(update)
@@ -389,9 +391,9 @@ class _Training:
             outputs = self.ddp_model(inputs)
         targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
-        if self.folds is not None:
-            folds, batch_folds = self.folds[sample_ids].to(self.device), self.folds[batch.ids].to(self.device)
-            return loss_of_folds(self.loss, outputs[1].float(), targets, labels, folds, batch_folds)
+        if self.left_out is not None:
+            left_out, of_batch = self.left_out[sample_ids].to(self.device), self.left_out[batch.ids].to(self.device)
+            return loss_of_heads(self.loss, outputs[1].float(), targets, labels, left_out, of_batch)
         loss = self.loss(outputs.float(), targets, labels)
         if self.settings.record == "online" and batch.n_own and isinstance(recorder, AlignmentRecorder):
             recorder.observe(sample_ids, labels)
@@ -421,11 +423,11 @@ class _Training:
     @property
     def _pass_size(self) -> int:
         """Return the number of samples in a batch of a pass without training."""
-        return 2 * self.settings.batch_size if self.folds is None else _FEATURES_AT_ONCE
+        return 2 * self.settings.batch_size if self.left_out is None else _FEATURES_AT_ONCE
 
     def _autocast(self) -> AbstractContextManager[object]:
         # Heads are small: float32 costs them nothing.
-        is_float32 = self.folds is not None and self.settings.dtype == "auto"
+        is_float32 = self.left_out is not None and self.settings.dtype == "auto"
         return autocast("float32" if is_float32 else self.settings.dtype, self.device)
 
     def _selected(self) -> SelectedEpoch:

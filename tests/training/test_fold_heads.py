@@ -12,7 +12,7 @@ from gwaudit import TrainingSettings, TrajectoryStore, load_dataset, rank
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings
 from gwaudit.training.checkpoints import epoch_checkpoint
-from gwaudit.training.fold_heads import FoldHeads, assign_folds, loss_of_folds
+from gwaudit.training.fold_heads import FoldHeads, assign_folds, assign_heads, loss_of_heads
 from gwaudit.training.loss import Loss
 from gwaudit.training.preprocessing import with_scaled_features
 from gwaudit.training.tensor_files import read_tensors
@@ -36,14 +36,22 @@ def test_folds_share_samples_and_classes_equally_whatever_the_classes_are_called
     assert torch.equal(assign_folds(torch.tensor(names)[labels], n_folds, seed), folds)
 
 
+def test_each_division_leaves_a_sample_out_of_one_of_its_own_heads():
+    labels = torch.arange(60) % 3
+    left_out = assign_heads(labels, 10, 3, seed=0)
+    assert torch.equal(left_out // 10, torch.arange(3).expand(60, 3))
+    assert torch.equal(left_out[:, 0], assign_folds(labels, 10, seed=0))
+    assert not torch.equal(left_out[:, 0], left_out[:, 1] - 10)
+
+
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_a_head_has_the_gradient_of_the_samples_outside_its_fold_alone(kind):
     torch.manual_seed(0)
     features, labels, folds = torch.randn(12, 5), torch.arange(12) % 3, torch.arange(12) // 4
-    heads, loss = FoldHeads(kind, n_features=5, n_classes=3, n_folds=3), Loss(labels, 3, ResolvedTrainingSettings())
+    heads, loss = FoldHeads(kind, n_features=5, n_classes=3, n_heads=3), Loss(labels, 3, ResolvedTrainingSettings())
     with torch.no_grad():
         heads.head.weight.normal_()
-    mean = loss_of_folds(loss, heads(features)[1], labels, labels, folds, folds)
+    mean = loss_of_heads(loss, heads(features)[1], labels, labels, folds[:, None], folds[:, None])
     together = torch.autograd.grad(3 * mean, heads.head.weight)[0]
     for fold in range(3):
         learned = folds != fold
@@ -53,12 +61,14 @@ def test_a_head_has_the_gradient_of_the_samples_outside_its_fold_alone(kind):
 
 def test_parts_of_a_batch_have_the_gradient_of_the_whole():
     torch.manual_seed(0)
-    features, labels, folds = torch.randn(13, 5), torch.arange(13) % 3, torch.arange(13) % 4
-    heads, loss = FoldHeads("mlp", n_features=5, n_classes=3, n_folds=4), Loss(labels, 3, ResolvedTrainingSettings())
+    features, labels = torch.randn(13, 5), torch.arange(13) % 3
+    left_out = assign_heads(labels, 2, 2, seed=0)
+    heads, loss = FoldHeads("mlp", n_features=5, n_classes=3, n_heads=4), Loss(labels, 3, ResolvedTrainingSettings())
 
     def gradient(part):
-        part_loss = loss_of_folds(loss, heads(features[part])[1], labels[part], labels[part], folds[part], folds)
-        return torch.autograd.grad(part_loss * len(folds[part]) / len(folds), heads.head.weight)[0]
+        logits, of_part = heads(features[part])[1], labels[part]
+        part_loss = loss_of_heads(loss, logits, of_part, of_part, left_out[part], left_out)
+        return torch.autograd.grad(part_loss * len(of_part) / len(labels), heads.head.weight)[0]
 
     whole = gradient(slice(None))
     torch.testing.assert_close(gradient(slice(0, 7)) + gradient(slice(7, 13)), whole)
@@ -88,29 +98,29 @@ def test_each_sample_is_recorded_with_the_head_that_did_not_learn_it(table, run)
     dataset = load_dataset(str(table[0]))
     with TrajectoryStore.open(run) as store:
         settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
-        assert settings.folds == 10
+        assert (settings.folds, settings.fold_repeats) == (10, 6)
         assert {candidate["head"] for candidate in store.settings["heads"]["candidates"]} == {"linear", "mlp"}
-        heads = FoldHeads(settings.head, n_features=4, n_classes=3, n_folds=10)
+        heads = FoldHeads(settings.head, n_features=4, n_classes=3, n_heads=60)
         heads.load_state_dict(read_tensors(epoch_checkpoint(store, 5), torch.device("cpu"))["model"])
         recorded = store.read_epoch(5, ["sample_id", "loss", "margin", "alignment"]).to_pandas()
     scaled = with_scaled_features(dataset)
     mean, std = scaled.channel_statistics()
     inputs = (scaled.read(torch.arange(90)) - torch.from_numpy(mean)) / torch.from_numpy(std)
     labels = torch.from_numpy(dataset.labels)
-    folds = assign_folds(labels, 10, settings.seed)
+    left_out = assign_heads(labels, 10, 6, settings.seed)
     latents, logits = heads(inputs)
-    for sample in (0, 17, 44, 89):
-        fold = int(folds[sample])
-        weight, bias = heads.head.weight[fold].detach(), heads.head.bias[fold].detach()
-        parameters = torch.cat([weight, bias[:, None]], 1).requires_grad_()
-        latent = torch.cat([latents[fold, sample].detach(), torch.ones(1)])
+    for sample in (0, 44, 89):  # the loss of others is so small that autograd loses the gradient
+        head = int(left_out[sample, 5])  # of the sixth division, in the sixth epoch
+        weight, bias = heads.head.weight[head].detach(), heads.head.bias[head].detach()
+        parameters = torch.cat([weight, bias[:, None]], 1).double().requires_grad_()
+        latent = torch.cat([latents[head, sample].detach(), torch.ones(1)]).double()
         loss = functional.cross_entropy((parameters @ latent)[None], labels[sample][None])
         gradient = torch.autograd.grad(loss, parameters)[0]
         row = recorded[recorded["sample_id"] == sample].iloc[0]
         assert row["loss"] == pytest.approx(float(loss.detach()), abs=1e-4)
         cosine = functional.cosine_similarity(-gradient.flatten(), parameters.detach().flatten(), dim=0)
         assert row["alignment"] == pytest.approx(float(cosine.detach()), abs=1e-4)
-    assert logits.shape == (10, 90, 3)
+    assert logits.shape == (60, 90, 3)
 
 
 def test_wrong_labels_of_a_small_table_are_flagged_and_no_others(table, run):
@@ -164,6 +174,11 @@ def test_one_fold_records_the_training_samples_of_one_head(table, tmp_path):
 def test_folds_that_cannot_be_made_are_refused(table, tmp_path, folds, message):
     with pytest.raises(SettingsError, match=message):
         train(load_dataset(str(table[0])), tmp_path / "run", TrainingSettings(folds=folds))
+
+
+def test_repeats_without_folds_are_refused(table, tmp_path):
+    with pytest.raises(SettingsError, match="this training has no folds"):
+        train(load_dataset(str(table[0])), tmp_path / "run", TrainingSettings(folds=1, fold_repeats=2))
 
 
 def test_folds_of_images_are_refused(tmp_path):
