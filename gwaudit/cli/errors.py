@@ -41,6 +41,8 @@ def with_flags(message: str) -> str:
         name, value = match.groups()
         if name not in flags:
             return match[0]
+        if value == "False":
+            return f"--no-{flags[name].removeprefix('--')}"
         typed = "" if value in (None, "True") else f" {value.strip(chr(39))}"
         return flags[name] + typed
 

@@ -76,8 +76,10 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     has_preset = all(type(part) in settings.values() for part in next(iter(PRESETS.values())))
     if has_preset:
         text = (
-            "Set of defaults for small images: `fast` adds two trainings that find more errors, on a CPU; `quality` "
-            "adds two with a ResNet-18, for a GPU. Options that you type have priority."
+            "Set of defaults. `pretrained`, the default for photos: a head on the features of a pretrained network. "
+            "`fine-tune`: that network is trained. `scratch`, the default for images of at most 96 pixels: a small "
+            "network is trained from random weights. For these, `fast` adds two trainings that find more errors, on a "
+            "CPU; `quality` adds two with a ResNet-18, for a GPU. Options that you type have priority."
         )
         option = typer.Option(None, help=_plain(text), rich_help_panel="Training")
         parameters.append(_keyword("preset", Preset | None, option))
@@ -164,6 +166,8 @@ def _option(name: str, hint: Any, default: Any, text: str, panel: str) -> inspec
     names = [f"--{name.replace('_', '-')}", *_ALIASES.get(name, [])]
     if _is_automatic(hint):
         default, hint = None if default == "auto" else default, _value_type(hint) | None
+        if hint == bool | None:  # "auto" is neither
+            names[0] += f"/--no-{names[0].removeprefix('--')}"
     if name in _REGISTRIES:
         hint = Literal[_REGISTRIES[name]]
     choices = [str(choice) for choice in get_args(hint)] if get_origin(hint) is Literal else []

@@ -65,11 +65,14 @@ class Resizing:
         interpolation: Name of the interpolation in Pillow, in lower case: `bicubic`, `bilinear`, ...
         crop_share: Share of each side of the square that is kept, at its centre, in (0, 1].
         side: Side in pixels of the images where the user asks for none.
+        only_photos: Whether small images stay as they are read without these weights
+            (`gwaudit.data.dataset.LabeledDataset.holds_photos`).
     """
 
     interpolation: str = "bicubic"
     crop_share: float = 1.0
     side: int | None = None
+    only_photos: bool = False
 
 
 DEFAULT_RESIZING = Resizing()
@@ -196,11 +199,12 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Describe one training. The defaults suit small images on a CPU: CIFAR-10 in about ten minutes on two cores.
+    """Describe one training. The defaults suit a CPU: CIFAR-10 takes about ten minutes on two cores.
 
     Attributes:
         model: Network: a name of timm, or a network for small images (`resnet9_16`, `resnet18_small`, `resnet20_gn`,
-            ...).
+            ...). By default `resnet9_16` for images of at most 96 pixels a side, and `tf_efficientnet_lite0` for
+            photos, which are larger.
         epochs: Number of passes over the data. By default 30; for fewer than 29,700 images 17 to 27, or as many as
             400 steps need.
         batch_size: Samples per batch, divided among the processes of a distributed training. By default 512, and
@@ -237,10 +241,11 @@ class TrainingSettings:
         dtype: Number format of the forward and backward pass; `auto` is bfloat16 on machines that are fast at it.
         device: Device: `cpu`, `cuda`, ..., or `auto`.
         seed: Seed of everything random.
-        pretrained: Start from the pretrained weights of timm, which timm downloads.
+        pretrained: Start from the pretrained weights of timm, which timm downloads. By default only on photos, with
+            networks that have such weights.
         checkpoint: File with the weights to start from.
         backbone: Training of the backbone: `trained`; or `frozen`, whose features are computed once and kept, and only
-            the head is trained.
+            the head is trained. By default `frozen` on photos with pretrained weights or a file of weights.
         head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
             By default the one that predicts held-out given labels better.
         folds: Number of folds of features, texts or the features of a frozen backbone. A head for each fold is trained,
@@ -253,7 +258,7 @@ class TrainingSettings:
             `weight`, its weight only, as in the papers on gradient-weight alignment.
     """
 
-    model: str = "resnet9_16"
+    model: Literal["auto"] | str = "auto"
     epochs: Literal["auto"] | int = "auto"
     batch_size: Literal["auto"] | int = "auto"
     optimizer: str = "sgd"
@@ -274,9 +279,9 @@ class TrainingSettings:
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     device: str = "auto"
     seed: int = 0
-    pretrained: bool = False
+    pretrained: Literal["auto"] | bool = "auto"
     checkpoint: str | None = None
-    backbone: Literal["trained", "frozen"] = "trained"
+    backbone: Literal["auto", "trained", "frozen"] = "auto"
     head: Literal["auto", "linear", "mlp"] = "auto"
     folds: Literal["auto"] | int = "auto"
     fold_repeats: Literal["auto"] | int = "auto"
@@ -304,7 +309,7 @@ class TrainingSettings:
 
     @property
     def mirrors(self) -> bool:
-        """Return whether the training of a network on images mirrors some of them."""
+        """Return whether a training that is `resolved` mirrors some of its images."""
         return self.augment not in UNMIRRORED and self.backbone == "trained"
 
     def to_dict(self) -> dict[str, Any]:
@@ -328,11 +333,14 @@ class ResolvedTrainingSettings(TrainingSettings):
     Only the head of a cross-fitted training and its weight decay can still be open.
     """
 
+    model: str = "resnet9_16"
     epochs: int = 30
     batch_size: int = 512
     learning_rate: float = 0.2
     label_smoothing: float = 0.0
     clip_norm: float | None = None
+    pretrained: bool = False
+    backbone: Literal["trained", "frozen"] = "trained"
     weight_decay: Literal["auto"] | float = 5e-4
     head: Literal["auto", "linear", "mlp"] = "linear"
     folds: int = 1
@@ -447,14 +455,22 @@ class RankingSettings:
             raise SettingsError(f"`cut` must be 'auto' or a number, not {self.cut!r}")
 
 
-Preset = Literal["fast", "quality"]
+Preset = Literal["pretrained", "fine-tune", "scratch", "fast", "quality"]
 
 PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
+    "pretrained": (TrainingSettings(pretrained=True, backbone="frozen"), RefinementSettings()),
+    "fine-tune": (
+        TrainingSettings(pretrained=True, backbone="trained", optimizer="adamw", schedule="cosine", epochs=10),
+        RefinementSettings(),
+    ),
+    "scratch": (TrainingSettings(pretrained=False, backbone="trained"), RefinementSettings()),
     "fast": (TrainingSettings(), RefinementSettings(refine=2, refine_as="whitened")),
     "quality": (
         TrainingSettings(model="resnet18_small", batch_size=256),
         RefinementSettings(refine=2, refine_as="resnet18"),
     ),
 }
-"""Settings of training and refinement that belong together: `fast` refines on a CPU, within an hour for 50,000 small
-images; `quality` refines with a ResNet-18, for a GPU."""
+"""Settings of training and refinement that belong together. `pretrained`, the default for photos, trains a head on the
+features of a pretrained network; `fine-tune` trains that network; `scratch`, the default for small images, trains from
+random weights. For small images, `fast` refines on a CPU, within an hour for 50,000; `quality` with a ResNet-18, for a
+GPU."""

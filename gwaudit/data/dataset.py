@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from gwaudit.core.errors import DataError
-from gwaudit.data.fitting import Box, ImageFit
+from gwaudit.data.fitting import Box, ImageFit, are_photos
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import EncodedImage, UnreadableImageError
 from gwaudit.data.inputs import Inputs, SubsetInputs
@@ -144,6 +144,19 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         """Return the kind of the inputs: images, features or texts."""
         kinds: dict[int, Modality] = {3: "images", 1: "features", 0: "texts"}
         return kinds[len(self.inputs.shape)]
+
+    @property
+    def largest_image(self) -> tuple[int, int]:
+        """Return the largest width and height of images in pixels, as the source stores them where it has sizes."""
+        sizes = self.notes.image_sizes or [(self.input_shape[2], self.input_shape[1])]
+        return max(width for width, _ in sizes), max(height for _, height in sizes)
+
+    @property
+    def holds_photos(self) -> bool:
+        """Return whether the inputs are photos: images of three channels or one, larger than 96 pixels a side."""
+        if self.modality != "images" or self.input_shape[0] not in (1, 3):
+            return False
+        return are_photos(self.notes.image_sizes, max(self.input_shape[1:]))
 
     def read(self, sample_ids: Tensor) -> Tensor:
         """Return the inputs of these ids, in this order: images [B, C, H, W], mostly uint8, or features [B, D] float32.

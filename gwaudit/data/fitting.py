@@ -1,6 +1,7 @@
 """Fit images into a square, as a network takes them, and return the part of the original that it sees."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageOps
@@ -16,8 +17,27 @@ _TREATMENTS = {
     "squash": "they are distorted (`fit` is squash)",
 }
 
+SMALL_SIDE = 96
+"""The largest side in pixels of small images, which stay as they are if they have one size."""
+
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of an image, in pixels."""
+
+
+def are_photos(sizes: Sequence[tuple[int, int]], side: int) -> bool:
+    """Return whether images are photos: larger than 96 pixels, or small ones of several sizes that are enlarged.
+
+    Args:
+        sizes: Some of their widths and heights as they are stored, the largest ones among them; empty where they have
+            no other size than the one that is read.
+        side: Larger side in pixels of an image as it is read.
+
+    Example:
+        >>> are_photos([(32, 32)], 224), are_photos([(640, 480)], 64)
+        (False, True)
+    """
+    largest = max((max(size) for size in sizes), default=side)
+    return largest > SMALL_SIDE or (len(set(sizes)) > 1 and side > SMALL_SIDE)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from gwaudit.core.settings import DEFAULT_RESIZING, Fit, Resizing
-from gwaudit.data.fitting import ImageFit
+from gwaudit.data.fitting import SMALL_SIDE, ImageFit, are_photos
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
 from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import (
@@ -34,7 +34,6 @@ from gwaudit.data.reading_notes import ReadingNotes
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
-_SMALL_SIDE = 96
 _HELD_BYTES = 2**30
 _BACKGROUND_SAMPLE = 200
 
@@ -134,7 +133,7 @@ def decode_all(
         resizing: Interpolation and central crop; by default bicubic, without a crop.
     """
     broken: dict[int, str] = {}
-    side = image_size or resizing.side
+    side = image_size or (None if resizing.only_photos else resizing.side)
     with recorded_warnings(notes):
         headers = dict(_map_readable(lambda index: read_header(items[index]), range(len(items)), broken))
         source = _Source(items)
@@ -144,8 +143,10 @@ def decode_all(
             return DecodedImages(InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken)
         notes.measure_sizes(sizes.values())
         common = set(sizes.values())
-        if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):
-            side = LARGE_SIDE
+        if side is None and not (len(common) == 1 and max(next(iter(common))) <= SMALL_SIDE):
+            side = resizing.side or LARGE_SIDE
+        if resizing.only_photos and not are_photos(notes.image_sizes, side or 0):
+            resizing = DEFAULT_RESIZING
         width, height = (side, side) if side is not None else next(iter(common))
         if all(w == h for w, h in common):
             fit = "crop"  # the three ways are the same for squares
@@ -222,7 +223,7 @@ def _sizes(
     sides = {tuple(sorted(size)) for size in sizes.values()}
     if image_size is None and len(sides) == 1:
         short, long = next(iter(sides))
-        if short != long <= _SMALL_SIDE:
+        if short != long <= SMALL_SIDE:
             return dict(_map_readable(lambda index: load_image(source.items[index]).image.size, sizes, broken))
     return sizes
 

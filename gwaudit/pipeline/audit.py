@@ -18,13 +18,19 @@ from gwaudit.training.automatic_settings import (
     advise_against_scratch,
     as_recorded,
     describe_automatic,
-    resolve,
+    resolve_for,
 )
 from gwaudit.training.checkpoints import require_place
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
 from gwaudit.training.refinement import open_rounds, refine, require_refinable, rounds_of
+from gwaudit.training.starting_weights import (
+    STARTING_WEIGHTS,
+    describe_start,
+    require_weights,
+    with_starting_weights,
+)
 from gwaudit.training.trainer import TrainingResult, train
 
 
@@ -68,8 +74,7 @@ def audit(
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
-    data = with_resizing_of_weights(data, training)
-    dataset = _load(data, training, refinement, Path(run), resume, progress)
+    data, training, dataset = _load(data, training, refinement, Path(run), resume, progress)
     select_detector(detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label)
     train(dataset, run, training, resume=resume, data=data, progress=progress)
     refine(dataset, Path(run), training, refinement, progress=progress)
@@ -100,8 +105,7 @@ def load_and_train(
     Raises:
         GwauditError: a step failed.
     """
-    data = with_resizing_of_weights(data, training)
-    dataset = _load(data, training, refinement or RefinementSettings(), Path(run), resume, progress)
+    data, training, dataset = _load(data, training, refinement or RefinementSettings(), Path(run), resume, progress)
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
 
@@ -112,31 +116,45 @@ def _load(
     run: Path,
     resume: bool,
     progress: Progress | None,
-) -> LabeledDataset:
-    """Return the data set; refuse a place or settings that cannot work before the first training, not after it."""
+) -> tuple[DataSettings, TrainingSettings, LabeledDataset]:
+    """Return the settings of data and training as they are used, and the data set.
+
+    A place, weights or settings that cannot work are refused before the first training, not after it.
+    """
     training_rule(training.select)  # an unknown rule is refused before anything is loaded
     init_process_group(training.device)
+    given = training
+    if resume:
+        given = run_on_rank0(lambda: as_recorded(training, run))
+        training = run_on_rank0(lambda: as_recorded(training, run, STARTING_WEIGHTS))
     with raise_on_all_ranks():
         require_place(run, resume=resume)
+        if training.pretrained is True:
+            require_weights(training, with_starting_weights(training, "images", photos=False))
+        data = with_resizing_of_weights(data, training)
         dataset = load_data(data, progress)
         require_learnable(dataset.labels, dataset.class_names, dataset.name)
-        require_refinable(dataset, refinement)
-    if data.resizing.side is not None and dataset.modality == "images":
+        require_refinable(dataset, training, refinement)
+        resolved = resolve_for(dataset, given)
+        require_weights(training, resolved)
+    if dataset.modality == "images":
+        dataset.notes.remark(describe_start(training, resolved, dataset))
+    if dataset.image_fit is not None and dataset.image_fit.resizing.side is not None:
         dataset.notes.remark(
-            f"mean, standard deviation, interpolation and crop are those of the pretrained weights of {training.model}"
+            f"mean, standard deviation, interpolation and crop are those of the pretrained weights of {resolved.model}"
         )
-    given = run_on_rank0(lambda: as_recorded(training, run)) if resume else training
-    resolved = resolve(given, len(dataset), dataset.modality, multi_label=dataset.is_multi_label)
-    if dataset.modality == "images" and training.backbone == "trained":
+    if dataset.modality == "images" and resolved.backbone == "trained":
         if chosen := describe_automatic(training, resolved, len(dataset)):
             dataset.notes.remark(chosen)
-        if advice := advise_against_scratch(training, len(dataset), dataset.input_shape):
+        if advice := advise_against_scratch(resolved, len(dataset), dataset.input_shape):
             dataset.notes.warn(advice)
-    rounds = [training, *(refinement.training(training, 1) for _ in range(min(1, refinement.refine)))]
     if dataset.modality == "images" and not dataset.is_multi_label:
+        rounds = [resolved]
+        if refinement.refine:
+            rounds.append(resolve_for(dataset, refinement.training(training, 1)))
         mirroring = next((settings.augment for settings in rounds if settings.mirrors), None)
         if mirroring is not None and (pairs := exchanged_classes(dataset)):
             dataset.notes.warn(describe_exchange(pairs, mirroring))
     if progress is not None:
         progress.on_data(summarise(dataset, data.source))
-    return dataset
+    return data, training, dataset

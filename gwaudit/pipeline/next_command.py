@@ -19,7 +19,7 @@ from gwaudit.core.settings import (
     TrainingSettings,
 )
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.automatic_settings import as_typed, resolve
+from gwaudit.training.automatic_settings import as_typed, ran_on_photos, resolve
 from gwaudit.training.refinement import rounds_of
 
 
@@ -39,7 +39,9 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
     with TrajectoryStore.open(run) as store, TrajectoryStore.open(rounds[-1]) as last:
         training = ResolvedTrainingSettings.from_dict(store.settings["training"])
         modality = store.settings.get("modality", "images")
-        typed = as_typed(training, store.n_samples, modality, multi_label=store.is_multi_label)
+        typed = as_typed(
+            training, store.n_samples, modality, multi_label=store.is_multi_label, photos=ran_on_photos(store)
+        )
         auto = select_detector(
             "auto",
             final_passes=len(last.final_passes),
@@ -63,8 +65,11 @@ def _options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str
     options: list[str] = []
     for name, value in values.items():
         if value != defaults[name]:
-            words = [] if value is True else [str(part) for part in (value if isinstance(value, tuple) else (value,))]
-            options += [f"--{name.replace('_', '-')}", *words]
+            flag = name.replace("_", "-")
+            if isinstance(value, bool):
+                options.append(f"--{flag}" if value else f"--no-{flag}")
+            else:
+                options += [f"--{flag}", *(str(part) for part in (value if isinstance(value, tuple) else (value,)))]
     return options
 
 
@@ -90,9 +95,10 @@ def _refinement(rounds: Sequence[Path], first: ResolvedTrainingSettings) -> Refi
     with TrajectoryStore.open(rounds[1]) as store:
         trained = ResolvedTrainingSettings.from_dict(store.settings["training"])
         n_samples, modality = store.n_samples, store.settings.get("modality", "images")
+        photos = ran_on_photos(store)
     candidates = [RefinementSettings(refine=len(rounds) - 1, refine_as=recipe) for recipe in (None, *RECIPES)]
     for candidate in candidates:
-        if resolve(candidate.training(first, 1), n_samples, modality) == trained:
+        if resolve(candidate.training(first, 1), n_samples, modality, photos=photos) == trained:
             return candidate
     return replace(candidates[0], refine_model=trained.model, refine_epochs=trained.epochs)
 

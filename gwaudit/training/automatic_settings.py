@@ -8,6 +8,7 @@ Heads on features are cross-fitted where there are few samples: see `gwaudit.tra
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,10 @@ from typing import Any
 from gwaudit.analysis.verdict import FEW_PHOTOS, is_photo
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings, TrainingSettings
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.fitting import are_photos
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.starting_weights import with_starting_weights
 
 AUTOMATIC = tuple(ResolvedTrainingSettings.__annotations__)
 """Names of the settings whose "auto" depends on the data."""
@@ -36,9 +40,11 @@ _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _
 
 
 def resolve(
-    settings: TrainingSettings, n_samples: int, modality: str, *, multi_label: bool = False
+    settings: TrainingSettings, n_samples: int, modality: str, *, multi_label: bool = False, photos: bool = False
 ) -> ResolvedTrainingSettings:
     """Return the settings of a training with a value in place of every "auto" that depends on the data.
+
+    Model and weights are those of `gwaudit.training.starting_weights.with_starting_weights`.
 
     For n images the batch size B is 512 (n / 50,000)^(2/3), rounded to a power of two, and at least 16. There are
     30 (B / 512)^(1/6) epochs, and more where these have fewer than 400 updates. The learning rate is that of 50,000
@@ -53,16 +59,19 @@ def resolve(
         n_samples: Number of samples n.
         modality: Modality of the data: images, features or texts.
         multi_label: Whether a sample may have several labels.
+        photos: Whether the images are photos (`LabeledDataset.holds_photos`).
 
     Raises:
-        SettingsError: The learning rate is "auto", and the optimizer has no default here; or folds are asked for where
-            there is no head on features with one label each, or there are too few samples for them.
+        SettingsError: A pretrained backbone is asked for and the samples are not images; the learning rate is "auto",
+            and the optimizer has no default here; or folds are asked for where there is no head on features with one
+            label each, or there are too few samples for them.
 
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
         >>> few.batch_size, few.epochs, few.learning_rate
         (32, 22, 0.022)
     """
+    settings = with_starting_weights(settings, modality, photos=photos)
     learns_images = modality == "images" and settings.backbone == "trained"
     n = n_samples if learns_images else _N_LARGE
     batch = _batch_size(n)
@@ -111,21 +120,48 @@ def _folds(settings: TrainingSettings, n_samples: int, *, crosses: bool) -> int:
     return settings.folds
 
 
-def as_typed(settings: ResolvedTrainingSettings, n_samples: int, modality: str, *, multi_label: bool) -> dict[str, Any]:
+def resolve_for(dataset: LabeledDataset, settings: TrainingSettings) -> ResolvedTrainingSettings:
+    """Return the settings of a training on a data set with a value in place of every "auto" that depends on it.
+
+    Raises:
+        SettingsError: As for `resolve`.
+    """
+    return resolve(
+        settings,
+        len(dataset),
+        dataset.modality,
+        multi_label=dataset.is_multi_label,
+        photos=dataset.holds_photos,
+    )
+
+
+def as_typed(
+    settings: ResolvedTrainingSettings, n_samples: int, modality: str, *, multi_label: bool, photos: bool
+) -> dict[str, Any]:
     """Return the settings of a training by name, with "auto" where the data, or the choice of a head, gives the value.
 
     Args:
         settings: The settings of a run.
-        n_samples, modality, multi_label: As for `resolve`.
+        n_samples, modality, multi_label, photos: As for `resolve`.
     """
     typed = settings.to_dict()
     for name in AUTOMATIC:
         trial = TrainingSettings.from_dict({**typed, name: "auto"})
         with suppress(SettingsError):  # some optimizers have no default learning rate
-            chosen = getattr(resolve(trial, n_samples, modality, multi_label=multi_label), name)
+            chosen = getattr(resolve(trial, n_samples, modality, multi_label=multi_label, photos=photos), name)
             if chosen in ("auto", typed[name]):
                 typed[name] = "auto"
     return typed
+
+
+def ran_on_photos(store: TrajectoryStore) -> bool:
+    """Return whether the samples of a run are photos, as `LabeledDataset.holds_photos` has it."""
+    shape: list[int] = store.settings.get("input_shape") or []
+    reading: dict[str, Any] = store.settings.get("reading") or {}
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return False
+    sizes = reading.get("notes", {}).get("image_sizes", [])
+    return are_photos([(int(width), int(height)) for width, height in sizes], max(shape[1:]))
 
 
 def _batch_size(n: int) -> int:
@@ -142,10 +178,15 @@ def _rate(optimizer: str) -> float:
     return _RATES[family]
 
 
-def as_recorded(settings: TrainingSettings, run: Path) -> TrainingSettings:
+def as_recorded(settings: TrainingSettings, run: Path, names: Sequence[str] = AUTOMATIC) -> TrainingSettings:
     """Return settings with the values of a run in place of every "auto" that depends on the data.
 
     Without a run in the folder the settings stay as they are.
+
+    Args:
+        settings: The settings.
+        run: Folder of the run.
+        names: The settings that may be replaced.
 
     Raises:
         StoreError: The run cannot be read.
@@ -154,7 +195,7 @@ def as_recorded(settings: TrainingSettings, run: Path) -> TrainingSettings:
         return settings
     with TrajectoryStore.open(run) as store:
         recorded = store.settings.get("training") or {}
-    kept = {name: recorded[name] for name in AUTOMATIC if name in recorded and getattr(settings, name) == "auto"}
+    kept = {name: recorded[name] for name in names if name in recorded and getattr(settings, name) == "auto"}
     return replace(settings, **kept)
 
 
@@ -168,7 +209,7 @@ def describe_automatic(given: TrainingSettings, resolved: ResolvedTrainingSettin
     return f"the training of {n_images:,} images has {', '.join(chosen)}" if chosen else ""
 
 
-def advise_against_scratch(settings: TrainingSettings, n_images: int, shape: tuple[int, ...]) -> str:
+def advise_against_scratch(settings: ResolvedTrainingSettings, n_images: int, shape: tuple[int, ...]) -> str:
     """Return a warning where a network is to learn few photos from random weights; otherwise an empty text.
 
     Args:
@@ -181,6 +222,6 @@ def advise_against_scratch(settings: TrainingSettings, n_images: int, shape: tup
         return ""
     return (
         f"{n_images:,} photos are too few to train a network from random weights: it misses many wrong labels, and its "
-        "suspects change with the seed. Use pretrained weights: `backbone='frozen'` with a `model` of timm and "
-        "`pretrained=True`, or with a file of weights (`checkpoint`)"
+        "suspects change with the seed. Use pretrained weights: `preset='pretrained'`, or a file of weights "
+        "(`checkpoint`)"
     )

@@ -24,7 +24,7 @@ from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
 from gwaudit.training.augmentation import normalise
-from gwaudit.training.automatic_settings import resolve
+from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.training.device import autocast, resolve_device
 from gwaudit.training.models import build_model
 from gwaudit.training.preprocessing import Preprocessing, preprocessing_of
@@ -55,12 +55,12 @@ def extract_features(
         SettingsError: The model would have random weights.
         ModelError: The model cannot be built, does not fit the images, or has no latents.
     """
+    settings = resolve_for(dataset, settings)
     if not settings.pretrained and settings.checkpoint is None:
         raise SettingsError(
             "a frozen backbone needs trained weights: use timm's with `pretrained`, or name a file of weights with "
             "`checkpoint`"
         )
-    settings = resolve(settings, len(dataset), dataset.modality)
     channels, height, _ = dataset.input_shape
     model = build_model(
         settings.model,

@@ -19,7 +19,7 @@ from gwaudit.core.hub import only_cached_if_unreachable
 from gwaudit.core.settings import Head
 from gwaudit.training.small_networks import NETWORKS  # the import registers them with timm
 
-__all__ = ["NETWORKS", "build_feature_head", "build_model", "pretrained_configuration"]
+__all__ = ["NETWORKS", "build_feature_head", "build_model", "has_pretrained_weights", "pretrained_configuration"]
 
 _FEATURE_LENGTH = 4.0
 _HIDDEN = 256
@@ -125,6 +125,16 @@ def pretrained_configuration(name: str) -> dict[str, Any] | None:
         return _hub_configuration(name)
     config = _config(name)
     return None if config is None or not config.has_weights else asdict(config)
+
+
+def has_pretrained_weights(name: str) -> bool:
+    """Return whether timm has pretrained weights for the name of a model; those of a hub are taken to have some.
+
+    Raises:
+        ModelError: The name is unknown.
+    """
+    config = _config(name)
+    return ":" in name or (config is not None and bool(config.has_weights))
 
 
 def _hub_configuration(name: str) -> dict[str, Any]:

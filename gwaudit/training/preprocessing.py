@@ -18,6 +18,7 @@ from gwaudit.data.feature_scaling import scale_matrix
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import pretrained_configuration
+from gwaudit.training.starting_weights import with_starting_weights
 
 _SAMPLES_OF_RANGE = 1000
 
@@ -130,21 +131,26 @@ def recorded_preprocessing(store: TrajectoryStore, dataset: LabeledDataset) -> P
 def with_resizing_of_weights(data: DataSettings, settings: TrainingSettings) -> DataSettings:
     """Return the settings of the data with the resizing that the pretrained weights of a training expect.
 
-    Without pretrained weights, or with weights that timm does not list, they are returned as they are.
+    Without pretrained weights, or with weights that timm does not list, they are returned as they are. Where the data
+    decide on the weights, the resizing is that of photos.
 
     Raises:
         ModelError: The name of the model is unknown.
     """
-    expected = _expected_images(settings)
+    of_photos, of_small_images = (
+        _expected_images(with_starting_weights(settings, "images", photos=photos)) for photos in (True, False)
+    )
+    expected = of_small_images or of_photos
     if expected is None:
         return data
-    resizing = Resizing(expected["interpolation"], expected["crop_pct"], max(expected["input_size"][1:]))
+    side = max(expected["input_size"][1:])
+    resizing = Resizing(expected["interpolation"], expected["crop_pct"], side, only_photos=of_small_images is None)
     return replace(data, resizing=resizing)
 
 
 def _expected_images(settings: TrainingSettings) -> dict[str, Any] | None:
     """Return timm's data configuration of the weights that a training starts from, None where it has none."""
-    if not settings.pretrained and settings.checkpoint is None:
+    if settings.pretrained is not True and settings.checkpoint is None:
         return None
     configuration = pretrained_configuration(settings.model)
     if configuration is None:

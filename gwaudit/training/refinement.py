@@ -30,6 +30,7 @@ from gwaudit.core.settings import RankingSettings, RefinementSettings, ResolvedT
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.training.progress import Progress
 from gwaudit.training.trainer import predict, train
 
@@ -59,7 +60,7 @@ def refine(
     Raises:
         SettingsError: The samples are multi-label, or an existing round was made with other settings.
     """
-    require_refinable(dataset, refinement)
+    require_refinable(dataset, training, refinement)
     on_images = dataset.modality == "images"
     if not on_images:  # the recipes are for networks on images
         refinement = replace(refinement, refine_as=None, refine_model=None)
@@ -67,13 +68,28 @@ def refine(
         settings = refinement.training(training, number)
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
         if progress is not None and is_rank0():
-            progress.on_round(number, refinement.refine, settings.model if on_images else f"the {settings.head} head")
+            trained = resolve_for(dataset, settings)
+            progress.on_round(number, refinement.refine, trained.model if on_images else f"the {settings.head} head")
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
 
 
-def require_refinable(dataset: LabeledDataset, refinement: RefinementSettings) -> None:
-    """Raise SettingsError if rounds of refinement are asked for and the samples are multi-label."""
+def require_refinable(dataset: LabeledDataset, training: TrainingSettings, refinement: RefinementSettings) -> None:
+    """Raise SettingsError if rounds of refinement are asked for that cannot be, or should not.
+
+    Args:
+        dataset: The data to refine on.
+        training: The settings of the first training.
+        refinement: The rounds. Those of multi-label samples cannot be; a recipe for small images is not for photos,
+            unless `training` starts from random weights as the user set it.
+    """
+    if refinement.refine and refinement.refine_as and dataset.holds_photos and training.pretrained is not False:
+        width, height = dataset.largest_image
+        raise SettingsError(
+            f"`refine_as={refinement.refine_as!r}` trains networks for small images from random weights, and these are "
+            f"photos (up to {width}x{height} pixels): leave it out, and `preset` if it sets it, or start the first "
+            "training from random weights too (`pretrained=False`)"
+        )
     if refinement.refine and dataset.is_multi_label:
         raise SettingsError(
             "rounds of refinement learn one label per sample, and these samples are multi-label: leave out `refine` "

@@ -44,7 +44,7 @@ from gwaudit.recording.held_out import HeldOutRecorder
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.training.augmentation import normalise
-from gwaudit.training.automatic_settings import as_recorded, resolve
+from gwaudit.training.automatic_settings import as_recorded, resolve_for
 from gwaudit.training.checkpoints import (
     TrainingState,
     create_or_resume,
@@ -139,7 +139,7 @@ def train(
         given = run_on_rank0(lambda: as_recorded(given, Path(run)))
     with raise_on_all_ranks():
         # Before the folder is created, which a model that cannot be built does not need.
-        resolved = resolve(given, len(dataset), dataset.modality, multi_label=dataset.is_multi_label)
+        resolved = resolve_for(dataset, given)
         training = _Training(dataset, resolved, progress, targets, probe)
 
     def open_run() -> TrajectoryStore:

@@ -4,6 +4,7 @@ import numpy as np
 
 from gwaudit import TrajectoryStore
 from gwaudit.core.settings import TrainingSettings
+from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.data.summary import summarise
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import SIGNALS
@@ -52,7 +53,7 @@ def ranked_run(folder, data=None, *, dataset=None, training=None, gwa=0.1, **ran
     dataset = load_data(data) if dataset is None else dataset
     settings = {}
     if data:
-        training = training or TrainingSettings()
+        training = resolve_for(dataset, training or TrainingSettings())
         reading = summarise(dataset, data.source)
         settings = {"training": training.to_dict(), "data": data.to_dict(), "reading": reading.to_dict()}
     n = len(dataset)

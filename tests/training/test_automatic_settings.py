@@ -130,11 +130,11 @@ def test_the_user_reads_which_numbers_were_chosen_and_is_advised_to_use_trained_
     assert "24 photos are too few to learn from random weights" in [finding.reason for finding in verdict.findings]
     chosen = "the training of 24 images has batch_size=16, learning_rate=0.012, label_smoothing=0.2, clip_norm=1"
     assert chosen in dataset.notes.remarks
-    assert [warning for warning in dataset.notes.warnings if "Use pretrained weights: `backbone='frozen'`" in warning]
+    assert [warning for warning in dataset.notes.warnings if "Use pretrained weights: `preset='pretrained'`" in warning]
 
 
 def test_only_a_network_that_learns_few_photos_from_random_weights_is_advised_against():
-    settings = TrainingSettings()
+    settings = ResolvedTrainingSettings()
     assert advise_against_scratch(settings, 600, (3, 224, 224))
     assert not advise_against_scratch(settings, 1797, (1, 8, 8))
     assert not advise_against_scratch(settings, 50_000, (3, 32, 32))

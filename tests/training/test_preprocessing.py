@@ -80,7 +80,7 @@ def test_an_image_size_that_the_user_states_has_priority(photos, settings):
 
 @pytest.mark.parametrize("model", ["resnet9_16", "resnet18"])
 def test_without_pretrained_weights_the_data_give_mean_and_deviation(photos, model):
-    settings = TrainingSettings(model=model)
+    settings = TrainingSettings(model=model, pretrained=False)
     assert with_resizing_of_weights(photos, settings) == photos
     dataset = load_data(photos)
     prepared = preprocessing_of(dataset, settings)

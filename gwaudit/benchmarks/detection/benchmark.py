@@ -33,13 +33,14 @@ from gwaudit.core.json import without_nan
 from gwaudit.core.settings import PRESETS, Preset, RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.automatic_settings import resolve
+from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.training.progress import Progress
 from gwaudit.training.refinement import rank_run, refine, rounds_of
 from gwaudit.training.trainer import train
 
-TRAININGS = ("plain", "folds", "threshold", *PRESETS)
-"""The trainings of a label variant: one; five folds; two with threshold samples; those of each preset."""
+_REFINING = tuple(name for name, (_, refinement) in PRESETS.items() if refinement.refine)
+TRAININGS = ("plain", "folds", "threshold", *_REFINING)
+"""The trainings of a label variant: one; five folds; two with threshold samples; those of each preset that refines."""
 
 _CURVE_POINTS = 101
 
@@ -157,7 +158,7 @@ class _VariantBenchmark:
         assert variant.dataset.true_labels is not None
         self.name, self.dataset, self.truth = variant.name, variant.dataset, variant.dataset.true_labels
         self.folder = folder / "runs" / variant.name / f"seed-{settings.seed}"
-        self.settings, self.progress = resolve(settings, len(variant.dataset), variant.dataset.modality), progress
+        self.settings, self.progress = resolve_for(variant.dataset, settings), progress
 
     def rows(self, training: str) -> Iterable[DetectionRow]:
         """Yield the rows of one of `TRAININGS`, after training what is not trained yet."""
@@ -209,15 +210,14 @@ class _VariantBenchmark:
 
     def _preset(self, name: str) -> Iterable[DetectionRow]:
         preset, refinement = PRESETS[cast(Preset, name)]
-        n, modality = len(self.dataset), self.dataset.modality
-        settings = resolve(replace(preset, seed=self.settings.seed), n, modality)
+        settings = resolve_for(self.dataset, replace(preset, seed=self.settings.seed))
         # The plain run is also the first training of a preset with the same settings.
         run = self.folder / ("plain" if settings == self.settings else name)
         train(self.dataset, run, settings, resume=True, progress=self.progress)
         refine(self.dataset, run, settings, refinement, progress=self.progress)
         runs, cost = rounds_of(run), (0, 0.0, 0.0)
         for rounds in range(len(runs)):
-            trained = settings if rounds == 0 else resolve(refinement.training(settings, rounds), n, modality)
+            trained = settings if rounds == 0 else resolve_for(self.dataset, refinement.training(settings, rounds))
             added = self._cost([runs[rounds]], len(self.dataset), trained.model)
             cost = (cost[0] + added[0], cost[1] + added[1], cost[2] + added[2])
             row = self._own_row(f"gwaudit_{name}_{rounds}", name, rank_run(runs[: rounds + 1]), cost)
