@@ -81,7 +81,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
             "network is trained from random weights. For these, `fast` adds two trainings that find more errors, on a "
             "CPU; `quality` adds two with a ResNet-18, for a GPU. Options that you type have priority."
         )
-        option = typer.Option(None, help=_plain(text), rich_help_panel="Training")
+        option = typer.Option(None, help=_plain(text), metavar="<preset>", rich_help_panel="Training")
         parameters.append(_keyword("preset", Preset | None, option))
 
     parameters.append(_keyword("context", typer.Context, None))

@@ -29,7 +29,6 @@ from gwaudit.training.starting_weights import (
     STARTING_WEIGHTS,
     describe_start,
     require_weights,
-    with_starting_weights,
 )
 from gwaudit.training.trainer import TrainingResult, train
 
@@ -129,8 +128,6 @@ def _load(
         training = run_on_rank0(lambda: as_recorded(training, run, STARTING_WEIGHTS))
     with raise_on_all_ranks():
         require_place(run, resume=resume)
-        if training.pretrained is True:
-            require_weights(training, with_starting_weights(training, "images", photos=False))
         data = with_resizing_of_weights(data, training)
         dataset = load_data(data, progress)
         require_learnable(dataset.labels, dataset.class_names, dataset.name)

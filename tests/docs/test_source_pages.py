@@ -17,12 +17,12 @@ from helpers.command import gwaudit
 from helpers.making import picture, png
 from helpers.pages import ROOT, command_lines
 
-PAGES = [ROOT / "docs" / "howto" / f"{name}.md" for name in ("photos", "tables", "text", "multilabel")]
+PAGES = [ROOT / "docs" / "howto" / f"{name}.md" for name in ("photos", "pretrained", "tables", "text", "multilabel")]
 COMMANDS = [
     words
     for page in PAGES
     for words in command_lines(page)
-    if "--pretrained" not in words  # downloads weights
+    if not {"--pretrained", "fine-tune"} & set(words)  # download weights
     and words[1] != "plot"  # tests/review/test_figure_files.py draws, where there is a browser
 ]
 N = 40

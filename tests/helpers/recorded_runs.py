@@ -4,10 +4,10 @@ import numpy as np
 
 from gwaudit import TrajectoryStore
 from gwaudit.core.settings import TrainingSettings
-from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.data.summary import summarise
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import SIGNALS
+from gwaudit.training.automatic_settings import resolve_for
 from helpers.audits import make_audit
 
 

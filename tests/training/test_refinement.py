@@ -235,7 +235,7 @@ def test_rounds_are_announced(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--preset", "best"], "'best' is not one of 'pretrained', 'fine-tune', 'scratch', 'fast', 'quality'"),
+    (["--preset", "best"], "'best' is not one of 'pretrained'"),
     (["--refine", "-1"], "--refine must be at least 0, not -1"),
     (["--refine-epochs", "0"], "--refine-epochs must be at least 1"),
     (["--refine-as", "x"], "'x' is not one of 'whitened', 'resnet18'"),
