@@ -54,6 +54,10 @@ class UnresolvedDecisionsError(DataError):
         self.problems = tuple(problems)
 
 
+class WorkerDiedError(GwauditError):
+    """Signal that a process that reads images died, most often because memory ran out; a run can be resumed."""
+
+
 class VerdictError(GwauditError):
     """Signal that the verdict on a run forbids what was asked for."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from gwaudit.core.errors import SettingsError
 
-Augmentation = Literal["crop-flip", "shift-flip", "randaugment", "crop", "none"]
+Augmentation = Literal["crop-flip", "shift-flip", "resized-crop", "randaugment", "crop", "none"]
 UNMIRRORED: tuple[Augmentation, ...] = ("crop", "none")
 """The augmentations that mirror no image."""
 Head = Literal["linear", "mlp"]
@@ -116,6 +116,9 @@ class DataSettings:
         classes: All classes, in order: names separated by commas, or a text file with one name a line. By default the
             classes that the source names, else those that occur.
         encoder: Sentence encoder of texts: its folder, or its name on the Hugging Face hub.
+        workers: Number of processes that read photos from files ahead of the training; 0 reads them in the training's
+            own process. By default a process for each core but one; none for inputs that are in memory. The result
+            does not depend on it.
         add_noise: Share of the labels to change at random, in [0, 1), mostly between classes that look alike: exactly
             round(share * n) labels. The labels before the change count as the true ones. In multi-label data the
             share of the given labels to take away; as many wrong ones are added.
@@ -139,6 +142,7 @@ class DataSettings:
     root: str | None = None
     classes: str | None = None
     encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
+    workers: Literal["auto"] | int = "auto"
     add_noise: float = 0.0
     add_noise_seed: int = 0
     resizing: Resizing = field(default=DEFAULT_RESIZING, metadata={"options": ()})
@@ -151,6 +155,8 @@ class DataSettings:
             raise SettingsError(f"`add_noise` must be a share in [0, 1), not {self.add_noise}")
         if self.image_size is not None and self.image_size < 1:
             raise SettingsError(f"`image_size` must be at least 1 pixel, not {self.image_size}")
+        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
+            raise SettingsError(f"`workers` must be a number of processes, 0 or more, or 'auto', not {self.workers!r}")
 
     @property
     def files_root(self) -> Path | None:
@@ -218,8 +224,9 @@ class TrainingSettings:
         weight_decay: Weight decay, not applied to biases and normalisation layers. By default 0.0005; that of
             cross-fitted heads is chosen with the head.
         augment: Augmentation of the images: `crop-flip` shifts each image and mirrors every second one, left to right;
-            `shift-flip`, a smaller shift, mirrored in every other epoch; `randaugment`, which mirrors too. Where left
-            and right make the class, choose `crop`, which only shifts, or `none`.
+            `shift-flip`, a smaller shift, mirrored in every other epoch; `resized-crop`, for photos, enlarges a random
+            part of at least 35 % of an image, and mirrors too; so does `randaugment`. Where left and right make the
+            class, choose `crop`, which only shifts, or `none`.
         label_smoothing: Label smoothing of the loss, in [0, 1). By default 0, and 0.2 for fewer than 29,700 images with
             one label each.
         balance: Treatment of classes of unequal size: `loss` weights each sample by the inverse of its class size;

@@ -31,6 +31,7 @@ from gwaudit.data.image_decoding import (
 )
 from gwaudit.data.inputs import Digest, InMemory, Inputs
 from gwaudit.data.reading_notes import ReadingNotes
+from gwaudit.data.workers import in_worker
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
@@ -69,7 +70,7 @@ class EncodedImages:
     def read(self, sample_ids: Tensor) -> Tensor:
         """Return the images of these ids, [B, C, H, W] uint8."""
         items = [self.items[i] for i in sample_ids.tolist()]
-        with recorded_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
+        with recorded_warnings(), ThreadPoolExecutor(1 if in_worker() else os.cpu_count()) as threads:
             images = list(threads.map(lambda item: _fitted(load_image(item).to_rgb(self.conversion), self.fit), items))
         return torch.from_numpy(np.stack(images))
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.image_checks import check_tensor
-from gwaudit.data.images import DecodedImages, decode_all
+from gwaudit.data.images import DecodedImages, EncodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.keys import distinct_keys, utf8_texts
 from gwaudit.data.label_files import read_label_file
@@ -34,6 +34,7 @@ from gwaudit.data.readers import (
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
 from gwaudit.data.readers.table_formats import TABLE_SUFFIXES, remedy
 from gwaudit.data.repeats import note_repeats
+from gwaudit.data.workers import resolve_workers
 
 _NO_LABEL = "has no label"
 
@@ -83,6 +84,7 @@ class LoadingOptions(TypedDict, total=False):
     id_column: str | None
     root: str | Path | None
     classes: str | Sequence[str] | None
+    workers: Literal["auto"] | int
 
 
 def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOptions]) -> LabeledDataset:
@@ -103,8 +105,8 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
               augmentation.
         **options: Settings that `gwaudit.DataSettings` describes: `labels`, `label_key`, `split`, `image_size`,
             `fit`, `on_error`, `label_column`, `label_separator`, `image_column`, `text_column`, `feature_columns`,
-            `id_column`, `root` and `classes`. Here `labels` and `root` may also be a `Path`, and `classes` a sequence
-            of names, which may then have commas in them.
+            `id_column`, `root`, `classes` and `workers`. Here `labels` and `root` may also be a `Path`, and `classes` a
+            sequence of names, which may then have commas in them.
 
     Raises:
         SettingsError: A setting is impossible.
@@ -244,9 +246,18 @@ def _usable_samples(
         image_conversion=decoded.conversion,
         are_scaled=raw.are_scaled,
         cells=None if raw.cells is None else raw.cells.take(kept),
+        workers=_workers(decoded.inputs, settings),
     )
     note_repeats(dataset, [source_keys[row] for row in kept], decoded.digests)
     return dataset
+
+
+def _workers(inputs: Inputs, settings: DataSettings) -> int:
+    """Return how many processes read the inputs; a data set of torch that the user made is not copied unasked."""
+    if isinstance(inputs, EncodedImages):
+        return resolve_workers(settings.workers)
+    is_in_memory = isinstance(inputs, InMemory | Texts)
+    return 0 if is_in_memory or settings.workers == "auto" else settings.workers
 
 
 def _decode(

@@ -1,17 +1,21 @@
 """Augment and normalise batches of image tensors.
 
-If several ranks have a part of a batch each, every rank draws for the whole batch (`BatchPart`). The shift and the flip
-of an image then do not depend on the number of ranks.
+`draw` makes all random choices of a batch, and `augment` applies them, in any process. If several ranks have a part of
+a batch each, every rank draws for the whole batch (`BatchPart`). So an augmented image does not depend on the number of
+ranks or of workers.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
 from gwaudit.core.settings import Augmentation
+
+_LEAST_AREA = 0.35  # of an image, in a random resized crop: the object should be in it
 
 
 class BatchPart(NamedTuple):
@@ -26,50 +30,104 @@ class BatchPart(NamedTuple):
     batch_size: int
 
 
-def random_crop(images: Tensor, generator: torch.Generator, part: BatchPart | None = None) -> Tensor:
-    """Shift each image by up to an eighth of its side, and fill the border with zeros.
+class Draws(NamedTuple):
+    """Hold the random choices for the images of one rank's part of a batch; None where the augmentation has none.
+
+    Attributes:
+        top, left: Position of each image's window in the padded image, [b, 1] int64.
+        flipped: Which images to mirror, [b] bool.
+        seeds: Seed of the further choices for each image, [b] int64.
+    """
+
+    top: Tensor | None = None
+    left: Tensor | None = None
+    flipped: Tensor | None = None
+    seeds: Tensor | None = None
+
+
+def draw(
+    kind: Augmentation,
+    image_size: tuple[int, int],
+    generator: torch.Generator,
+    part: BatchPart,
+    *,
+    flipped: Tensor | None = None,
+    seeds: Tensor | None = None,
+) -> Draws:
+    """Draw the augmentation of a rank's part of a batch.
 
     Args:
-        images: [B, C, H, W] of any dtype.
-        generator: Draws the shifts.
-        part: The part of a batch that these images are, or None for a whole batch.
+        kind: "crop-flip", "shift-flip" (a smaller shift, filled by reflection), "randaugment" (crop and flip, then
+            RandAugment), "resized-crop" (random resized crop and flip), "crop" or "none".
+        image_size: Height and width of the images.
+        generator: Draws crops and flips.
+        part: The part of the batch.
+        flipped: [b] bool, which images to mirror; for "shift-flip" only.
+        seeds: [b] seeds (`sample_seeds`); for "randaugment" and "resized-crop" only.
+    """
+    if kind == "none":
+        return Draws()
+    if kind == "resized-crop":
+        return Draws(seeds=seeds)
+    share = 16 if kind == "shift-flip" else 8
+    top, left = (
+        torch.randint(2 * (length // share) + 1, (part.batch_size, 1), generator=generator)[part.indices]
+        for length in image_size
+    )
+    if kind == "shift-flip":
+        return Draws(top, left, flipped)
+    if kind == "crop":
+        return Draws(top, left)
+    flipped = torch.rand(part.batch_size, generator=generator)[part.indices] < 0.5
+    return Draws(top, left, flipped, seeds if kind == "randaugment" else None)
+
+
+def sample_seeds(seed: int, epoch: int, sample_ids: Tensor) -> Tensor:
+    """Return a seed for each sample in an epoch, [b] int64: 32 bits, as torch's generator on a CPU uses no more."""
+    states = [np.random.SeedSequence((seed, epoch, i)).generate_state(1)[0] for i in sample_ids.tolist()]
+    return torch.tensor(np.array(states, np.int64))
+
+
+def augment(images: Tensor, kind: Augmentation, draws: Draws) -> Tensor:
+    """Augment a batch of images on the CPU.
+
+    Args:
+        images: [b, C, H, W] of any dtype; uint8 for "randaugment".
+        kind: The augmentation, as for `draw`.
+        draws: What was drawn for it.
 
     Returns:
-        Shifted images, of the same shape and dtype.
+        Images of the same shape and dtype.
     """
+    if kind == "none":
+        return images
+    if kind == "resized-crop":
+        height, width = images.shape[2:]
+        transform = v2.Compose(
+            [v2.RandomResizedCrop((height, width), scale=(_LEAST_AREA, 1.0)), v2.RandomHorizontalFlip()]
+        )
+        return _transformed(images, transform, draws)
+    assert draws.top is not None
+    assert draws.left is not None
+    shifted = (_reflected if kind == "shift-flip" else _padded)(images, draws.top, draws.left)
+    if draws.flipped is not None:
+        shifted = torch.where(draws.flipped[:, None, None, None], shifted.flip(3), shifted)
+    return _transformed(shifted, v2.RandAugment(), draws) if kind == "randaugment" else shifted
+
+
+def _padded(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+    """Return each image shifted by up to an eighth of its side, with zeros at the border."""
     height, width = images.shape[2:]
     pad_y, pad_x = height // 8, width // 8
     padded = functional.pad(images, (pad_x, pad_x, pad_y, pad_y))
-    rows, columns = _draw_windows(_whole_batch(images, part), (height, width), (pad_y, pad_x), generator)
-    return _take(padded, rows, columns)
+    return _take(padded, top + torch.arange(height), left + torch.arange(width))
 
 
-def random_shift(images: Tensor, generator: torch.Generator, part: BatchPart | None = None) -> Tensor:
-    """Shift each image by up to a sixteenth of its side, and fill the border with its reflection.
-
-    Args:
-        images, generator, part: As for `random_crop`.
-
-    Returns:
-        Shifted images, of the same shape and dtype.
-    """
+def _reflected(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
+    """Return each image shifted by up to a sixteenth of its side, with its reflection at the border."""
     height, width = images.shape[2:]
-    pad_y, pad_x = height // 16, width // 16
-    rows, columns = _draw_windows(_whole_batch(images, part), (height, width), (pad_y, pad_x), generator)
-    return _take(images, _reflect(rows - pad_y, height), _reflect(columns - pad_x, width))
-
-
-def _whole_batch(images: Tensor, part: BatchPart | None) -> BatchPart:
-    return BatchPart(slice(None), len(images)) if part is None else part
-
-
-def _draw_windows(
-    part: BatchPart, size: tuple[int, int], pad: tuple[int, int], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return rows [B, H] and columns [B, W] of a random window of that size in an image padded on all sides."""
-    top = torch.randint(2 * pad[0] + 1, (part.batch_size, 1), generator=generator)[part.indices]
-    left = torch.randint(2 * pad[1] + 1, (part.batch_size, 1), generator=generator)[part.indices]
-    return top + torch.arange(size[0]), left + torch.arange(size[1])
+    rows, columns = top + torch.arange(height) - height // 16, left + torch.arange(width) - width // 16
+    return _take(images, _reflect(rows, height), _reflect(columns, width))
 
 
 def _reflect(indices: Tensor, size: int) -> Tensor:
@@ -81,33 +139,15 @@ def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return images[batch, channels, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def random_flip(images: Tensor, generator: torch.Generator, part: BatchPart | None = None) -> Tensor:
-    """Mirror each image left to right with probability 1/2.
-
-    Args:
-        images, generator, part: As for `random_crop`.
-
-    Returns:
-        Images of the same shape and dtype.
-    """
-    indices, batch_size = _whole_batch(images, part)
-    flipped = torch.rand(batch_size, generator=generator)[indices] < 0.5
-    return torch.where(flipped[:, None, None, None], images.flip(3), images)
-
-
-def rand_augment(images: Tensor) -> Tensor:
-    """Apply RandAugment to each image (Cubuk et al., 2020; torchvision's defaults).
-
-    It draws from torch's global generator, as torchvision does; the trainer seeds that for each epoch.
-
-    Args:
-        images: [B, C, H, W] uint8.
-
-    Returns:
-        Images of the same shape and dtype.
-    """
-    transform = v2.RandAugment()
-    return torch.stack([transform(image) for image in images])
+def _transformed(images: Tensor, transform: v2.Transform, draws: Draws) -> Tensor:
+    """Return the images after a random transform of torchvision, which draws from torch's global generator."""
+    assert draws.seeds is not None
+    transformed = []
+    with torch.random.fork_rng(devices=[]):
+        for image, seed in zip(images, draws.seeds.tolist(), strict=True):
+            torch.manual_seed(seed)
+            transformed.append(transform(image))
+    return torch.stack(transformed)
 
 
 def alternating_flips(n: int, epoch: int, seed: int) -> Tensor:
@@ -125,39 +165,6 @@ def alternating_flips(n: int, epoch: int, seed: int) -> Tensor:
     """
     first = torch.rand(n, generator=torch.Generator().manual_seed(seed)) < 0.5
     return first if epoch % 2 == 0 else ~first
-
-
-def augment(
-    images: Tensor,
-    kind: Augmentation,
-    generator: torch.Generator,
-    *,
-    flipped: Tensor | None = None,
-    part: BatchPart | None = None,
-) -> Tensor:
-    """Augment a batch of images on the CPU.
-
-    Args:
-        images: [B, C, H, W] uint8.
-        kind: "crop-flip", "shift-flip" (a smaller shift, filled by reflection), "randaugment" (crop and flip, then
-            RandAugment), "crop" or "none".
-        generator: Draws crops and flips.
-        flipped: [B] bool, which images to mirror; for "shift-flip" only.
-        part: The part of a batch that these images are. RandAugment's own draws do not depend on it.
-
-    Returns:
-        Images of the same shape and dtype.
-    """
-    if kind == "none":
-        return images
-    if kind == "shift-flip":
-        shifted = random_shift(images, generator, part)
-        return shifted if flipped is None else torch.where(flipped[:, None, None, None], shifted.flip(3), shifted)
-    images = random_crop(images, generator, part)
-    if kind == "crop":
-        return images
-    images = random_flip(images, generator, part)
-    return rand_augment(images) if kind == "randaugment" else images
 
 
 def normalise(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:

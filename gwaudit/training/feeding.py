@@ -1,4 +1,8 @@
-"""Feed the batches of training and evaluation passes: draw their order, read the inputs, augment images."""
+"""Feed the batches of training and evaluation passes: draw their order, read the inputs, augment images.
+
+Worker processes read and augment, where the data set has some. All that is drawn is drawn in this process, in the order
+of the batches, so that a run does not depend on the number of workers.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,8 +12,9 @@ from torch import Tensor
 
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.workers import WorkerPool
 from gwaudit.recording.distributed import process_rank, rank_slice, world_size
-from gwaudit.training.augmentation import BatchPart, alternating_flips, augment
+from gwaudit.training.augmentation import BatchPart, Draws, alternating_flips, augment, draw, sample_seeds
 
 
 class Batch(NamedTuple):
@@ -28,6 +33,13 @@ class Batch(NamedTuple):
     inputs: Tensor
 
 
+class _Part(NamedTuple):
+    """Describe what to read of a batch: sample ids [b], and what was drawn for their augmentation, if any."""
+
+    ids: Tensor
+    draws: Draws | None = None
+
+
 class BatchFeed:
     """Read the batches of a data set for one training.
 
@@ -35,13 +47,22 @@ class BatchFeed:
         dataset: The data set, with the inputs that the model takes.
         settings: `batch_size`, `augment` and `seed`.
         weights: Weight of each sample in the draw of an epoch's samples, [n]; None for each sample once.
+        pin_memory: Whether workers put inputs into pinned memory, from which a GPU reads faster.
     """
 
-    def __init__(self, dataset: LabeledDataset, settings: TrainingSettings, weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        dataset: LabeledDataset,
+        settings: TrainingSettings,
+        weights: Tensor | None = None,
+        *,
+        pin_memory: bool = False,
+    ) -> None:
         assert settings.batch_size != "auto"  # it is resolved
         self.dataset, self.settings, self.weights = dataset, settings, weights
         self.batch_size = settings.batch_size
         self.batch_sizes = [len(batch) for batch in self._cut(torch.arange(len(dataset)))]
+        self._pool: WorkerPool[_Part, Tensor] = WorkerPool(self._read, dataset.workers, pin_memory=pin_memory)
 
     @property
     def n_steps(self) -> int:
@@ -57,16 +78,17 @@ class BatchFeed:
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         batches = self._cut(self._draw_order(generator))
         flipped = alternating_flips(len(self.dataset), epoch, self.settings.seed)
-        for ids in batches:
-            own = rank_slice(len(ids))
-            n_own = own.stop - own.start
-            # All ranks must take part in a step: one without a part computes samples of others, with the weight 0.
-            indices = own if n_own else slice(0, 2)
-            own_ids, part = ids[indices], BatchPart(indices, len(ids))
-            inputs = self.dataset.read(own_ids)
-            if self.dataset.modality == "images":
-                inputs = augment(inputs, self.settings.augment, generator, flipped=flipped[own_ids], part=part)
-            yield Batch(ids, own_ids, n_own, inputs)
+        # All ranks must take part in a step: one without a part computes samples of others, with the weight 0.
+        own = [rank_slice(len(ids)) for ids in batches]
+        computed = [indices if indices.stop > indices.start else slice(0, 2) for indices in own]
+
+        def parts() -> Iterator[_Part]:
+            for ids, indices in zip(batches, computed, strict=True):
+                yield self._drawn(ids, BatchPart(indices, len(ids)), epoch, generator, flipped)
+
+        inputs = self._pool.map(parts())
+        for ids, counted, indices, values in zip(batches, own, computed, inputs, strict=True):
+            yield Batch(ids, ids[indices], counted.stop - counted.start, values)
 
     def evaluation_batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the sample ids and the inputs of this rank's batches of a pass over all samples, in order.
@@ -74,8 +96,26 @@ class BatchFeed:
         Args:
             size: Number of samples in a batch.
         """
-        for ids in torch.split(torch.arange(len(self.dataset)), size)[process_rank() :: world_size()]:
-            yield ids, self.dataset.read(ids)
+        batches = torch.split(torch.arange(len(self.dataset)), size)[process_rank() :: world_size()]
+        yield from zip(batches, self._pool.map(_Part(ids) for ids in batches), strict=True)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+
+    def _drawn(self, ids: Tensor, part: BatchPart, epoch: int, generator: torch.Generator, flipped: Tensor) -> _Part:
+        """Return the part of a batch that this rank reads, with the draws of its augmentation."""
+        own = ids[part.indices]
+        if self.dataset.modality != "images":
+            return _Part(own)
+        kind, seed = self.settings.augment, self.settings.seed
+        seeds = sample_seeds(seed, epoch, own) if kind in ("randaugment", "resized-crop") else None
+        size = (self.dataset.input_shape[1], self.dataset.input_shape[2])
+        return _Part(own, draw(kind, size, generator, part, flipped=flipped[own], seeds=seeds))
+
+    def _read(self, part: _Part) -> Tensor:
+        inputs = self.dataset.read(part.ids)
+        return inputs if part.draws is None else augment(inputs, self.settings.augment, part.draws)
 
     def _draw_order(self, generator: torch.Generator) -> Tensor:
         """Return the ids of the samples of an epoch, in their order."""

@@ -5,14 +5,14 @@ its checkpoint, and a resumed run continues from there. All randomness of an epo
 CPU, a resumed run ends bit-equal to an unbroken one with the same number of threads.
 
 Under torchrun each rank trains on its part of every batch, and rank 0 saves and commits. The random draws are those of
-one process, and so is each step, except for the order of its sums, for the draws of RandAugment and dropout, and for
-batch norm, which normalises over the part of a rank. A run can be resumed with another number of ranks.
+one process, and so is each step, except for the order of its sums, for the draws of dropout, and for batch norm, which
+normalises over the part of a rank. A run can be resumed with another number of ranks.
 """
 
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +26,7 @@ from gwaudit.analysis.stopping import PATIENCE, SelectedEpoch, training_rule
 from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.workers import naming_dead_workers
 from gwaudit.recording.distributed import (
     all_gather,
     all_reduce_sum,
@@ -67,6 +68,7 @@ from gwaudit.training.small_networks import WhitenedNet
 
 _WHITENING_SAMPLES = 5000
 _FEATURES_AT_ONCE = 4096
+_SEEDS_OF_A_RANK = 2_654_435_761  # far from those of other ranks in 32 bits, for any seed and epoch in use
 _SECONDS_BETWEEN_REPORTS = 0.25
 # Mean losses of a training that diverged, in multiples of the loss of equal probabilities. The first epochs of one that
 # converges may pass through large losses.
@@ -125,6 +127,7 @@ def train(
         SettingsError: The run was made with other settings or other data.
         ModelError: The model is unknown, or has no linear head.
         RecordingError: The training diverged.
+        WorkerDiedError: A process that reads images died; the run can be resumed.
 
     Example:
         >>> from gwaudit import load_dataset
@@ -221,7 +224,7 @@ class _Training:
         settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         weights = self.loss.class_weights[self.labels] if settings.balance == "sampling" else None
-        self.feed = BatchFeed(dataset, settings, weights)
+        self.feed = BatchFeed(dataset, settings, weights, pin_memory=self.device.type == "cuda")
         self.updates_per_epoch = math.ceil(self.feed.n_steps / settings.accumulate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -293,7 +296,7 @@ class _Training:
         if store.next_epoch > 0:
             run_on_rank0(lambda: self._clean_checkpoints(len(store.training_epochs) - 1))
         self.ddp_model = wrap_in_ddp(self.model, self.device)
-        with self._recorder(store) as recorder:
+        with naming_dead_workers(), closing(self.feed), self._recorder(store) as recorder:
             while len(store.training_epochs) < settings.epochs and not self._should_stop():
                 self._run_epoch(store.next_epoch, recorder)
             while store.next_epoch < len(store.training_epochs) + min(settings.final_passes, self.views):
@@ -309,10 +312,11 @@ class _Training:
 
     def _run_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         start = time.monotonic()
-        # Dropout and RandAugment draw from the global generator: it is seeded for the epoch, and restored after it.
+        # Dropout draws from the global generator: it is seeded for the epoch, and restored after it.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            # Each rank gets a seed of its own, as otherwise all would drop out the same units.
-            torch.manual_seed(self.settings.seed * 1_000_003 + epoch + (process_rank() << 40))
+            # Each rank gets a seed of its own, as otherwise all would drop out the same units. On a CPU only the lower
+            # 32 bits count.
+            torch.manual_seed(self.settings.seed * 1_000_003 + epoch + process_rank() * _SEEDS_OF_A_RANK)
             self._train_epoch(epoch, recorder)
         for model in (self.model,) if self.ema is None else (self.model, self.ema.module):
             average_batch_norm(model)
@@ -448,9 +452,8 @@ class _Training:
         """Return class probabilities [n, C], the mean over the views of each sample."""
         dataset = self._with_model_inputs(dataset)
         self.model.eval()
-        with torch.no_grad(), self._autocast():
-            batches = BatchFeed(dataset, self.settings).evaluation_batches(self._pass_size)
-            own = [self._probabilities(raw) for _, raw in batches]
+        with torch.no_grad(), self._autocast(), closing(BatchFeed(dataset, self.settings)) as feed:
+            own = [self._probabilities(raw) for _, raw in feed.evaluation_batches(self._pass_size)]
         turns = zip_longest(*all_gather(own))
         return torch.cat([batch for turn in turns for batch in turn if batch is not None])
 

@@ -4,25 +4,22 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gwaudit.training.augmentation import (
-    BatchPart,
-    alternating_flips,
-    augment,
-    normalise,
-    random_crop,
-    random_flip,
-    random_shift,
-)
+from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, draw, normalise, sample_seeds
 
 IMAGES = torch.randint(1, 256, (12, 3, 16, 24), generator=torch.Generator().manual_seed(3)).byte()
+KINDS = ["crop-flip", "shift-flip", "resized-crop", "randaugment", "crop", "none"]
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+def augmented(images, kind, seed=0, part=None, flipped=None):
+    part = BatchPart(slice(None), len(images)) if part is None else part
+    generator = torch.Generator().manual_seed(seed)
+    seeds = sample_seeds(seed, 0, torch.arange(part.batch_size)[part.indices])
+    draws = draw(kind, tuple(images.shape[2:]), generator, part, flipped=flipped, seeds=seeds)
+    return augment(images, kind, draws)
 
 
 def test_every_crop_is_a_window_of_its_own_padded_image():
-    cropped = random_crop(IMAGES, generator())
+    cropped = augmented(IMAGES, "crop")
     padded = functional.pad(IMAGES, (3, 3, 2, 2))
     shifts = set()
     for before, after in zip(padded, cropped, strict=True):
@@ -33,9 +30,10 @@ def test_every_crop_is_a_window_of_its_own_padded_image():
 
 
 def test_flips_mirror_about_half_of_the_images():
-    flipped = random_flip(IMAGES.repeat(20, 1, 1, 1), generator())
+    images = IMAGES.repeat(20, 1, 1, 1)
+    cropped, flipped = augmented(images, "crop"), augmented(images, "crop-flip")  # their windows are drawn first
     mirrored = 0
-    for before, after in zip(IMAGES.repeat(20, 1, 1, 1), flipped, strict=True):
+    for before, after in zip(cropped, flipped, strict=True):
         is_mirrored = torch.equal(before.flip(2), after)
         assert is_mirrored or torch.equal(before, after)
         mirrored += is_mirrored
@@ -43,7 +41,7 @@ def test_flips_mirror_about_half_of_the_images():
 
 
 def test_every_shift_is_a_window_of_its_own_reflected_image():
-    shifted = random_shift(IMAGES, generator())
+    shifted = augmented(IMAGES, "shift-flip")
     padded = functional.pad(IMAGES.float(), (1, 1, 1, 1), mode="reflect").byte()
     shifts = set()
     for before, after in zip(padded, shifted, strict=True):
@@ -53,34 +51,56 @@ def test_every_shift_is_a_window_of_its_own_reflected_image():
     assert len(shifts) > 4
 
 
+def test_a_resized_crop_enlarges_a_part_of_its_own_image():
+    rows, columns = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
+    ramp = torch.stack([rows, columns, rows + columns]).byte().expand(30, 3, 48, 48)  # shows which part is seen
+    crops = augmented(ramp, "resized-crop")
+    heights = crops[:, 0].flatten(1).float().aminmax(dim=1)
+    widths = crops[:, 1].flatten(1).float().aminmax(dim=1)
+    areas = (heights.max - heights.min + 1) * (widths.max - widths.min + 1) / 48**2
+    assert 0.3 < areas.min() < areas.max() <= 1.02
+    assert areas.std() > 0.1
+    mirrored = crops[:, 1, :, 0].float().mean(1) > crops[:, 1, :, -1].float().mean(1)
+    assert 5 < mirrored.sum() < 25
+
+
+def test_the_seed_of_a_sample_depends_on_training_epoch_and_sample():
+    ids = torch.arange(50)
+    seeds = torch.cat([sample_seeds(seed, epoch, ids) for seed in (0, 1) for epoch in (0, 1)])
+    assert len(seeds.unique()) == 200
+    assert (seeds < 2**32).all()
+    assert torch.equal(sample_seeds(1, 1, ids[40:]), seeds[190:])
+
+
 def test_alternating_flips_show_every_sample_both_ways_in_two_epochs():
     first, second, third = (alternating_flips(1000, epoch, seed=4) for epoch in range(3))
     assert torch.equal(first, ~second)
     assert torch.equal(first, third)
     assert 400 < first.sum() < 600
     assert not torch.equal(first, alternating_flips(1000, 0, seed=5))
-    shifted = augment(IMAGES, "shift-flip", generator(2))
-    mirrored = augment(IMAGES, "shift-flip", generator(2), flipped=torch.ones(12, dtype=torch.bool))
+    shifted = augmented(IMAGES, "shift-flip")
+    mirrored = augmented(IMAGES, "shift-flip", flipped=torch.ones(12, dtype=torch.bool))
     assert torch.equal(shifted.flip(3), mirrored)
 
 
-@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "randaugment", "crop", "none"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_shape_and_type_stay_and_a_seed_repeats(kind):
-    results = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        results.append(augment(IMAGES, kind, generator(1)))
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    results = [augmented(IMAGES, kind, seed=1) for _ in range(2)]
     assert torch.equal(*results)
     assert results[0].shape == IMAGES.shape
     assert results[0].dtype == torch.uint8
     assert torch.equal(results[0], IMAGES) is (kind == "none")
+    assert torch.equal(torch.rand(3), expected)  # dropout draws from the global generator
 
 
-@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "crop"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_parts_of_a_batch_are_augmented_as_the_whole_is(kind):
-    whole = augment(IMAGES, kind, generator(1))
+    whole = augmented(IMAGES, kind)
     for places in (slice(0, 7), slice(7, 12)):
-        part = augment(IMAGES[places], kind, generator(1), part=BatchPart(places, len(IMAGES)))
+        part = augmented(IMAGES[places], kind, part=BatchPart(places, len(IMAGES)))
         assert torch.equal(part, whole[places])
 
 

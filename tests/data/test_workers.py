@@ -1,0 +1,76 @@
+"""Worker processes read ahead, in order, and their errors and deaths are named."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from gwaudit import load_dataset
+from gwaudit.core.errors import DataError, SettingsError, WorkerDiedError
+from gwaudit.data import images
+from gwaudit.data.workers import WorkerPool, naming_dead_workers, read_batches, resolve_workers
+from helpers.making import all_pixels, make_tree
+
+
+def read_on_demand(folder, monkeypatch, **options):
+    monkeypatch.setattr(images, "IN_MEMORY_BYTES", 0)
+    return load_dataset(folder, **options)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_are_the_same_for_any_number_of_workers(tmp_path, monkeypatch, workers):
+    make_tree(tmp_path, per_class=8)
+    dataset = read_on_demand(tmp_path, monkeypatch, workers=workers)
+    assert dataset.workers == workers
+    batches = list(torch.split(torch.randperm(16), 3))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    read = list(read_batches(dataset, batches))
+    assert torch.equal(torch.get_rng_state(), before)  # the training draws from it
+    assert torch.equal(torch.cat(read), torch.from_numpy(all_pixels(dataset))[torch.cat(batches)])
+
+
+def test_an_image_that_is_gone_is_named_by_the_process_that_asked(tmp_path, monkeypatch):
+    paths = make_tree(tmp_path)
+    dataset = read_on_demand(tmp_path, monkeypatch, workers=1)
+    paths[4].unlink()
+    with pytest.raises(DataError, match=r"dog/001\.png can no longer be read"):
+        list(read_batches(dataset, [torch.arange(3), torch.arange(3, 6)]))
+
+
+def test_a_worker_that_is_killed_is_named_with_the_way_on():
+    pool = WorkerPool(lambda request: torch.tensor([os.getpid()]), 2)
+
+    def kill_each():
+        for pid in pool.map(range(1000)):
+            os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.2)
+
+    with pytest.raises(WorkerDiedError, match=r"Killed.*memory ran out.*`workers`.*`resume`"), naming_dead_workers():
+        kill_each()
+
+
+def test_other_errors_pass_unchanged():
+    with pytest.raises(RuntimeError, match="shapes differ"), naming_dead_workers():
+        raise RuntimeError("shapes differ")
+
+
+def test_an_interrupted_pass_leaves_nothing_to_the_next_one():
+    pool = WorkerPool(lambda request: torch.tensor(request), 2)
+    for result in pool.map(range(100)):
+        if int(result) == 5:
+            break
+    assert [int(result) for result in pool.map(range(200, 210))] == list(range(200, 210))
+
+
+def test_images_in_memory_have_no_workers_and_auto_leaves_a_core_to_the_training(tmp_path, monkeypatch):
+    make_tree(tmp_path)
+    assert load_dataset(tmp_path, workers=2).workers == 0
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    assert resolve_workers("auto") == 5
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")  # ranks share the cores
+    assert resolve_workers("auto") == 1
+    with pytest.raises(SettingsError, match="`workers`"):
+        load_dataset(tmp_path, workers=-1)
