@@ -13,8 +13,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # A new verb is a new word here.
 VERBS = """
-    Acquire Add Apply Assemble Assign Attach Audit Augment Average Begin Build Call Check Choose Clean Cluster Collect
-    Commit Compare Compute Copy Corrupt Count Create Decide Declare Decode Define Delete Describe Detach Discard
+    Acquire Add Apply Assemble Assign Attach Audit Augment Average Begin Build Calibrate Call Check Choose Clean Cluster
+    Collect Commit Compare Compute Copy Corrupt Count Create Decide Declare Decode Define Delete Describe Detach Discard
     Draw Drive End Estimate Evaluate Export Find Fit Flag Flush Give Hold Initialise Join Judge Keep Let Load Lock Log
     Make Measure Mirror Move Multiply Observe Open Parse Prepare Print Publish Raise Rank Read Receive Record Reduce
     Register Release

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gwaudit.analysis.calibration import Calibration
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.analysis.verdict import UNJUDGED, Verdict
 from gwaudit.core.errors import StoreDamagedError, StoreVersionError, VerdictError
@@ -46,13 +47,22 @@ MULTI_LABEL_COLUMNS = {"class_id": "index of the class of the row", "class_name"
 suggested label are 0 ("absent") or 1 ("present")."""
 
 
+CALIBRATED_COLUMNS = {
+    "unsupervised_rank": "rank before any decision",
+    "unsupervised_log_odds": "log odds of being wrong before any decision",
+    "unsupervised_label": "suggested label before any decision",
+    "decision": "keep, relabel or drop, as people decided; empty for samples without a decision",
+}
+"""The further columns, at the end, of an audit that is calibrated on decisions."""
+
+
 @dataclass(frozen=True, eq=False)
 class Audit:
     """Hold every sample of a run, ranked.
 
     Attributes:
         frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a (sample, class), with those
-            of `MULTI_LABEL_COLUMNS` too, in a multi-label audit.
+            of `MULTI_LABEL_COLUMNS` too, in a multi-label audit, and those of `CALIBRATED_COLUMNS` in a calibrated one.
         class_names: the names of the C classes.
         settings: the settings of the ranking.
         window: (first, last) epoch of the means and votes, counted from 0, both included.
@@ -62,6 +72,7 @@ class Audit:
         fingerprint: the fingerprint of the data.
         is_multi_label: whether a sample has any number of the classes, rather than exactly one.
         verdict: whether the run can be trusted, and the reasons.
+        calibration: the decisions that odds and order are refitted on; None where these are unsupervised.
 
     Example:
         >>> from gwaudit import TrajectoryStore, rank
@@ -78,18 +89,23 @@ class Audit:
     fingerprint: str
     is_multi_label: bool = False
     verdict: Verdict = UNJUDGED
+    calibration: Calibration | None = None
 
     @property
     def has_cut(self) -> bool:
         """Return whether suspects are flagged: by the fitted cut of a run to trust, or by a count that a user set."""
         settings = self.settings
         counted = settings.top is not None or settings.budget is not None or settings.cut != "auto"
-        return self.verdict.is_trusted or settings.force or counted
+        return self.has_probabilities or settings.force or counted
 
     @property
     def has_probabilities(self) -> bool:
-        """Return whether probabilities, and the numbers of wrong labels that follow from them, can be trusted."""
-        return self.verdict.is_trusted
+        """Return whether probabilities, and the numbers of wrong labels that follow from them, can be trusted.
+
+        The verdict trusts them; or it trusts the order, and they are calibrated on enough random decisions.
+        """
+        is_calibrated = self.calibration is not None and self.calibration.has_enough_random
+        return self.verdict.is_trusted or (is_calibrated and self.verdict.level == "use the order")
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -114,13 +130,19 @@ class Audit:
         """Return the rows of the suspects, most suspicious first."""
         return self.frame[self.frame["suspect"]]
 
+    @property
+    def undecided(self) -> pd.DataFrame:
+        """Return the rows without a decision that the audit is calibrated on, most suspicious first."""
+        return self.frame if self.calibration is None else self.frame[self.frame["decision"] == ""]
+
     def to_review(self, top: int | None = None) -> pd.DataFrame:
-        """Return the rows to look at first: the suspects or, where no cut is offered, the first of the ranking.
+        """Return the undecided rows to look at first: suspects or, where no cut is offered, the first of the ranking.
 
         Args:
             top: number of rows, at most; by default all suspects, and the first 1,000 of a ranking without a cut.
         """
-        rows = self.suspects if self.has_cut else self.frame.head(REVIEWED)
+        rows = self.undecided
+        rows = rows[rows["suspect"]] if self.has_cut else rows.head(REVIEWED)
         return rows if top is None else rows.head(top)
 
     @property
@@ -151,12 +173,18 @@ class Audit:
         probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
         return np.where(self.frame["category"] == "too-few", 0.0, probability)
 
-    def expected_wrong(self) -> NDArray[np.float64]:
+    def expected_wrong(self, *, of_undecided: bool = False) -> NDArray[np.float64]:
         """Return the expected number of wrong labels among the first k, [n + 1], for k from 0 to n.
+
+        Args:
+            of_undecided: whether to count the rows of `undecided` alone.
 
         Samples of classes with too few samples do not count. The numbers are as good as `has_probabilities` says.
         """
-        return np.concatenate([[0.0], np.cumsum(self.judged_probability())])
+        probability = self.judged_probability()
+        if of_undecided:
+            probability = probability[self.undecided.index]
+        return np.concatenate([[0.0], np.cumsum(probability)])
 
     def by_id(self, column: str) -> NDArray[Any]:
         """Return a column in the order of the sample ids, [n]; in that of the store's rows, [n C], if multi-label."""
@@ -191,6 +219,7 @@ class Audit:
             "detector": self.settings.detector,
             "window": list(self.window),
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
         }
 
     def save(self, folder: Path | str) -> None:
@@ -219,6 +248,7 @@ class Audit:
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "fingerprint": self.fingerprint,
             "verdict": self.verdict.to_dict(),
+            "calibration": None if self.calibration is None else asdict(self.calibration),
             "summary": self.summary(),
             "frame_sha256": sha256(folder / FRAME_FILE),
         }
@@ -255,6 +285,7 @@ class Audit:
                 fingerprint=facts["fingerprint"],
                 is_multi_label=facts["is_multi_label"],
                 verdict=Verdict.from_dict(facts["verdict"]),
+                calibration=Calibration(**facts["calibration"]) if facts.get("calibration") else None,
             )
         except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
             if isinstance(error, OSError) and is_absent(error):

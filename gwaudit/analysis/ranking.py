@@ -44,24 +44,17 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
-from gwaudit.analysis.error_probability import (
-    count_with_best_f1,
-    count_with_precision,
-    expected_share_wrong,
-    log_odds_wrong,
-    sigmoid,
-)
+from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
+from gwaudit.analysis.flagging import categorise, flag, settings_to_flag
 from gwaudit.analysis.held_out_odds import held_out_readings
 from gwaudit.analysis.run_signals import measure_signals
 from gwaudit.analysis.sample_statistics import default_window, is_held_out, sample_statistics
-from gwaudit.analysis.verdict import Verdict, judge
+from gwaudit.analysis.verdict import judge
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.data.class_sizes import small_classes
 from gwaudit.store.store import TrajectoryStore
-
-HARD_SHARE = 0.1
 
 
 def rank(
@@ -248,11 +241,11 @@ def _audit(
     # Stable: equal log odds stay in the order of their ids. NaN goes last, so samples of small classes do.
     order = np.lexsort((-rounded, -judged))
     in_order = judged[order], probability[order]
-    fitted, _ = _suspects(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
+    fitted, _ = flag(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
     known = np.where(too_few, np.nan, probability)
     signals = measure_signals(store, statistics, window, known, fitted[np.argsort(order)])
     verdict = judge(signals)
-    suspect, threshold = _suspects(*in_order, _count_of_the_user(settings, verdict))
+    suspect, threshold = flag(*in_order, settings_to_flag(settings, is_trusted=verdict.is_trusted))
     suspect = suspect[np.argsort(order)]
     given, names = store.given_labels(), np.array(store.layout.answers, object)
     samples = pd.DataFrame(
@@ -265,7 +258,7 @@ def _audit(
             "log_odds_wrong": rounded,
             "probability_wrong": probability.astype(np.float32),
             "suspect": suspect,
-            "category": _categories(rounded, too_few, suspect, statistics),
+            "category": categorise(rounded, too_few, suspect, statistics),
         }
     )
     frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
@@ -300,53 +293,3 @@ def _row_columns(store: TrajectoryStore) -> dict[str, object]:
         return columns
     classes = store.layout.class_of(rows).astype(np.int32)
     return {**columns, "class_id": classes, "class_name": np.array(store.class_names, object)[classes]}
-
-
-def _count_of_the_user(settings: RankingSettings, verdict: Verdict) -> RankingSettings:
-    """Return settings that flag by the fitted cut if the verdict trusts it or `force` is set, else as the user counts.
-
-    Below trust, `budget` is the number to flag, and `precision`, which only trusted probabilities can keep, flags none.
-    """
-    if verdict.is_trusted or settings.force or settings.top is not None or settings.cut != "auto":
-        return settings
-    return replace(settings, precision=None, top=settings.budget or 0)
-
-
-def _suspects(
-    log_odds: NDArray[np.float32], probability: NDArray[np.float64], settings: RankingSettings
-) -> tuple[NDArray[np.bool_], float]:
-    """Return the samples to flag and the threshold, of log odds in falling order with NaN at their end."""
-    known = int(np.isfinite(log_odds).sum())
-    if settings.top is not None:
-        count = settings.top
-    elif settings.precision is not None:
-        count = count_with_precision(probability[:known], settings.precision)
-    elif isinstance(settings.cut, str):
-        count = count_with_best_f1(probability[:known])
-    else:
-        count = int((log_odds > settings.cut).sum())
-    count = min(count, known, known if settings.budget is None else settings.budget)
-    return np.arange(len(log_odds)) < count, _threshold(log_odds[:known], count, settings)
-
-
-def _threshold(log_odds: NDArray[np.float32], count: int, settings: RankingSettings) -> float:
-    """Return a threshold below the first `count` of falling log odds and, ties aside, above the rest."""
-    if isinstance(settings.cut, float | int) and settings.budget is None:
-        return float(settings.cut)
-    if count == 0:
-        return float("inf")
-    last = float(log_odds[count - 1])
-    if count == len(log_odds):
-        return float(np.nextafter(np.float32(last), np.float32(-np.inf)))
-    return (last + float(log_odds[count])) / 2
-
-
-def _categories(
-    log_odds: NDArray[np.float32], too_few: NDArray[np.bool_], suspect: NDArray[np.bool_], statistics: pd.DataFrame
-) -> NDArray[np.object_]:
-    early, late = statistics["early_alignment"].to_numpy(), statistics["late_alignment"].to_numpy()
-    late_aligned = (early < 0) & (late > 0)
-    rest = log_odds[~suspect & ~late_aligned & ~too_few & ~np.isnan(log_odds)]
-    hard = log_odds > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
-    conditions = [np.isnan(log_odds), too_few, suspect, late_aligned, hard]
-    return np.select(conditions, ["unrecorded", "too-few", "suspect", "late-aligned", "hard"], "fine").astype(object)

@@ -88,6 +88,13 @@ def train_command(
 def rank_command(
     run: Run,
     ranking: RankingSettings,
+    decisions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File with decisions to calibrate on, besides decisions.csv of the run; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     no_verify: Annotated[
         bool,
         typer.Option(
@@ -100,11 +107,11 @@ def rank_command(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rank a recorded run, or rank it again, and write its suspects and the cleaned data."""
+    """Rank a recorded run, or rank it again, calibrated on decisions; write its suspects and the cleaned data."""
     from gwaudit.pipeline.rank import rank_again
 
     with StageDisplay() as display:
-        result = rank_again(run, ranking, verify=not no_verify, root=root, progress=display)
+        result = rank_again(run, ranking, decisions=decisions or (), verify=not no_verify, root=root, progress=display)
     _report(result, as_json, strict=strict)
 
 

@@ -60,6 +60,8 @@ def clean_data(audit: Audit, action: Action) -> CleanedData:
         ids = np.flatnonzero(~suspect)
     else:
         labels[suspect] = audit.by_id("suggested_label")[suspect]
+        if audit.calibration is not None:  # people decided that no class fits these
+            ids = np.flatnonzero(audit.by_id("decision") != "drop")
     return CleanedData(ids, labels[ids], audit.by_id("key")[ids], audit.class_names, audit.fingerprint)
 
 

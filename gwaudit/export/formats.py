@@ -151,10 +151,10 @@ def write_export(
     if format.whole or options.all:
         samples = audit.frame
     elif options.top is not None:
-        samples = audit.frame.head(options.top)
+        samples = audit.undecided.head(options.top)
     else:
         _require_cut(audit)
-        samples = audit.suspects
+        samples = audit.to_review()
     return format.write(Findings(audit, samples[~samples["sample_id"].isin(gone)], original), output)
 
 

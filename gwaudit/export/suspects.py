@@ -52,7 +52,7 @@ def write_suspects(
     Raises:
         StoreError: the file cannot be written.
     """
-    return _write_samples(audit, audit.to_review() if top is None else audit.frame.head(top), path, texts)
+    return _write_samples(audit, audit.to_review() if top is None else audit.undecided.head(top), path, texts)
 
 
 def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:

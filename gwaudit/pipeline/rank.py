@@ -1,13 +1,17 @@
-"""Rank a recorded run and write the results (`rank`)."""
+"""Rank a recorded run, calibrate the ranking on decisions, and write the results (`rank`)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.calibrated_audit import calibrate
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.review.decisions import read_decisions
 from gwaudit.training.refinement import open_rounds, rounds_of
 
 
@@ -15,29 +19,37 @@ def rank_again(
     run: Path | str,
     ranking: RankingSettings | None = None,
     *,
+    decisions: Sequence[Path | str] = (),
     verify: bool = True,
     root: Path | str | None = None,
     progress: StageProgress | None = None,
 ) -> AuditResult:
     """Rank a recorded run and write the results into its folder, in place of those of an earlier ranking.
 
+    Where people decided on samples of the run, odds, order and cut are calibrated on all of their decisions
+    (`gwaudit.analysis.calibrated_audit`): those of the run's own `decisions.csv`, which `review` keeps, and of further
+    files. The same decisions give the same results.
+
     The data of the run are loaded again for the report; a run is ranked without them where they cannot be read.
 
     Args:
         run: the folder of the run.
         ranking: the settings of the ranking.
+        decisions: further files with decisions, as `gwaudit.review.decisions.read_decisions` takes them. Rows that
+            contradict the run or each other are left out, with a note.
         verify: compare each file of the run with its checksum before it is read; of a huge run that takes about as
             long as reading it. The number of files that were not compared stands in the result, and in a note.
         root: the place of the data now, if they were moved.
         progress: receives the stages, and notes on the data; by default these are warnings.
 
     Raises:
+        DataError: a file of decisions cannot be read, or is about other data.
         GwauditError: the run cannot be ranked by these settings.
     """
     run, progress = Path(run), progress or Warnings()
     progress.on_stage("ranking")
     with open_rounds(rounds_of(run), verify=verify) as (first, *later):
-        ranked = rank(first, ranking, rounds=later)
+        ranked = _calibrated(rank(first, ranking, rounds=later), [Path(file) for file in decisions], progress)
         dataset = samples_of_run(first, progress, root)
         progress.on_stage("writing the results")
         result = write_results(ranked, dataset, first)
@@ -48,3 +60,23 @@ def rank_again(
             f"not noticed. To compare them: gwaudit show {run} --verify"
         )
     return replace(result, unverified_files=unverified)
+
+
+def _calibrated(ranked: Audit, files: Sequence[Path], progress: StageProgress) -> Audit:
+    """Return a ranking, calibrated on the decisions of its run and of further files."""
+    own = ranked.run / "decisions.csv"
+    if own.exists():
+        files = [own, *(file for file in files if file.resolve() != own.resolve())]
+    if not files:
+        return ranked
+    decisions = read_decisions(files, ranked)
+    for note in decisions.notes:
+        progress.on_note(note)
+    if decisions.problems:
+        first = decisions.problems[0]
+        row = "" if first.row is None else f", row {first.row}"
+        progress.on_note(
+            f"rows that decide nothing because of a problem: {len(decisions.problems):,}; the first is in {first.file}"
+            f"{row}: {first.reason}"
+        )
+    return calibrate(ranked, decisions.frame)

@@ -191,6 +191,9 @@ class _DecisionParser:
         self.keys = [str(key) for key in audit.by_id("key")]
         self.given = audit.by_id("given_label").astype(np.int64)
         self.suggested = audit.by_id("suggested_label").astype(np.int64)
+        # Files of suspects that were written before the audit was calibrated hold these.
+        before = "suggested_label" if audit.calibration is None else "unsupervised_label"
+        self._unsupervised = audit.by_id(before).astype(np.int64)
         self._key_index, self._class_index = TextIndex(self.keys), TextIndex(self.names)
         self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
         self._run, self._fingerprint = audit.run, fingerprint_cell(audit.fingerprint)
@@ -394,7 +397,10 @@ class _DecisionParser:
         suggestion = statement.suggestion
         if suggestion is None:
             return None
-        suggested = int(self.suggested[sample])
+        if suggestion.number is not None and _is_number(suggestion.number, int(self._unsupervised[sample])):
+            suggested = int(self._unsupervised[sample])
+        else:
+            suggested = int(self.suggested[sample])
         name = suggestion.name
         same_name = suggested in self._labels(name, statement) if name.strip() else suggested < 0
         same_number = suggestion.number is not None and _is_number(suggestion.number, suggested)

@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gwaudit import TrajectoryStore
+from gwaudit.analysis.audit import Audit
+from helpers.audits import make_decisions
 from helpers.command import gwaudit
 from helpers.making import few_digits
 from helpers.recorded_runs import make_run
@@ -51,3 +54,74 @@ def test_a_sample_is_read_from_verified_files_of_any_size(damaged_run):
     with TrajectoryStore.open(damaged_run, verify=False) as store:
         assert np.isfinite(store.trajectory(0)["loss"]).all()
         assert store.unverified_files == 3
+
+
+class TestDecisions:
+    """Decisions calibrate a ranking: those of the run's review by themselves, and those of further files."""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        with make_run(tmp_path / "run", few_digits(60), epochs=3):
+            pass
+        assert gwaudit("rank", tmp_path / "run", "--force").returncode == 0
+        return tmp_path / "run"
+
+    def decide(self, run, path, *rows):
+        make_decisions(Audit.load(run), *rows).to_csv(path, index=False)
+        return path
+
+    def test_decisions_of_the_run_and_of_files_are_used_together(self, run, tmp_path):
+        self.decide(run, run / "decisions.csv", *((i, "drop") for i in range(8)))
+        file = self.decide(run, tmp_path / "more.csv", *((i, "keep") for i in range(8, 14)), (14, "unsure"))
+        done = gwaudit("rank", run, "--decisions", file)
+        assert done.returncode == 0, done.stderr
+        assert "Calibrated on 14 decisions, 0 of them random samples" in " ".join(done.stdout.split())
+        assert Audit.load(run).calibration.wrong == 8
+        assert len(pd.read_csv(run / "suspects.csv").merge(pd.read_csv(file), on="sample_id")) <= 1  # the unsure one
+
+    def test_the_same_decisions_give_the_same_bytes(self, run):
+        self.decide(run, run / "decisions.csv", *((i, "drop" if i < 12 else "keep") for i in range(30)))
+        versions = []
+        for _ in range(2):
+            assert gwaudit("rank", run).returncode == 0
+            versions.append((run / "results" / "current").resolve().name)
+        assert versions[0] == versions[1]  # named by its content
+
+    def test_without_decisions_it_says_that_nothing_is_calibrated(self, run):
+        done = gwaudit("rank", run, "--json")
+        assert json.loads(done.stdout)["calibration"] is None
+        assert "calibration" in json.loads((run / "audit.json").read_text())
+        assert "unsupervised_rank" not in Audit.load(run).frame
+
+    def test_decisions_about_other_data_are_refused(self, run, tmp_path):
+        before = (run / "results" / "current").resolve().name
+        file = self.decide(run, tmp_path / "other.csv", *((i, "keep") for i in range(9)))
+        file.write_text(file.read_text().replace("digits/", "cats/"))
+        done = gwaudit("rank", run, "--decisions", file)
+        assert done.returncode == 2
+        assert "about other data" in " ".join(done.stderr.split())
+        assert (run / "results" / "current").resolve().name == before
+
+    def test_contradicting_decisions_are_left_out_with_a_word(self, run, tmp_path):
+        rows = [(i, "drop") for i in range(6)]
+        first, second = (self.decide(run, tmp_path / f"{name}.csv", *rows) for name in "ab")
+        self.decide(run, second, (0, "keep"), *rows[1:])
+        done = gwaudit("rank", run, "--decisions", first, "--decisions", second)
+        assert done.returncode == 0
+        assert "rows that decide nothing because of a problem: 1;" in " ".join(done.stderr.split())
+        assert Audit.load(run).calibration.decided == 5
+
+    def test_suspects_that_were_written_before_are_still_read(self, run, tmp_path):
+        suspects = pd.read_csv(run / "suspects.csv", dtype=str)
+        alike = suspects[(suspects["given_label"] == suspects["given_label"][0])].head(3)
+        label = str((int(alike["suggested_label"].iloc[0]) + 2) % 10)
+        ids = [int(i) for i in alike["sample_id"]]
+        self.decide(run, run / "decisions.csv", *((i, "relabel", label) for i in ids))
+        assert gwaudit("rank", run).returncode == 0  # suggestions are other ones now
+        suspects.assign(decision=["keep" if int(i) not in ids else "" for i in suspects["sample_id"]]).to_csv(
+            tmp_path / "old.csv", index=False
+        )
+        done = gwaudit("rank", run, "--decisions", tmp_path / "old.csv")
+        assert done.returncode == 0, done.stderr
+        assert "problem" not in done.stderr
+        assert Audit.load(run).calibration.decided == len(suspects)

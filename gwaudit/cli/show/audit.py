@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for their types alone: showing a run does not wait for torc
     import pandas as pd
 
     from gwaudit.analysis.audit import Audit
+    from gwaudit.analysis.calibration import Calibration
     from gwaudit.analysis.evaluation import Evaluation
     from gwaudit.analysis.verdict import Verdict
     from gwaudit.pipeline.results import AuditResult
@@ -29,7 +30,6 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         worst: number of suspects to list.
     """
     audit = result.audit
-    n = len(audit.frame)
     out.print()
     print_verdict(audit.verdict)
     if audit.has_cut:
@@ -38,6 +38,8 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         out.print(_WITHOUT_CUT[audit.verdict.level], highlight=False, soft_wrap=True)
     if audit.is_multi_label and audit.has_cut:
         out.print(_multilabel_suspects(audit), highlight=False, soft_wrap=True)
+    if audit.calibration is not None:
+        out.print(_calibration(audit.calibration), highlight=False, soft_wrap=True)
     if audit.has_probabilities:
         out.print(_expectation(audit), highlight=False, soft_wrap=True)
     if audit.has_cut and not audit.may_clean:
@@ -49,9 +51,10 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     if result.evaluation is not None:
         _print_evaluation(result.evaluation)
     out.print()
-    title = f"The {min(worst, n)} most suspicious"
+    rest = " without a decision" if audit.calibration else ""
+    title = f"The {min(worst, len(audit.undecided))} most suspicious{rest}"
     texts = None if dataset is None else dataset.texts
-    out.print(_suspects_table(audit.frame.head(worst), title, texts, with_probability=audit.has_probabilities))
+    out.print(_suspects_table(audit.undecided.head(worst), title, texts, with_probability=audit.has_probabilities))
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
@@ -89,11 +92,26 @@ def _multilabel_suspects(audit: "Audit") -> str:
     )
 
 
+def _calibration(calibration: "Calibration") -> str:
+    order = "the order too" if calibration.scale else "not the order"
+    return (
+        f"Calibrated on {calibration.decided:,} decisions, {calibration.random:,} of them random samples: they change "
+        f"the probabilities, and {order}."
+    )
+
+
 def _expectation(audit: "Audit") -> str:
-    expected, suspects = audit.expected_wrong(), len(audit.suspects)
+    rows = audit.undecided
+    suspects, expected = int(rows["suspect"].sum()), audit.expected_wrong(of_undecided=True)
     counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
-    among = ", ".join(f"{expected[k]:,.0f} of the first {k:,}" for k in counts)
-    return f"Expected wrong labels: {among + ', ' if among else ''}{expected[-1]:,.0f} in all."
+    among = "".join(f"{expected[k]:,.0f} of the first {k:,}, " for k in counts)
+    if audit.calibration is None:
+        return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all (not yet calibrated on decisions)."
+    wrong = audit.calibration.wrong
+    return (
+        f"Wrong labels: {wrong:,} found; expected among those without a decision: {among}{expected[-1]:,.0f} in all. "
+        f"Together {wrong + expected[-1]:,.0f}."
+    )
 
 
 def print_evaluations(evaluations: "Mapping[str, Evaluation]") -> None:
