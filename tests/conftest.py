@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ _PATHS = [
 ]
 os.environ["PYTHONPATH"] = os.pathsep.join(path for path in _PATHS if path)
 
+CACHE = pytest.StashKey[str]()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -37,9 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for all workers and processes of a session
+        config.stash[CACHE] = tempfile.mkdtemp(prefix="gwaudit-cache-")
+        os.environ["GWAUDIT_CACHE"] = config.stash[CACHE]
     if dtype := config.getoption("--dtype"):
         os.environ[VARIABLE] = dtype
         fix_auto_dtype()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if CACHE in config.stash:
+        shutil.rmtree(config.stash[CACHE], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,18 @@ class ImageFit:
         start = self._margin
         return image.crop((start, start, start + self.side, start + self.side))
 
+    def least_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height down to which a decoder may reduce an image of this size.
+
+        They are twice those to which the image is scaled, so that the interpolation still averages several pixels: the
+        difference is hardly visible (Pillow's `reducing_gap` of 2).
+        """
+        side = 2 * self._square
+        if self.fit != "pad":
+            return side, side
+        longest = max(width, height)
+        return math.ceil(side * width / longest), math.ceil(side * height / longest)
+
     def seen_box(self, width: int, height: int) -> Box:
         """Return the part of an image of this size, the right way up, that the network sees."""
         if self.fit == "squash":

@@ -36,7 +36,7 @@ def digest_of(image: Image.Image, pixels: NDArray[np.uint8]) -> ImageDigest:
     extrema = image.resize(_PROBE, Image.Resampling.NEAREST).getextrema()
     if _is_constant(extrema) or _brightest(extrema) <= _DARK:  # else all pixels say the same, at a cost
         extrema = image.getextrema()
-    return ImageDigest(_checksum(pixels), _is_constant(extrema), _brightest(extrema))
+    return ImageDigest(pixel_checksum(pixels), _is_constant(extrema), _brightest(extrema))
 
 
 def check_images(
@@ -63,13 +63,15 @@ def check_tensor(images: Tensor, keys: Sequence[str], notes: ReadingNotes) -> li
     """Check images as `check_images` does, [n, C, H, W] of any real type, and return their digests."""
     values = images.numpy()
     digests = [
-        ImageDigest(_checksum(image), bool((image == image[:, :1, :1]).all()), float(image.max())) for image in values
+        ImageDigest(pixel_checksum(image), bool((image == image[:, :1, :1]).all()), float(image.max()))
+        for image in values
     ]
     check_images(digests, keys, notes, is_8_bit=values.dtype == np.uint8)
     return digests
 
 
-def _checksum(pixels: NDArray[Any]) -> bytes:
+def pixel_checksum(pixels: NDArray[Any]) -> bytes:
+    """Return the checksum of the pixels of an image, 16 bytes."""
     return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
 
 

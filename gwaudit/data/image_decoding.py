@@ -5,7 +5,7 @@ import importlib
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -156,12 +156,13 @@ def read_header(item: EncodedImage) -> ImageHeader:
         )
 
 
-def load_image(item: EncodedImage, least_side: int | None = None) -> LoadedImage:
+def load_image(item: EncodedImage, least_size: Callable[[int, int], tuple[int, int]] | None = None) -> LoadedImage:
     """Decode the first page of an image, the right way up.
 
     Args:
         item: The encoded image.
-        least_side: Sides in pixels down to which a JPEG may be reduced, which saves time.
+        least_size: Returns the width and height in pixels down to which a JPEG of a width and height may be reduced,
+            which saves time: its decoder computes every second, fourth or eighth pixel.
 
     Raises:
         UnreadableImageError: It is not a whole image.
@@ -171,8 +172,8 @@ def load_image(item: EncodedImage, least_side: int | None = None) -> LoadedImage
         if file.format == "TIFF":
             _silence_libtiff()
         is_deep_colour = _is_deep_colour(file)
-        if least_side is not None:
-            file.draft("RGB", (least_side, least_side))
+        if least_size is not None:
+            file.draft("RGB", least_size(*file.size))
         image = _upright(file)
     if not is_deep_colour:
         return LoadedImage(image)

@@ -63,7 +63,8 @@ class ImageFile:
         Raises:
             UnreadableImageError: It is not a whole image.
         """
-        return load_image(self.source, least_side).to_rgb(self.conversion)
+        least_size = None if least_side is None else lambda _width, _height: (least_side, least_side)
+        return load_image(self.source, least_size).to_rgb(self.conversion)
 
     def save(self, target: Path, *, copy: bool) -> None:
         """Save the image as `target`: a file as a link, or as a copy if `copy`; content in memory is written.

@@ -1,88 +1,48 @@
-"""Decode images to one size: all at once where they fit in memory, else each time that they are read."""
+"""Decode every image of a source once: into memory where they fit, else into a cache on disk.
 
-import os
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+Where the cache has no room for them either, they are decoded again each time that they are read. Photos that take a
+second to decode are kept in the cache too when they fit in memory, for the next audit or report.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
+from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
-from gwaudit.core.settings import DEFAULT_RESIZING, Fit, Resizing
-from gwaudit.data.fitting import SMALL_SIDE, ImageFit, are_photos
+from gwaudit.core.settings import DataSettings
+from gwaudit.data.encoded_images import CachedImages, EncodedImages, load, recorded_warnings
+from gwaudit.data.fitting import ImageFit
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
-from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
+from gwaudit.data.image_conversion import ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import (
     EncodedImage,
-    FilePart,
     ImageHeader,
     LoadedImage,
     UnreadableImageError,
     load_image,
     read_header,
 )
-from gwaudit.data.inputs import Digest, InMemory, Inputs
+from gwaudit.data.image_passes import ImagePasses
+from gwaudit.data.inputs import InMemory, Inputs
+from gwaudit.data.pixel_cache import DecodedOnce, EarlierPixels, PixelCache, PixelWriter
 from gwaudit.data.reading_notes import ReadingNotes
-from gwaudit.data.workers import in_worker
+from gwaudit.data.reading_progress import ReadingProgress
+from gwaudit.data.workers import naming_dead_workers, resolve_workers
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
+_SMALL_SIDE = 96
 _HELD_BYTES = 2**30
 _BACKGROUND_SAMPLE = 200
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedImages:
-    """Hold encoded images, and decode them each time that they are read.
-
-    Threads decode: Pillow's decoders release Python's global lock.
-
-    Attributes:
-        items: The encoded images.
-        size: Width and height in pixels of the decoded images.
-        fit: How each image becomes a square; None where all have that size already.
-        conversion: How they become 8-bit RGB.
-    """
-
-    items: Sequence[EncodedImage]
-    size: tuple[int, int]
-    fit: ImageFit | None
-    conversion: ImageConversion
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Return the shape (C, H, W) of one image."""
-        return 3, self.size[1], self.size[0]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def read(self, sample_ids: Tensor) -> Tensor:
-        """Return the images of these ids, [B, C, H, W] uint8."""
-        items = [self.items[i] for i in sample_ids.tolist()]
-        with recorded_warnings(), ThreadPoolExecutor(1 if in_worker() else os.cpu_count()) as threads:
-            images = list(threads.map(lambda item: _fitted(load_image(item).to_rgb(self.conversion), self.fit), items))
-        return torch.from_numpy(np.stack(images))
-
-    def add_to(self, digest: Digest) -> None:
-        """Add the length of every item to a checksum: reading all content would cost an epoch."""
-        for item in self.items:
-            digest.update(str(_n_bytes(item)).encode())
-        # Runs from before there was a choice have the checksum of a crop.
-        if self.fit is not None and self.fit != ImageFit(self.fit.side):
-            digest.update(repr(self.fit).encode())
-        if self.conversion != DEFAULT_CONVERSION:
-            digest.update(repr(self.conversion).encode())
+_HEADERS_A_SECOND, _IMAGES_A_SECOND, _PIXELS_A_SECOND = 5000, 3000, 50e6  # about, of one core
+_WORTH_KEEPING, _WORTH_WORKERS = 1.0, 2.0  # seconds of work
+_SECONDS_BETWEEN_REPORTS = 0.1
+_CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,22 +64,15 @@ class DecodedImages:
     digests: Sequence[ImageDigest] = ()
 
 
-def _fitted(image: Image.Image, fit: ImageFit | None) -> NDArray[np.uint8]:
-    """Return what the network sees of an RGB image, [3, H, W] uint8."""
-    if fit is not None:
-        image = fit.apply(image)
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-
+@naming_dead_workers()
 def decode_all(
     items: Sequence[EncodedImage],
     keys: Sequence[str],
-    image_size: int | None,
+    settings: DataSettings,
     notes: ReadingNotes,
-    fit: Fit = "crop",
-    resizing: Resizing = DEFAULT_RESIZING,
+    progress: ReadingProgress | None = None,
 ) -> DecodedImages:
-    """Decode every item once, to hold it in memory or to check that it can be decoded.
+    """Decode every item once, to hold it in memory or to keep it in the cache, and to check it.
 
     Images with more than 8 bits a channel are decoded before, to find their range; those that fit in a GiB are kept
     until they are converted.
@@ -127,53 +80,139 @@ def decode_all(
     Args:
         items: Paths or contents of image files.
         keys: Keys of the images, for the examples in the notes.
-        image_size: Side in pixels of the square that all images are brought to. By default `resizing.side`; without
-            that their own size, where all have one size of at most 96 pixels a side, else 224.
+        settings: `image_size`, side in pixels of the square that all images are brought to: by default
+            `resizing.side`; without that their own size, where all have one size of at most 96 pixels a side, else 224.
+            Also `fit`, `resizing`, `workers`, `cache` and `cache_limit`.
         notes: Notes on the reading, which receive the sizes of the images, the conversion, and warnings.
-        fit: How images that are not square become one.
-        resizing: Interpolation and central crop; by default bicubic, without a crop.
+        progress: Receives the number of images decoded.
+
+    Raises:
+        WorkerDiedError: A worker died.
     """
-    broken: dict[int, str] = {}
-    side = image_size or (None if resizing.only_photos else resizing.side)
-    with recorded_warnings(notes):
-        headers = dict(_map_readable(lambda index: read_header(items[index]), range(len(items)), broken))
-        source = _Source(items)
-        conversion = _conversion(headers, source, broken, notes)
-        sizes = _sizes(headers, source, side, broken)
-        if not sizes:
-            return DecodedImages(InMemory(torch.empty((0, 3, 1, 1), dtype=torch.uint8)), broken)
-        notes.measure_sizes(sizes.values())
-        common = set(sizes.values())
-        if side is None and not (len(common) == 1 and max(next(iter(common))) <= SMALL_SIDE):
-            side = resizing.side or LARGE_SIDE
-        if resizing.only_photos and not are_photos(notes.image_sizes, side or 0):
-            resizing = DEFAULT_RESIZING
-        width, height = (side, side) if side is not None else next(iter(common))
-        if all(w == h for w, h in common):
-            fit = "crop"  # the three ways are the same for squares
-        square = None if side is None else ImageFit(side, fit, resizing)
-        if square is not None:
-            notes.remark(square.describe(sum(w != h for w, h in sizes.values()), len(sizes)))
-        holds_all = len(sizes) * 3 * height * width <= IN_MEMORY_BYTES
+    cache = PixelCache(items, settings)
+    with cache.locked():
+        once = cache.open()
+        if once is None or any(_is_readable(items[index]) for index in once.broken):
+            once, inputs = _Decoding(items, settings, progress).run(cache)
+        elif _fit_in_memory(len(items), once.images):
+            inputs = InMemory(_all_pixels(_cached(once, cache)))
+        else:
+            inputs = _cached(once, cache)
+    notes.include(once.notes)
+    if cache.n_bytes:
+        notes.remark(f"the decoded images are kept for the next run in {cache.root} ({cache.n_bytes / 1e6:,.0f} MB)")
+    elif isinstance(inputs, EncodedImages) and len(inputs):
+        notes.remark(
+            f"the images are decoded in every epoch: {prod((len(inputs), *inputs.shape)) / 2**30:,.1f} GiB of pixels "
+            f"fit neither in memory nor in {cache.root} (`cache_limit`, and the free space of the disk)"
+        )
+    check_images(once.digests, [keys[index] for index in once.kept], notes)
+    return DecodedImages(inputs, once.broken, once.images.conversion, once.images.fit, once.digests)
 
-        def decode(index: int) -> tuple[NDArray[np.uint8] | None, ImageDigest]:
-            image = source.load(index).to_rgb(conversion)
-            pixels = _fitted(image, square)
-            return (pixels if holds_all else None), digest_of(image, pixels)
 
-        pixels = np.empty((len(sizes) if holds_all else 0, 3, height, width), np.uint8)
+class _Decoding:
+    """Decode the images of a source for the first time."""
+
+    def __init__(self, items: Sequence[EncodedImage], settings: DataSettings, progress: ReadingProgress | None) -> None:
+        self.items, self.settings, self.progress = items, settings, progress
+        self.notes, self.source = ReadingNotes(), _Source(items)
+        self.passes = ImagePasses(resolve_workers(settings.workers, beside_training=False))
+
+    def run(self, cache: PixelCache) -> tuple[DecodedOnce, Inputs]:
+        """Return what was found, and the images: in memory, in the cache, or as the source has them."""
+        with ExitStack() as stack:
+            with recorded_warnings(self.notes) as self.passes.warnings:
+                every = range(len(self.items))
+                in_workers = len(every) > _WORTH_WORKERS * _HEADERS_A_SECOND
+                headers = dict(self.passes.map(self.source.header, every, in_workers=in_workers))
+                conversion = self._conversion(headers)
+                sizes = self._sizes(headers)
+                images = self._planned(sizes, conversion)
+                seconds = len(sizes) / _IMAGES_A_SECOND + sum(w * h for w, h in sizes.values()) / _PIXELS_A_SECOND
+                is_worth_keeping = images.fit is not None and seconds > _WORTH_KEEPING
+                writer = None
+                if is_worth_keeping and cache.has_room(len(sizes) * prod(images.shape)):
+                    writer = stack.enter_context(PixelWriter(cache))
+                holds_all = _fit_in_memory(len(self.items), images)
+                pixels = np.empty((len(sizes) if holds_all else 0, *images.shape), np.uint8)
+                kept, digests = self._decode(sizes, images, cache, writer, pixels, in_workers=seconds > _WORTH_WORKERS)
+            once = DecodedOnce(images.subset(kept), kept, digests, self.passes.broken, self.notes)
+            is_written = writer is not None and writer.finish(once)
+        if holds_all:
+            return once, InMemory(torch.from_numpy(pixels[: len(kept)]))
+        return once, _cached(once, cache) if is_written else once.images
+
+    def _decode(
+        self,
+        sizes: Mapping[int, tuple[int, int]],
+        images: EncodedImages,
+        cache: PixelCache,
+        writer: PixelWriter | None,
+        pixels: NDArray[np.uint8],
+        *,
+        in_workers: bool,
+    ) -> tuple[list[int], list[ImageDigest]]:
+        """Decode all images into the cache, and into `pixels` where it has room; return their indices and digests."""
+        earlier = None if writer is None else cache.earlier(images)
+        decoder = _Decoder(self.source, images, earlier, returns_pixels=len(pixels) > 0 or writer is not None)
         kept: list[int] = []
         digests: list[ImageDigest] = []
-        for index, (image, digest) in _map_readable(decode, sizes, broken):
-            if image is not None:
+        decoded = self.passes.map(
+            decoder,
+            sizes,
+            in_workers=in_workers and not self.source.held,  # they are held in this process
+            on_image=_Reports(self.progress, len(sizes)),
+        )
+        for index, (image, digest) in decoded:
+            if image is not None and len(pixels):
                 pixels[len(kept)] = image
+            if image is not None and writer is not None:
+                writer.write(image)
             kept.append(index)
             digests.append(digest)
-    check_images(digests, [keys[index] for index in kept], notes)
-    inputs: Inputs = EncodedImages([items[index] for index in kept], (width, height), square, conversion)
-    if holds_all:
-        inputs = InMemory(torch.from_numpy(pixels[: len(kept)]))
-    return DecodedImages(inputs, broken, conversion, square, digests)
+        return kept, digests
+
+    def _planned(self, sizes: Mapping[int, tuple[int, int]], conversion: ImageConversion) -> EncodedImages:
+        """Return all images with the size, the fit and the conversion that they get."""
+        side, fit = self.settings.image_size or self.settings.resizing.side, self.settings.fit
+        self.notes.measure_sizes(sizes.values())
+        common = set(sizes.values()) or {(1, 1)}
+        if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):
+            side = LARGE_SIDE
+        if all(width == height for width, height in common):
+            fit = "crop"  # the three ways are the same for squares
+        square = None if side is None else ImageFit(side, fit, self.settings.resizing)
+        if square is not None and sizes:
+            self.notes.remark(square.describe(sum(w != h for w, h in sizes.values()), len(sizes)))
+        size = (side, side) if side is not None else next(iter(common))
+        return EncodedImages(self.items, size, square, conversion)
+
+    def _conversion(self, headers: Mapping[int, ImageHeader]) -> ImageConversion:
+        """Return the conversion, by all images with more than 8 bits and a sample of those with an alpha channel."""
+        deep = [index for index, header in headers.items() if header.is_deep]
+        alpha = [index for index, header in headers.items() if header.has_alpha and not header.is_deep]
+        sample = alpha[:: max(len(alpha) // _BACKGROUND_SAMPLE, 1)]
+        measured = [measurement for _, measurement in self.passes.map(self.source.measure, [*deep, *sample])]
+        conversion, remarks = choose_conversion(measured)
+        for remark in remarks:
+            self.notes.remark(remark)
+        if pages := sum(header.has_pages for header in headers.values()):
+            self.notes.remark(f"{pages:,} images have several pages or frames: the first is read")
+        if upper := sum(header.loses_bits for header in headers.values()):
+            self.notes.warn(
+                f"{upper:,} images have 16 bits a channel in a layout of which only the upper 8 bits can be read"
+            )
+        return conversion
+
+    def _sizes(self, headers: Mapping[int, ImageHeader]) -> dict[int, tuple[int, int]]:
+        """Return width and height of the images that are not broken; after their orientation where it counts."""
+        sizes = {index: header.size for index, header in headers.items() if index not in self.passes.broken}
+        sides = {tuple(sorted(size)) for size in sizes.values()}
+        if self.settings.image_size is None and self.settings.resizing.side is None and len(sides) == 1:
+            short, long = next(iter(sides))
+            if short != long <= _SMALL_SIDE:
+                return dict(self.passes.map(self.source.upright_size, sizes))
+        return sizes
 
 
 @dataclass(eq=False)
@@ -184,6 +223,12 @@ class _Source:
     held: dict[int, LoadedImage] = field(default_factory=dict)
     held_bytes: int = 0
 
+    def header(self, index: int) -> ImageHeader:
+        return read_header(self.items[index])
+
+    def upright_size(self, index: int) -> tuple[int, int]:
+        return load_image(self.items[index]).image.size
+
     def measure(self, index: int) -> Measurement:
         """Return the measurement of an image, and hold the image while there is room."""
         loaded = load_image(self.items[index])
@@ -193,81 +238,62 @@ class _Source:
             self.held[index] = loaded
         return measurement
 
-    def load(self, index: int) -> LoadedImage:
+    def load(self, index: int, fit: ImageFit | None) -> LoadedImage:
         """Return an image that was held, or decode it."""
-        return self.held.pop(index, None) or load_image(self.items[index])
+        return self.held.pop(index, None) or load(self.items[index], fit)
 
 
-def _conversion(
-    headers: dict[int, ImageHeader], source: _Source, broken: dict[int, str], notes: ReadingNotes
-) -> ImageConversion:
-    """Return the conversion for all images with more than 8 bits, and by a sample of those with an alpha channel."""
-    deep = [index for index, header in headers.items() if header.is_deep]
-    alpha = [index for index, header in headers.items() if header.has_alpha and not header.is_deep]
-    sample = alpha[:: max(len(alpha) // _BACKGROUND_SAMPLE, 1)]
-    measured = [measurement for _, measurement in _map_readable(source.measure, [*deep, *sample], broken)]
-    conversion, remarks = choose_conversion(measured)
-    for remark in remarks:
-        notes.remark(remark)
-    if pages := sum(header.has_pages for header in headers.values()):
-        notes.remark(f"{pages:,} images have several pages or frames: the first is read")
-    if upper := sum(header.loses_bits for header in headers.values()):
-        notes.warn(f"{upper:,} images have 16 bits a channel in a layout of which only the upper 8 bits can be read")
-    return conversion
+@dataclass(frozen=True, eq=False)
+class _Decoder:
+    """Return what the network sees of an image, if it is wanted, and the digest."""
+
+    source: _Source
+    images: EncodedImages
+    earlier: EarlierPixels | None
+    returns_pixels: bool
+
+    def __call__(self, index: int) -> tuple[NDArray[np.uint8] | None, ImageDigest]:
+        if self.earlier is not None and (found := self.earlier.read(index)) is not None:
+            return found
+        image, pixels = self.images.fitted(self.source.load(index, self.images.fit))
+        return (pixels if self.returns_pixels else None), digest_of(image, pixels)
 
 
-def _sizes(
-    headers: dict[int, ImageHeader], source: _Source, image_size: int | None, broken: dict[int, str]
-) -> dict[int, tuple[int, int]]:
-    """Return width and height of the images that are not broken; after their orientation where it counts."""
-    sizes = {index: header.size for index, header in headers.items() if index not in broken}
-    sides = {tuple(sorted(size)) for size in sizes.values()}
-    if image_size is None and len(sides) == 1:
-        short, long = next(iter(sides))
-        if short != long <= SMALL_SIDE:
-            return dict(_map_readable(lambda index: load_image(source.items[index]).image.size, sizes, broken))
-    return sizes
+class _Reports:
+    """Report the progress a few times per second, at a call for each image."""
+
+    def __init__(self, progress: ReadingProgress | None, images: int) -> None:
+        self._progress, self._images, self._done, self._last = progress, images, 0, time.monotonic()
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is None:
+            return
+        now = time.monotonic()
+        if now - self._last > _SECONDS_BETWEEN_REPORTS or self._done == self._images:
+            self._last = now
+            self._progress.on_images(self._done, self._images)
 
 
-@contextmanager
-def recorded_warnings(notes: ReadingNotes | None = None) -> Iterator[None]:
-    """Keep the warnings of decoders from the terminal, and add them to the notes, if any."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    if notes is not None:
-        shown = [str(each.message) for each in caught if issubclass(each.category, UserWarning | RuntimeWarning)]
-        for text, count in Counter(text.strip().split("\n")[0] for text in shown).items():
-            notes.remark(f"a decoder warned {count:,} {'time' if count == 1 else 'times'}: {text}")
+def _fit_in_memory(n: int, images: EncodedImages) -> bool:
+    return n * prod(images.shape) <= IN_MEMORY_BYTES
 
 
-def _n_bytes(item: EncodedImage) -> int:
-    if isinstance(item, bytes):
-        return len(item)
-    return item.size if isinstance(item, FilePart) else item.stat().st_size
+def _cached(once: DecodedOnce, cache: PixelCache) -> CachedImages:
+    return CachedImages(once.images, cache.file, once.checksums)
 
 
-def _map_readable(work: Callable[[int], T], indices: Iterable[int], broken: dict[int, str]) -> Iterator[tuple[int, T]]:
-    """Yield index and result of `work` in order, from threads; add the reason for each item that fails to `broken`."""
-
-    def attempt(index: int) -> T | UnreadableImageError:
-        try:
-            return work(index)
-        except UnreadableImageError as error:
-            return error
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        # A few thousand at a time: all results at once would need twice the memory.
-        for chunk in batched(indices, 4096):
-            for index, result in zip(chunk, threads.map(attempt, chunk), strict=True):
-                if isinstance(result, UnreadableImageError):
-                    broken[index] = str(result)
-                else:
-                    yield index, result
+def _all_pixels(images: CachedImages) -> torch.Tensor:
+    pixels = torch.empty((len(images), *images.shape), dtype=torch.uint8)
+    for ids in torch.split(torch.arange(len(images)), _CHUNK):
+        pixels[ids] = images.read(ids)
+    return pixels
 
 
-def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the values in lists of `size`; the last one may be shorter."""
-    values = iter(values)
-    while chunk := list(islice(values, size)):
-        yield chunk
+def _is_readable(item: EncodedImage) -> bool:
+    """Return whether an image that was broken can be decoded now, as after an error of the network."""
+    try:
+        load_image(item)
+    except UnreadableImageError:
+        return False
+    return True

@@ -15,8 +15,9 @@ from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
+from gwaudit.data.encoded_images import CachedImages, EncodedImages
 from gwaudit.data.image_checks import check_tensor
-from gwaudit.data.images import DecodedImages, EncodedImages, decode_all
+from gwaudit.data.images import DecodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.keys import distinct_keys, utf8_texts
 from gwaudit.data.label_files import read_label_file
@@ -33,6 +34,7 @@ from gwaudit.data.readers import (
 )
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
 from gwaudit.data.readers.table_formats import TABLE_SUFFIXES, remedy
+from gwaudit.data.reading_progress import ReadingProgress
 from gwaudit.data.repeats import note_repeats
 from gwaudit.data.workers import resolve_workers
 
@@ -67,7 +69,7 @@ READERS: tuple[Reader, ...] = (  # the first that recognises a source reads it
 class LoadingOptions(TypedDict, total=False):
     """Describe the keyword arguments of `load_dataset`; `DataSettings` has their texts and defaults.
 
-    `labels` and `root` may also be a `Path`, and `classes` a sequence of names.
+    `labels`, `root` and `cache` may also be a `Path`, and `classes` a sequence of names.
     """
 
     labels: str | Path | None
@@ -85,6 +87,8 @@ class LoadingOptions(TypedDict, total=False):
     root: str | Path | None
     classes: str | Sequence[str] | None
     workers: Literal["auto"] | int
+    cache: str | Path | None
+    cache_limit: float
 
 
 def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOptions]) -> LabeledDataset:
@@ -105,8 +109,8 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
               augmentation.
         **options: Settings that `gwaudit.DataSettings` describes: `labels`, `label_key`, `split`, `image_size`,
             `fit`, `on_error`, `label_column`, `label_separator`, `image_column`, `text_column`, `feature_columns`,
-            `id_column`, `root`, `classes` and `workers`. Here `labels` and `root` may also be a `Path`, and `classes` a
-            sequence of names, which may then have commas in them.
+            `id_column`, `root`, `classes`, `workers`, `cache` and `cache_limit`. Here `labels`, `root` and `cache` may
+            also be a `Path`, and `classes` a sequence of names, which may then have commas in them.
 
     Raises:
         SettingsError: A setting is impossible.
@@ -129,12 +133,15 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
     return read_source(DataSettings(text, **settings), source)
 
 
-def read_source(settings: DataSettings, source: Source | None = None) -> LabeledDataset:
+def read_source(
+    settings: DataSettings, source: Source | None = None, progress: ReadingProgress | None = None
+) -> LabeledDataset:
     """Load the data set that settings describe, without their `encoder` and `add_noise`.
 
     Args:
         settings: The settings.
         source: Object or path that `settings.source` stands for; by default `settings.source` itself.
+        progress: Receives the number of images decoded.
 
     Raises:
         GwauditError: As in `load_dataset`.
@@ -156,7 +163,7 @@ def read_source(settings: DataSettings, source: Source | None = None) -> Labeled
         class_names=tuple(distinct_keys(utf8_texts(raw.class_names, raw.notes), raw.notes)),
     )
     raw, true_labels = _apply_label_file(raw, settings)
-    return _usable_samples(raw, true_labels, source_keys, settings)
+    return _usable_samples(raw, true_labels, source_keys, settings, progress)
 
 
 def _one_name_a_line(names: Sequence[str]) -> str:
@@ -207,14 +214,18 @@ def _require_clean_labels(given: np.ndarray, clean: np.ndarray | None, raw: RawS
 
 
 def _usable_samples(
-    raw: RawSamples, true_labels: np.ndarray | None, source_keys: Sequence[str], settings: DataSettings
+    raw: RawSamples,
+    true_labels: np.ndarray | None,
+    source_keys: Sequence[str],
+    settings: DataSettings,
+    progress: ReadingProgress | None,
 ) -> LabeledDataset:
     """Return the rows that can be used as a data set, which lists the others."""
     broken = dict(raw.broken)
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
-    decoded, kept = _decode(raw, rows, settings, broken)
+    decoded, kept = _decode(raw, rows, settings, broken, progress)
     for warning in class_warnings(raw.labels[kept], raw.class_names):
         raw.notes.warn(warning)
     source_rows = np.arange(len(raw)) if raw.rows is None else raw.rows
@@ -254,14 +265,18 @@ def _usable_samples(
 
 def _workers(inputs: Inputs, settings: DataSettings) -> int:
     """Return how many processes read the inputs; a data set of torch that the user made is not copied unasked."""
-    if isinstance(inputs, EncodedImages):
+    if isinstance(inputs, EncodedImages | CachedImages):
         return resolve_workers(settings.workers)
     is_in_memory = isinstance(inputs, InMemory | Texts)
     return 0 if is_in_memory or settings.workers == "auto" else settings.workers
 
 
 def _decode(
-    raw: RawSamples, rows: np.ndarray, settings: DataSettings, broken: BrokenRows
+    raw: RawSamples,
+    rows: np.ndarray,
+    settings: DataSettings,
+    broken: BrokenRows,
+    progress: ReadingProgress | None,
 ) -> tuple[DecodedImages, np.ndarray]:
     """Return the inputs of the rows, and the rows that have some; add images that cannot be read to `broken`."""
     keys = [raw.keys[row] for row in rows]
@@ -271,7 +286,7 @@ def _decode(
             return DecodedImages(inputs, digests=check_tensor(inputs.values, keys, raw.notes)), rows
         return DecodedImages(inputs), rows
     items = [raw.inputs[row] for row in rows]
-    decoded = decode_all(items, keys, settings.image_size, raw.notes, settings.fit, settings.resizing)
+    decoded = decode_all(items, keys, settings, raw.notes, progress)
     broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in decoded.broken.items()}
     return decoded, np.delete(rows, list(decoded.broken))
 

@@ -92,6 +92,14 @@ class ReadingNotes:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
+    def include(self, other: Self) -> None:
+        """Add the sizes, remarks and warnings of other notes."""
+        self.image_sizes = other.image_sizes
+        for remark in other.remarks:
+            self.remark(remark)
+        for warning in other.warnings:
+            self.warn(warning)
+
     def measure_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Record the smallest, the median and the largest of the (width, height) of images."""
         sides = [sorted(side) for side in zip(*sizes, strict=True)]

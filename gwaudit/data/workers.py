@@ -29,20 +29,21 @@ Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-def resolve_workers(workers: Literal["auto"] | int) -> int:
+def resolve_workers(workers: Literal["auto"] | int, *, beside_training: bool = True) -> int:
     """Return the number of worker processes: for "auto" a core each, beside one for the training.
 
     Elsewhere than on Linux "auto" is 0: a new process there imports everything again, and the script of the user too.
 
     Args:
         workers: The setting `workers`.
+        beside_training: Whether this process computes meanwhile.
     """
     if workers != "auto":
         return workers
     if sys.platform != "linux":
         return 0
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun, which share the cores
-    return max(1, min(len(os.sched_getaffinity(0)) // processes - 1, _MOST_AUTOMATIC))
+    return max(1, min(len(os.sched_getaffinity(0)) // processes - beside_training, _MOST_AUTOMATIC))
 
 
 def in_worker() -> bool:

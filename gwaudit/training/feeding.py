@@ -1,4 +1,4 @@
-"""Feed the batches of training and evaluation passes: draw their order, read the inputs, augment images.
+"""Draw the batches of training and evaluation passes, read their inputs, and augment images.
 
 Worker processes read and augment, where the data set has some. All that is drawn is drawn in this process, in the order
 of the batches, so that a run does not depend on the number of workers.

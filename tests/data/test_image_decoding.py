@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
+from gwaudit.data.fitting import ImageFit
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import UnreadableImageError, load_image, read_header
 from gwaudit.data.loading import load_dataset
@@ -141,3 +142,22 @@ def test_a_damaged_tiff_is_an_error_with_a_reason_and_prints_nothing(compression
     with pytest.raises(UnreadableImageError, match="its pixels are damaged"):
         load_image(bytes(damaged))
     assert "".join(capfd.readouterr()) == "", "libtiff prints to the terminal by default"
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+@pytest.mark.parametrize(("size", "is_reduced"), [((1600, 1200), True), ((896, 2048), True), ((440, 440), False)])
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(fit, size, is_reduced):
+    content = encoded(picture(1, (24, 24)).resize(size, Image.Resampling.BICUBIC), "JPEG", quality=95)
+    square = ImageFit(112, fit)
+    whole, reduced = load_image(content).image, load_image(content, square.least_size).image
+    assert (reduced.width < whole.width) is is_reduced
+    assert (max if fit == "pad" else min)(reduced.size) >= 224  # twice the side
+    difference = np.abs(np.asarray(square.apply(reduced), float) - np.asarray(square.apply(whole), float))
+    assert difference.mean() < 1
+    assert square.apply(reduced).size == (112, 112)
+
+
+def test_a_padded_panorama_is_reduced_by_its_longer_side():
+    content = encoded(picture(1, (24, 24)).resize((3000, 400)), "JPEG")
+    assert load_image(content, ImageFit(112, "pad").least_size).image.size == (375, 50)
+    assert load_image(content, ImageFit(112, "squash").least_size).image.size == (3000, 400)

@@ -13,9 +13,10 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.encoded_images import recorded_warnings
 from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import LoadedImage, UnreadableImageError
-from gwaudit.data.images import IN_MEMORY_BYTES, recorded_warnings
+from gwaudit.data.images import IN_MEMORY_BYTES
 from gwaudit.data.inputs import Digest, InMemory, Inputs, features
 from gwaudit.data.labels import parse_labels
 from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, note_constant_features, rows_not_finite

@@ -21,7 +21,7 @@ from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import ALIGNMENTS
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.data.images import recorded_warnings
+from gwaudit.data.encoded_images import recorded_warnings
 from gwaudit.data.summary import DataSummary
 from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
