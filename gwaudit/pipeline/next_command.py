@@ -42,6 +42,8 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
         typed = as_typed(
             training, store.n_samples, modality, multi_label=store.is_multi_label, photos=ran_on_photos(store)
         )
+        if store.settings.get("dtype") is None:  # the user set it
+            typed["dtype"] = training.dtype
         auto = select_detector(
             "auto",
             final_passes=len(last.final_passes),

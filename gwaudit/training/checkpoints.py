@@ -7,7 +7,7 @@ copy of the one of the epoch that the selection rule chose.
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.manifest import require_free
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.device import DtypeChoice
 from gwaudit.training.head_choice import HeadChoice
 from gwaudit.training.preprocessing import Preprocessing
 from gwaudit.training.tensor_files import SUFFIX, read_tensors, write_tensors
@@ -187,6 +188,7 @@ def create_or_resume(
     targets: Tensor | None = None,
     preprocessing: Preprocessing | None = None,
     heads: HeadChoice | None = None,
+    dtype: DtypeChoice | None = None,
 ) -> TrajectoryStore:
     """Create the run of a training, or open the one that is to be resumed.
 
@@ -199,6 +201,7 @@ def create_or_resume(
         targets: [n, C] class distributions that are learned instead of the given labels, or None.
         preprocessing: Preprocessing of the images; None where the inputs are not images.
         heads: The heads that were tried, to be kept in the run; None where there was no choice.
+        dtype: The number formats that were timed, to be kept in the run; None where there was no choice.
 
     Returns:
         The run, open for writing.
@@ -221,6 +224,7 @@ def create_or_resume(
                 "data": None if data is None else data.to_dict(),
                 "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
                 "heads": None if heads is None else heads.to_dict(),
+                "dtype": None if dtype is None else asdict(dtype),
                 "targets": digest,
                 "reading": summarise(dataset, None if data is None else data.source).to_dict(),
                 "modality": dataset.modality,

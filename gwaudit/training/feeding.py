@@ -90,6 +90,10 @@ class BatchFeed:
         for ids, counted, indices, values in zip(batches, own, computed, inputs, strict=True):
             yield Batch(ids, ids[indices], counted.stop - counted.start, values)
 
+    def trial_batch(self, n: int | None = None) -> Tensor:
+        """Return the ids of n samples for a trial, at least two, by default as many as a batch has."""
+        return torch.arange(max(n or self.batch_size, 2)) % len(self.dataset)
+
     def evaluation_batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the sample ids and the inputs of this rank's batches of a pass over all samples, in order.
 

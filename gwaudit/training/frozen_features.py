@@ -23,12 +23,13 @@ from gwaudit.core.hub import only_cached_if_unreachable
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
+from gwaudit.data.workers import read_batches
 from gwaudit.training.augmentation import normalise
 from gwaudit.training.automatic_settings import resolve_for
-from gwaudit.training.device import autocast, resolve_device
-from gwaudit.training.models import build_model
+from gwaudit.training.device import MEASURED_IMAGES, DtypeChoice, autocast, measure_dtype, resolve_device
 from gwaudit.training.preprocessing import Preprocessing, preprocessing_of
 from gwaudit.training.progress import FeatureProgress
+from gwaudit.training.starting_weights import build_start
 
 _TEXTS_PER_BATCH = 256
 
@@ -55,47 +56,84 @@ def extract_features(
         SettingsError: The model would have random weights.
         ModelError: The model cannot be built, does not fit the images, or has no latents.
     """
-    settings = resolve_for(dataset, settings)
-    if not settings.pretrained and settings.checkpoint is None:
-        raise SettingsError(
-            "a frozen backbone needs trained weights: use timm's with `pretrained`, or name a file of weights with "
-            "`checkpoint`"
-        )
-    channels, height, _ = dataset.input_shape
-    model = build_model(
-        settings.model,
-        n_classes=len(dataset.class_names),
-        in_chans=channels,
-        image_size=height,
-        pretrained=settings.pretrained,
-        checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
-    ).eval()
-    if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
-        raise ModelError(
-            f"model {settings.model!r} has no forward_features and forward_head, so its latents are not known: choose "
-            "another timm model"
-        )
-    device = resolve_device(settings.device)
-    prepared = preprocessing or preprocessing_of(dataset, settings)
-    centre, scale = torch.tensor(prepared.mean).to(device), torch.tensor(prepared.std).to(device)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    return FrozenBackbone(dataset, settings, preprocessing).extract(dataset, progress)
 
-    def compute() -> Tensor:
-        batches: list[Tensor] = []
-        with torch.no_grad(), autocast(settings.dtype, device):
-            for ids in torch.split(torch.arange(len(dataset)), settings.batch_size):
-                images = normalise(dataset.read(ids).to(device, non_blocking=True), centre, scale)
-                latent = _latent(model, images.contiguous(memory_format=torch.channels_last))
-                batches.append(latent.float().cpu())
-                if progress is not None:
-                    progress.on_features(int(ids[-1]) + 1, len(dataset))
-        return torch.cat(batches)
 
-    digest = _digest_of_model(model, f"{settings.model} {settings.dtype} {prepared.mean} {prepared.std}")
-    # The pixels, not the data set's fingerprint, which uses only the file lengths of images that are read on demand.
-    for ids in torch.split(torch.arange(len(dataset)), settings.batch_size):
-        digest.update(dataset.read(ids).numpy().tobytes())
-    return _with_features(dataset, digest, compute)
+class FrozenBackbone:
+    """Hold a network with trained weights that computes features of images.
+
+    Args:
+        dataset: A data set of images, for their size and the number of classes.
+        settings: As for `extract_features`.
+        preprocessing: Mean and standard deviation; by default those of `preprocessing_of`.
+
+    Raises:
+        SettingsError: The model would have random weights.
+        ModelError: The model cannot be built, does not fit the images, or has no latents.
+    """
+
+    def __init__(
+        self, dataset: LabeledDataset, settings: TrainingSettings, preprocessing: Preprocessing | None = None
+    ) -> None:
+        self.settings = settings = resolve_for(dataset, settings)
+        if not settings.pretrained and settings.checkpoint is None:
+            raise SettingsError(
+                "a frozen backbone needs trained weights: use timm's with `pretrained`, or name a file of weights with "
+                "`checkpoint`"
+            )
+        model = build_start(settings, len(dataset.class_names), dataset.input_shape).eval()
+        if not (hasattr(model, "forward_features") and hasattr(model, "forward_head")):
+            raise ModelError(
+                f"model {settings.model!r} has no forward_features and forward_head, so its latents are not known: "
+                "choose another timm model"
+            )
+        self.device = resolve_device(settings.device)
+        self.preprocessing = preprocessing or preprocessing_of(dataset, settings)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+
+    def measure_dtype(self, dataset: LabeledDataset) -> DtypeChoice:
+        """Choose the number format of the features by the time of a step on some of the images."""
+        n = MEASURED_IMAGES if self.device.type == "cpu" else max(self.settings.batch_size, MEASURED_IMAGES)
+        ids = torch.arange(n) % len(dataset)
+        return measure_dtype(self.model, self._prepare(dataset.read(ids)), trains=False)
+
+    def extract(
+        self, dataset: LabeledDataset, progress: FeatureProgress | None = None, dtype: str | None = None
+    ) -> LabeledDataset:
+        """Replace images by their features.
+
+        Args:
+            dataset: The images.
+            progress: Receives the number of samples done.
+            dtype: Number format of the computation; by default that of the settings.
+        """
+        settings, prepared = self.settings, self.preprocessing
+        dtype = dtype or settings.dtype
+        batches = torch.split(torch.arange(len(dataset)), settings.batch_size)
+
+        def compute() -> Tensor:
+            latents: list[Tensor] = []
+            pinned = self.device.type == "cuda"
+            with torch.no_grad(), autocast(dtype, self.device):
+                for ids, images in zip(batches, read_batches(dataset, batches, pin_memory=pinned), strict=True):
+                    latents.append(_latent(self.model, self._prepare(images)).float().cpu())
+                    if progress is not None:
+                        progress.on_features(int(ids[-1]) + 1, len(dataset))
+            return torch.cat(latents)
+
+        digest = _digest_of_model(self.model, f"{settings.model} {dtype} {prepared.mean} {prepared.std}")
+        # The pixels, not the data set's fingerprint, which uses only the file lengths of images that are read on
+        # demand.
+        for images in read_batches(dataset, batches):
+            digest.update(images.numpy().tobytes())
+        return _with_features(dataset, digest, compute)
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """Return images on the device, normalised."""
+        centre = torch.tensor(self.preprocessing.mean).to(self.device)
+        scale = torch.tensor(self.preprocessing.std).to(self.device)
+        normal = normalise(images.to(self.device, non_blocking=True), centre, scale)
+        return normal.contiguous(memory_format=torch.channels_last)
 
 
 def embed_texts(dataset: LabeledDataset, encoder: str, progress: FeatureProgress | None = None) -> LabeledDataset:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gwaudit.data.summary import DataSummary
 from gwaudit.recording.epoch_commit import EpochSummary
+from gwaudit.training.device import DtypeChoice
 from gwaudit.training.head_choice import HeadChoice
 
 
@@ -63,6 +64,9 @@ class Progress(FeatureProgress, Protocol):
 
     def on_data(self, summary: DataSummary) -> None:
         """Receive the summary of the data that were read, before the training."""
+
+    def on_dtype(self, choice: DtypeChoice) -> None:
+        """Receive the number format that was measured to be the faster one."""
 
     def on_head(self, choice: HeadChoice) -> None:
         """Receive the heads that were tried, and with them the one that is trained."""

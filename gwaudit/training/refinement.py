@@ -30,7 +30,7 @@ from gwaudit.core.settings import RankingSettings, RefinementSettings, ResolvedT
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.automatic_settings import resolve_for
+from gwaudit.training.automatic_settings import as_recorded, resolve_for
 from gwaudit.training.progress import Progress
 from gwaudit.training.trainer import predict, train
 
@@ -61,6 +61,7 @@ def refine(
         SettingsError: The samples are multi-label, or an existing round was made with other settings.
     """
     require_refinable(dataset, training, refinement)
+    training = run_on_rank0(lambda: as_recorded(training, run, ["dtype"]))
     on_images = dataset.modality == "images"
     if not on_images:  # the recipes are for networks on images
         refinement = replace(refinement, refine_as=None, refine_model=None)

@@ -4,9 +4,12 @@ Photos start from pretrained weights: with few photos a network cannot learn fro
 one. Small images keep a network for small images: its features of 32 pixels are better than those of a network for 224.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+
+from torch import nn
 
 from gwaudit.core.errors import ModelError, SettingsError
 from gwaudit.core.settings import TrainingSettings
@@ -70,6 +73,27 @@ def _require_no_backbone(settings: TrainingSettings, modality: str) -> None:
             f"`{setting}` is for images, and these samples are {modality}, which a head is trained on without a "
             "network before it: leave it out, and `preset` if it sets it"
         )
+
+
+def build_start(settings: TrainingSettings, n_classes: int, input_shape: Sequence[int]) -> nn.Module:
+    """Build the network of settings that are resolved, with the weights that it starts from.
+
+    Args:
+        settings: `model`, `pretrained` and `checkpoint`.
+        n_classes: Number of classes.
+        input_shape: Shape of an image, (C, H, W).
+
+    Raises:
+        ModelError: As for `gwaudit.training.models.build_model`.
+    """
+    return build_model(
+        settings.model,
+        n_classes=n_classes,
+        in_chans=input_shape[0],
+        image_size=input_shape[1],
+        pretrained=settings.pretrained is True,
+        checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
+    )
 
 
 def describe_start(given: TrainingSettings, resolved: TrainingSettings, dataset: LabeledDataset) -> str:

@@ -11,7 +11,7 @@ normalises over the part of a rank. A run can be resumed with another number of 
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -54,17 +54,25 @@ from gwaudit.training.checkpoints import (
     restore_checkpoint,
     save_checkpoint,
 )
-from gwaudit.training.device import autocast, resolve_device
+from gwaudit.training.device import (
+    MEASURED_IMAGES,
+    DtypeChoice,
+    autocast,
+    choose_dtype,
+    measure_dtype,
+    resolve_device,
+)
 from gwaudit.training.feeding import Batch, BatchFeed
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, loss_of_heads
-from gwaudit.training.frozen_features import extract_features
+from gwaudit.training.frozen_features import FrozenBackbone
 from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
 from gwaudit.training.loss import Loss
-from gwaudit.training.models import build_feature_head, build_model
+from gwaudit.training.models import NETWORKS, build_feature_head
 from gwaudit.training.optimizer import build_optimizer, build_schedule
 from gwaudit.training.preprocessing import Preprocessing, preprocessing_of, recorded_preprocessing, with_scaled_features
 from gwaudit.training.progress import EpochProbe, EpochReport, Progress, StepReport
 from gwaudit.training.small_networks import WhitenedNet
+from gwaudit.training.starting_weights import build_start
 
 _WHITENING_SAMPLES = 5000
 _FEATURES_AT_ONCE = 4096
@@ -143,7 +151,8 @@ def train(
     with raise_on_all_ranks():
         # Before the folder is created, which a model that cannot be built does not need.
         resolved = resolve_for(dataset, given)
-        training = _Training(dataset, resolved, progress, targets, probe)
+        is_new = not (resume and (Path(run) / "run.json").exists())
+        training = _Training(dataset, resolved, progress, targets, probe, is_new=is_new)
 
     def open_run() -> TrajectoryStore:
         prepared = training.preprocessing
@@ -156,6 +165,7 @@ def train(
             targets=targets,
             preprocessing=prepared,
             heads=training.choice,
+            dtype=training.dtype_choice,
         )
 
     with shared_store(open_run) as store:
@@ -190,6 +200,7 @@ class _Training:
     """Hold the model, its optimizer and schedule, and the store of the run."""
 
     store: TrajectoryStore
+    dtype_choice: DtypeChoice | None
 
     def __init__(
         self,
@@ -199,6 +210,8 @@ class _Training:
         targets: Tensor | None = None,
         probe: EpochProbe | None = None,
         preprocessing: Preprocessing | None = None,
+        *,
+        is_new: bool = False,
     ) -> None:
         self.rule = training_rule(settings.select, patience=settings.patience or PATIENCE)
         self.probe = probe
@@ -208,8 +221,10 @@ class _Training:
         self.preprocessing = preprocessing
         if preprocessing is None and dataset.modality == "images":
             self.preprocessing = preprocessing_of(dataset, settings)
-        self.dataset = dataset = self._with_model_inputs(dataset)
         self.device = resolve_device(settings.device)
+        self.is_new, self.dtype_choice = is_new, None
+        self.dataset = dataset = self._with_model_inputs(dataset)
+        settings = self.settings
         self.labels = torch.from_numpy(dataset.labels)
         self.loss = Loss(self.labels, len(dataset.class_names), settings)
         if dataset.modality == "images" and self.preprocessing is not None:
@@ -232,6 +247,9 @@ class _Training:
         if self.left_out is None:
             _require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
+        times_dtypes = dataset.modality == "images" and settings.model not in NETWORKS
+        self._choose_dtype(self._measure_dtype if times_dtypes else None)
+        settings = self.settings
         self.optimizer = build_optimizer(self.model, settings)
         self.schedule = build_schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
@@ -240,7 +258,9 @@ class _Training:
     def _with_model_inputs(self, dataset: LabeledDataset) -> LabeledDataset:
         """Return the data set with the inputs that the model takes: scaled features, if the backbone is frozen."""
         if dataset.modality == "images" and self.settings.backbone == "frozen":
-            dataset = extract_features(dataset, self.settings, self.progress, self.preprocessing)
+            backbone = FrozenBackbone(dataset, self.settings, self.preprocessing)
+            self._choose_dtype(lambda: backbone.measure_dtype(dataset))
+            dataset = backbone.extract(dataset, self.progress, self.settings.dtype)
         return with_scaled_features(dataset) if dataset.modality == "features" else dataset
 
     def _build(self) -> nn.Module:
@@ -257,15 +277,7 @@ class _Training:
                 f"{dataset.name} holds {dataset.modality}: embed them first with "
                 "gwaudit.training.frozen_features.embed_texts"
             )
-        channels, height, _ = dataset.input_shape
-        model = build_model(
-            settings.model,
-            n_classes=n_classes,
-            in_chans=channels,
-            image_size=height,
-            pretrained=settings.pretrained,
-            checkpoint=None if settings.checkpoint is None else Path(settings.checkpoint),
-        )
+        model = build_start(settings, n_classes, dataset.input_shape)
         if isinstance(model, WhitenedNet) and not settings.pretrained and settings.checkpoint is None:
             drawn = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_WHITENING_SAMPLES]
             model.whiten(normalise(dataset.read(drawn), self.mean, self.std))
@@ -280,6 +292,19 @@ class _Training:
         if self.progress is not None:
             self.progress.on_head(choice)
         return choice
+
+    def _choose_dtype(self, measure: Callable[[], DtypeChoice] | None) -> None:
+        """Put the number format of a new run into the settings, where they leave it open."""
+        if not self.is_new or self.settings.dtype != "auto":
+            return
+        self.dtype_choice = choice = choose_dtype(self.device, measure, in_folds=self.settings.folds > 1)
+        self.settings = replace(self.settings, dtype=choice.dtype)
+        if self.progress is not None and choice.seconds:
+            self.progress.on_dtype(choice)
+
+    def _measure_dtype(self) -> DtypeChoice:
+        ids = self.feed.trial_batch(MEASURED_IMAGES if self.device.type == "cpu" else None)
+        return measure_dtype(self.model, self._prepare(self.dataset.read(ids)), trains=True)
 
     def run(self, store: TrajectoryStore) -> TrainingResult:
         """Train the epochs that the run lacks, then record its final evaluation passes."""
@@ -430,8 +455,8 @@ class _Training:
         return 2 * self.settings.batch_size if self.left_out is None else _FEATURES_AT_ONCE
 
     def _autocast(self) -> AbstractContextManager[object]:
-        # Heads are small: float32 costs them nothing.
-        is_float32 = self.left_out is not None and self.settings.dtype == "auto"
+        # Heads are small: float32 costs them nothing. The dtype of a frozen backbone is that of its features.
+        is_float32 = self.settings.backbone == "frozen" or (self.left_out is not None and self.settings.dtype == "auto")
         return autocast("float32" if is_float32 else self.settings.dtype, self.device)
 
     def _selected(self) -> SelectedEpoch:

@@ -10,6 +10,7 @@ from gwaudit.cli.show.data import print_data
 
 if TYPE_CHECKING:  # for their types alone: help does not wait for torch
     from gwaudit.data.summary import DataSummary
+    from gwaudit.training.device import DtypeChoice
     from gwaudit.training.head_choice import HeadChoice
     from gwaudit.training.progress import EpochReport, StepReport
 
@@ -41,6 +42,10 @@ class TrainingDisplay(Bar):
         """Print what was read."""
         if not self._quiet:
             print_data(summary, self._progress.console)
+
+    def on_dtype(self, choice: "DtypeChoice") -> None:
+        """Print in which number format the network is computed, and why."""
+        self._print(choice.describe())
 
     def on_head(self, choice: "HeadChoice") -> None:
         """Print which head is trained, and why."""
