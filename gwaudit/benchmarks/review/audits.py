@@ -1,0 +1,190 @@
+"""Make the audits that reviews are simulated on: data sets of the trust benchmark, human labels, and composed digits.
+
+Prior weights and thresholds of what an audit learns from decisions may be chosen on sets of the role `chosen`. Sets of
+the role `test` are only scored. An audit is made once, and kept.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.ranking import rank
+from gwaudit.benchmarks.multilabel import composed_digits
+from gwaudit.benchmarks.trust.cells import audited, with_errors
+from gwaudit.benchmarks.trust.data_sets import Role
+from gwaudit.benchmarks.trust.peers import cleanlab_detection
+from gwaudit.benchmarks.trust.processes import prepared_set
+from gwaudit.benchmarks.trust.rows import Cell
+from gwaudit.benchmarks.trust.sources import IMAGES, Sources, require
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import RankingSettings, TrainingSettings
+from gwaudit.data.label_files import read_label_file
+from gwaudit.data.label_noise import add_multilabel_noise
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.trainer import train
+
+_TRUTH = "truth.npz"
+_COMPOSED = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp")
+_CIFAR10 = 50_000  # images of its training split, in the order of the human labels
+
+
+@dataclass(frozen=True)
+class ReviewSources(Sources):
+    """Hold the files that data sets are read from.
+
+    Attributes:
+        human_labels: CIFAR-N's labels of CIFAR-10, CIFAR-10_human.pt.
+    """
+
+    human_labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class ReviewSet:
+    """Describe an audit that reviews are simulated on.
+
+    Attributes:
+        name: Name of the set.
+        role: "chosen" where priors and thresholds may be chosen on it, "test" where they may not.
+        data: Name of the data set in the trust benchmark, or "composed".
+        errors: Kind of the label errors, or the key of human labels.
+        rate: Share of wrong labels; 0 for human labels, which have their own.
+    """
+
+    name: str
+    role: Role
+    data: str
+    errors: str
+    rate: float = 0.0
+
+
+def _set(role: Role, data: str, errors: str, rate: float) -> ReviewSet:
+    return ReviewSet(f"{data}, {errors} {rate:.0%}", role, data, errors, rate)
+
+
+REVIEW_SETS: tuple[ReviewSet, ...] = (
+    _set("chosen", "digits", "uniform", 0.05),
+    _set("chosen", "digits", "uniform", 0.1),
+    _set("chosen", "digits", "class", 0.1),
+    _set("chosen", "digits", "feature", 0.05),
+    _set("chosen", "digits", "feature", 0.1),
+    _set("chosen", "blobs", "feature", 0.1),
+    _set("chosen", "linear-2-classes", "feature", 0.1),
+    _set("chosen", "cells", "uniform", 0.1),
+    _set("chosen", "questions-8", "feature", 0.1),
+    _set("chosen", "cifar10-600", "uniform", 0.1),
+    _set("test", "digits-mlp", "feature", 0.1),
+    _set("test", "linear-10-classes", "feature", 0.1),
+    _set("test", "rare-classes", "class", 0.1),
+    _set("test", "spam", "class", 0.1),
+    _set("test", "questions-77", "feature", 0.1),
+    _set("test", "questions-77", "class", 0.2),
+    _set("test", "cifar10-2000", "uniform", 0.1),
+    _set("test", "cifar10-2000", "class", 0.2),
+    _set("test", "cifar10-2000", "feature", 0.1),
+    *(
+        ReviewSet(f"cifar10-2000, {key}", "test", "cifar10-2000", key)
+        for key in ("aggre_label", "random_label1", "worse_label")
+    ),
+    _set("test", "composed", "multi-label", 0.1),
+)
+"""All sets. Human labels are those of CIFAR-N."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownAudit:
+    """Hold an audit of labels of which the wrong ones are known.
+
+    Attributes:
+        source: The set.
+        audit: The unsupervised audit; the rows of a multi-label one are samples of their own here.
+        truth: [n] true labels, by sample id.
+        cleanlab: [n] cleanlab's scores, higher for more suspicious samples; None where it takes no such data.
+    """
+
+    source: ReviewSet
+    audit: Audit
+    truth: NDArray[np.int64]
+    cleanlab: NDArray[np.float64] | None
+
+    @property
+    def is_wrong(self) -> NDArray[np.bool_]:
+        """Return whether each given label is wrong, [n], by sample id."""
+        return np.asarray(self.audit.by_id("given_label") != self.truth)
+
+
+def known_audit(source: ReviewSet, folder: Path, sources: ReviewSources) -> KnownAudit:
+    """Return the audit of a set: the one that the folder keeps, or else a new one.
+
+    Raises:
+        GwauditError: A file or package that the set needs is missing.
+    """
+    kept = folder / source.name.replace(", ", "-").replace(" ", "-").replace("%", "")
+    if not (kept / _TRUTH).exists():
+        made = _composed(source) if source.data == "composed" else _trained(source, sources)
+        made.audit.save(kept)
+        scores = {} if made.cleanlab is None else {"cleanlab": made.cleanlab}
+        np.savez(kept / _TRUTH, truth=made.truth, **scores)
+    with np.load(kept / _TRUTH) as arrays:
+        return KnownAudit(source, Audit.load(kept), arrays["truth"], arrays.get("cleanlab"))
+
+
+def select_review_sets(names: Sequence[str] = ()) -> list[ReviewSet]:
+    """Return the sets of these names, data sets or roles; by default all.
+
+    Raises:
+        SettingsError: A name is unknown.
+    """
+    known = {name for each in REVIEW_SETS for name in (each.name, each.data, each.role)}
+    if unknown := [name for name in names if name not in known]:
+        raise SettingsError(f"unknown set {unknown[0]!r}: choose from {', '.join(sorted(known))}")
+    return [each for each in REVIEW_SETS if not names or {each.name, each.data, each.role} & set(names)]
+
+
+def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
+    trust_sources = Sources(sources.cifar10, sources.weights, sources.questions, sources.encoder)
+    prepared = prepared_set(source.data, trust_sources)
+    if source.rate:
+        dataset = with_errors(prepared, Cell(source.errors, source.rate, 0))
+    else:
+        labels = read_label_file(require(sources.human_labels, "human_labels"), source.errors)
+        chosen = np.random.default_rng(0).permutation(_CIFAR10)[:IMAGES]  # as the trust benchmark chooses images
+        if len(labels.given) != _CIFAR10 or (
+            labels.clean is None or (labels.clean[chosen] != prepared.dataset.labels).any()
+        ):
+            raise SettingsError("`human_labels` are not those of the images in `cifar10`, in their order")
+        dataset = prepared.dataset.with_labels(labels.given[chosen], true_labels=prepared.dataset.labels)
+    assert dataset.true_labels is not None
+    with tempfile.TemporaryDirectory() as folder:
+        audit = audited(dataset, Path(folder) / "run", prepared.source, seed=0)
+    cleanlab = cleanlab_detection(prepared.features, dataset.labels).score
+    return KnownAudit(source, audit, dataset.true_labels, np.asarray(cleanlab, np.float64))
+
+
+def _composed(source: ReviewSet) -> KnownAudit:
+    """Return the audit of composed digits, each pair of sample and class being a sample with one of two labels."""
+    dataset = composed_digits()
+    given = add_multilabel_noise(dataset.labels, missing=source.rate, extra=source.rate, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        train(dataset.with_labels(given, true_labels=dataset.labels), Path(folder) / "run", _COMPOSED)
+        with TrajectoryStore.open(Path(folder) / "run") as store:
+            audit = rank(store, RankingSettings(force=True))
+    frame = audit.frame
+    classes, names = frame["class_id"].to_numpy(), frame["class_name"].to_numpy(object)
+    rows = audit.rows
+    for part in ("given", "suggested"):
+        frame = frame.assign(
+            **{
+                f"{part}_label": 2 * classes + frame[f"{part}_label"],
+                f"{part}_name": names + " " + frame[f"{part}_name"],
+            }
+        )
+    frame = frame.assign(sample_id=rows).drop(columns=["class_id", "class_name"])
+    answers = tuple(f"{name} {answer}" for name in audit.class_names for answer in audit.answers)
+    truth = (2 * np.arange(len(audit.class_names)) + dataset.labels).reshape(-1)
+    return KnownAudit(source, replace(audit, frame=frame, class_names=answers, is_multi_label=False), truth, None)

@@ -1,0 +1,116 @@
+"""Simulate reviews of many audits with known errors, and keep what they yield in `review.json` and `review.md`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gwaudit.benchmarks.results import read_results, write_results
+from gwaudit.benchmarks.review.audits import REVIEW_SETS, ReviewSet, ReviewSources, known_audit
+from gwaudit.benchmarks.review.learning import EffortRow, LearningRow, measure_effort, measure_learning
+from gwaudit.benchmarks.review.summary import markdown
+from gwaudit.benchmarks.trust.processes import TrustProgress, in_processes
+from gwaudit.core.errors import GwauditError
+
+LEARNING_FILE, EFFORT_FILE, AUDITS = "learning.json", "effort.json", "audits"
+
+DECISIONS = (100, 300)
+"""Numbers of decisions of a review."""
+
+ANSWER_ERRORS = (0.0, 0.05, 0.1)
+"""Shares of wrong answers of the reviewers."""
+
+
+@dataclass(frozen=True)
+class ReviewResults:
+    """Hold the rows of the benchmark.
+
+    Attributes:
+        learning: One row for each set, number of decisions and share of wrong answers.
+        effort: One row for each set and share of the wrong labels.
+    """
+
+    learning: list[LearningRow]
+    effort: list[EffortRow]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Hold what one process does: all reviews of one set."""
+
+    source: ReviewSet
+    folder: Path
+    sources: ReviewSources
+    reviews: int
+
+
+def review(
+    folder: Path,
+    sets: Sequence[ReviewSet] = REVIEW_SETS,
+    *,
+    sources: ReviewSources | None = None,
+    reviews: int = 20,
+    processes: int = 1,
+    progress: TrustProgress | None = None,
+) -> ReviewResults:
+    """Simulate reviews of the sets that the folder lacks.
+
+    Args:
+        folder: Folder that keeps the audits and the rows.
+        sets: The sets.
+        sources: Files that some of them are read from; these are left out where their file is not given.
+        reviews: Number of reviews of each set, for each number of decisions and share of wrong answers.
+        processes: Number of processes, each with one thread.
+        progress: Receives the sets that are left out, and the number of sets done.
+
+    Returns:
+        All rows of the folder, those of earlier calls included.
+
+    Raises:
+        StoreDamagedError: The rows of the folder are broken.
+        MissingExtraError: cleanlab is not installed.
+    """
+    results = read_review(folder)
+    kept = {row.name for row in results.effort}
+    missing = [
+        _Task(each, folder / AUDITS, sources or ReviewSources(), reviews) for each in sets if each.name not in kept
+    ]
+    for done, (task, rows) in enumerate(in_processes(_run, missing, processes), start=1):
+        name = task.source.name
+        if isinstance(rows, str):
+            if progress is not None:
+                progress.on_left_out(name, rows)
+            continue
+        learning = [row for row in results.learning if row.name != name] + rows.learning
+        results = ReviewResults(learning, results.effort + rows.effort)
+        write_results(folder / LEARNING_FILE, results.learning)
+        write_results(folder / EFFORT_FILE, results.effort)
+        (folder / "review.md").write_text(markdown(results.learning, results.effort), encoding="utf-8")
+        if progress is not None:
+            progress.on_cells(name, done, len(missing))
+    return results
+
+
+def read_review(folder: Path) -> ReviewResults:
+    """Read the rows that a folder keeps; none if there are none.
+
+    Raises:
+        StoreDamagedError: A file is broken.
+    """
+    return ReviewResults(
+        read_results(folder / LEARNING_FILE, LearningRow), read_results(folder / EFFORT_FILE, EffortRow)
+    )
+
+
+def _run(task: _Task) -> tuple[_Task, ReviewResults | str]:
+    """Return the task with its rows, or with the reason for leaving out its set."""
+    try:
+        known = known_audit(task.source, task.folder, task.sources)
+    except GwauditError as error:
+        return task, str(error)
+    learning = [
+        row
+        for decisions in DECISIONS
+        for error in ANSWER_ERRORS
+        if (row := measure_learning(known, decisions, error, task.reviews)) is not None
+    ]
+    return task, ReviewResults(learning, measure_effort(known))
