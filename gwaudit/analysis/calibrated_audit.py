@@ -65,7 +65,9 @@ def calibrate(audit: Audit, decisions: pd.DataFrame, is_random: NDArray[np.bool_
     calibration = None
     if not decided.empty:
         random = 0 if is_random is None else int(is_random[decided["sample_id"].to_numpy(np.int64)].sum())
-        calibration = Calibration(len(rows), int(wrong.sum()), random, refit.scale, _digest(decided))
+        calibration = Calibration(
+            len(rows), int(wrong.sum()), random, refit.scale, refit.answer_error, _digest(decided)
+        )
     else:
         frame = frame.drop(columns=list(CALIBRATED_COLUMNS))
     return _ranked(replace(audit, calibration=calibration), frame, log_odds, probability, rows)

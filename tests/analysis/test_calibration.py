@@ -106,5 +106,16 @@ def test_normal_scores_follow_the_ranks():
 
 
 def test_a_hundred_random_decisions_are_enough():
-    assert Calibration(300, 20, 100, 0.0, "").has_enough_random
-    assert not Calibration(300, 20, 99, 0.0, "").has_enough_random
+    assert Calibration(300, 20, 100, 0.0, 0.0, "").has_enough_random
+    assert not Calibration(300, 20, 99, 0.0, 0.0, "").has_enough_random
+
+
+def test_wrong_answers_are_noticed_and_change_little():
+    evidence, wrong = made_up(level=0.0, slope=1.5)
+    decided = drawn(evidence, 400)
+    erring = np.random.default_rng(0).random(400) < 0.1
+    honest = refit_log_odds(evidence, decided, wrong[decided])
+    refit = refit_log_odds(evidence, decided, wrong[decided] ^ erring)
+    assert honest.answer_error <= 0.01
+    assert 0.04 <= refit.answer_error <= 0.15
+    assert sigmoid(refit.log_odds).sum() == pytest.approx(wrong.sum(), rel=0.25)

@@ -22,13 +22,14 @@ from gwaudit.benchmarks.trust.processes import prepared_set
 from gwaudit.benchmarks.trust.rows import Cell
 from gwaudit.benchmarks.trust.sources import IMAGES, Sources, require
 from gwaudit.core.errors import SettingsError
+from gwaudit.core.json import read_json, write_json
 from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import add_multilabel_noise
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import train
 
-_TRUTH = "truth.npz"
+_TRUTH = "truth.json"
 _COMPOSED = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp")
 _CIFAR10 = 50_000  # images of its training split, in the order of the human labels
 
@@ -128,10 +129,13 @@ def known_audit(source: ReviewSet, folder: Path, sources: ReviewSources) -> Know
     if not (kept / _TRUTH).exists():
         made = _composed(source) if source.data == "composed" else _trained(source, sources)
         made.audit.save(kept)
-        scores = {} if made.cleanlab is None else {"cleanlab": made.cleanlab}
-        np.savez(kept / _TRUTH, truth=made.truth, **scores)
-    with np.load(kept / _TRUTH) as arrays:
-        return KnownAudit(source, Audit.load(kept), arrays["truth"], arrays.get("cleanlab"))
+        write_json(
+            kept / _TRUTH,
+            {"truth": made.truth.tolist(), "cleanlab": None if made.cleanlab is None else made.cleanlab.tolist()},
+        )
+    known = read_json(kept / _TRUTH)
+    cleanlab = None if known["cleanlab"] is None else np.array(known["cleanlab"], np.float64)
+    return KnownAudit(source, Audit.load(kept), np.array(known["truth"], np.int64), cleanlab)
 
 
 def select_review_sets(names: Sequence[str] = ()) -> list[ReviewSet]:

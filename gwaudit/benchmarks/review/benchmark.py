@@ -1,4 +1,4 @@
-"""Simulate reviews of many audits with known errors, and keep what they yield in `review.json` and `review.md`."""
+"""Run simulated reviews of many audits with known errors, and keep what they yield in JSON files and `review.md`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def review(
     processes: int = 1,
     progress: TrustProgress | None = None,
 ) -> ReviewResults:
-    """Simulate reviews of the sets that the folder lacks.
+    """Run simulated reviews of the sets that the folder lacks.
 
     Args:
         folder: Folder that keeps the audits and the rows.

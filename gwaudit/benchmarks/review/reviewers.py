@@ -1,4 +1,4 @@
-"""Simulate reviewers: they decide about samples by the true labels, and err in a share of their answers."""
+"""Decide about samples as reviewers do, by the true labels, and err in a share of the answers."""
 
 from collections.abc import Sequence
 

@@ -69,6 +69,7 @@ def print_verdict(verdict: "Verdict") -> None:
         out.print(f"  - {escape(finding.reason + remedy)}.", highlight=False, soft_wrap=True)
 
 
+_MANY_ERRORS = 0.02  # share of decisions
 _WITHOUT_CUT = {
     "use the order": "No cut is offered, and no cleaned data are written: review from the top, or set the number "
     "yourself (gwaudit rank --top N, --budget N).",
@@ -94,9 +95,11 @@ def _multilabel_suspects(audit: "Audit") -> str:
 
 def _calibration(calibration: "Calibration") -> str:
     order = "the order too" if calibration.scale else "not the order"
+    error = calibration.answer_error
+    doubt = "" if error < _MANY_ERRORS else f" About {error:.0%} of the decisions seem to be wrong themselves."
     return (
         f"Calibrated on {calibration.decided:,} decisions, {calibration.random:,} of them random samples: they change "
-        f"the probabilities, and {order}."
+        f"the probabilities, and {order}.{doubt}"
     )
 
 
