@@ -249,11 +249,11 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         pixels = 0
         for chunk in torch.split(ids, 512):
             inputs = self.read(chunk)
-            values = inputs.double() - start
-            reduced = tuple(d for d in range(values.ndim) if d != 1)
-            total = total + values.sum(reduced)
-            squares = squares + values.square().sum(reduced)
-            pixels += values[:, 0].numel()
+            sums, sums_of_squares = (
+                _byte_sums(inputs) if inputs.dtype == torch.uint8 else _sums(inputs.double() - start)
+            )
+            total, squares = total + sums, squares + sums_of_squares
+            pixels += inputs[:, 0].numel()
         mean = total / pixels
         std = (squares / pixels - mean.square()).clamp_min(0).sqrt()
         mean = mean + start
@@ -271,3 +271,21 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
+
+
+def _sums(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum and the sum of squares of each channel or feature, [C] float64."""
+    reduced = tuple(d for d in range(values.ndim) if d != 1)
+    return values.sum(reduced), values.square().sum(reduced)
+
+
+def _byte_sums(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of images [B, C, H, W] uint8, exactly, by histograms: photos in float64 would fill the memory."""
+    pixels, values = images.numpy(), np.arange(256)
+    counts = np.zeros((pixels.shape[1], 256), np.int64)
+    for image in pixels:
+        for channel, histogram in zip(image, counts, strict=True):
+            histogram += np.bincount(channel.reshape(-1), minlength=256)
+    return torch.from_numpy((counts @ values).astype(np.float64)), torch.from_numpy(
+        (counts @ values**2).astype(np.float64)
+    )

@@ -1,4 +1,4 @@
-"""Do one work on all images of a source, in threads or in worker processes."""
+"""Run one function on all images of a source, in threads or in worker processes."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass
 class ImagePasses:
-    """Go through the images of a source several times.
+    """Run functions on all images of a source, one after the other.
 
     Attributes:
         workers: Number of worker processes for long passes; with 0 threads do all work.

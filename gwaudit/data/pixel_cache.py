@@ -200,7 +200,7 @@ class PixelWriter:
                 self._file = None
 
     def finish(self, result: DecodedOnce) -> bool:
-        """Put the cache in use, and return whether it was written.
+        """Save the cache, and return whether that succeeded.
 
         Args:
             result: What was found, of the images that were written.
