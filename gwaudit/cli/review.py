@@ -53,14 +53,18 @@ def review_command(
 
     with DecisionLog(Audit.load(run)) as log:  # first of all: a second review learns at once that one is running
         from gwaudit.pipeline.report import load_report_data
+        from gwaudit.review.learning import ReviewLearner
         from gwaudit.review.report.page import render_page
+        from gwaudit.review.review_sample import load_sample
         from gwaudit.review.server import ReviewServer, serve_review
 
         with StageDisplay() as display:
             contents = load_report_data(run, top=top, root=root, progress=display)
             display.on_stage("drawing the page")
             page = render_page(contents, served=True)
-        with ReviewServer(log, page, port, contents.large_picture) as server:
+        shown = {int(sample["sample_id"]) for sample in contents.samples}
+        learner = ReviewLearner(contents.audit, shown, load_sample(contents.audit))
+        with ReviewServer(log, page, port, contents.large_picture, learner) as server:
             print_review_address(server)
             serve_review(server, browser=browser)
         print_logged_decisions(log)

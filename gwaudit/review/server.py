@@ -22,6 +22,7 @@ from gwaudit.core.errors import GwauditError
 from gwaudit.core.files import writing
 from gwaudit.core.json import parse_json, to_json
 from gwaudit.review.decision_log import DecisionLog
+from gwaudit.review.learning import ReviewLearner
 
 _LARGEST_REQUEST = 50_000_000
 
@@ -71,7 +72,12 @@ class ReviewServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, log: DecisionLog, page: bytes, port: int = 0, picture: Callable[[int], bytes] | None = None
+        self,
+        log: DecisionLog,
+        page: bytes,
+        port: int = 0,
+        picture: Callable[[int], bytes] | None = None,
+        learner: ReviewLearner | None = None,
     ) -> None:
         """Listen on the port; `serve_review` then serves.
 
@@ -80,11 +86,12 @@ class ReviewServer(ThreadingHTTPServer):
             page: The page, from `render_page(..., served=True)`.
             port: Port to listen on; 0 for any free one.
             picture: Function of a sample id that returns its whole picture as WebP.
+            learner: Calibrates the audit on the decisions, for the page to follow.
 
         Raises:
             GwauditError: the port is taken.
         """
-        self.log, self.page, self.picture = log, page, picture
+        self.log, self.page, self.picture, self.learner = log, page, picture, learner
         self.token = secrets.token_urlsafe(24)
         self.lock = threading.Lock()
         self.revision = 1  # a tab that has seen nothing yet sends 0
@@ -99,10 +106,12 @@ class ReviewServer(ThreadingHTTPServer):
         """Log a tab's changes, and return the changes since the revision that it has seen.
 
         Args:
-            request: {"since": the revision, "changes": pairs as `DecisionLog.parse_changes` takes them}.
+            request: {"since": the revision, "changes": pairs as `DecisionLog.parse_changes` takes them}; "learned" is
+                the revision of the calibration that the tab has seen.
 
         Returns:
-            {"revision": the new one, "changes": pairs of sample id and decision, None where it was taken back}.
+            {"revision": the new one, "changes": pairs of sample id and decision, None where it was taken back}; with
+            "learned" where there is a new calibration, as `ReviewLearner.learned_since` returns it.
 
         Raises:
             ValueError, KeyError, TypeError: the request is something else.
@@ -122,8 +131,12 @@ class ReviewServer(ThreadingHTTPServer):
                 ids = [sample_id for sample_id, revision in self.last_changed.items() if revision > since]
             else:  # a new tab, or one of an earlier server
                 ids = sorted({*self.log.decisions, *self.last_changed})
-            changed = [(sample_id, self._decision(sample_id)) for sample_id in ids]
-            return {"revision": self.revision, "changes": changed}
+            answer = {"revision": self.revision, "changes": [(i, self._decision(i)) for i in ids]}
+            if self.learner is not None:
+                self.learner.follow(self.log.decisions)
+                if learned := self.learner.learned_since(request.get("learned", 0)):
+                    answer["learned"] = learned
+            return answer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing of a connection that the browser has ended; print the traceback of any other error."""

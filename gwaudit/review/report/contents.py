@@ -197,7 +197,7 @@ def _contradicting_samples(audit: Audit, summary: DataSummary | None) -> dict[st
 
 def _gallery_frame(audit: Audit, top: int, contradicting: Collection[str]) -> pd.DataFrame:
     """Return the rows to review, of contradictions, and of the most suspicious samples of other categories."""
-    frame = audit.frame
+    frame = audit.undecided
     n_others = min(_SAMPLES_PER_CATEGORY, top)
     shown = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
     shown += [frame[frame["key"].astype(str).isin(set(contradicting))].head(top)]

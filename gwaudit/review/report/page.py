@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import without_nan
+from gwaudit.review.learning import headline
 from gwaudit.review.report.contents import ReportData
 from gwaudit.review.report.figures import draw_figures
 
@@ -27,6 +28,7 @@ _SCRIPTS = (
     "gallery.js",
     "deciding.js",
     "close_view.js",
+    "learning.js",
     "start.js",
     "figures.js",
 )
@@ -82,14 +84,15 @@ def render_page(data: ReportData, *, served: bool = False) -> bytes:
 def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
     """Return the values that the template itself prints."""
     audit = data.audit
-    expected, n_suspects = audit.expected_wrong(), len(audit.suspects)
+    left = audit.undecided
+    expected, n_suspects = audit.expected_wrong(of_undecided=True), int(left["suspect"].sum())
     decisions = str(audit.run / "decisions.csv") if served else "decisions.csv"
     return {
         "name": audit.run.resolve().name,
         "apply_command": shlex.join(["gwaudit", "apply", str(audit.run), decisions, "--output", "corrected"]),
         "served": served,
         "multi_label": audit.is_multi_label,
-        "n": len(audit.frame),
+        "n": len(left),
         "n_suspects": n_suspects,
         "expected_suspects": float(expected[n_suspects]),
         "expected_all": float(expected[-1]),
@@ -97,6 +100,7 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
         "has_cut": audit.has_cut,
         "may_clean": audit.may_clean,
         "has_probabilities": audit.has_probabilities,
+        "learned": headline(audit),
         "n_shown": sum(sample["category"] == "suspect" for sample in data.samples),
         "contradictory": sum("same_input" in sample for sample in data.samples),
         "classes": data.class_health.head(_TABLE_ROWS).reset_index().to_dict("records"),

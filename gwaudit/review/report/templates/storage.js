@@ -64,7 +64,9 @@ class ServerStorage {
     this.revision = 0;
     this.pending = new Map();
     this.sending = false;
+    this.learned = 0;
     this.onchange = () => {};
+    this.onlearned = () => {};
     this.onstate = () => {};
     window.addEventListener("focus", () => this.send());
     setInterval(() => this.send(), RETRY_AFTER);
@@ -85,7 +87,7 @@ class ServerStorage {
       const response = await fetch("decisions", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ since: this.revision, changes: [...sent] }),
+        body: JSON.stringify({ since: this.revision, changes: [...sent], learned: this.learned }),
       });
       if (response.status === 404) throw new Error("gwaudit review was started again: it now has another address.");
       if (!response.ok) throw new Error(await response.text());
@@ -94,6 +96,10 @@ class ServerStorage {
       for (const [id, decision] of sent) if (this.pending.get(id) === decision) this.pending.delete(id);
       const received = answer.changes.filter(([id]) => !this.pending.has(id));
       if (received.length) this.onchange(received);
+      if (answer.learned) {
+        this.learned = answer.learned.revision;
+        this.onlearned(answer.learned);
+      }
       if (!this.pending.size) this.onstate(0, null);
     } catch (error) {
       const stopped = "gwaudit review does not answer. Start it again if it has stopped.";

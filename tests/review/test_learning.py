@@ -1,0 +1,90 @@
+"""A review learns while people decide: the server calibrates in the background, and the page follows in its place."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from gwaudit.analysis.calibrated_audit import calibrate
+from gwaudit.review.decision_log import DecisionLog, LoggedDecision
+from gwaudit.review.learning import FIT_EVERY, ReviewLearner, headline
+from gwaudit.review.report.page import render_page
+from gwaudit.review.review_sample import draw_sample
+from gwaudit.review.server import ReviewServer
+from helpers.audits import make_audit, make_decisions
+from helpers.browsing import cards, press, start, text_of, wait
+from helpers.serving import serving
+
+KEEP = LoggedDecision("keep")
+
+
+@pytest.fixture
+def audit():
+    log_odds = np.linspace(4, -6, 200)
+    audit = make_audit([f"k{i}" for i in range(200)], [0, 1] * 100, ["a", "b"], log_odds=log_odds, suspects=range(80))
+    return audit
+
+
+def after(audit, decisions, sample=None):
+    learner = ReviewLearner(audit, range(150), sample)
+    learner.follow(decisions)
+    learner.wait()
+    return learner
+
+
+def test_a_few_decisions_change_nothing(audit):
+    assert after(audit, dict.fromkeys(range(FIT_EVERY - 1), KEEP)).learned_since(0) is None
+
+
+def test_what_is_learned_is_what_a_ranking_would_learn(audit):
+    decisions = {i: KEEP if i % 3 else LoggedDecision("relabel", 1 - i % 2) for i in range(40)}
+    learned = after(audit, decisions).learned_since(0)
+    rows = [(i, d.decision, "" if d.label is None else audit.class_names[d.label]) for i, d in decisions.items()]
+    frame = make_decisions(audit, *rows).assign(label=[1 - i % 2 if i % 3 == 0 else i % 2 for i in range(40)])
+    calibrated = calibrate(audit, frame)
+    assert learned["headline"] == headline(calibrated)
+    assert "Calibrated on 40 decisions, which found 14 wrong labels" in learned["headline"]
+    shown = calibrated.undecided[calibrated.undecided["sample_id"] < 150]
+    assert [row[0] for row in learned["samples"]] == shown["sample_id"].tolist()
+    assert [row[2] for row in learned["samples"]] == shown["probability_wrong"].tolist()
+
+
+def test_it_is_sent_once_and_again_after_more_decisions(audit):
+    learner = after(audit, dict.fromkeys(range(10), KEEP))
+    seen = learner.learned_since(0)["revision"]
+    assert learner.learned_since(seen) is None
+    learner.follow(dict.fromkeys(range(20), KEEP))
+    learner.wait()
+    assert "Calibrated on 20" in learner.learned_since(seen)["headline"]
+    learner.follow({})
+    learner.wait()
+    assert "not yet calibrated" in learner.learned_since(seen)["headline"]
+
+
+def test_random_decisions_are_known_as_such(audit):
+    sample = draw_sample(audit, 120, seed=0)
+    learner = after(audit, dict.fromkeys(sample.ids().tolist(), KEEP), sample)
+    assert learner.learned_since(0)["headline"].startswith("Calibrated on 120 decisions")
+
+
+def test_the_page_follows_without_losing_its_place(data, browser):
+    shown = {int(sample["sample_id"]) for sample in data.samples}
+    learner = ReviewLearner(data.audit, shown)
+    with DecisionLog(data.audit) as log:
+        server = ReviewServer(log, render_page(data, served=True), learner=learner)
+        with server, serving(server):
+            browser.get(server.url)
+            assert "not yet calibrated" in text_of(browser, "#learned")
+            start(browser)
+            press(browser, *"k" * FIT_EVERY)
+            wait(browser, lambda b: f"Calibrated on {FIT_EVERY} decisions" in text_of(b, "#learned"))
+            decided = [card.get_attribute("data-decision") for card in cards(browser)]
+            assert decided[: FIT_EVERY + 1] == ["keep"] * FIT_EVERY + [""]
+            assert browser.execute_script("return current") == FIT_EVERY
+            before = browser.execute_script("return visible[current].id")
+            press(browser, "k")
+            assert browser.execute_script("return decisions.get(arguments[0]).decision", before) == "keep"
+            ranks = browser.execute_script("return visible.slice(current).map((sample) => sample.rank)")
+            assert ranks == sorted(ranks)
+        log.path.unlink(missing_ok=True)
+    assert threading.active_count() < 20
