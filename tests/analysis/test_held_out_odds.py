@@ -38,7 +38,7 @@ def uniform(share, n_classes):
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_uniform_errors_are_counted_whether_the_head_is_sure_or_not(n_classes, share, temperature):
     given, true, log_probability = drawn(uniform(share, n_classes))
-    probability = sigmoid(readings_of(given, log_probability, temperature=temperature).uniform)
+    probability = sigmoid(readings_of(given, log_probability, temperature=temperature).by_class)
     assert probability.sum() == pytest.approx((given != true).sum(), rel=0.15)
     sure = probability > 0.5
     assert (given != true)[sure].mean() == pytest.approx(probability[sure].mean(), abs=0.1)
@@ -53,14 +53,19 @@ def test_errors_from_one_class_to_another_are_found_by_class():
     flagged = readings.by_class > 0
     assert wrong[flagged].mean() > 0.85
     assert flagged[wrong].mean() > 0.85
-    assert (readings.uniform > 0)[wrong].mean() < flagged[wrong].mean()
 
 
 def test_clean_labels_of_overlapping_classes_are_not_taken_for_wrong():
     given, _, log_probability = drawn(np.eye(3), sharpness=1.5)
     readings = readings_of(given, log_probability)
-    assert (readings.uniform > 0).mean() < 0.005
+    assert (readings.by_class > 0).mean() < 0.005
     assert (readings.pooled > 0).mean() < 0.01
+
+
+def test_the_pool_is_the_weighted_mean_of_the_probabilities():
+    readings = readings_of(*drawn(uniform(0.1, 3))[::2])
+    mean = 2 / 3 * sigmoid(readings.by_class) + 1 / 3 * sigmoid(readings.by_mode)
+    np.testing.assert_allclose(sigmoid(readings.pooled), mean)
 
 
 def test_what_was_not_recorded_has_no_odds():
@@ -77,5 +82,5 @@ def test_what_was_not_recorded_has_no_odds():
 def test_more_samples_than_are_fitted_all_get_odds(monkeypatch):
     monkeypatch.setattr("gwaudit.analysis.held_out_odds._MOST_FITTED", 500)
     given, true, log_probability = drawn(uniform(0.2, 3), n=3000)
-    probability = sigmoid(readings_of(given, log_probability).uniform)
+    probability = sigmoid(readings_of(given, log_probability).by_class)
     assert probability.sum() == pytest.approx((given != true).sum(), rel=0.2)
