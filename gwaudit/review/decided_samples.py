@@ -56,13 +56,16 @@ class DecidedSamples:
         return self.is_wrong | self.is_right
 
 
-def read_decided(audit: Audit, files: Sequence[Path | str] = (), *, run_decisions: bool = True) -> DecidedSamples:
+def read_decided(
+    audit: Audit, files: Sequence[Path | str] = (), *, run_decisions: bool = True, with_sample: bool = True
+) -> DecidedSamples:
     """Read the decisions of a run, and of further files.
 
     Args:
         audit: Audit of the run.
         files: Further files with decisions, as `read_decisions` takes them.
         run_decisions: Whether to read the run's own `decisions.csv`, where there is one.
+        with_sample: Whether to read the sample that was drawn; without it no decision is random.
 
     Raises:
         DataError: A file cannot be read, or is about other data; or the audit is multi-label.
@@ -72,7 +75,7 @@ def read_decided(audit: Audit, files: Sequence[Path | str] = (), *, run_decision
     own = audit.run / DECISIONS_FILE
     paths = [own] if run_decisions and own.exists() else []
     paths += [Path(file) for file in files if not (paths and Path(file).resolve() == own.resolve())]
-    return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit))
+    return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit) if with_sample else None)
 
 
 def decided_samples(n: int, decisions: Decisions, sample: ReviewSample | None) -> DecidedSamples:

@@ -35,7 +35,7 @@ _FACTS, _STRATA = "sample.json", "strata.parquet"
 DECIDED_BEFORE = -1
 """The stratum of samples that were decided before the draw: none of them can be drawn."""
 
-MOST_STRATA, LEAST_PER_STRATUM = 8, 20
+MOST_STRATA, LEAST_PER_STRATUM = 4, 50
 """The number of strata at most, and the number of samples drawn from each at least, in a first draw."""
 
 LEAST_DEVIATION = 0.1

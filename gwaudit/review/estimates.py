@@ -1,0 +1,321 @@
+"""Estimate how many labels of a run are wrong from the decisions on it: in all, flagged, missed, by class and by group.
+
+Random decisions stand for their cell (`gwaudit.review.decided_samples`), all others for themselves. The estimate is of
+the labels that the people who decided would call wrong, if they looked at all samples: when these people err, it
+includes their errors. The audit's own probabilities have no part in it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.stratified_intervals import (
+    Cells,
+    WrongAmongUndecided,
+    more_random_decisions,
+    ratio_limits,
+    wrong_among_undecided,
+)
+from gwaudit.review.decided_samples import DecidedSamples, decided_samples
+from gwaudit.review.review_sample import draw_sample
+
+NEXT = 100
+"""The number of samples whose wrong labels are predicted, worst first."""
+
+PLANNED = 200
+"""The size of a sample for which it is planned how many decisions are needed, where none was drawn."""
+
+MOST_UNSAMPLED = 0.01
+"""The share of samples in cells without a random decision above which there are limits, but no estimate."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Hold an estimated number of wrong labels, with a 95 % interval.
+
+    Attributes:
+        estimate: The number; None where random decisions are missing.
+        low: Lower limit.
+        high: Upper limit.
+        samples: Number of samples among which they are.
+    """
+
+    estimate: float | None
+    low: float
+    high: float
+    samples: int
+
+    @property
+    def rate(self) -> tuple[float | None, float, float]:
+        """Return the estimate and both limits as shares of the samples; None and [0, 1] of no sample."""
+        if not self.samples:
+            return None, 0.0, 1.0
+        share = None if self.estimate is None else self.estimate / self.samples
+        return share, self.low / self.samples, self.high / self.samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return numbers and shares as JSON can hold them."""
+        share, low, high = self.rate
+        number = None if self.estimate is None else round(self.estimate, 1)
+        return {
+            "estimate": number,
+            "low": round(self.low, 1),
+            "high": round(self.high, 1),
+            "samples": self.samples,
+            "share": share,
+            "share_low": low,
+            "share_high": high,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Hold what the decisions on a run say about its labels.
+
+    Attributes:
+        total: Wrong labels in all.
+        remaining: Wrong labels among the undecided samples.
+        flagged: Wrong labels among the suspects; its rate is the precision. None without a cut.
+        recall: Share of the wrong labels that is flagged, and its limits; None where it cannot be estimated.
+        classes: Row per given class: `class`, `samples`, `decided`, `found_wrong`, `estimate`, `low`, `high`.
+        groups: The same per value of each column of groups, by the name of the column.
+        decided: Number of samples that were found right or wrong.
+        found_wrong: Number of them that were found wrong.
+        unsure: Number of samples that somebody could not decide.
+        drawn: Number of samples drawn at random, 0 without a draw.
+        random: Number of decisions that are a random sample.
+        next_wrong: Expected number of wrong labels among the next `next_samples` undecided ones, worst first; None
+            where it cannot be estimated.
+        next_samples: 100, or fewer where fewer are left.
+        notes: What limits the estimate, as sentences.
+        target_rate: Share of wrong labels that may remain; None where it was not asked for.
+        to_review: Number of samples to review, worst first, until probably no larger share remains: 0 if that is so
+            already.
+    """
+
+    total: Estimate
+    remaining: Estimate
+    flagged: Estimate | None
+    recall: tuple[float, float, float] | None
+    classes: pd.DataFrame
+    groups: Mapping[str, pd.DataFrame]
+    decided: int
+    found_wrong: int
+    unsure: int
+    drawn: int
+    random: int
+    next_wrong: float | None
+    next_samples: int
+    notes: tuple[str, ...]
+    target_rate: float | None = None
+    to_review: int | None = None
+
+    def with_target(self, rate: float, to_review: int) -> Self:
+        """Return the estimates with a share of wrong labels that may remain, and the number to review until then."""
+        return replace(self, target_rate=rate, to_review=to_review)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        names = ("estimate", "low", "high")
+        return {
+            "total": self.total.to_dict(),
+            "remaining": self.remaining.to_dict(),
+            "flagged": None if self.flagged is None else self.flagged.to_dict(),
+            "recall": None if self.recall is None else dict(zip(names, self.recall, strict=True)),
+            "decided": self.decided,
+            "found_wrong": self.found_wrong,
+            "unsure": self.unsure,
+            "drawn": self.drawn,
+            "random": self.random,
+            "next_wrong": self.next_wrong,
+            "next_samples": self.next_samples,
+            "classes": self.classes.to_dict("records"),
+            "groups": {name: table.to_dict("records") for name, table in self.groups.items()},
+            "target_rate": self.target_rate,
+            "to_review": self.to_review,
+            "notes": list(self.notes),
+        }
+
+
+def estimate_wrong_labels(
+    audit: Audit, decided: DecidedSamples, groups: Mapping[str, Sequence[str]] | None = None
+) -> Estimates:
+    """Return what the decisions on a run say about its labels.
+
+    Args:
+        audit: Audit of the run, with the ranking and cut in use.
+        decided: Decisions on its samples.
+        groups: Group of each sample, by sample id, by the name of the column of groups; empty for samples without one.
+    """
+    is_open = ~decided.is_decided
+    (total,) = _of_domains(decided, np.zeros(audit.n_samples, np.int64))
+    flagged = recall = None
+    if audit.has_cut:
+        suspect = audit.by_id("suspect").astype(np.int64)
+        missed, flagged = (*_of_domains(decided, suspect), Estimate(0.0, 0.0, 0.0, 0))[:2]
+        recall = _recall(flagged, missed)
+    given = audit.by_id("given_label").astype(np.int64)
+    names = np.array(audit.class_names, object)
+    found = int(decided.is_wrong.sum())
+    remaining = Estimate(
+        None if total.estimate is None else total.estimate - found, total.low - found, total.high - found,
+        int(is_open.sum()),
+    )  # fmt: skip
+    expected = None if total.estimate is None else expected_by_rank(audit, decided)
+    return Estimates(
+        total=total,
+        remaining=remaining,
+        flagged=flagged,
+        recall=recall,
+        classes=_table(decided, names[given], "class"),
+        groups={name: _table(decided, np.array(values, object), name) for name, values in (groups or {}).items()},
+        decided=int(decided.is_decided.sum()),
+        found_wrong=found,
+        unsure=int(decided.is_unsure.sum()),
+        drawn=0 if decided.sample is None else decided.sample.size,
+        random=int(decided.is_random.sum()),
+        next_wrong=None if expected is None else float(expected[:NEXT].sum()),
+        next_samples=min(NEXT, int(is_open.sum())),
+        notes=tuple(_notes(decided, total)),
+    )
+
+
+def expected_by_rank(audit: Audit, decided: DecidedSamples) -> NDArray[np.float64]:
+    """Return the expected number of wrong labels of each undecided sample, in the order of the ranking.
+
+    The sum of each cell is the estimate from its random decisions. Inside a cell the audit's probabilities divide it,
+    where they can be trusted; otherwise all samples count alike.
+    """
+    by_cell = _among_undecided(decided, None).by_cell
+    probability = np.ones(audit.n_samples)
+    if audit.has_probabilities:
+        probability = np.maximum(np.nan_to_num(audit.by_id("probability_wrong").astype(np.float64)), 1e-6)
+    expected = np.where(decided.is_decided, 0.0, probability)
+    sums = np.bincount(decided.cell, weights=expected, minlength=len(by_cell))
+    expected *= (by_cell / np.maximum(sums, 1e-12))[decided.cell]
+    ids = audit.frame["sample_id"].to_numpy(np.int64)
+    ids = ids[~decided.is_decided[ids]]
+    return np.asarray(np.minimum(expected[ids], 1.0))
+
+
+def to_review_worst_first(audit: Audit, decided: DecidedSamples, most_wrong: float) -> int:
+    """Return how many more samples to review, worst first, until at most this many wrong labels probably remain.
+
+    The upper limit of the number that remains is to fall to `most_wrong`: it falls in each cell with the expected
+    number of wrong labels that is left there.
+    """
+    total = _among_undecided(decided, None)
+    if float(total.high) <= most_wrong:
+        return 0
+    if total.unsampled:  # nothing is known of some samples: all may be wrong
+        return int(max(0, (~decided.is_decided).sum() - np.floor(most_wrong)))
+    expected = np.maximum(expected_by_rank(audit, decided), 1e-9)
+    left = expected.sum() - np.cumsum(expected)
+    bound = left / expected.sum() * float(total.high)
+    enough = np.flatnonzero(bound <= most_wrong)
+    return int(enough[0]) + 1 if len(enough) else len(expected)
+
+
+def random_decisions_needed(audit: Audit, decided: DecidedSamples, most_wrong: float) -> int:
+    """Return how many more random decisions will probably show whether more labels than `most_wrong` are wrong."""
+    if decided.sample is None:  # those of a sample that would be drawn now
+        sample = draw_sample(audit, PLANNED, seed=0, decided=np.flatnonzero(decided.is_decided).tolist())
+        decided = decided_samples(audit.n_samples, decided.decisions, sample)
+    cells = Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random)
+    prior = np.full(len(cells.rest), audit.frame["suspect"].mean() if audit.has_cut else 0.1)
+    if audit.has_probabilities:
+        probability = np.nan_to_num(audit.by_id("probability_wrong").astype(np.float64), nan=0.5)
+        prior = np.bincount(decided.cell, weights=probability) / np.bincount(decided.cell)
+    return more_random_decisions(cells, int(decided.is_wrong.sum()), most_wrong, np.clip(prior, 1e-3, 1 - 1e-3))
+
+
+def _among_undecided(decided: DecidedSamples, domain: NDArray[np.int64] | None) -> WrongAmongUndecided:
+    cells = Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random, domain)
+    return wrong_among_undecided(cells)
+
+
+def _of_domains(decided: DecidedSamples, domain: NDArray[np.int64]) -> list[Estimate]:
+    """Return the wrong labels of each domain, those found included.
+
+    Args:
+        decided: Decisions.
+        domain: Number of the domain of each sample, [n], from 0.
+    """
+    found, n = np.bincount(domain, weights=decided.is_wrong), np.bincount(domain)
+    left = _among_undecided(decided, domain)
+    is_known = left.unsampled <= MOST_UNSAMPLED * n
+    numbers = zip(found, is_known, left.estimate, left.low, left.high, n, strict=True)
+    return [
+        Estimate(float(k + estimate) if known else None, float(k + low), float(k + high), int(size))
+        for k, known, estimate, low, high, size in numbers
+    ]
+
+
+def _recall(flagged: Estimate, missed: Estimate) -> tuple[float, float, float] | None:
+    """Return the share of the wrong labels that is flagged, with its limits."""
+    if flagged.estimate is None or missed.estimate is None or flagged.estimate + missed.estimate <= 0:
+        return None
+    hit, miss = (flagged.estimate, flagged.low, flagged.high), (missed.estimate, missed.low, missed.high)
+    share = flagged.estimate / (flagged.estimate + missed.estimate)
+    if flagged.estimate == 0:
+        low, high = ratio_limits(hit, miss)
+        return share, low / (1 + low), 1.0 if high == float("inf") else high / (1 + high)
+    low, high = ratio_limits(miss, hit)
+    return share, 0.0 if high == float("inf") else 1 / (1 + high), 1 / (1 + low)
+
+
+def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFrame:
+    """Return the estimates of each value of a column, [n] by sample id, most wrong labels first."""
+    codes, values = pd.factorize(value, sort=False)
+    n_decided = np.bincount(codes, weights=decided.is_decided).astype(int)
+    n_wrong = np.bincount(codes, weights=decided.is_wrong).astype(int)
+    rows = [
+        (str(text), estimate.samples, known, wrong, estimate.estimate, estimate.low, estimate.high)
+        for text, estimate, known, wrong in zip(values, _of_domains(decided, codes), n_decided, n_wrong, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=[name, "samples", "decided", "found_wrong", "estimate", "low", "high"])
+    return table.sort_values(["estimate", "found_wrong"], ascending=False, kind="stable", ignore_index=True)
+
+
+def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
+    """Return what limits the estimate."""
+    notes = []
+    sample, n_random = decided.sample, int(decided.is_random.sum())
+    if sample is None:
+        notes.append(
+            "No random sample was drawn: decisions count for the samples that they are about, and say nothing about "
+            "the others."
+        )
+        return notes
+    drawn = sample.is_drawn
+    n_open = int((drawn & ~decided.is_decided & ~decided.is_unsure).sum())
+    if n_open:
+        notes.append(
+            f"{n_open:,} of the {sample.size:,} samples drawn are not decided yet; {n_random:,} decisions are random."
+        )
+    if total.estimate is None:
+        notes.append(
+            "There is no estimate yet: parts of the data have no random decision. Decide the samples drawn in their "
+            "order, without leaving any out."
+        )
+    chosen = int((drawn & decided.is_decided & ~decided.is_random).sum())
+    if chosen:
+        notes.append(
+            f"{chosen:,} decided samples that were drawn count for themselves alone: others before them in the random "
+            "order are not decided."
+        )
+    n_unsure = int(decided.is_unsure.sum())
+    if n_unsure:
+        notes.append(
+            f"{n_unsure:,} samples are unsure: they count as undecided, and as often wrong as the others of their part "
+            "of the ranking."
+        )
+    if n_problems := len({problem.sample_id for problem in decided.decisions.problems}):
+        notes.append(f"{n_problems:,} samples have contradictory or invalid decisions, and count as undecided.")
+    notes += decided.decisions.notes
+    return notes
