@@ -22,6 +22,8 @@ from .pipeline.apply import apply_decisions as apply_decisions
 from .pipeline.audit import audit as audit
 from .pipeline.compare import Comparison as Comparison
 from .pipeline.compare import compare as compare
+from .pipeline.estimate import check as check
+from .pipeline.estimate import estimate as estimate
 from .pipeline.export import export_audit as export_audit
 from .pipeline.report import write_report as write_report
 from .recording.alignment import head_alignment as head_alignment

@@ -125,6 +125,26 @@ def parse_seeds(text: str) -> list[int]:
     return [int(seed) for seed in split_commas(text)]
 
 
+def parse_share(text: str, setting: str) -> float:
+    """Return the share that a text names, as 2% or 0.02.
+
+    Args:
+        text: The text.
+        setting: Name of the setting, for the error.
+
+    Raises:
+        SettingsError: It is no share from 0 to below 1; a whole number without % may be meant as either.
+    """
+    number, is_percentage = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
+    try:
+        share = float(number) / (100 if is_percentage else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise SettingsError(f"`{setting}` takes a share of the labels, as 2% or 0.02, not {text!r}")
+    return share
+
+
 def _options_of(cls: Any, held: Any = None, names: Collection[str] | None = None) -> list[inspect.Parameter]:
     """Return the options of a settings dataclass, and of the settings that it holds as a field.
 

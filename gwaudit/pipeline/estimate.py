@@ -1,21 +1,13 @@
-"""Estimate how many labels of a run are wrong from decisions on a random sample: `sample`, `status` and `check`."""
+"""Estimate how many labels of a run are wrong from decisions on a random sample: `status` and `check`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError, SettingsError
-from gwaudit.core.outputs import require_file
-from gwaudit.core.spreadsheets import write_csv
-from gwaudit.pipeline.run_data import samples_of_run
-from gwaudit.pipeline.stages import StageProgress, Warnings
-from gwaudit.review.decided_samples import DecidedSamples, read_decided
-from gwaudit.review.decision_files import fingerprint_cell
+from gwaudit.core.errors import SettingsError
+from gwaudit.review.decided_samples import read_decided
 from gwaudit.review.estimates import (
     Estimates,
     estimate_wrong_labels,
@@ -23,8 +15,6 @@ from gwaudit.review.estimates import (
     to_review_worst_first,
 )
 from gwaudit.review.group_files import read_groups
-from gwaudit.review.review_sample import ReviewSample, sample_to_review
-from gwaudit.store.store import TrajectoryStore
 
 Outcome = Literal["passed", "failed", "undecided"]
 
@@ -59,6 +49,10 @@ class Check:
     open_samples: int
     sample_size: int
     notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return asdict(self)
 
 
 def estimate(
@@ -102,9 +96,7 @@ def estimate(
     return result.with_target(target_rate, to_review_worst_first(audit, decided, target_rate * audit.n_samples))
 
 
-def check(
-    run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (), *, corrected: bool = False
-) -> Check:
+def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (), *, corrected: bool = False) -> Check:
     """Check whether at most a share of the labels of a run is wrong, from the decisions on it.
 
     Args:
@@ -154,90 +146,6 @@ def check(
         sample_size=size,
         notes=result.notes,
     )
-
-
-def draw_for_review(
-    run: Path | str, size: int, *, seed: int | None = None, redraw: bool = False
-) -> tuple[Audit, ReviewSample, DecidedSamples]:
-    """Draw a random sample of a run, or enlarge the one that it has, and return it with the audit and the decisions.
-
-    Args:
-        run: Folder of a ranked run.
-        size: Number of samples in all: a sample of this run that is as large is used again.
-        seed: Seed of a new draw, by default a random one.
-        redraw: Draw anew from what is undecided, by the ranking in use.
-
-    Raises:
-        SettingsError: `size` is not positive.
-        DataError: The run is multi-label, or its sample was drawn from other data.
-        StoreError: The sample cannot be read or written.
-    """
-    audit = Audit.load(run)
-    decided = read_decided(audit, with_sample=not redraw)
-    known = np.flatnonzero(decided.is_decided).tolist()
-    sample = sample_to_review(audit, size, seed=seed, redraw=redraw, decided=known)
-    return audit, sample, decided
-
-
-def write_sample(
-    run: Path | str,
-    output: Path | str,
-    size: int,
-    *,
-    seed: int | None = None,
-    redraw: bool = False,
-    root: Path | str | None = None,
-    progress: StageProgress | None = None,
-) -> int:
-    """Draw a random sample of a run and write what is undecided of it as a CSV file to fill in.
-
-    The rows are in random order, and without scores, suggestions or ranks, so that people decide by the sample alone.
-    The columns `decision` and `label` are empty; `apply`, `status` and `check` read the filled file.
-
-    Args:
-        run: Folder of a ranked run.
-        output: The file.
-        size: Number of samples in all: a sample of this run that is as large is used again.
-        seed: Seed of a new draw, by default a random one.
-        redraw: Draw anew from what is undecided, by the ranking in use.
-        root: Place of the data now, if they were moved. They are read for the texts alone.
-        progress: Receives the stages, and notes on the data; by default these are warnings.
-
-    Returns:
-        The number of rows.
-
-    Raises:
-        SettingsError: `size` is not positive.
-        DataError: The run is multi-label, its sample was drawn from other data, or all of the sample is decided.
-        StoreError: The sample cannot be read or written, or the file cannot be written.
-    """
-    output = require_file(output)
-    progress = progress or Warnings()
-    audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw)
-    ids = sample.ids()
-    ids = ids[~decided.is_decided[ids]]
-    if not len(ids):
-        raise DataError(
-            f"all {sample.size:,} samples drawn of {audit.n_samples:,} are decided: draw more with a larger `size`"
-        )
-    names = np.array(audit.class_names, object)
-    table = pd.DataFrame(
-        {
-            "sample_id": ids,
-            "key": audit.by_id("key")[ids],
-            "given_name": names[audit.by_id("given_label")[ids].astype(np.int64)],
-            "decision": "",
-            "label": "",
-            "data_fingerprint": fingerprint_cell(audit.fingerprint),
-        }
-    )
-    with TrajectoryStore.open(audit.run) as store:
-        if store.settings.get("has_texts"):
-            dataset = samples_of_run(store, progress, root)
-            if dataset is not None and dataset.texts is not None:
-                table.insert(2, "text", [dataset.texts[i] for i in ids])
-    write_csv(table, output)
-    return len(table)
 
 
 def _require_share(name: str, value: Any) -> None:

@@ -31,7 +31,9 @@ def read_groups(path: Path | str, audit: Audit) -> dict[str, list[str]]:
     header, *rows = read_cells(path, ("key", "sample_id"))
     names = [column_name(cell) for cell in header]
     own = "key" if "key" in names else "sample_id"
-    columns = {i: cell.strip() for i, cell in enumerate(header) if names[i] not in ("key", "sample_id") and cell.strip()}
+    columns = {
+        i: cell.strip() for i, cell in enumerate(header) if names[i] not in ("key", "sample_id") and cell.strip()
+    }
     if not columns:
         raise DataError(f"{path}, row 1: there is no column of groups beside {own}: add one, such as annotator")
     if repeated := {name for name in columns.values() if list(columns.values()).count(name) > 1}:

@@ -135,8 +135,7 @@ def draw_sample(audit: Audit, size: int, *, seed: int | None = None, decided: Co
         SettingsError: `size` is not positive.
         DataError: The audit is multi-label.
     """
-    if size < 1:
-        raise SettingsError(f"`size` is the number of samples to draw, at least 1, not {size}")
+    _require_size(size)
     if audit.is_multi_label:
         raise DataError(f"a sample is drawn of data with one label per sample, and {audit.run} is multi-label")
     seed = secrets.randbits(32) if seed is None else seed
@@ -191,6 +190,7 @@ def sample_to_review(
         StoreBusyError: Another process is drawing a sample of the run.
         StoreError: The sample cannot be read or written.
     """
+    _require_size(size)
     folder = audit.run / FOLDER
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -205,6 +205,11 @@ def sample_to_review(
         if new is not sample:
             _write(new, folder / str(new.number))
     return new
+
+
+def _require_size(size: int) -> None:
+    if size < 1:
+        raise SettingsError(f"`size` is the number of samples to draw, at least 1, not {size}")
 
 
 def _deviation(audit: Audit) -> NDArray[np.float64]:

@@ -1,0 +1,101 @@
+"""Draw a random sample of a run for people to decide: the verb `sample`."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gwaudit.analysis.audit import Audit
+from gwaudit.core.errors import DataError
+from gwaudit.core.outputs import require_file
+from gwaudit.core.spreadsheets import write_csv
+from gwaudit.pipeline.run_data import samples_of_run
+from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.review.decided_samples import DecidedSamples, read_decided
+from gwaudit.review.decision_files import fingerprint_cell
+from gwaudit.review.review_sample import ReviewSample, sample_to_review
+from gwaudit.store.store import TrajectoryStore
+
+
+def draw_for_review(
+    run: Path | str, size: int, *, seed: int | None = None, redraw: bool = False
+) -> tuple[Audit, ReviewSample, DecidedSamples]:
+    """Draw a random sample of a run, or enlarge the one that it has, and return it with the audit and the decisions.
+
+    Args:
+        run: Folder of a ranked run.
+        size: Number of samples in all: a sample of this run that is as large is used again.
+        seed: Seed of a new draw, by default a random one.
+        redraw: Draw anew from what is undecided, by the ranking in use.
+
+    Raises:
+        SettingsError: `size` is not positive.
+        DataError: The run is multi-label, or its sample was drawn from other data.
+        StoreError: The sample cannot be read or written.
+    """
+    audit = Audit.load(run)
+    decided = read_decided(audit, with_sample=not redraw)
+    known = np.flatnonzero(decided.is_decided).tolist()
+    sample = sample_to_review(audit, size, seed=seed, redraw=redraw, decided=known)
+    return audit, sample, decided
+
+
+def write_sample(
+    run: Path | str,
+    output: Path | str,
+    size: int,
+    *,
+    seed: int | None = None,
+    redraw: bool = False,
+    root: Path | str | None = None,
+    progress: StageProgress | None = None,
+) -> int:
+    """Draw a random sample of a run and write what is undecided of it as a CSV file to fill in.
+
+    The rows are in random order, and without scores, suggestions or ranks, so that people decide by the sample alone.
+    The columns `decision` and `label` are empty; `apply`, `status` and `check` read the filled file.
+
+    Args:
+        run: Folder of a ranked run.
+        output: The file.
+        size: Number of samples in all: a sample of this run that is as large is used again.
+        seed: Seed of a new draw, by default a random one.
+        redraw: Draw anew from what is undecided, by the ranking in use.
+        root: Place of the data now, if they were moved. They are read for the texts alone.
+        progress: Receives the stages, and notes on the data; by default these are warnings.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        SettingsError: `size` is not positive.
+        DataError: The run is multi-label, its sample was drawn from other data, or all of the sample is decided.
+        StoreError: The sample cannot be read or written, or the file cannot be written.
+    """
+    output = require_file(output)
+    progress = progress or Warnings()
+    audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw)
+    ids = sample.ids()
+    ids = ids[~decided.is_decided[ids]]
+    if not len(ids):
+        raise DataError(
+            f"all {sample.size:,} samples drawn of {audit.n_samples:,} are decided: draw more with a larger `size`"
+        )
+    names = np.array(audit.class_names, object)
+    table = pd.DataFrame(
+        {
+            "sample_id": ids,
+            "key": audit.by_id("key")[ids],
+            "given_name": names[audit.by_id("given_label")[ids].astype(np.int64)],
+            "decision": "",
+            "label": "",
+            "data_fingerprint": fingerprint_cell(audit.fingerprint),
+        }
+    )
+    with TrajectoryStore.open(audit.run) as store:
+        if store.settings.get("has_texts"):
+            dataset = samples_of_run(store, progress, root)
+            if dataset is not None and dataset.texts is not None:
+                table.insert(2, "text", [dataset.texts[i] for i in ids])
+    write_csv(table, output)
+    return len(table)

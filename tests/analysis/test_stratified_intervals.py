@@ -1,0 +1,92 @@
+"""Intervals of the number of wrong labels hold it as often as they say, and are exact where nothing is unknown."""
+
+import numpy as np
+import pytest
+
+from gwaudit.analysis.stratified_intervals import Cells, more_random_decisions, ratio_limits, wrong_among_undecided
+
+SIZES, WRONG, DRAWN = np.array([150, 600, 1200, 3000]), np.array([140, 120, 24, 6]), np.array([50, 50, 50, 50])
+
+
+def cells(sizes, drawn, wrong):
+    sizes, drawn, wrong = np.broadcast_arrays(sizes, drawn, wrong)
+    return Cells(sizes - drawn, 0 * sizes, sizes - drawn, drawn, wrong)
+
+
+def test_the_interval_covers_the_truth_in_about_95_of_100_samples():
+    rng = np.random.default_rng(0)
+    wrong = rng.hypergeometric(WRONG, SIZES - WRONG, DRAWN, (2000, 4))
+    result = wrong_among_undecided(cells(SIZES, DRAWN, wrong))
+    left = WRONG.sum() - wrong.sum(1)
+    assert 0.93 <= ((result.low <= left) & (left <= result.high)).mean() <= 0.98
+    assert abs((result.estimate - left).mean()) < 0.02 * WRONG.sum()
+
+
+def test_nothing_found_bounds_the_number_from_above_alone():
+    result = wrong_among_undecided(cells([1000], [60], [0]))
+    assert result.estimate == result.low == 0
+    assert 10 < result.high < 940 * 0.06  # the exact upper limit of 0 of 60
+
+
+def test_cells_in_which_nothing_was_found_are_bounded_by_the_largest():
+    one, four = (wrong_among_undecided(cells([1000] * k, [60] * k, [0] * k)) for k in (1, 4))
+    assert four.high == pytest.approx(float(one.high))
+
+
+def test_all_wrong_is_the_mirror_of_none_wrong():
+    result = wrong_among_undecided(cells([1000], [60], [60]))
+    assert result.estimate == result.high == 940
+    assert result.low > 940 * 0.94
+
+
+def test_a_cell_that_is_decided_wholly_adds_no_width():
+    result = wrong_among_undecided(cells([50], [50], [20]))
+    assert result.estimate == result.low == result.high == 0
+
+
+def test_nothing_is_claimed_of_a_cell_without_random_decisions():
+    result = wrong_among_undecided(cells([1000, 80], [60, 0], [0, 0]))
+    alone = wrong_among_undecided(cells([1000], [60], [0]))
+    assert result.unsampled == 80
+    assert result.low == 0
+    assert result.high == pytest.approx(float(alone.high) + 80)
+
+
+def test_decisions_that_somebody_chose_are_known_and_bound_the_rest():
+    # 90 of 100 others are decided, all found wrong are among them: the 10 left hold no more than 10.
+    chosen = Cells(*(np.array([value]) for value in (100, 40, 10, 50, 25)))
+    result = wrong_among_undecided(chosen)
+    assert 0 <= result.low <= result.estimate <= result.high <= 10
+
+
+def test_a_domain_with_few_decisions_uses_those_of_its_cell():
+    cell = np.zeros(1000, int)
+    domain = np.zeros(1000, int)
+    domain[:20] = 1
+    is_random = np.zeros(1000, bool)
+    is_random[500:600] = True
+    is_wrong = is_random & (np.arange(1000) < 510)
+    counts = Cells.count(cell, is_wrong, is_random & ~is_wrong, is_random, domain)
+    result = wrong_among_undecided(counts)
+    assert result.estimate[1] == 0
+    assert 0 < result.high[1] <= 20
+    assert result.estimate[0] == pytest.approx(88, abs=2)
+
+
+def test_the_ratio_of_a_number_to_one_that_may_be_zero_has_no_upper_limit():
+    low, high = ratio_limits((10, 5, 20), (4, 0, 8))
+    assert 0 < low < 2.5
+    assert high == float("inf")
+
+
+def test_limits_of_a_ratio_hold_it():
+    low, high = ratio_limits((10, 6, 15), (100, 80, 120))
+    assert 0.05 < low < 0.1 < high < 0.16
+
+
+def test_more_decisions_are_needed_the_nearer_the_limit_is():
+    counts = cells(SIZES, DRAWN, np.array([47, 10, 1, 0]))
+    prior = WRONG / SIZES
+    found, total = 58, 58 + float(wrong_among_undecided(counts).estimate)
+    near, far = (more_random_decisions(counts, found, total * share, prior) for share in (1.2, 3.0))
+    assert 10 <= far < near <= int((SIZES - DRAWN).sum())

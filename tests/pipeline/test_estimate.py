@@ -1,0 +1,287 @@
+"""Decisions on a random sample say how many labels are wrong; bad input says so, and nothing else is claimed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from gwaudit import check, estimate
+from gwaudit.analysis.audit import Audit
+from gwaudit.cli.app import app
+from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.pipeline.sample import write_sample
+from gwaudit.review.decisions import write_decisions
+from gwaudit.store.store import TrajectoryStore
+from helpers.audits import make_audit, make_decisions
+
+N, NAMES = 1000, ["ant", "bee", "cat"]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return np.random.default_rng(0).random(N) < 0.1
+
+
+@pytest.fixture
+def run(tmp_path, truth):
+    rng = np.random.default_rng(1)
+    log_odds = np.where(truth, rng.normal(3, 2, N), rng.normal(-5, 2, N))
+    given = rng.integers(0, 3, N)
+    keys = [f"{i:04d}.jpg" for i in range(N)]
+    folder = tmp_path / "run"
+    TrajectoryStore.create(folder, given_labels=given, class_names=NAMES, keys=keys).close()
+    suspects = np.flatnonzero(log_odds > 0)
+    audit = make_audit(keys, given, NAMES, log_odds=log_odds, suspects=suspects, run=folder, fingerprint="")
+    audit.frame["probability_wrong"] = 1 / (1 + np.exp(-audit.frame["log_odds_wrong"]))
+    audit.save(folder)
+    return folder
+
+
+def decide(run, ids, truth):
+    decisions = [(int(i), "drop" if truth[i] else "keep") for i in ids]
+    write_decisions(make_decisions(Audit.load(run), *decisions), run / "decisions.csv")
+
+
+def fill(path, truth, rows=None):
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    words = ["drop" if truth[int(i)] else "keep" for i in table["sample_id"]]
+    table["decision"] = words if rows is None else [w if i < rows else "" for i, w in enumerate(words)]
+    table.to_csv(path, index=False)
+    return table
+
+
+@pytest.fixture
+def to_check(run, tmp_path, truth):
+    path = tmp_path / "to-check.csv"
+    assert write_sample(run, path, 200, seed=0) == 200
+    fill(path, truth)
+    return path
+
+
+def gwaudit(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_table_to_fill_in_shows_no_scores_and_no_ranks(run, tmp_path):
+    write_sample(run, tmp_path / "s.csv", 50)
+    table = pd.read_csv(tmp_path / "s.csv", encoding="utf-8-sig")
+    assert list(table) == ["sample_id", "key", "given_name", "decision", "label", "data_fingerprint"]
+    ranks = Audit.load(run).by_id("rank")[table["sample_id"]]
+    assert abs(np.corrcoef(ranks, np.arange(50))[0, 1]) < 0.4
+
+
+def test_the_interval_of_a_filled_sample_holds_the_truth(run, to_check, truth):
+    result = estimate(run, [to_check])
+    assert result.decided == result.random == result.drawn == 200
+    assert result.total.low <= truth.sum() <= result.total.high
+    assert result.total.high - result.total.low < N / 8
+    suspect = Audit.load(run).by_id("suspect")
+    assert result.flagged.low <= (truth & suspect).sum() <= result.flagged.high
+    share, low, high = result.recall
+    assert low <= (truth & suspect).sum() / truth.sum() <= high
+    assert low <= share <= high
+
+
+def test_every_class_has_an_interval_with_what_was_found_in_it(run, to_check, truth):
+    result = estimate(run, [to_check])
+    given = np.array(NAMES)[Audit.load(run).by_id("given_label")]
+    assert sorted(result.classes["class"]) == NAMES
+    for row in result.classes.to_dict("records"):
+        assert row["found_wrong"] <= row["low"] <= row["estimate"] <= row["high"] <= row["samples"]
+        assert row["low"] <= truth[given == row["class"]].sum() <= row["high"]
+
+
+def test_groups_are_estimated_by_each_column_of_their_file(run, to_check, tmp_path, truth):
+    keys = Audit.load(run).by_id("key")
+    annotator = np.where(np.arange(N) % 2, "ann", "bob")
+    groups = pd.DataFrame({"key": keys, "annotator": annotator, "batch": np.arange(N) // 500})
+    groups.iloc[::-1].to_csv(tmp_path / "groups.csv", index=False)
+    result = estimate(run, [to_check], groups=tmp_path / "groups.csv")
+    assert set(result.groups) == {"annotator", "batch"}
+    for row in result.groups["annotator"].to_dict("records"):
+        assert row["low"] <= truth[annotator == row["annotator"]].sum() <= row["high"]
+
+
+def test_decisions_that_nobody_drew_are_counted_and_not_extrapolated(run, truth):
+    ids = Audit.load(run).frame["sample_id"].to_numpy()[:100]
+    decide(run, ids, truth)
+    result = estimate(run)
+    assert result.total.estimate is None
+    assert result.total.low == result.found_wrong == truth[ids].sum()
+    assert result.total.high == truth[ids].sum() + N - 100
+    assert "No random sample" in result.notes[0]
+
+
+def test_known_decisions_and_the_sample_are_joined(run, to_check, truth):
+    before = estimate(run, [to_check])
+    ids = Audit.load(run).frame["sample_id"].to_numpy()[:150]
+    decide(run, ids, truth)
+    after = estimate(run, [to_check])
+    assert after.found_wrong > before.found_wrong
+    assert after.total.low <= truth.sum() <= after.total.high
+    assert after.total.high - after.total.low < before.total.high - before.total.low
+    assert after.flagged.low == after.flagged.high  # all suspects are decided
+
+
+def test_a_sample_that_nobody_decided_estimates_nothing(run, tmp_path):
+    write_sample(run, tmp_path / "s.csv", 200)
+    result = estimate(run)
+    assert result.total.estimate is None
+    assert (result.total.low, result.total.high) == (0, N)
+    assert "200 of the 200 samples drawn are not decided yet" in result.notes[0]
+
+
+def test_a_sample_that_was_filled_in_half_is_a_smaller_sample(run, tmp_path, truth):
+    path = tmp_path / "s.csv"
+    write_sample(run, path, 200, seed=3)
+    fill(path, truth, rows=100)
+    result = estimate(run, [path])
+    assert result.random == 100
+    assert result.total.low <= truth.sum() <= result.total.high
+
+
+def test_all_keep_is_an_estimate_of_none_with_an_upper_limit(run, tmp_path):
+    path = tmp_path / "s.csv"
+    write_sample(run, path, 200)
+    fill(path, np.zeros(N, bool))
+    result = estimate(run, [path])
+    assert result.total.estimate == result.total.low == 0
+    assert 0 < result.total.high < N / 20
+    assert result.recall is None
+
+
+def test_contradictory_decisions_count_as_undecided_and_are_named(run, to_check, truth):
+    table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    decide(run, [int(table["sample_id"][0])], ~truth)
+    result = estimate(run, [to_check])
+    assert result.decided == 199
+    assert any("1 samples have contradictory" in note for note in result.notes)
+
+
+def test_unsure_counts_as_undecided_and_is_named(run, to_check):
+    table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    table.loc[:9, "decision"] = "unsure"
+    table.to_csv(to_check, index=False)
+    result = estimate(run, [to_check])
+    assert (result.decided, result.unsure) == (190, 10)
+    assert any("10 samples are unsure" in note for note in result.notes)
+
+
+def test_decisions_of_another_run_are_refused(run, to_check):
+    table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    table["key"] = "other-" + table["key"]
+    table.to_csv(to_check, index=False)
+    with pytest.raises(DataError, match="other data"):
+        estimate(run, [to_check])
+
+
+def test_a_ranking_that_changed_after_the_draw_leaves_the_estimate_valid(run, to_check, truth):
+    before = estimate(run, [to_check])
+    audit = Audit.load(run)
+    audit.frame["suspect"] = audit.frame["suspect"].to_numpy()[::-1]
+    frame = audit.frame.iloc[::-1].reset_index(drop=True).assign(rank=np.arange(1, N + 1))
+    type(audit)(**{**audit.__dict__, "frame": frame}).save(run)
+    after = estimate(run, [to_check])
+    assert (after.total.low, after.total.estimate, after.total.high) == pytest.approx(
+        (before.total.low, before.total.estimate, before.total.high)
+    )
+    suspect = Audit.load(run).by_id("suspect")
+    assert after.flagged.low <= (truth & suspect).sum() <= after.flagged.high
+
+
+def test_reviewing_worst_first_reaches_the_target(run, to_check, truth):
+    result = estimate(run, [to_check], target_rate=0.03)
+    assert 0 < result.to_review < N
+    ids = set(Audit.load(run).frame["sample_id"].to_numpy()[: result.to_review + 100].tolist())
+    decide(run, ids, truth)
+    done = estimate(run, [to_check], target_rate=0.03)
+    assert done.to_review < result.to_review / 2
+
+
+def test_a_larger_sample_writes_the_new_samples_alone(run, to_check, tmp_path, truth):
+    decided = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    decide(run, decided["sample_id"].astype(int), truth)
+    assert write_sample(run, tmp_path / "more.csv", 260) == 60
+    more = pd.read_csv(tmp_path / "more.csv", dtype=str, encoding="utf-8-sig")
+    assert not set(more["sample_id"]) & set(decided["sample_id"])
+    decide(run, [*decided["sample_id"].astype(int), *more["sample_id"].astype(int)], truth)
+    with pytest.raises(DataError, match="all 260 samples drawn") as error:
+        write_sample(run, tmp_path / "none.csv", 200)
+    assert "larger `size`" in str(error.value)
+
+
+def test_check_passes_fails_and_asks_for_more(run, to_check, truth):
+    rate = truth.mean()
+    assert check(run, 2 * rate, [to_check]).outcome == "passed"
+    assert check(run, rate / 3, [to_check]).outcome == "failed"
+    unclear = check(run, rate, [to_check])
+    assert unclear.outcome == "undecided"
+    assert unclear.more_decisions >= 10
+    assert check(run, 0.02).outcome == "undecided"
+
+
+def test_check_of_corrected_labels_counts_what_is_left(run, truth):
+    decide(run, range(N), truth)
+    assert check(run, 0.02).outcome == "failed"
+    assert check(run, 0.02, corrected=True).outcome == "passed"
+
+
+@pytest.mark.parametrize(("limit", "code"), [("25%", 0), ("0.02", 1), ("8.5%", 3)])
+def test_the_exit_code_of_check_says_its_outcome(run, to_check, limit, code):
+    done = gwaudit("check", run, "--max-wrong", limit, "--decisions", to_check)
+    assert done.exit_code == code, done.output
+    as_json = gwaudit("check", run, "--max-wrong", limit, "--decisions", to_check, "--json")
+    assert as_json.exit_code == code
+    assert json.loads(as_json.stdout)["outcome"] == {0: "passed", 1: "failed", 3: "undecided"}[code]
+
+
+@pytest.mark.parametrize("limit", ["2", "x", "-1%", "100%", "nan"])
+def test_a_limit_that_is_no_share_is_bad_input(run, limit):
+    done = gwaudit("check", run, "--max-wrong", limit)
+    assert done.exit_code == 2
+    assert "--max-wrong" in done.stderr
+
+
+def test_status_says_what_is_known_and_what_to_do_next(run, to_check):
+    nothing = gwaudit("status", run)
+    assert nothing.exit_code == 0
+    assert "no random sample" not in nothing.stdout
+    filled = gwaudit("status", run, "--decisions", to_check, "--target-rate", "1%")
+    assert "Wrong labels in all: " in filled.stdout
+    assert "worst first" in filled.stdout
+    as_json = json.loads(gwaudit("status", run, "--decisions", to_check, "--json").stdout)
+    assert as_json["total"]["samples"] == N
+    assert as_json["random"] == 200
+
+
+def test_sample_writes_the_table_and_says_how_to_go_on(run, tmp_path):
+    done = gwaudit("sample", run, "--size", 40, "--output", tmp_path / "s.csv")
+    assert done.exit_code == 0, done.output
+    assert "40 samples to decide" in done.stdout
+    assert "gwaudit status" in done.stdout
+    assert gwaudit("sample", run, "--size", 0, "-o", tmp_path / "t.csv").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("key\n0001.jpg\n", "no column of groups"),
+        ("key,annotator\nnone.jpg,ann\n", "name no sample"),
+        ("key,annotator\n0001.jpg,ann\n0001.jpg,bob\n", "already"),
+        ("sample_id,annotator\n99999,ann\n", "name no sample"),
+        ("name,annotator\n0001.jpg,ann\n", "names none of the columns"),
+        ("key,a,a\n0001.jpg,ann,bob\n", "several columns"),
+    ],
+)
+def test_a_file_of_groups_that_does_not_fit_is_refused(run, tmp_path, text, reason):
+    (tmp_path / "groups.csv").write_text(text)
+    with pytest.raises(DataError, match=reason):
+        estimate(run, groups=tmp_path / "groups.csv")
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1, 2, float("nan")])
+def test_a_target_that_is_no_share_is_refused(run, rate):
+    with pytest.raises(SettingsError, match="is a share"):
+        estimate(run, target_rate=rate)
