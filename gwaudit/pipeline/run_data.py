@@ -14,7 +14,7 @@ from gwaudit.data.label_noise import with_label_noise
 from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.loading import read_source
 from gwaudit.data.recorded_samples import match_samples, with_recorded_noise
-from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.pipeline.stages import ImageStage, StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import embed_texts
 from gwaudit.training.progress import FeatureProgress
@@ -25,12 +25,12 @@ def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> La
 
     Args:
         data: the data set.
-        progress: receives the number of texts that are embedded.
+        progress: receives the number of images that are decoded, and of texts that are embedded.
 
     Raises:
         DataError: the source or its labels cannot be used.
     """
-    dataset = read_source(data)
+    dataset = read_source(data, progress=progress)
     if dataset.modality == "texts":
         dataset = embed_texts(dataset, data.encoder, progress)
     if not data.add_noise:
@@ -82,7 +82,7 @@ def _moved(data: DataSettings, root: Path) -> DataSettings:
     return replace(data, source=str(root), root=kept)
 
 
-def current_data(store: TrajectoryStore, data: DataSettings) -> LabeledDataset:
+def current_data(store: TrajectoryStore, data: DataSettings, progress: StageProgress | None = None) -> LabeledDataset:
     """Load the data of a run as they are now: texts are not embedded, and broken rows are left out.
 
     Label noise that was added for the run is taken from its record.
@@ -90,11 +90,13 @@ def current_data(store: TrajectoryStore, data: DataSettings) -> LabeledDataset:
     Args:
         store: the run.
         data: its data.
+        progress: receives the number of images that are decoded.
 
     Raises:
         DataError: the source or its labels cannot be used.
     """
-    dataset = read_source(replace(data, on_error="skip"))
+    stage = None if progress is None else ImageStage(progress)
+    dataset = read_source(replace(data, on_error="skip"), progress=stage)
     if data.add_noise and dataset.is_multi_label == store.is_multi_label:
         noisy = with_recorded_noise(dataset, store.keys(), _given_labels(store))
         noisy.notes.remark(_noise_remark(noisy.labels, dataset.labels))
@@ -125,7 +127,11 @@ def samples_of_run(
     progress.on_stage("reading the data")
     try:
         dataset, note = match_samples(
-            current_data(store, data), store.keys(), _given_labels(store), store.class_names, store.fingerprint
+            current_data(store, data, progress),
+            store.keys(),
+            _given_labels(store),
+            store.class_names,
+            store.fingerprint,
         )
     except DataError as error:
         progress.on_note(

@@ -14,6 +14,21 @@ class StageProgress(Protocol):
         """Receive a sentence for the user on what differs from the data of the run."""
 
 
+class ImageStage:
+    """Show the decoding of images as a stage. A `data.reading_progress.ReadingProgress`.
+
+    Args:
+        progress: receives the stage.
+    """
+
+    def __init__(self, progress: StageProgress) -> None:
+        self._progress = progress
+
+    def on_images(self, done: int, images: int) -> None:
+        """Show how many images are decoded."""
+        self._progress.on_stage("decoding images", done, images)
+
+
 class Warnings:
     """Show notes as warnings of Python, and no progress: the default of the functions of Python."""
 

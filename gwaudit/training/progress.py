@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from gwaudit.data.reading_progress import ReadingProgress
 from gwaudit.data.summary import DataSummary
 from gwaudit.recording.epoch_commit import EpochSummary
 from gwaudit.training.device import DtypeChoice
@@ -52,8 +53,8 @@ class EpochReport:
     samples_per_second: float
 
 
-class FeatureProgress(Protocol):
-    """Receive the progress of computing features."""
+class FeatureProgress(ReadingProgress, Protocol):
+    """Receive the progress of decoding images and of computing features."""
 
     def on_features(self, done: int, samples: int) -> None:
         """Receive the number of samples done and the number of all samples, after each batch."""

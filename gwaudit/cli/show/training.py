@@ -85,6 +85,12 @@ class TrainingDisplay(Bar):
             self._print(f"features of {samples:,} samples, kept for the next run")
             self._progress.reset(self._task, description="training", total=None)
 
+    def on_images(self, done: int, images: int) -> None:
+        """Show how many images are decoded."""
+        self._progress.update(self._task, description="decoding images", total=images, completed=done, facts="")
+        if done == images:
+            self._progress.reset(self._task, description="training", total=None)
+
     def on_final_pass(self, seconds: float) -> None:
         """Print the line of an evaluation pass."""
         self._print(f"evaluated all samples under the final weights, {seconds:.1f} s")
