@@ -271,6 +271,9 @@ class TrainingSettings:
         fold_repeats: Number of times that the samples are divided into folds, each with its own heads; the epochs are
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.
+        latents: Features of all samples that the run keeps, to show the nearest neighbours of suspects: `auto`, those
+            of a frozen backbone; `keep`, also those of a network that is trained, after its last epoch, and of features
+            and texts; `none`. Runs of more than 100,000 samples keep none.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
             `weight`, its weight only, as in the papers on gradient-weight alignment.
     """
@@ -302,6 +305,7 @@ class TrainingSettings:
     head: Literal["auto", "linear", "mlp"] = "auto"
     folds: Literal["auto"] | int = "auto"
     fold_repeats: Literal["auto"] | int = "auto"
+    latents: Literal["auto", "keep", "none"] = "auto"
     alignment: Alignment = "head"
 
     def __post_init__(self) -> None:
@@ -422,6 +426,7 @@ class RefinementSettings:
             recipe,
             model=self.refine_model or recipe.model,
             epochs=self.refine_epochs or recipe.epochs,
+            latents="none",  # those of the first training serve
             seed=first.seed + number,
         )
 

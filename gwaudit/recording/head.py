@@ -67,6 +67,19 @@ def find_head(model: nn.Module, head: str | nn.Module | None = None, *, n_output
                      f"{_linear_layers(model)}")  # fmt: skip
 
 
+def require_head(model: nn.Module, name: str, n_classes: int) -> None:
+    """Raise ModelError unless a model has a linear head with an output for each class.
+
+    Args:
+        model: The model.
+        name: Its name, for the message.
+        n_classes: Number of classes.
+    """
+    head = find_head(model)
+    if head.n_outputs != n_classes:
+        raise ModelError(f"the linear head of {name} has {head.n_outputs} outputs, the data have {n_classes} classes")
+
+
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside DataParallel, DistributedDataParallel, AveragedModel and `torch.compile` wrappers."""
     while True:

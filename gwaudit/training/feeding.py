@@ -15,6 +15,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.workers import WorkerPool
 from gwaudit.recording.distributed import process_rank, rank_slice, world_size
 from gwaudit.training.augmentation import BatchPart, Draws, alternating_flips, augment, draw, sample_seeds
+from gwaudit.training.device import MEASURED_IMAGES
 
 
 class Batch(NamedTuple):
@@ -90,9 +91,10 @@ class BatchFeed:
         for ids, counted, indices, values in zip(batches, own, computed, inputs, strict=True):
             yield Batch(ids, ids[indices], counted.stop - counted.start, values)
 
-    def trial_batch(self, n: int | None = None) -> Tensor:
-        """Return the ids of n samples for a trial, at least two, by default as many as a batch has."""
-        return torch.arange(max(n or self.batch_size, 2)) % len(self.dataset)
+    def trial_batch(self, device: torch.device) -> Tensor:
+        """Return the ids of the samples of a step that is timed: a few on a CPU, a batch on a GPU."""
+        n = MEASURED_IMAGES if device.type == "cpu" else max(self.batch_size, MEASURED_IMAGES)
+        return torch.arange(n) % len(self.dataset)
 
     def evaluation_batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the sample ids and the inputs of this rank's batches of a pass over all samples, in order.

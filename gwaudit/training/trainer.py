@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from gwaudit.analysis.monitor import RecordedCurves
 from gwaudit.analysis.stopping import PATIENCE, SelectedEpoch, training_rule
-from gwaudit.core.errors import DataError, ModelError, RecordingError, SettingsError
+from gwaudit.core.errors import DataError, RecordingError, SettingsError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.data.workers import naming_dead_workers
+from gwaudit.data.workers import naming_dead_workers, read_batches
 from gwaudit.recording.distributed import (
     all_gather,
     all_reduce_sum,
@@ -40,7 +40,7 @@ from gwaudit.recording.distributed import (
     world_size,
     wrap_in_ddp,
 )
-from gwaudit.recording.head import find_head
+from gwaudit.recording.head import require_head
 from gwaudit.recording.held_out import HeldOutRecorder
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
@@ -55,7 +55,6 @@ from gwaudit.training.checkpoints import (
     save_checkpoint,
 )
 from gwaudit.training.device import (
-    MEASURED_IMAGES,
     DtypeChoice,
     autocast,
     choose_dtype,
@@ -66,6 +65,7 @@ from gwaudit.training.feeding import Batch, BatchFeed
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, loss_of_heads
 from gwaudit.training.frozen_features import FrozenBackbone
 from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
+from gwaudit.training.latents import keep_latents, latents_of
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import NETWORKS, build_feature_head
 from gwaudit.training.optimizer import build_optimizer, build_schedule
@@ -169,7 +169,9 @@ def train(
         )
 
     with shared_store(open_run) as store:
-        return training.run(store)
+        result = training.run(store)
+        run_on_rank0(lambda: keep_latents(store.path, dataset, training.settings, training.latents))
+    return result
 
 
 def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
@@ -201,6 +203,7 @@ class _Training:
 
     store: TrajectoryStore
     dtype_choice: DtypeChoice | None
+    features: LabeledDataset | None = None  # of a frozen backbone
 
     def __init__(
         self,
@@ -224,7 +227,6 @@ class _Training:
         self.device = resolve_device(settings.device)
         self.is_new, self.dtype_choice = is_new, None
         self.dataset = dataset = self._with_model_inputs(dataset)
-        settings = self.settings
         self.labels = torch.from_numpy(dataset.labels)
         self.loss = Loss(self.labels, len(dataset.class_names), settings)
         if dataset.modality == "images" and self.preprocessing is not None:
@@ -245,11 +247,10 @@ class _Training:
             torch.manual_seed(settings.seed)
             model = self._build()
         if self.left_out is None:
-            _require_head(model, type(model).__name__, len(dataset.class_names))
+            require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
         times_dtypes = dataset.modality == "images" and settings.model not in NETWORKS
         self._choose_dtype(self._measure_dtype if times_dtypes else None)
-        settings = self.settings
         self.optimizer = build_optimizer(self.model, settings)
         self.schedule = build_schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
@@ -260,7 +261,7 @@ class _Training:
         if dataset.modality == "images" and self.settings.backbone == "frozen":
             backbone = FrozenBackbone(dataset, self.settings, self.preprocessing)
             self._choose_dtype(lambda: backbone.measure_dtype(dataset))
-            dataset = backbone.extract(dataset, self.progress, self.settings.dtype)
+            dataset = self.features = backbone.extract(dataset, self.progress, self.settings.dtype)
         return with_scaled_features(dataset) if dataset.modality == "features" else dataset
 
     def _build(self) -> nn.Module:
@@ -303,7 +304,7 @@ class _Training:
             self.progress.on_dtype(choice)
 
     def _measure_dtype(self) -> DtypeChoice:
-        ids = self.feed.trial_batch(MEASURED_IMAGES if self.device.type == "cpu" else None)
+        ids = self.feed.trial_batch(self.device)
         return measure_dtype(self.model, self._prepare(self.dataset.read(ids)), trains=True)
 
     def run(self, store: TrajectoryStore) -> TrainingResult:
@@ -329,6 +330,14 @@ class _Training:
         return TrainingResult(
             store.path, len(store.training_epochs), run_on_rank0(self._selected), time.monotonic() - start
         )
+
+    def latents(self) -> Tensor:
+        """Return the latents of all samples, [n, D]: their features, or the inputs of the network's head."""
+        if self.dataset.modality == "features":
+            return (self.features or self.dataset).read(torch.arange(len(self.dataset)))
+        batches = torch.split(torch.arange(len(self.dataset)), self._pass_size)
+        with self._autocast():
+            return latents_of(self.model, map(self._prepare, read_batches(self.dataset, batches)))
 
     def _recorder(self, store: TrajectoryStore) -> AlignmentRecorder | HeldOutRecorder:
         if isinstance(self.model, FoldHeads) and self.left_out is not None:
@@ -489,9 +498,3 @@ class _Training:
         logits = [self.model(self._prepare(view)).float() for view in views]
         multi_label = self.dataset.is_multi_label
         return torch.stack([each.sigmoid() if multi_label else each.softmax(1) for each in logits]).mean(0).cpu()
-
-
-def _require_head(model: nn.Module, name: str, n_classes: int) -> None:
-    head = find_head(model)
-    if head.n_outputs != n_classes:
-        raise ModelError(f"the linear head of {name} has {head.n_outputs} outputs, the data have {n_classes} classes")

@@ -23,6 +23,7 @@ from gwaudit.core.settings import ALIGNMENTS
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.encoded_images import recorded_warnings
 from gwaudit.data.summary import DataSummary
+from gwaudit.review.report.nearest import PICTURE_BYTES, nearest_neighbours
 from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
 from gwaudit.store.store import TrajectoryStore
@@ -84,6 +85,7 @@ class ReportData:
             of wrong labels; `samples`, their number.
         large_picture: Function of a sample id that returns the whole picture as WebP, larger than on the page; None
             where the data are missing or are no images.
+        neighbours: Samples for a person that are nearest neighbours of others in the gallery, by their ids.
     """
 
     audit: Audit
@@ -103,6 +105,7 @@ class ReportData:
     precision_recall: pd.DataFrame | None
     calibration: pd.DataFrame | None
     large_picture: Callable[[int], bytes] | None
+    neighbours: Mapping[int, dict[str, Any]]
 
 
 def collect_report_data(
@@ -138,6 +141,7 @@ def collect_report_data(
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
     preview = _or_missing(_preview(dataset))
+    near = nearest_neighbours(audit, store, frame)
     previews = _previews(preview, frame["sample_id"].tolist(), sum(map(len, prototypes.values())), on_sample)
     return ReportData(
         audit=audit,
@@ -152,6 +156,7 @@ def collect_report_data(
                 previews,
                 truth_by_row,
                 contradicting,
+                near.by_sample,
             )
         ),
         prototypes={
@@ -169,6 +174,7 @@ def collect_report_data(
         precision_recall=None if truth is None else _thinned(pr_curve(audit, truth)),
         calibration=None if truth_by_row is None else _calibration(audit, truth_by_row),
         large_picture=None if dataset is None or not _has_pictures(dataset) else partial(large_picture, dataset),
+        neighbours={sample_id: preview(sample_id, PICTURE_BYTES) for sample_id in near.sample_ids},
     )
 
 
@@ -308,6 +314,7 @@ def _samples(
     previews: Sequence[dict[str, Any]],
     truth: NDArray[np.int64] | None,
     contradicting: Mapping[str, Sequence[tuple[str, str]]],
+    nearest: Mapping[int, list[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     """Return the gallery as the page's scripts read it.
 
@@ -318,6 +325,7 @@ def _samples(
         previews: [k] the samples for a person.
         truth: [rows of the store] true labels, where they are known.
         contradicting: Keys and given labels of the other samples with the input of a sample, by its key.
+        nearest: Nearest neighbours of a sample, by its id.
     """
     points = np.unique(np.linspace(0, alignment.shape[1] - 1, _TRAJECTORY_POINTS).round().astype(int))
     samples = []
@@ -343,6 +351,8 @@ def _samples(
             sample["true"] = int(truth[row])
         if others := contradicting.get(sample["key"]):
             sample["same_input"] = [{"key": key, "label": label} for key, label in others]
+        if sample["sample_id"] in nearest:
+            sample["nearest"] = nearest[sample["sample_id"]]
         samples.append(sample)
     return samples
 

@@ -121,6 +121,7 @@ def _facts(data: ReportData, *, served: bool) -> dict[str, Any]:
         "modality": data.modality,
         "samples": list(data.samples),
         "prototypes": {str(label): list(samples) for label, samples in data.prototypes.items()},
+        "neighbours": {str(sample_id): sample for sample_id, sample in data.neighbours.items()},
         "served": served,
         "large_pictures": served and data.large_picture is not None,
     }

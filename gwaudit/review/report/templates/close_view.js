@@ -23,7 +23,7 @@ function showDetail() {
   const labels = facts.multi_label ? [sample.class] : [...new Set([sample.given, sample.suggested])];
   const body = $("detail-body");
   const note = sample.seen ? element("p", { text: "The frame marks the part of the picture that the network saw." }) : null;
-  body.replaceChildren(...[preview(sample, true), note, labelList(sample), ...controls(sample), sparkline(sample.trajectory), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
+  body.replaceChildren(...[preview(sample, true), note, labelList(sample), ...controls(sample), sparkline(sample.trajectory), neighbourList(sample), numbers, whole, ...labels.map(prototypesOf)].filter((part) => part !== null));
   refresh(body, sample);
 }
 

@@ -85,10 +85,22 @@ function labelList(sample) {
   const rows = [["given", nameOf(sample.given)], ["suggested", nameOf(sample.suggested)]];
   if (facts.multi_label) rows.unshift(["class", facts.classes[sample.class]]);
   if (sample.true !== undefined) rows.push(["true", nameOf(sample.true)]);
+  if (sample.nearest) rows.push(["nearest", sample.nearest.map((other) => nameOf(other.given)).join(", ")]);
   for (const other of sample.same_input ?? []) rows.push(["same input", `${other.label} (${other.key})`]);
   return element("dl", { class: "labels" }, ...rows.flatMap(([term, name]) => [
     element("dt", { text: term }), element("dd", { text: shortened(name, 300), dir: "auto" }),
   ]));
+}
+
+/* Return the nearest neighbours of a sample in latent space with their given labels; null where there are none. */
+function neighbourList(sample) {
+  if (!sample.nearest) return null;
+  return element("div", { class: "prototype nearest" },
+    element("h3", { text: "Nearest samples, with their given labels" }),
+    element("ul", {}, ...sample.nearest.map((other) => element("li", { title: shortened(other.key, 1000) },
+      preview({ key: other.key, ...facts.neighbours[other.id] }),
+      element("span", { class: other.given === sample.given ? "" : "other", dir: "auto", text: shortened(nameOf(other.given), 60) }),
+      element("span", { text: ` ${other.similarity.toFixed(2)}` })))));
 }
 
 /* Return the verdict on a sample and the buttons that decide on this sample alone. */

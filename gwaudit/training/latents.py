@@ -1,0 +1,101 @@
+"""Compute the latents that a run keeps, and find images that are nearly equal with them."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gwaudit.analysis.neighbours import Floats, centred, close_pairs, groups_of
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.recording.head import find_head
+from gwaudit.store.latents import MOST_SAMPLES, has_latents, write_latents
+
+MOST_DISTANCE = 0.15
+"""Largest cosine distance of nearly equal images. 100 images of CIFAR-10 were saved again as JPEG with quality 75, or
+at two thirds or half of their size: all copies were nearer than this. Of 2,000 images no two different ones were."""
+
+LEAST_CORRELATION = 0.9
+"""Least correlation of nearly equal images, of 16x16 pixels, as they are or mirrored. Latents alone are no proof: those
+of images of one subject can be close too."""
+
+_SIDE = 16
+
+
+def keep_latents(run: Path, dataset: LabeledDataset, settings: TrainingSettings, compute: Callable[[], Tensor]) -> None:
+    """Keep the latents of all samples in a run, as its settings ask for them.
+
+    Args:
+        run: Folder of the run.
+        dataset: The data set that is audited.
+        settings: `latents` and `backbone`.
+        compute: Returns the latents, [n, D].
+
+    Raises:
+        StoreError: A file cannot be written.
+        DataError: An image can no longer be read.
+    """
+    of_backbone = dataset.modality == "images" and settings.backbone == "frozen"
+    wanted = settings.latents == "keep" or (settings.latents == "auto" and of_backbone)
+    if not wanted or has_latents(run) or len(dataset) > MOST_SAMPLES:
+        return
+    latents = compute().numpy().astype(np.float32)
+    write_latents(run, latents, {"nearly_equal": nearly_equal(dataset, latents) if of_backbone else []})
+
+
+def latents_of(model: nn.Module, batches: Iterable[Tensor]) -> Tensor:
+    """Return the inputs [n, D] of the head of a network, in evaluation mode.
+
+    Args:
+        model: The network.
+        batches: The inputs, as the network takes them.
+    """
+    seen: list[Tensor] = []
+    hook = find_head(model).module.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].detach().float().flatten(1).cpu())
+    )
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            for inputs in batches:
+                model.eval()(inputs)
+    finally:
+        hook.remove()
+        model.train(was_training)
+    return torch.cat(seen)
+
+
+def nearly_equal(dataset: LabeledDataset, latents: Floats) -> list[list[int]]:
+    """Return the groups of nearly equal images of a data set, by their ids.
+
+    Two images are nearly equal if their latents and their pixels are: see `MOST_DISTANCE` and `LEAST_CORRELATION`.
+
+    Args:
+        dataset: The images.
+        latents: [n, D] features of a pretrained network, which are far apart for different images of one class.
+    """
+    pairs = close_pairs(centred(latents), MOST_DISTANCE)
+    return groups_of(pairs[_look_alike(dataset, dataset, pairs)], len(dataset))
+
+
+def _look_alike(first: LabeledDataset, second: LabeledDataset, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which pairs of an image of one data set and one of another have nearly equal pixels."""
+    ids, position = np.unique(pairs[:, 0], return_inverse=True)
+    others, other_position = np.unique(pairs[:, 1], return_inverse=True)
+    one, other = _small(first, ids), _small(second, others)
+    mirrored = functional.normalize(other.reshape(len(other), -1, _SIDE, _SIDE).flip(3).flatten(1), dim=1)
+    similarity = [(one[position] * values[other_position]).sum(1) for values in (other, mirrored)]
+    return np.asarray((torch.maximum(*similarity) >= LEAST_CORRELATION).numpy())
+
+
+def _small(dataset: LabeledDataset, sample_ids: NDArray[np.int64]) -> Tensor:
+    """Return images of 16x16 pixels, less their mean and of length 1, [m, C * 256]."""
+    if not len(sample_ids):
+        return torch.empty(0, dataset.input_shape[0] * _SIDE**2)
+    chunks = [dataset.read(ids).float() for ids in torch.split(torch.from_numpy(sample_ids), 256)]
+    small = torch.cat([functional.adaptive_avg_pool2d(images, _SIDE).flatten(1) for images in chunks])
+    return functional.normalize(small - small.mean(1, keepdim=True), dim=1)
