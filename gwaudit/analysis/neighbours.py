@@ -5,10 +5,15 @@ that ends in a ReLU are all positive, and their cosines without this are close t
 of matrix products.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gwaudit.data.reading_notes import Contradiction
+from gwaudit.store.latents import read_latents
+from gwaudit.store.store import TrajectoryStore
 
 Floats = NDArray[np.float32]
 
@@ -104,6 +109,32 @@ def groups_of(pairs: NDArray[np.int64], n: int) -> list[list[int]]:
     for sample in np.unique(pairs).tolist():
         members.setdefault(int(group[sample]), []).append(sample)
     return sorted(members.values())
+
+
+def near_contradictions(store: TrajectoryStore, equal: Sequence[Contradiction] = ()) -> list[Contradiction]:
+    """Return the groups of nearly equal images of a run that have different labels; none where it keeps no latents.
+
+    Args:
+        store: The run, with one label each sample.
+        equal: Contradictions of equal inputs, which are not returned again.
+
+    Raises:
+        StoreDamagedError: The latents were altered.
+    """
+    kept = None if store.is_multi_label else read_latents(store.path)
+    if kept is None or not (groups := kept[1].get("nearly_equal")):
+        return []
+    keys, given = store.keys(), store.given_labels()
+    known = [set(contradiction.keys) for contradiction in equal]
+    found = [
+        Contradiction([str(keys[i]) for i in ids], [store.class_names[int(given[i])] for i in ids], nearly=True)
+        for ids in groups
+    ]
+    return [
+        group
+        for group in found
+        if len(set(group.labels)) > 1 and not any(set(group.keys) <= others for others in known)
+    ]
 
 
 def _projected(latents: Floats) -> Floats:

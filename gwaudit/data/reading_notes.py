@@ -28,10 +28,12 @@ class Contradiction:
     Attributes:
         keys: Keys of the samples.
         labels: Given label of each.
+        nearly: Whether the inputs are images that are nearly equal only.
     """
 
     keys: list[str]
     labels: list[str]
+    nearly: bool = False
 
 
 @dataclass

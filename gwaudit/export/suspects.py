@@ -66,19 +66,19 @@ def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
 
 
 def write_contradictions(contradictions: "Sequence[Contradiction]", path: Path | str) -> Path:
-    """Write the samples with one input and different labels as a CSV file and return its path.
+    """Write the samples with one input, or nearly equal images, and different labels as a CSV file; return its path.
 
-    Samples of one contradiction have one number in the column `contradiction`.
+    Samples of one contradiction have one number in the column `contradiction`; `inputs` is "equal" or "nearly equal".
 
     Raises:
         StoreError: the file cannot be written.
     """
     rows = [
-        (number, key, label)
+        (number, key, label, "nearly equal" if samples.nearly else "equal")
         for number, samples in enumerate(contradictions, start=1)
         for key, label in zip(samples.keys, samples.labels, strict=True)
     ]
-    return write_csv(pd.DataFrame(rows, columns=["contradiction", "key", "given_name"]), path)
+    return write_csv(pd.DataFrame(rows, columns=["contradiction", "key", "given_name", "inputs"]), path)
 
 
 def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from gwaudit.analysis.audit import FACTS_FILE, FRAME_FILE, Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
+from gwaudit.analysis.neighbours import near_contradictions
 from gwaudit.core.json import write_json
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.reading_notes import Contradiction
@@ -40,6 +41,7 @@ class AuditResult:
         dataset: the data; None for a run of one's own training loop that is ranked without them.
         files: the files and folders that were written.
         unverified_files: the number of files of the run that were not compared with their checksums, as was asked for.
+        nearly_equal: the number of groups of nearly equal images with different labels.
     """
 
     audit: Audit
@@ -47,6 +49,7 @@ class AuditResult:
     dataset: LabeledDataset | None
     files: tuple[Path, ...]
     unverified_files: int = 0
+    nearly_equal: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it: run, summary, evaluation, reading, skipped rows, files."""
@@ -58,6 +61,7 @@ class AuditResult:
             "skipped": [] if self.dataset is None else [asdict(sample) for sample in self.dataset.skipped],
             "files": [str(path) for path in self.files],
             "unverified_files": self.unverified_files,
+            "nearly_equal": self.nearly_equal,
         }
 
 
@@ -99,7 +103,8 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
             evaluation = evaluate(ranked, dataset.true_labels)
             files.append(write_evaluation(evaluation, folder))
         names = [file.relative_to(folder) for file in files]
-    return AuditResult(ranked, evaluation, dataset, tuple(run / name for name in names))
+    nearly = sum(contradiction.nearly for contradiction in contradictions)
+    return AuditResult(ranked, evaluation, dataset, tuple(run / name for name in names), nearly_equal=nearly)
 
 
 def _contradictions(store: TrajectoryStore, dataset: LabeledDataset | None) -> list[Contradiction]:
@@ -107,7 +112,8 @@ def _contradictions(store: TrajectoryStore, dataset: LabeledDataset | None) -> l
     now = [] if dataset is None else dataset.notes.contradictions
     reading = store.settings.get("reading")
     recorded = DataSummary.from_dict(reading).notes.contradictions if reading else []
-    return max(now, recorded, key=len)  # the run records the first ones; later some samples may be gone
+    equal = max(now, recorded, key=len)  # the run records the first ones; later some samples may be gone
+    return [*equal, *near_contradictions(store, equal)]
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:

@@ -25,5 +25,5 @@ def test_damage_is_named(tmp_path, name):
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(StoreDamagedError, match="latents is damaged .* delete that folder"):
+    with pytest.raises(StoreDamagedError, match=r"latents is damaged .* delete that folder"):
         read_latents(tmp_path)

@@ -53,9 +53,7 @@ def photo(seed, side=64):
 
 def test_images_are_nearly_equal_if_features_and_pixels_are(tmp_path):
     images = torch.stack([photo(0), photo(1), (photo(0).float() * 0.9).byte(), photo(1).flip(2), photo(2), photo(3)])
-    dataset = dataclasses.replace(
-        load_dataset("digits").subset(np.arange(6)), inputs=InMemory(images), originals=None
-    )
+    dataset = dataclasses.replace(load_dataset("digits").subset(np.arange(6)), inputs=InMemory(images), originals=None)
     random = np.random.default_rng(0)
     features = random.standard_normal((6, 20))
     features[2], features[3], features[5] = features[0], features[1], features[4]

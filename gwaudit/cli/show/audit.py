@@ -48,6 +48,9 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     if dataset is not None and dataset.skipped:
         out.print(f"Skipped rows that cannot be used: {len(dataset.skipped)}", highlight=False)
         print_rows(dataset.skipped, out)
+    if result.nearly_equal:
+        found = f"Nearly equal images under different labels: {result.nearly_equal:,} groups (contradictions.csv)"
+        out.print(found, highlight=False, soft_wrap=True)
     if result.evaluation is not None:
         _print_evaluation(result.evaluation)
     out.print()

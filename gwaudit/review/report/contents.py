@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate, pr_curve
 from gwaudit.analysis.monitor import selected_epoch
+from gwaudit.analysis.neighbours import near_contradictions
 from gwaudit.analysis.noise import class_health, confusions, transition_matrix, worst_first
 from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError
@@ -135,7 +136,7 @@ def collect_report_data(
     truth = true_labels if true_labels is not None or dataset is None else dataset.true_labels
     truth_by_row = None if truth is None else truth.reshape(-1)
     summary = _reading_summary(store)
-    contradicting = _contradicting_samples(audit, summary)
+    contradicting = _contradicting_samples(audit, store, summary)
     frame = _gallery_frame(audit, top, contradicting)
     rows = audit.rows[frame.index]
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
@@ -189,12 +190,15 @@ def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
         )
 
 
-def _contradicting_samples(audit: Audit, summary: DataSummary | None) -> dict[str, list[tuple[str, str]]]:
-    """Return, by the key of a sample with the input of others, the keys and given labels of these others."""
-    if summary is None or audit.is_multi_label:
+def _contradicting_samples(
+    audit: Audit, store: TrajectoryStore, summary: DataSummary | None
+) -> dict[str, list[tuple[str, str]]]:
+    """Return, by the key of a sample with the input of others, or nearly so, their keys and given labels."""
+    if audit.is_multi_label:
         return {}
+    equal = [] if summary is None else summary.notes.contradictions
     others: dict[str, list[tuple[str, str]]] = {}
-    for found in summary.notes.contradictions:
+    for found in [*equal, *near_contradictions(store, equal)]:
         samples = list(zip(found.keys, found.labels, strict=True))
         for key in found.keys:
             others.setdefault(key, []).extend(sample for sample in samples[:_SHOWN_OTHERS] if sample[0] != key)
