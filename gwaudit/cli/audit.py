@@ -1,5 +1,6 @@
 """Define the commands that make runs, rank them and show them."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Strict, Truth, TruthKey
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
 from gwaudit.cli.show.console import print_facts
+from gwaudit.cli.show.questions import print_questions
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
 from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.cli.show.training import TrainingDisplay
@@ -188,19 +190,51 @@ def show_command(
 
 
 @command(app, "noise", "For example: gwaudit noise runs/photos")
-def noise_command(run: Run, as_json: AsJson = False) -> None:
-    """Show the classes with the most wrong labels and the most frequent errors, as a ranked run estimates them."""
+def noise_command(
+    run: Run,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file to write the questions for the labelling guideline to; fill it in for `gwaudit apply "
+            "--guidelines`.",
+            show_default=False,
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with a column key (or sample_id) and columns of groups, such as annotator or batch.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the classes with the most wrong labels, the most frequent errors, and questions to settle once."""
     from gwaudit.analysis.audit import Audit
+    from gwaudit.analysis.guidelines import group_questions, guideline_questions
     from gwaudit.analysis.noise import class_health, confusions, worst_first
+    from gwaudit.review.group_files import read_groups
+    from gwaudit.review.guideline_answers import write_questions
 
     audit = Audit.load(run)
-    audit.require_probabilities()
+    asked = guideline_questions(audit)
+    of_groups = group_questions(audit, read_groups(groups, audit)) if groups else ()
+    if questions is None:
+        audit.require_probabilities()
+    else:
+        write_questions(asked, questions)
+        if not audit.has_probabilities:  # questions need the order alone
+            print_questions(asked, of_groups)
+            return
     health, confused = worst_first(class_health(audit)), confusions(audit)
     if as_json:
         classes = health.reset_index().to_dict("records")
-        print(to_json({"run": str(run), "classes": classes, "confusions": confused.to_dict("records")}))
+        facts = {"classes": classes, "confusions": confused.to_dict("records")}
+        found = {"questions": [asdict(q) for q in asked], "group_questions": [asdict(q) for q in of_groups]}
+        print(to_json({"run": str(run), **facts, **found}))
     else:
         print_noise(health, confused)
+        print_questions(asked, of_groups)
 
 
 def _report(result: "AuditResult", as_json: bool, *, strict: bool = False) -> None:

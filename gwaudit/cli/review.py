@@ -146,6 +146,14 @@ def apply_command(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the corrected labels and data.")],
+    guidelines: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of questions that `gwaudit noise --questions` wrote, with answers in its column decision: "
+            "keep, relabel or drop all samples of a pair of classes without a decision of their own.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[str, typer.Option(help="Format of the corrected data: ids, hf or imagefolder.")] = "ids",
     undecided: Annotated[
         Literal["keep", "drop", "relabel"],
@@ -164,6 +172,7 @@ def apply_command(
             run,
             decisions,
             output,
+            guidelines=guidelines,
             format=format,
             undecided=undecided,
             force=force,

@@ -26,6 +26,7 @@ from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions, read_decisions
+from gwaudit.review.guideline_answers import read_guidelines
 from gwaudit.store.store import TrajectoryStore
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Applied:
         return {
             "decided": self.decisions.counts(),
             "undecided": self.corrections.counts["undecided"],
+            "by_guideline": self.corrections.counts.get("by_guideline", 0),
             "changes": len(self.corrections.changes),
             "samples_left": len(self.corrections.cleaned_data.ids),
             "notes": [*self.decisions.notes, *self.corrections.notes],
@@ -71,6 +73,7 @@ def apply_decisions(
     files: Sequence[Path | str],
     output: Path | str,
     *,
+    guidelines: Path | str | None = None,
     format: str = "ids",
     undecided: Undecided = "keep",
     force: bool = False,
@@ -90,6 +93,8 @@ def apply_decisions(
             - `split/`: the corrected data in the `format`;
             - the table of the source, corrected, if the source is one (CSV, TSV, JSON Lines, Parquet);
             - `left.csv`: the decisions that were not applied, with `force`.
+        guidelines: table of questions with answers, as `gwaudit.review.guideline_answers` writes and reads it: one
+            decision for all samples of a pair of classes that have none of their own. `changes.csv` names it as reason.
         format: the format of the corrected data, one of `gwaudit.export.formats.cleaned_formats()`.
         undecided: the treatment of suspects without a decision: "keep" them, "drop" them, or "relabel" them as
             suggested.
@@ -119,7 +124,8 @@ def apply_decisions(
         raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")
     audit = Audit.load(run)
     decisions = read_decisions(files, audit)
-    if decisions.frame.empty and not decisions.problems and undecided == "keep":
+    answers = () if guidelines is None else read_guidelines(guidelines, audit)
+    if decisions.frame.empty and not decisions.problems and undecided == "keep" and not answers:
         raise DataError(
             f"{', '.join(Path(file).name for file in files)}: no decision found: write keep, relabel, drop or unsure "
             "into a column decision, or new classes into a column label, or choose how to treat suspects (`undecided`)"
@@ -127,7 +133,7 @@ def apply_decisions(
     progress = progress or Warnings()
     data, dataset = _data(run, root, progress, needed=format != "ids")
     progress.on_stage("applying the decisions")
-    corrections = correct(audit, decisions, undecided=undecided, dataset=dataset)
+    corrections = correct(audit, decisions, guidelines=answers, undecided=undecided, dataset=dataset)
     problems = (*decisions.problems, *corrections.problems)
     if problems and not force:
         raise UnresolvedDecisionsError(

@@ -4,6 +4,7 @@ The data may have changed since the run, so decisions find their samples by key.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,6 +19,7 @@ from gwaudit.core.spreadsheets import write_csv
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions
+from gwaudit.review.guideline_answers import Guideline, samples_of
 
 if TYPE_CHECKING:  # for its type alone: the labels of a run can be corrected without torch
     from gwaudit.data.dataset import LabeledDataset
@@ -44,7 +46,8 @@ class Corrections:
         fingerprint: Fingerprint of the data under the old labels.
         changes: One row per change with the columns `CHANGE_COLUMNS`; `old` and `new` are names of classes, `new` is
             empty for a dropped sample.
-        counts: Numbers of samples by decision (keep, relabel, drop, unsure); `undecided`, suspects without a decision;
+        counts: Numbers of samples by decision (keep, relabel, drop, unsure); `by_guideline`, samples that guidelines
+            decided, where there are any; `undecided`, suspects without a decision;
             `corrected`, decisions that the data already agree with.
         problems: Decisions that the data do not allow to apply.
         notes: Remarks for the user that stop nothing.
@@ -69,13 +72,19 @@ class Corrections:
 
 
 def correct(
-    audit: Audit, decisions: Decisions, *, undecided: Undecided = "keep", dataset: "LabeledDataset | None" = None
+    audit: Audit,
+    decisions: Decisions,
+    *,
+    guidelines: Sequence[Guideline] = (),
+    undecided: Undecided = "keep",
+    dataset: "LabeledDataset | None" = None,
 ) -> Corrections:
     """Return the labels after all decisions are applied, and what could not be applied.
 
     Args:
         audit: Audit that the decisions are about.
         decisions: Decisions from `read_decisions`. Samples with problems keep their labels.
+        guidelines: Decisions about all samples of a pair of classes that have no decision of their own.
         undecided: What happens to the other suspects: "keep", "drop", or "relabel" as the audit suggests.
         dataset: The data as they are now; by default as the run recorded them.
 
@@ -107,7 +116,12 @@ def correct(
             new[position] = label
             action = "dropped" if label == DROPPED else "relabelled"
             reasons[position] = f"{action} in {row['file']}, row {row['row']}"
-    counts["undecided"] = _settle_undecided(audit, decisions, undecided, current, new, reasons)
+    decided = {*decisions.frame["sample_id"].tolist(), *(problem.sample_id for problem in decisions.problems)}
+    if guidelines:
+        settled = _settle_pairs(audit, guidelines, decided, current, new, reasons)
+        counts["by_guideline"] = len(settled)
+        decided |= settled
+    counts["undecided"] = _settle_undecided(audit, decided, undecided, current, new, reasons)
     if len(np.unique(new[new != DROPPED])) < 2:
         raise DataError("fewer than two classes would be left: an audit, and a training, need two")
     changes = _changes_table(current, new, reasons, audit.class_names)
@@ -130,16 +144,38 @@ def write_label_file(corrections: Corrections, path: Path | str) -> Path:
     return write_csv(pd.DataFrame(columns), path)
 
 
+def _settle_pairs(
+    audit: Audit,
+    guidelines: Sequence[Guideline],
+    decided: set[int | None],
+    current: "_CurrentLabels",
+    new: NDArray[np.int64],
+    reasons: dict[int, str],
+) -> set[int]:
+    """Change `new` and `reasons` by guidelines, and return the samples that they decide."""
+    settled: set[int] = set()
+    for guideline in guidelines:
+        for sample in set(samples_of(guideline, audit).tolist()) - decided:
+            position = current.positions[sample]
+            if position is None or current.labels[position] != guideline.given:
+                continue
+            settled.add(sample)
+            if guideline.answer != "keep":
+                new[position] = DROPPED if guideline.answer == "drop" else guideline.other
+                action = "dropped" if guideline.answer == "drop" else "relabelled"
+                reasons[position] = f"{action} by the guideline in {guideline.file}, row {guideline.row}"
+    return settled
+
+
 def _settle_undecided(
     audit: Audit,
-    decisions: Decisions,
+    decided: set[int | None],
     undecided: Undecided,
     current: "_CurrentLabels",
     new: NDArray[np.int64],
     reasons: dict[int, str],
 ) -> int:
     """Change `new` and `reasons` for suspects without a decision, and return the number of these suspects."""
-    decided = {*decisions.frame["sample_id"].tolist(), *(problem.sample_id for problem in decisions.problems)}
     suspects = audit.suspects[["sample_id", "given_label", "suggested_label"]]
     remaining = suspects[~suspects["sample_id"].isin(list(decided))]
     for sample, given, suggested in remaining.to_numpy(np.int64).tolist() if undecided != "keep" else ():

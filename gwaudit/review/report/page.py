@@ -15,6 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.guidelines import guideline_questions
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import without_nan
 from gwaudit.review.learning import headline
@@ -101,6 +102,7 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
         "may_clean": audit.may_clean,
         "has_probabilities": audit.has_probabilities,
         "learned": headline(audit),
+        "questions": guideline_questions(audit),
         "n_shown": sum(sample["category"] == "suspect" for sample in data.samples),
         "contradictory": sum("same_input" in sample for sample in data.samples),
         "classes": data.class_health.head(_TABLE_ROWS).reset_index().to_dict("records"),
