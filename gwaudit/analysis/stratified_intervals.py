@@ -81,13 +81,37 @@ class Cells:
             counts = np.bincount(place[where], minlength=n_domains * n_cells)
             return counts.reshape(n_domains, n_cells).astype(np.int64)
 
-        undecided = number(~is_wrong & ~is_right)
-        found, wrong = number(is_wrong & ~is_random), number(is_wrong & is_random)
-        random, others = number(is_random), number(~is_random)
-        alone = (random >= _LEAST_OF_DOMAIN) | (random == random.sum(0))
-        rest, random = np.where(alone, others, others.sum(0)), np.where(alone, random, random.sum(0))
-        counts = cls(rest, found, undecided, random, wrong)
+        counts = cls.of_domains(
+            number(~is_random),
+            number(is_wrong & ~is_random),
+            number(~is_wrong & ~is_right),
+            number(is_random),
+            number(is_wrong & is_random),
+        )
         return counts if domain is not None else cls(*(getattr(counts, field.name)[0] for field in fields(cls)))
+
+    @classmethod
+    def of_domains(
+        cls,
+        others: NDArray[np.int64],
+        found: NDArray[np.int64],
+        undecided: NDArray[np.int64],
+        random: NDArray[np.int64],
+        wrong: NDArray[np.int64],
+    ) -> Self:
+        """Return the counts of domains from those of their samples, arrays of shape [..., domains, cells].
+
+        Args:
+            others: Number of samples without a random decision.
+            found: Number of wrong labels found among these.
+            undecided: Number of undecided samples.
+            random: Number of random decisions.
+            wrong: Number of wrong labels found by them.
+        """
+        of_cell = random.sum(-2, keepdims=True)
+        alone = (random >= _LEAST_OF_DOMAIN) | (random == of_cell)
+        rest = np.where(alone, others, others.sum(-2, keepdims=True))
+        return cls(rest, found, undecided, np.where(alone, random, of_cell), wrong)
 
 
 @dataclass(frozen=True, eq=False)

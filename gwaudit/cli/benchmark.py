@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -362,6 +362,10 @@ def review_command(
     reviews: Annotated[
         int, typer.Option(min=1, help="Number of simulated reviews of each set, length and share of wrong answers.")
     ] = 20,
+    part: Annotated[
+        Literal["learning", "coverage"] | None,
+        typer.Option(help="Part to run: learning, or the coverage of intervals. By default both.", show_default=False),
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Number of processes, each with one thread.")] = 1,
     cifar10: Annotated[Path | None, typer.Option(help="CIFAR-10, as for audit; needs the weights too.")] = None,
     weights: Annotated[
@@ -380,7 +384,7 @@ def review_command(
 ) -> None:
     """Measure what decisions teach an audit, by simulated reviews of data with known errors."""
     from gwaudit.benchmarks.review.audits import ReviewSources, select_review_sets
-    from gwaudit.benchmarks.review.benchmark import review
+    from gwaudit.benchmarks.review.benchmark import PARTS, review
     from gwaudit.benchmarks.review.summary import markdown
 
     results = review(
@@ -388,10 +392,11 @@ def review_command(
         select_review_sets(split_commas(sets)),
         sources=ReviewSources(cifar10, weights, questions, encoder, human_labels),
         reviews=reviews,
+        parts=(part,) if part else PARTS,
         processes=processes,
         progress=_Lines(),
     )
-    print(to_json(asdict(results)) if as_json else markdown(results.learning, results.effort))
+    print(to_json(asdict(results)) if as_json else markdown(results.learning, results.effort, results.coverage))
 
 
 class _Lines:

@@ -158,7 +158,7 @@ def estimate_wrong_labels(
     if audit.has_cut:
         suspect = audit.by_id("suspect").astype(np.int64)
         missed, flagged = (*_of_domains(decided, suspect), Estimate(0.0, 0.0, 0.0, 0))[:2]
-        recall = _recall(flagged, missed)
+        recall = recall_of(flagged, missed)
     given = audit.by_id("given_label").astype(np.int64)
     names = np.array(audit.class_names, object)
     found = int(decided.is_wrong.sum())
@@ -256,7 +256,7 @@ def _of_domains(decided: DecidedSamples, domain: NDArray[np.int64]) -> list[Esti
     ]
 
 
-def _recall(flagged: Estimate, missed: Estimate) -> tuple[float, float, float] | None:
+def recall_of(flagged: Estimate, missed: Estimate) -> tuple[float, float, float] | None:
     """Return the share of the wrong labels that is flagged, with its limits."""
     if flagged.estimate is None or missed.estimate is None or flagged.estimate + missed.estimate <= 0:
         return None

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from gwaudit.benchmarks.results import read_results, write_results
 from gwaudit.benchmarks.review.audits import REVIEW_SETS, ReviewSet, ReviewSources, known_audit
+from gwaudit.benchmarks.review.coverage import CoverageRow, measure_coverage
 from gwaudit.benchmarks.review.learning import EffortRow, LearningRow, measure_effort, measure_learning
 from gwaudit.benchmarks.review.summary import markdown
 from gwaudit.benchmarks.trust.processes import TrustProgress, in_processes
 from gwaudit.core.errors import GwauditError
 
-LEARNING_FILE, EFFORT_FILE, AUDITS = "learning.json", "effort.json", "audits"
+LEARNING_FILE, EFFORT_FILE, COVERAGE_FILE, AUDITS = "learning.json", "effort.json", "coverage.json", "audits"
 
 DECISIONS = (100, 300)
 """Numbers of decisions of a review."""
@@ -27,10 +29,23 @@ class ReviewResults:
     Attributes:
         learning: One row for each set, number of decisions and share of wrong answers.
         effort: One row for each set and share of the wrong labels.
+        coverage: One row for each set, number of random decisions and share of wrong answers.
     """
 
     learning: list[LearningRow]
     effort: list[EffortRow]
+    coverage: list[CoverageRow]
+
+
+Part = Literal["learning", "coverage"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""The parts of the benchmark: what decisions teach an audit, and how often intervals hold the truth."""
+
+COVERAGE_REVIEWS = 50
+"""The number of reviews of a set that the coverage is measured on, for each that learning is measured on."""
+
+COVERAGE_DECISIONS = (50, 100, 200, 300)
+"""Numbers of random decisions of a review, where the coverage is measured."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class _Task:
     folder: Path
     sources: ReviewSources
     reviews: int
+    parts: tuple[Part, ...]
 
 
 def review(
@@ -49,6 +65,7 @@ def review(
     *,
     sources: ReviewSources | None = None,
     reviews: int = 20,
+    parts: Sequence[Part] = PARTS,
     processes: int = 1,
     progress: TrustProgress | None = None,
 ) -> ReviewResults:
@@ -58,7 +75,9 @@ def review(
         folder: Folder that keeps the audits and the rows.
         sets: The sets.
         sources: Files that some of them are read from; these are left out where their file is not given.
-        reviews: Number of reviews of each set, for each number of decisions and share of wrong answers.
+        reviews: Number of reviews of each set, for each number of decisions and share of wrong answers; the coverage
+            is measured on `COVERAGE_REVIEWS` times as many.
+        parts: Parts of the benchmark to run.
         processes: Number of processes, each with one thread.
         progress: Receives the sets that are left out, and the number of sets done.
 
@@ -70,9 +89,14 @@ def review(
         MissingExtraError: cleanlab is not installed.
     """
     results = read_review(folder)
-    kept = {row.name for row in results.effort}
+    kept: dict[Part, set[str]] = {
+        "learning": {row.name for row in results.effort},
+        "coverage": {row.name for row in results.coverage},
+    }
     missing = [
-        _Task(each, folder / AUDITS, sources or ReviewSources(), reviews) for each in sets if each.name not in kept
+        _Task(each, folder / AUDITS, sources or ReviewSources(), reviews, lacking)
+        for each in sets
+        if (lacking := tuple(part for part in parts if each.name not in kept[part]))
     ]
     for done, (task, rows) in enumerate(in_processes(_run, missing, processes), start=1):
         name = task.source.name
@@ -80,11 +104,13 @@ def review(
             if progress is not None:
                 progress.on_left_out(name, rows)
             continue
-        learning = [row for row in results.learning if row.name != name] + rows.learning
-        results = ReviewResults(learning, results.effort + rows.effort)
+        learning = [row for row in results.learning if row.name != name or not rows.learning] + rows.learning
+        results = ReviewResults(learning, results.effort + rows.effort, results.coverage + rows.coverage)
         write_results(folder / LEARNING_FILE, results.learning)
         write_results(folder / EFFORT_FILE, results.effort)
-        (folder / "review.md").write_text(markdown(results.learning, results.effort), encoding="utf-8")
+        write_results(folder / COVERAGE_FILE, results.coverage)
+        text = markdown(results.learning, results.effort, results.coverage)
+        (folder / "review.md").write_text(text, encoding="utf-8")
         if progress is not None:
             progress.on_cells(name, done, len(missing))
     return results
@@ -97,7 +123,9 @@ def read_review(folder: Path) -> ReviewResults:
         StoreDamagedError: A file is broken.
     """
     return ReviewResults(
-        read_results(folder / LEARNING_FILE, LearningRow), read_results(folder / EFFORT_FILE, EffortRow)
+        read_results(folder / LEARNING_FILE, LearningRow),
+        read_results(folder / EFFORT_FILE, EffortRow),
+        read_results(folder / COVERAGE_FILE, CoverageRow),
     )
 
 
@@ -107,10 +135,22 @@ def _run(task: _Task) -> tuple[_Task, ReviewResults | str]:
         known = known_audit(task.source, task.folder, task.sources)
     except GwauditError as error:
         return task, str(error)
-    learning = [
-        row
-        for decisions in DECISIONS
-        for error in ANSWER_ERRORS
-        if (row := measure_learning(known, decisions, error, task.reviews)) is not None
-    ]
-    return task, ReviewResults(learning, measure_effort(known))
+    learning: list[LearningRow] = []
+    effort: list[EffortRow] = []
+    coverage: list[CoverageRow] = []
+    if "learning" in task.parts:
+        learning = [
+            row
+            for decisions in DECISIONS
+            for error in ANSWER_ERRORS
+            if (row := measure_learning(known, decisions, error, task.reviews)) is not None
+        ]
+        effort = measure_effort(known)
+    if "coverage" in task.parts:
+        coverage = [
+            row
+            for decisions in COVERAGE_DECISIONS
+            for error in ANSWER_ERRORS
+            if (row := measure_coverage(known, decisions, error, COVERAGE_REVIEWS * task.reviews)) is not None
+        ]
+    return task, ReviewResults(learning, effort, coverage)

@@ -1,12 +1,13 @@
-"""Write the tables of the review benchmark: what decisions teach an audit, and the effort to find the wrong labels."""
+"""Write the tables of the review benchmark: what decisions teach an audit, effort, and coverage of the intervals."""
 
 from collections.abc import Sequence
 
+from gwaudit.benchmarks.review.coverage import CoverageRow
 from gwaudit.benchmarks.review.learning import EffortRow, LearningRow
 
 
-def markdown(learning: Sequence[LearningRow], effort: Sequence[EffortRow]) -> str:
-    """Return the tables: one for each number of decisions and share of wrong answers, and one of the effort."""
+def markdown(learning: Sequence[LearningRow], effort: Sequence[EffortRow], coverage: Sequence[CoverageRow]) -> str:
+    """Return the tables: of each number of decisions and share of wrong answers, of the effort, of the coverage."""
     parts = []
     for decisions, error in sorted({(row.decisions, row.error) for row in learning}):
         rows = [row for row in learning if (row.decisions, row.error) == (decisions, error)]
@@ -14,7 +15,30 @@ def markdown(learning: Sequence[LearningRow], effort: Sequence[EffortRow]) -> st
         parts.append(f"### After {decisions} decisions{said}\n\n{learning_table(rows)}")
     if effort:
         parts.append(f"### Decisions to find the wrong labels\n\n{effort_table(effort)}")
+    for error in sorted({row.error for row in coverage}):
+        said = f", {error:.0%} of the answers wrong" if error else ""
+        rows = [row for row in coverage if row.error == error]
+        parts.append(f"### Coverage of 95 % intervals{said}\n\n{coverage_table(rows)}")
     return "\n\n".join(parts) + "\n"
+
+
+def coverage_table(rows: Sequence[CoverageRow]) -> str:
+    """Return a row for each set and number of decisions: coverage of the intervals, their width, bias."""
+    lines = [
+        "| set | wrong | verdict | decisions | covered | of the truth | width | bias | suspects | recall | classes |",
+        "|---" * 11 + "|",
+    ]
+    lines += [
+        f"| {row.name} | {row.n_wrong:,} of {row.n:,} | {row.level} | {row.decisions} | {row.covered:.1%} "
+        f"| {row.covered_truth:.1%} | {row.width:.1%} | {row.bias:+.1%} | {_share(row.suspects_covered)} "
+        f"| {_share(row.recall_covered)} | {row.classes_covered:.1%} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.1%}"
 
 
 def learning_table(rows: Sequence[LearningRow]) -> str:
