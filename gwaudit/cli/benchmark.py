@@ -1,4 +1,4 @@
-"""Define the commands of `gwaudit benchmark`: cost, detection, stopping, relabelling, trust, review."""
+"""Define the commands of `gwaudit benchmark`: cost, loading, detection, stopping, relabelling, trust, review."""
 
 import sys
 from dataclasses import asdict, replace
@@ -47,6 +47,30 @@ def ranking_command(
 
     result = ranking(samples=samples, epochs=epochs, classes=classes, folder=folder)
     _print_benchmark("ranking", result, as_json)
+
+
+@command(benchmark, "loading", "For example: gwaudit benchmark loading --images 2000")
+def loading_command(
+    images: Annotated[int, typer.Option(help="Number of JPEGs of 500x375 pixels to make.")] = 20_000,
+    source: Annotated[Path | None, typer.Option(help="Photos to read instead, in a folder for each class.")] = None,
+    image_size: Annotated[int, typer.Option(help="Side of what the network sees, in pixels.")] = 224,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 64,
+    epochs: Annotated[int, typer.Option(help="Number of passes over the photos.")] = 3,
+    workers: Annotated[int, typer.Option(help="Number of worker processes of each pipeline.")] = 2,
+    models: Annotated[
+        str, typer.Option(help="Networks of timm to train, separated by commas; `none` reads without a step.")
+    ] = "none,mobilenetv3_small_050",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the rows and their table.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the loading of photos with torchvision's ImageFolder and torch's DataLoader."""
+    from gwaudit.benchmarks.loading import LoadingSettings, loading, markdown
+
+    settings = LoadingSettings(images, image_size, batch_size, epochs, workers, split_commas(models))
+    rows = loading(
+        settings, output, source, lambda row: print(f"{row.model}: {row.pipeline} is measured", file=sys.stderr)
+    )
+    print(to_json([asdict(row) for row in rows]) if as_json else markdown(rows))
 
 
 @command(

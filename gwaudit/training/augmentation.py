@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 
 from gwaudit.core.settings import Augmentation
 
-_LEAST_AREA = 0.35  # of an image, in a random resized crop: the object should be in it
+LEAST_AREA = 0.35
+"""Smallest share of an image in a random resized crop: the object should be in it."""
 
 
 class BatchPart(NamedTuple):
@@ -104,7 +105,7 @@ def augment(images: Tensor, kind: Augmentation, draws: Draws) -> Tensor:
     if kind == "resized-crop":
         height, width = images.shape[2:]
         transform = v2.Compose(
-            [v2.RandomResizedCrop((height, width), scale=(_LEAST_AREA, 1.0)), v2.RandomHorizontalFlip()]
+            [v2.RandomResizedCrop((height, width), scale=(LEAST_AREA, 1.0)), v2.RandomHorizontalFlip()]
         )
         return _transformed(images, transform, draws)
     assert draws.top is not None
