@@ -271,9 +271,8 @@ class TrainingSettings:
         fold_repeats: Number of times that the samples are divided into folds, each with its own heads; the epochs are
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.
-        latents: Features of all samples that the run keeps, to show the nearest neighbours of suspects: `auto`, those
-            of a frozen backbone; `keep`, also those of a network that is trained, after its last epoch, and of features
-            and texts; `none`. Runs of more than 100,000 samples keep none.
+        latents: Features that the run keeps, to show the nearest neighbours of suspects: `auto`, those of a frozen
+            backbone; `keep`, also those of a trained network, of features and texts; `none`. At most 100,000 samples.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
             `weight`, its weight only, as in the papers on gradient-weight alignment.
     """
@@ -483,7 +482,9 @@ Preset = Literal["pretrained", "fine-tune", "scratch", "fast", "quality"]
 PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
     "pretrained": (TrainingSettings(pretrained=True, backbone="frozen"), RefinementSettings()),
     "fine-tune": (
-        TrainingSettings(pretrained=True, backbone="trained", optimizer="adamw", schedule="cosine", epochs=10),
+        TrainingSettings(
+            "auto", 15, 64, "adamw", schedule="cosine", learning_rate=3e-4, pretrained=True, backbone="trained"
+        ),
         RefinementSettings(),
     ),
     "scratch": (TrainingSettings(pretrained=False, backbone="trained"), RefinementSettings()),

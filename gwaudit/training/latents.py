@@ -79,16 +79,16 @@ def nearly_equal(dataset: LabeledDataset, latents: Floats) -> list[list[int]]:
         latents: [n, D] features of a pretrained network, which are far apart for different images of one class.
     """
     pairs = close_pairs(centred(latents), MOST_DISTANCE)
-    return groups_of(pairs[_look_alike(dataset, dataset, pairs)], len(dataset))
+    return groups_of(pairs[_look_alike(dataset, pairs)], len(dataset))
 
 
-def _look_alike(first: LabeledDataset, second: LabeledDataset, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which pairs of an image of one data set and one of another have nearly equal pixels."""
-    ids, position = np.unique(pairs[:, 0], return_inverse=True)
-    others, other_position = np.unique(pairs[:, 1], return_inverse=True)
-    one, other = _small(first, ids), _small(second, others)
-    mirrored = functional.normalize(other.reshape(len(other), -1, _SIDE, _SIDE).flip(3).flatten(1), dim=1)
-    similarity = [(one[position] * values[other_position]).sum(1) for values in (other, mirrored)]
+def _look_alike(dataset: LabeledDataset, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which pairs of images have nearly equal pixels."""
+    ids, position = np.unique(pairs, return_inverse=True)
+    first, second = torch.from_numpy(position.reshape(pairs.shape)).T
+    images = _small(dataset, ids)
+    mirrored = images.reshape(len(ids), dataset.input_shape[0], _SIDE, _SIDE).flip(3).flatten(1)
+    similarity = [(images[first] * others[second]).sum(1) for others in (images, mirrored)]
     return np.asarray((torch.maximum(*similarity) >= LEAST_CORRELATION).numpy())
 
 

@@ -141,7 +141,9 @@ def require_weights(given: TrainingSettings, resolved: TrainingSettings) -> None
         build_model(resolved.model, n_classes=2, pretrained=resolved.pretrained is True, checkpoint=checkpoint)
     except ModelError as error:
         if checkpoint is None:
-            raise ModelError(f"{error}, or train from random weights (`preset='scratch'`)") from error
+            raise ModelError(
+                f"{error}, or train from random weights (`preset='scratch'`, or `pretrained=False`)"
+            ) from error
         if given.model != "auto":
             raise
         raise ModelError(

@@ -58,3 +58,4 @@ def test_images_are_nearly_equal_if_features_and_pixels_are(tmp_path):
     features = random.standard_normal((6, 20))
     features[2], features[3], features[5] = features[0], features[1], features[4]
     assert nearly_equal(dataset, features) == [[0, 2], [1, 3]], "4 and 5 have like features and other pixels"
+    assert nearly_equal(dataset, random.standard_normal((6, 20))) == []
