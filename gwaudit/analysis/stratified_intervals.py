@@ -203,7 +203,7 @@ def _quantile(
     last = np.where(most < cells.rest, below(most + 0.5), 1.0)
     probability = first + tail * np.maximum(last - first, 0.0)
     number = mean + scale * (rest * betaincinv(a, b, np.clip(probability, 0.0, 1.0)) - mean)
-    return np.clip(number, least, most)
+    return np.asarray(np.clip(number, least, most), np.float64)
 
 
 def ratio_limits(numerator: tuple[float, float, float], denominator: tuple[float, float, float]) -> tuple[float, float]:

@@ -43,6 +43,14 @@ def report_command(
 def review_command(
     run: Run,
     top: Shown = 1000,
+    estimate: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of samples to draw at random from the whole ranking, for gwaudit status: they are shown mixed "
+            "with as many suspicious ones, in random order and without scores.",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the local server; 0 for any free port.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     root: Root = None,
@@ -58,12 +66,18 @@ def review_command(
         from gwaudit.review.review_sample import load_sample
         from gwaudit.review.server import ReviewServer, serve_review
 
+        blind = None
+        if estimate is not None:
+            from gwaudit.pipeline.sample import draw_for_review, ids_to_review
+
+            blind = ids_to_review(*draw_for_review(run, estimate))
         with StageDisplay() as display:
-            contents = load_report_data(run, top=top, root=root, progress=display)
+            contents = load_report_data(run, top=top, root=root, blind=blind, progress=display)
             display.on_stage("drawing the page")
             page = render_page(contents, served=True)
         shown = {int(sample["sample_id"]) for sample in contents.samples}
-        learner = ReviewLearner(contents.audit, shown, load_sample(contents.audit))
+        # A page without scores does not follow what decisions teach: its order is to stay random.
+        learner = None if blind else ReviewLearner(contents.audit, shown, load_sample(contents.audit))
         with ReviewServer(log, page, port, contents.large_picture, learner) as server:
             print_review_address(server)
             serve_review(server, browser=browser)

@@ -1,5 +1,6 @@
 """Write the report of a ranked run: the verb `report` as a function."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def load_report_data(
     truth: Path | str | None = None,
     truth_key: str | None = None,
     root: Path | str | None = None,
+    blind: Sequence[int] | None = None,
     progress: StageProgress | None = None,
 ) -> ReportData:
     """Collect what a report shows, with the run's data loaded again, as far as they can still be read.
@@ -74,6 +76,7 @@ def load_report_data(
         truth: File of true labels; by default those of the data set, where it has any.
         truth_key: Which labels of that file, where it holds several kinds.
         root: Place of the data now, if they were moved.
+        blind: Ids of the samples to show instead, in this order, without scores, ranks and suggestions.
         progress: Receives the stages, and notes on the data; by default these are warnings.
 
     Raises:
@@ -85,4 +88,4 @@ def load_report_data(
         audit, dataset = Audit.load(run), samples_of_run(store, progress, root)
         progress.on_stage("collecting the report")
         on_sample = partial(progress.on_stage, "drawing the samples")
-        return collect_report_data(audit, store, dataset, top=top, true_labels=labels, on_sample=on_sample)
+        return collect_report_data(audit, store, dataset, top=top, true_labels=labels, blind=blind, on_sample=on_sample)

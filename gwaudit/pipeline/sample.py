@@ -40,6 +40,25 @@ def draw_for_review(
     return audit, sample, decided
 
 
+def ids_to_review(audit: Audit, sample: ReviewSample, decided: DecidedSamples) -> list[int]:
+    """Return the undecided samples of a draw, mixed with as many others, the most suspicious ones, in random order.
+
+    The drawn ones keep their random order, so that the first of them are a random sample too.
+
+    Raises:
+        DataError: All samples drawn are decided.
+    """
+    ids = sample.ids()
+    drawn = ids[~decided.is_decided[ids]].tolist()
+    if not drawn:
+        raise DataError(f"all {sample.size:,} samples drawn are decided: draw more with a larger `estimate`")
+    ranked = audit.frame["sample_id"].to_numpy(np.int64)
+    others = ranked[~decided.is_decided[ranked] & ~sample.is_drawn[ranked]][: len(drawn)].tolist()
+    is_drawn = np.random.default_rng((sample.seed, 2)).permutation([True] * len(drawn) + [False] * len(others))
+    of_draw, of_ranking = iter(drawn), iter(others)
+    return [next(of_draw) if drawn_here else next(of_ranking) for drawn_here in is_drawn]
+
+
 def write_sample(
     run: Path | str,
     output: Path | str,

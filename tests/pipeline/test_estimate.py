@@ -11,7 +11,7 @@ from gwaudit import check, estimate
 from gwaudit.analysis.audit import Audit
 from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, SettingsError
-from gwaudit.pipeline.sample import write_sample
+from gwaudit.pipeline.sample import draw_for_review, ids_to_review, write_sample
 from gwaudit.review.decisions import write_decisions
 from gwaudit.store.store import TrajectoryStore
 from helpers.audits import make_audit, make_decisions
@@ -285,3 +285,10 @@ def test_a_file_of_groups_that_does_not_fit_is_refused(run, tmp_path, text, reas
 def test_a_target_that_is_no_share_is_refused(run, rate):
     with pytest.raises(SettingsError, match="is a share"):
         estimate(run, target_rate=rate)
+
+
+def test_a_review_mixes_the_sample_with_as_many_suspicious_ones(run):
+    audit, sample, decided = draw_for_review(run, 40)
+    ids = ids_to_review(audit, sample, decided)
+    assert len(ids) == len(set(ids)) == 80
+    assert [i for i in ids if sample.is_drawn[i]] == sample.ids().tolist()

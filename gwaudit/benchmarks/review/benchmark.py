@@ -148,9 +148,9 @@ def _run(task: _Task) -> tuple[_Task, ReviewResults | str]:
         effort = measure_effort(known)
     if "coverage" in task.parts:
         coverage = [
-            row
+            covered
             for decisions in COVERAGE_DECISIONS
             for error in ANSWER_ERRORS
-            if (row := measure_coverage(known, decisions, error, COVERAGE_REVIEWS * task.reviews)) is not None
+            if (covered := measure_coverage(known, decisions, error, COVERAGE_REVIEWS * task.reviews)) is not None
         ]
     return task, ReviewResults(learning, effort, coverage)

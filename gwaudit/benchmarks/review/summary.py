@@ -17,8 +17,8 @@ def markdown(learning: Sequence[LearningRow], effort: Sequence[EffortRow], cover
         parts.append(f"### Decisions to find the wrong labels\n\n{effort_table(effort)}")
     for error in sorted({row.error for row in coverage}):
         said = f", {error:.0%} of the answers wrong" if error else ""
-        rows = [row for row in coverage if row.error == error]
-        parts.append(f"### Coverage of 95 % intervals{said}\n\n{coverage_table(rows)}")
+        covered = [row for row in coverage if row.error == error]
+        parts.append(f"### Coverage of 95 % intervals{said}\n\n{coverage_table(covered)}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -116,6 +116,7 @@ def collect_report_data(
     *,
     top: int = TOP,
     true_labels: NDArray[np.int64] | None = None,
+    blind: Sequence[int] | None = None,
     on_sample: Callable[[int, int], None] | None = None,
 ) -> ReportData:
     """Collect everything that a report shows.
@@ -126,6 +127,8 @@ def collect_report_data(
         dataset: The audited data set; without it the gallery shows keys only.
         top: Number of suspects to show, the most suspicious ones; a few samples of each other category are added.
         true_labels: [n], or [n, C] in a multi-label run; by default those of the data set, where it has any.
+        blind: Ids of the samples to show instead, in this order, without scores, ranks and suggestions: people are to
+            decide by the sample alone.
         on_sample: Function that receives the numbers of samples drawn and to draw, after each.
 
     Raises:
@@ -138,28 +141,30 @@ def collect_report_data(
     summary = _reading_summary(store)
     contradicting = _contradicting_samples(audit, store, summary)
     frame = _gallery_frame(audit, top, contradicting)
+    if blind is not None:
+        frame = audit.frame.set_index("sample_id", drop=False).loc[list(blind)]
+        frame.index = pd.Index(frame["rank"] - 1)
     rows = audit.rows[frame.index]
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
     preview = _or_missing(_preview(dataset))
     near = nearest_neighbours(audit, store, frame)
     previews = _previews(preview, frame["sample_id"].tolist(), sum(map(len, prototypes.values())), on_sample)
+    samples = _samples(
+        frame.assign(probability_wrong=frame["probability_wrong"] if audit.has_probabilities else np.nan),
+        rows,
+        trajectories.by_sample,
+        previews,
+        truth_by_row,
+        contradicting,
+        near.by_sample,
+    )
     return ReportData(
         audit=audit,
         epochs=_epochs(store),
         selected_epoch=_selected_epoch(store),
         trajectories=trajectories,
-        samples=tuple(
-            _samples(
-                frame.assign(probability_wrong=frame["probability_wrong"] if audit.has_probabilities else np.nan),
-                rows,
-                trajectories.by_sample,
-                previews,
-                truth_by_row,
-                contradicting,
-                near.by_sample,
-            )
-        ),
+        samples=tuple(samples if blind is None else map(_blinded, samples, range(1, len(samples) + 1))),
         prototypes={
             label: tuple({"key": key, **preview(sample_id, _PROTOTYPE_BYTES)} for sample_id, key in samples)
             for label, samples in prototypes.items()
@@ -359,6 +364,13 @@ def _samples(
             sample["nearest"] = nearest[sample["sample_id"]]
         samples.append(sample)
     return samples
+
+
+def _blinded(sample: dict[str, Any], position: int) -> dict[str, Any]:
+    """Return a sample of the gallery without what the audit says about it."""
+    hidden = {"rank": position, "suggested": -1, "probability": None, "category": "to decide", "alignment": None}
+    shown = {name: value for name, value in sample.items() if name not in ("true", "nearest")}
+    return {**shown, **hidden, "trajectory": []}
 
 
 def _epochs(store: TrajectoryStore) -> pd.DataFrame:
