@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,14 +20,17 @@ from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.analysis.neighbours import near_contradictions
 from gwaudit.analysis.noise import class_health, confusions, transition_matrix, worst_first
 from gwaudit.analysis.stopping import SelectedEpoch
-from gwaudit.core.errors import DataError
+from gwaudit.core.errors import DataError, GwauditError
 from gwaudit.core.settings import ALIGNMENTS
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.encoded_images import recorded_warnings
 from gwaudit.data.summary import DataSummary
+from gwaudit.review.decided_samples import read_decided
+from gwaudit.review.estimates import Estimate, estimate_wrong_labels
 from gwaudit.review.report.nearest import PICTURE_BYTES, nearest_neighbours
 from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
+from gwaudit.review.review_sample import load_sample
 from gwaudit.store.store import TrajectoryStore
 
 TOP = 1000
@@ -87,6 +91,7 @@ class ReportData:
         large_picture: Function of a sample id that returns the whole picture as WebP, larger than on the page; None
             where the data are missing or are no images.
         neighbours: Samples for a person that are nearest neighbours of others in the gallery, by their ids.
+        estimated_wrong: Wrong labels in all as decisions on a random sample estimate them; None without such decisions.
     """
 
     audit: Audit
@@ -107,6 +112,7 @@ class ReportData:
     calibration: pd.DataFrame | None
     large_picture: Callable[[int], bytes] | None
     neighbours: Mapping[int, dict[str, Any]]
+    estimated_wrong: Estimate | None = None
 
 
 def collect_report_data(
@@ -181,7 +187,17 @@ def collect_report_data(
         calibration=None if truth_by_row is None else _calibration(audit, truth_by_row),
         large_picture=None if dataset is None or not _has_pictures(dataset) else partial(large_picture, dataset),
         neighbours={sample_id: preview(sample_id, PICTURE_BYTES) for sample_id in near.sample_ids},
+        estimated_wrong=_estimated_wrong(audit),
     )
+
+
+def _estimated_wrong(audit: Audit) -> Estimate | None:
+    """Return the estimate from the decisions of the run; None without a random sample, or where they cannot be read."""
+    with suppress(GwauditError):
+        if not audit.is_multi_label and load_sample(audit) is not None:
+            total = estimate_wrong_labels(audit, read_decided(audit)).total
+            return None if total.estimate is None else total
+    return None
 
 
 def _require_audited(dataset: LabeledDataset, audit: Audit) -> None:
