@@ -7,7 +7,7 @@ question if the samples of the given class that look like the other one are
 - `LEAST_SAMPLES` or more,
 - `LEAST_SHARE` or more of the class,
 - `TIMES_THE_REST` times as frequent as over all other pairs, and
-- so many by chance with a probability below `CHANCE` (Poisson).
+- as many by chance with a probability below `CHANCE` (Poisson).
 
 Uniform label noise raises all pairs alike, and asks nothing.
 """
