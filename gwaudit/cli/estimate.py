@@ -42,14 +42,17 @@ def sample_command(
     ),
     seed: Seed = None,
     redraw: Redraw = False,
+    decisions: Decisions = None,
     root: Root = None,
 ) -> None:
     """Draw a random sample of the whole ranking, and write it as a table to fill in, shuffled and without scores."""
     from gwaudit.pipeline.sample import write_sample
 
     with StageDisplay() as display:
-        rows = write_sample(run, output, size, seed=seed, redraw=redraw, root=root, progress=display)
-    print_sample(run, output, rows)
+        rows = write_sample(
+            run, output, size, seed=seed, redraw=redraw, decisions=decisions or (), root=root, progress=display
+        )
+    print_sample(run, output, rows, size, decisions or ())
 
 
 @command(app, "status", "For example: gwaudit status runs/photos --decisions to-check.csv --target-rate 1%")
@@ -100,6 +103,6 @@ def check_command(
     if as_json:
         print(to_json({"run": str(run), **result.to_dict()}))
     else:
-        print_check(result, run, corrected=corrected)
+        print_check(result, run, corrected=corrected, decisions=decisions or ())
     if code := CHECK_EXIT_CODES[result.outcome]:
         raise typer.Exit(code)

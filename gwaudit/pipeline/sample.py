@@ -1,5 +1,6 @@
 """Draw a random sample of a run for people to decide: the verb `sample`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
 from gwaudit.core.outputs import require_file
-from gwaudit.core.spreadsheets import write_csv
+from gwaudit.core.spreadsheets import column_name, read_cells, write_csv
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.decided_samples import DecidedSamples, read_decided
@@ -18,7 +19,12 @@ from gwaudit.store.store import TrajectoryStore
 
 
 def draw_for_review(
-    run: Path | str, size: int, *, seed: int | None = None, redraw: bool = False
+    run: Path | str,
+    size: int,
+    *,
+    seed: int | None = None,
+    redraw: bool = False,
+    decisions: Sequence[Path | str] = (),
 ) -> tuple[Audit, ReviewSample, DecidedSamples]:
     """Draw a random sample of a run, or enlarge the one that it has, and return it with the audit and the decisions.
 
@@ -27,14 +33,15 @@ def draw_for_review(
         size: Number of samples in all: a sample of this run that is as large is used again.
         seed: Seed of a new draw, by default a random one.
         redraw: Draw anew from what is undecided, by the ranking in use.
+        decisions: Further files with decisions, beside the run's own.
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The run is multi-label, or its sample was drawn from other data.
+        DataError: The run is multi-label, its sample was drawn from other data, or a file cannot be read.
         StoreError: The sample cannot be read or written.
     """
     audit = Audit.load(run)
-    decided = read_decided(audit, with_sample=not redraw)
+    decided = read_decided(audit, decisions, with_sample=not redraw)
     known = np.flatnonzero(decided.is_decided).tolist()
     sample = sample_to_review(audit, size, seed=seed, redraw=redraw, decided=known)
     return audit, sample, decided
@@ -66,6 +73,7 @@ def write_sample(
     *,
     seed: int | None = None,
     redraw: bool = False,
+    decisions: Sequence[Path | str] = (),
     root: Path | str | None = None,
     progress: StageProgress | None = None,
 ) -> int:
@@ -80,6 +88,7 @@ def write_sample(
         size: Number of samples in all: a sample of this run that is as large is used again.
         seed: Seed of a new draw, by default a random one.
         redraw: Draw anew from what is undecided, by the ranking in use.
+        decisions: Further files with decisions, beside the run's own: their samples are left out.
         root: Place of the data now, if they were moved. They are read for the texts alone.
         progress: Receives the stages, and notes on the data; by default these are warnings.
 
@@ -88,12 +97,14 @@ def write_sample(
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The run is multi-label, its sample was drawn from other data, or all of the sample is decided.
+        DataError: The run is multi-label, its sample was drawn from other data, all of the sample is decided, or
+            `output` is a file with answers, which are never written over.
         StoreError: The sample cannot be read or written, or the file cannot be written.
     """
     output = require_file(output)
+    _require_no_answers(output)
     progress = progress or Warnings()
-    audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw)
+    audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw, decisions=decisions)
     ids = sample.ids()
     ids = ids[~decided.is_decided[ids]]
     if not len(ids):
@@ -118,3 +129,19 @@ def write_sample(
                 table.insert(2, "text", [dataset.texts[i] for i in ids])
     write_csv(table, output)
     return len(table)
+
+
+def _require_no_answers(path: Path) -> None:
+    """Raise DataError if a table at the path holds answers in the columns `decision` or `label`."""
+    if not path.is_file():
+        return
+    try:
+        header, *rows = read_cells(path, ("decision", "label"))
+    except DataError:
+        return  # no table of decisions
+    columns = [i for i, cell in enumerate(header) if column_name(cell) in ("decision", "label")]
+    if answered := sum(any(row[i].strip() for i in columns) for row in rows):
+        raise DataError(
+            f"{path} holds {answered:,} answers, which would be lost: write to another file, and name this one as "
+            "`decisions`, so that its samples are left out"
+        )

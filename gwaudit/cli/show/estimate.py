@@ -1,6 +1,7 @@
 """Show estimates of wrong labels, and the result of a check."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +21,28 @@ if TYPE_CHECKING:  # for their types alone
 _ROWS = 10
 
 
-def print_sample(run: Path, output: Path, rows: int) -> None:
-    """Print where a sample was written, and what to do with it."""
+def print_sample(run: Path, output: Path, rows: int, size: int, decisions: Sequence[Path] = ()) -> None:
+    """Print where a sample was written, and what to do with it.
+
+    Args:
+        run: Folder of the run.
+        output: The file.
+        rows: Number of its rows.
+        size: Number of samples that were asked for.
+        decisions: Further files with decisions, for the next command.
+    """
     out.print(escape(str(output)), highlight=False, soft_wrap=True)
     out.print(
         f"{rows:,} samples to decide, in random order. Write keep, relabel, drop or unsure into the column decision, "
         "and the right class of relabelled samples into the column label.",
         highlight=False,
     )
-    _print_command(["gwaudit", "status", str(run), "--decisions", str(output)])
+    if rows > size:
+        out.print(
+            f"The sample of this run is larger than {size:,} already; --redraw draws another one.", highlight=False
+        )
+    files = [word for path in (*decisions, output) for word in ("--decisions", str(path))]
+    _print_command(["gwaudit", "status", str(run), *files])
 
 
 def print_estimates(result: "Estimates", run: Path, *, most: int = _ROWS) -> None:
@@ -48,6 +62,12 @@ def print_estimates(result: "Estimates", run: Path, *, most: int = _ROWS) -> Non
     if result.decided:
         for name, table in {"class": result.classes, **result.groups}.items():
             _print_table(name, table, most)
+        if result.random:
+            out.print(
+                "The intervals of the rows are wide, as each rests on few random decisions: wrong labels that the "
+                "sample missed could all be in one row. The upper limits of the rows do not add up.",
+                highlight=False,
+            )
 
 
 def estimate_lines(result: "Estimates") -> list[str]:
@@ -76,7 +96,7 @@ def estimate_lines(result: "Estimates") -> list[str]:
     return lines
 
 
-def print_check(result: "Check", run: Path, *, corrected: bool) -> None:
+def print_check(result: "Check", run: Path, *, corrected: bool, decisions: Sequence[Path] = ()) -> None:
     """Print the result of a check, the reason, and the next command where decisions are needed."""
     kind = "labels are wrong after the corrections" if corrected else "labels are wrong"
     limits = f"{result.low:.2%} to {result.high:.2%} of the {result.samples:,} {kind}"
@@ -95,8 +115,10 @@ def print_check(result: "Check", run: Path, *, corrected: bool) -> None:
     for note in result.notes:
         out.print(escape(with_flags(note)), style="yellow", highlight=False, soft_wrap=True)
     if result.outcome == "undecided":
+        files = [word for path in decisions for word in ("--decisions", str(path))]
+        output = _unused(Path("to-check.csv"))
         size = str(result.sample_size)
-        _print_command(["gwaudit", "sample", str(run), "--size", size, "--output", "to-check.csv"])
+        _print_command(["gwaudit", "sample", str(run), "--size", size, *files, "--output", str(output)])
 
 
 def _target_line(result: "Estimates", target: float, to_review: int) -> str:
@@ -125,6 +147,15 @@ def _print_table(name: str, table: "pd.DataFrame", most: int) -> None:
     out.print(shown)
     if len(table) > most:
         out.print(f"{len(table) - most:,} more in --json.", highlight=False)
+
+
+def _unused(path: Path) -> Path:
+    """Return the path, or one like it with a number, that no file has."""
+    number, unused = 1, path
+    while unused.exists():
+        number += 1
+        unused = path.with_stem(f"{path.stem}-{number}")
+    return unused
 
 
 def _print_command(words: list[str]) -> None:
