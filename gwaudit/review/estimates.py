@@ -80,7 +80,8 @@ class Estimates:
     Attributes:
         total: Wrong labels in all.
         remaining: Wrong labels among the undecided samples.
-        flagged: Wrong labels among the suspects; its rate is the precision. None without a cut.
+        flagged: Wrong labels among the suspects; its rate is the precision. None without a cut. After a calibration,
+            decided samples are in it as their place in the order before it says, not by the decision.
         recall: Share of the wrong labels that is flagged, and its limits; None where it cannot be estimated.
         classes: Row per given class: `class`, `samples`, `decided`, `found_wrong`, `estimate`, `low`, `high`.
         groups: The same per value of each column of groups, by the name of the column.
@@ -156,7 +157,7 @@ def estimate_wrong_labels(
     (total,) = _of_domains(decided, np.zeros(audit.n_samples, np.int64))
     flagged = recall = None
     if audit.has_cut:
-        suspect = audit.by_id("suspect").astype(np.int64)
+        suspect = _suspect_unless_decided(audit).astype(np.int64)
         missed, flagged = (*_of_domains(decided, suspect), Estimate(0.0, 0.0, 0.0, 0))[:2]
         recall = recall_of(flagged, missed)
     given = audit.by_id("given_label").astype(np.int64)
@@ -269,6 +270,25 @@ def recall_of(flagged: Estimate, missed: Estimate) -> tuple[float, float, float]
     return share, 0.0 if high == float("inf") else 1 / (1 + high), 1 / (1 + low)
 
 
+def _suspect_unless_decided(audit: Audit) -> NDArray[np.bool_]:
+    """Return whether each sample is a suspect, or would be one if it were undecided, [n] by sample id.
+
+    A calibrated ranking takes samples that were found right out of the suspects. Random decisions that are picked so,
+    by what they found, would not stand for the undecided suspects: all of them would be taken for wrong. So decided
+    samples are cut by the unsupervised order, where the cut divides undecided suspects from others best.
+    """
+    suspect = audit.by_id("suspect").astype(bool)
+    if "unsupervised_log_odds" not in audit.frame:
+        return suspect
+    odds = audit.by_id("unsupervised_log_odds").astype(np.float64)
+    by_decision = audit.by_id("decision").astype(str) != ""
+    others = np.flatnonzero(~by_decision & ~np.isnan(odds))
+    others = others[np.argsort(-odds[others], kind="stable")]
+    gain = np.cumsum(np.where(suspect[others], 1, -1))
+    cut = np.inf if not len(gain) or gain.max() <= 0 else odds[others[gain.argmax()]]
+    return np.where(by_decision, odds >= cut, suspect)
+
+
 def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFrame:
     """Return the estimates of each value of a column, [n] by sample id, most wrong labels first."""
     codes, values = pd.factorize(value, sort=False)
@@ -315,7 +335,12 @@ def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
             f"{n_unsure:,} samples are unsure: they count as undecided, and as often wrong as the others of their part "
             "of the ranking."
         )
-    if n_problems := len({problem.sample_id for problem in decided.decisions.problems}):
-        notes.append(f"{n_problems:,} samples have contradictory or invalid decisions, and count as undecided.")
+    if problems := decided.decisions.problems:
+        first, n_problems = problems[0], len({problem.sample_id for problem in problems})
+        row = "" if first.row is None else f", row {first.row}"
+        notes.append(
+            f"{n_problems:,} samples have contradictory or invalid decisions, and count as undecided: correct them, as "
+            f"the estimate may be too low or too high without them. The first: {first.file}{row}: {first.reason}."
+        )
     notes += decided.decisions.notes
     return notes

@@ -1,6 +1,7 @@
 """Decisions on a random sample say how many labels are wrong; bad input says so, and nothing else is claimed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.pipeline.sample import draw_for_review, ids_to_review, write_sample
+from gwaudit.review.decided_samples import read_decided
 from gwaudit.review.decisions import write_decisions
+from gwaudit.review.estimates import estimate_wrong_labels
 from gwaudit.store.store import TrajectoryStore
 from helpers.audits import make_audit, make_decisions
 
@@ -292,3 +295,37 @@ def test_a_review_mixes_the_sample_with_as_many_suspicious_ones(run):
     ids = ids_to_review(audit, sample, decided)
     assert len(ids) == len(set(ids)) == 80
     assert [i for i in ids if sample.is_drawn[i]] == sample.ids().tolist()
+
+
+def test_a_filled_file_is_never_written_over_and_its_samples_are_left_out_of_the_next(run, to_check, tmp_path):
+    filled = to_check.read_bytes()
+    with pytest.raises(DataError, match="holds 200 answers, which would be lost"):
+        write_sample(run, to_check, 260)
+    assert to_check.read_bytes() == filled
+    assert write_sample(run, tmp_path / "more.csv", 260, decisions=[to_check]) == 60
+    next_command = gwaudit("check", run, "--max-wrong", "8.5%", "--decisions", to_check).stdout
+    assert f"--decisions {to_check}" in " ".join(next_command.split())
+
+
+def test_the_precision_does_not_follow_from_the_decisions_that_a_calibration_took_out_of_the_suspects(run, truth):
+    audit = Audit.load(run)
+    _, sample, _ = draw_for_review(run, 200, seed=0)
+    decide(run, sample.ids(), truth)
+    decided = read_decided(audit)
+    before = estimate_wrong_labels(audit, decided).flagged
+    # A calibration with the order and the cut as they were: samples that were found right are no suspects any more.
+    frame = audit.frame.assign(unsupervised_log_odds=audit.frame["log_odds_wrong"], decision="")
+    ids = frame["sample_id"].to_numpy()
+    frame.loc[decided.is_decided[ids], "decision"] = "keep"
+    frame["suspect"] = (frame["suspect"] & ~decided.is_right[ids]) | decided.is_wrong[ids]
+    after = estimate_wrong_labels(replace(audit, frame=frame), decided).flagged
+    assert after.rate[0] == pytest.approx(before.rate[0], abs=0.03)
+    assert before.rate[0] < 0.95  # and not 1, as of the samples that were found wrong alone
+
+
+def test_the_first_problem_is_named_where_decisions_are_invalid(run, to_check):
+    table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    table.loc[0, "decision"] = "relabel"
+    table.to_csv(to_check, index=False)
+    note = next(note for note in estimate(run, [to_check]).notes if "invalid" in note)
+    assert "to-check.csv, row 2: " in note
