@@ -5,7 +5,7 @@ second to decode are kept in the cache too when they fit in memory, for the next
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import prod
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.encoded_images import CachedImages, EncodedImages, load, recorded_warnings
-from gwaudit.data.fitting import ImageFit
+from gwaudit.data.fitting import ImageFit, are_photos
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
 from gwaudit.data.image_conversion import ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import (
@@ -71,6 +71,7 @@ def decode_all(
     settings: DataSettings,
     notes: ReadingNotes,
     progress: ReadingProgress | None = None,
+    before_decoding: Callable[[bool], None] | None = None,
 ) -> DecodedImages:
     """Decode every item once, to hold it in memory or to keep it in the cache, and to check it.
 
@@ -85,6 +86,8 @@ def decode_all(
             Also `fit`, `resizing`, `workers`, `cache` and `cache_limit`.
         notes: Notes on the reading, which receive the sizes of the images, the conversion, and warnings.
         progress: Receives the number of images decoded.
+        before_decoding: Receives whether the images are photos, when their headers are read and before one is decoded;
+            not called where the cache has the images. An error that it raises ends the reading.
 
     Raises:
         WorkerDiedError: A worker died.
@@ -93,7 +96,7 @@ def decode_all(
     with cache.locked():
         once = cache.open()
         if once is None or any(_is_readable(items[index]) for index in once.broken):
-            once, inputs = _Decoding(items, settings, progress).run(cache)
+            once, inputs = _Decoding(items, settings, progress).run(cache, before_decoding)
         elif _fit_in_memory(len(items), once.images):
             inputs = InMemory(_all_pixels(_cached(once, cache)))
         else:
@@ -118,15 +121,21 @@ class _Decoding:
         self.notes, self.source = ReadingNotes(), _Source(items)
         self.passes = ImagePasses(resolve_workers(settings.workers, beside_training=False))
 
-    def run(self, cache: PixelCache) -> tuple[DecodedOnce, Inputs]:
+    def run(
+        self, cache: PixelCache, before_decoding: Callable[[bool], None] | None = None
+    ) -> tuple[DecodedOnce, Inputs]:
         """Return what was found, and the images: in memory, in the cache, or as the source has them."""
         with ExitStack() as stack:
             with recorded_warnings(self.notes) as self.passes.warnings:
                 every = range(len(self.items))
                 in_workers = len(every) > _WORTH_WORKERS * _HEADERS_A_SECOND
                 headers = dict(self.passes.map(self.source.header, every, in_workers=in_workers))
-                conversion = self._conversion(headers)
                 sizes = self._sizes(headers)
+                if before_decoding is not None and sizes:
+                    side = self.settings.image_size or self.settings.resizing.side or LARGE_SIDE
+                    before_decoding(are_photos(list(sizes.values()), side))
+                conversion = self._conversion(headers)
+                sizes = {index: size for index, size in sizes.items() if index not in self.passes.broken}
                 images = self._planned(sizes, conversion)
                 seconds = len(sizes) / _IMAGES_A_SECOND + sum(w * h for w, h in sizes.values()) / _PIXELS_A_SECOND
                 is_worth_keeping = images.fit is not None and seconds > _WORTH_KEEPING

@@ -1,7 +1,7 @@
 """Load a data set: choose its reader, apply a label file, and leave out the rows that cannot be used."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, Unpack
@@ -134,7 +134,10 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
 
 
 def read_source(
-    settings: DataSettings, source: Source | None = None, progress: ReadingProgress | None = None
+    settings: DataSettings,
+    source: Source | None = None,
+    progress: ReadingProgress | None = None,
+    before_decoding: Callable[[bool], None] | None = None,
 ) -> LabeledDataset:
     """Load the data set that settings describe, without their `encoder` and `add_noise`.
 
@@ -142,6 +145,7 @@ def read_source(
         settings: The settings.
         source: Object or path that `settings.source` stands for; by default `settings.source` itself.
         progress: Receives the number of images decoded.
+        before_decoding: As for `gwaudit.data.images.decode_all`.
 
     Raises:
         GwauditError: As in `load_dataset`.
@@ -163,7 +167,7 @@ def read_source(
         class_names=tuple(distinct_keys(utf8_texts(raw.class_names, raw.notes), raw.notes)),
     )
     raw, true_labels = _apply_label_file(raw, settings)
-    return _usable_samples(raw, true_labels, source_keys, settings, progress)
+    return _usable_samples(raw, true_labels, source_keys, settings, progress, before_decoding)
 
 
 def _one_name_a_line(names: Sequence[str]) -> str:
@@ -219,13 +223,14 @@ def _usable_samples(
     source_keys: Sequence[str],
     settings: DataSettings,
     progress: ReadingProgress | None,
+    before_decoding: Callable[[bool], None] | None,
 ) -> LabeledDataset:
     """Return the rows that can be used as a data set, which lists the others."""
     broken = dict(raw.broken)
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
     rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
-    decoded, kept = _decode(raw, rows, settings, broken, progress)
+    decoded, kept = _decode(raw, rows, settings, broken, progress, before_decoding)
     for warning in class_warnings(raw.labels[kept], raw.class_names):
         raw.notes.warn(warning)
     source_rows = np.arange(len(raw)) if raw.rows is None else raw.rows
@@ -277,6 +282,7 @@ def _decode(
     settings: DataSettings,
     broken: BrokenRows,
     progress: ReadingProgress | None,
+    before_decoding: Callable[[bool], None] | None,
 ) -> tuple[DecodedImages, np.ndarray]:
     """Return the inputs of the rows, and the rows that have some; add images that cannot be read to `broken`."""
     keys = [raw.keys[row] for row in rows]
@@ -286,7 +292,7 @@ def _decode(
             return DecodedImages(inputs, digests=check_tensor(inputs.values, keys, raw.notes)), rows
         return DecodedImages(inputs), rows
     items = [raw.inputs[row] for row in rows]
-    decoded = decode_all(items, keys, settings, raw.notes, progress)
+    decoded = decode_all(items, keys, settings, raw.notes, progress, before_decoding)
     broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in decoded.broken.items()}
     return decoded, np.delete(rows, list(decoded.broken))
 

@@ -1,5 +1,6 @@
 """Audit a data set: load, train once, rank, evaluate where the truth is known, write the results (`audit`)."""
 
+from functools import cache
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
@@ -29,6 +30,7 @@ from gwaudit.training.starting_weights import (
     STARTING_WEIGHTS,
     describe_start,
     require_weights,
+    with_starting_weights,
 )
 from gwaudit.training.trainer import TrainingResult, train
 
@@ -126,14 +128,20 @@ def _load(
     if resume:
         given = run_on_rank0(lambda: as_recorded(training, run))
         training = run_on_rank0(lambda: as_recorded(training, run, STARTING_WEIGHTS))
+
+    @cache
+    def check_weights(photos: bool) -> None:
+        require_weights(training, with_starting_weights(given, "images", photos=photos))
+
     with raise_on_all_ranks():
         require_place(run, resume=resume)
         data = with_resizing_of_weights(data, training)
-        dataset = load_data(data, progress)
+        dataset = load_data(data, progress, check_weights)
         require_learnable(dataset.labels, dataset.class_names, dataset.name)
         require_refinable(dataset, training, refinement)
         resolved = resolve_for(dataset, given)
-        require_weights(training, resolved)
+        if dataset.modality == "images":
+            check_weights(dataset.holds_photos)
     if dataset.modality == "images":
         dataset.notes.remark(describe_start(training, resolved, dataset))
     if dataset.image_fit is not None and dataset.image_fit.resizing.side is not None:

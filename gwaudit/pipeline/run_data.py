@@ -1,5 +1,6 @@
 """Load the data set of a run: as its settings describe it, or as its store recorded them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +21,22 @@ from gwaudit.training.frozen_features import embed_texts
 from gwaudit.training.progress import FeatureProgress
 
 
-def load_data(data: DataSettings, progress: FeatureProgress | None = None) -> LabeledDataset:
+def load_data(
+    data: DataSettings,
+    progress: FeatureProgress | None = None,
+    before_decoding: Callable[[bool], None] | None = None,
+) -> LabeledDataset:
     """Load a data set, embed its texts, and add label noise where `add_noise` asks for it.
 
     Args:
         data: the data set.
         progress: receives the number of images that are decoded, and of texts that are embedded.
+        before_decoding: receives whether images are photos, before one is decoded; an error of it ends the reading.
 
     Raises:
         DataError: the source or its labels cannot be used.
     """
-    dataset = read_source(data, progress=progress)
+    dataset = read_source(data, progress=progress, before_decoding=before_decoding)
     if dataset.modality == "texts":
         dataset = embed_texts(dataset, data.encoder, progress)
     if not data.add_noise:

@@ -6,7 +6,6 @@ that the environment variable `GWAUDIT_CACHE` names, by default `gwaudit` in the
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gwaudit.core.caches import cache_folder
 from gwaudit.core.errors import DataError, MissingExtraError, ModelError, SettingsError, StoreError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.hub import only_cached_if_unreachable
@@ -204,7 +204,7 @@ def _latent(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _with_features(dataset: LabeledDataset, digest: Any, compute: Callable[[], Tensor]) -> LabeledDataset:
-    path = _cache_folder() / f"{digest.hexdigest()[:32]}.npy"
+    path = cache_folder("latents") / f"{digest.hexdigest()[:32]}.npy"
     values = _load_cached(path, len(dataset))
     if values is None:
         values = compute()
@@ -216,12 +216,6 @@ def _with_features(dataset: LabeledDataset, digest: Any, compute: Callable[[], T
             )
         _save_to_cache(path, values)
     return replace(dataset, inputs=features(values))
-
-
-def _cache_folder() -> Path:
-    chosen = os.environ.get("GWAUDIT_CACHE")
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return (Path(chosen) if chosen else Path(user_cache) / "gwaudit") / "latents"
 
 
 def _load_cached(path: Path, n: int) -> Tensor | None:

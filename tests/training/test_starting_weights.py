@@ -95,6 +95,15 @@ def test_without_weights_an_audit_of_photos_ends_before_any_work(photos, tmp_pat
     assert time.monotonic() - began < 60, "nothing is tried again and again"
 
 
+def test_missing_weights_are_named_before_a_photo_is_decoded(photos, tmp_path, monkeypatch):
+    (photos / "cat").mkdir(exist_ok=True)
+    whole = next(photos.rglob("*.png"), None) or next(photos.rglob("*.jpg"))
+    (photos / "cat" / f"broken{whole.suffix}").write_bytes(whole.read_bytes()[:-40])
+    monkeypatch.setattr("gwaudit.data.images._Decoding._decode", lambda *_, **__: pytest.fail("photos are decoded"))
+    with pytest.raises(ModelError, match="preset='scratch'"):
+        load_and_train(DataSettings(str(photos)), tmp_path / "run", TrainingSettings())
+
+
 def test_weights_of_another_network_are_named_before_any_work(weights):
     given = TrainingSettings(checkpoint=str(weights))
     with pytest.raises(ModelError, match=r"taken for weights of tf_efficientnet_lite0, .* with `model`"):
