@@ -81,7 +81,7 @@ def review_command(
         with ReviewServer(log, page, port, contents.large_picture, learner) as server:
             print_review_address(server)
             serve_review(server, browser=browser)
-        print_logged_decisions(log)
+        print_logged_decisions(log, to_estimate=blind is not None)
 
 
 @command(app, "plot", "For example: gwaudit plot runs/photos --to figures --figure noise-matrix --format pdf")

@@ -323,6 +323,13 @@ def test_the_precision_does_not_follow_from_the_decisions_that_a_calibration_too
     assert before.rate[0] < 0.95  # and not 1, as of the samples that were found wrong alone
 
 
+def test_the_intervals_of_rows_are_explained_only_while_samples_are_undecided(run, to_check, truth):
+    text = "rests on few random decisions"
+    assert text in gwaudit("status", run, "--decisions", to_check).stdout
+    decide(run, range(N), truth)
+    assert text not in gwaudit("status", run).stdout
+
+
 def test_the_first_problem_is_named_where_decisions_are_invalid(run, to_check):
     table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
     table.loc[0, "decision"] = "relabel"

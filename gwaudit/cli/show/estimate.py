@@ -62,7 +62,7 @@ def print_estimates(result: "Estimates", run: Path, *, most: int = _ROWS) -> Non
     if result.decided:
         for name, table in {"class": result.classes, **result.groups}.items():
             _print_table(name, table, most)
-        if result.random:
+        if result.random and result.remaining.samples:
             out.print(
                 "The intervals of the rows are wide, as each rests on few random decisions: wrong labels that the "
                 "sample missed could all be in one row. The upper limits of the rows do not add up.",

@@ -26,13 +26,15 @@ def print_review_address(server: "ReviewServer") -> None:
     out.print(f"Decisions are kept in {kept} as you make them. Stop with Ctrl-C.", highlight=False)
 
 
-def print_logged_decisions(log: "DecisionLog") -> None:
-    """Print how many decisions a log holds, and the command that applies them."""
+def print_logged_decisions(log: "DecisionLog", *, to_estimate: bool = False) -> None:
+    """Print how many decisions a log holds, and the command that applies them, or the one that estimates from them."""
     counts = log.counts()
     summary = ", ".join(f"{count:,} {decision}" for decision, count in counts.items()) or "none yet"
     out.print(f"\nDecisions: {summary}.", highlight=False)
     if counts:
         command = ["gwaudit", "apply", str(log.path.parent), str(log.path), "--output", "corrected"]
+        if to_estimate:
+            command = ["gwaudit", "status", str(log.path.parent)]
         out.print(f"Next: {escape(shlex.join(command))}", highlight=False, soft_wrap=True)
 
 
