@@ -1,5 +1,6 @@
 """Show the progress of a training on standard error."""
 
+import time
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +16,9 @@ if TYPE_CHECKING:  # for their types alone: help does not wait for torch
     from gwaudit.training.progress import EpochReport, StepReport
 
 
+_SECONDS_BETWEEN_LINES = 30.0  # without a terminal, where no bar is shown
+
+
 class TrainingDisplay(Bar):
     """Show a line per epoch, and a bar with the remaining time. A context manager, and a `training.progress.Progress`.
 
@@ -23,7 +27,7 @@ class TrainingDisplay(Bar):
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self._quiet, self._last_line = quiet, time.monotonic()
         super().__init__(
             Progress(
                 TextColumn("{task.description}"),
@@ -60,6 +64,9 @@ class TrainingDisplay(Bar):
             completed=report.epoch * report.steps + report.step + 1,
             facts=f"loss {report.loss:.3f}  {report.samples_per_second:,.0f} samples/s",
         )
+        self._print_if_silent(
+            f"epoch {report.epoch + 1}/{report.epochs}: {report.step + 1:,} of {report.steps:,} steps"
+        )
 
     def on_epoch(self, report: "EpochReport") -> None:
         """Print the line of an epoch."""
@@ -81,6 +88,7 @@ class TrainingDisplay(Bar):
     def on_features(self, done: int, samples: int) -> None:
         """Show how many samples the backbone has embedded."""
         self._progress.update(self._task, description="features", total=samples, completed=done, facts="")
+        self._print_if_silent(f"features: {done:,} of {samples:,} samples")
         if done == samples:
             self._print(f"features of {samples:,} samples, kept for the next run")
             self._progress.reset(self._task, description="training", total=None)
@@ -88,6 +96,7 @@ class TrainingDisplay(Bar):
     def on_images(self, done: int, images: int) -> None:
         """Show how many images are decoded."""
         self._progress.update(self._task, description="decoding images", total=images, completed=done, facts="")
+        self._print_if_silent(f"decoding images: {done:,} of {images:,}")
         if done == images:
             self._progress.reset(self._task, description="training", total=None)
 
@@ -95,7 +104,13 @@ class TrainingDisplay(Bar):
         """Print the line of an evaluation pass."""
         self._print(f"evaluated all samples under the final weights, {seconds:.1f} s")
 
+    def _print_if_silent(self, line: str) -> None:
+        """Print a line of progress where there is no bar, and nothing was printed for half a minute."""
+        if not err.is_terminal and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._print(line)
+
     def _print(self, line: str) -> None:
+        self._last_line = time.monotonic()
         if not self._quiet:
             self._progress.console.print(line, highlight=False, soft_wrap=True)
 
