@@ -19,7 +19,8 @@ STUB = ROOT / "gwaudit" / "__init__.pyi"
 
 PUBLIC = {
     # verbs
-    "audit", "train", "rank", "evaluate", "apply_decisions", "compare", "export_audit", "write_report",
+    "audit", "train", "rank", "evaluate", "estimate", "check", "apply_decisions", "compare",
+    "export_audit", "write_report",
     # data
     "load_dataset", "LabeledDataset", "WithSampleIds", "add_label_noise",
     # recording

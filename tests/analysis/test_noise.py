@@ -31,6 +31,8 @@ def audit():
             "sample_id": np.arange(20),
             "given_label": given,
             "suggested_label": suggested,
+            "predicted_label": given,
+            "key": [f"k{i}" for i in range(20)],
             "log_odds_wrong": probability,
             "probability_wrong": probability,
             "suspect": probability > 0.6,

@@ -172,7 +172,7 @@ class TestAFolder:
         # As a training records them: with a number in place of every "auto".
         data, first = DataSettings(str(tmp_path / "photos")), resolve(TrainingSettings(epochs=1), 6, "images")
         audit = ranked_run(tmp_path / "run", data, training=first)
-        ranked_run(tmp_path / "run" / "rounds" / "1", data, training=replace(first, **second))
+        ranked_run(tmp_path / "run" / "rounds" / "1", data, training=replace(first, latents="none", **second))
         file = write_decisions(make_decisions(audit, (0, "drop")), tmp_path / "d.csv")
         assert f"--epochs 1 {options}--output" in apply(audit, tmp_path, file).next_command
 

@@ -95,7 +95,8 @@ def test_an_audit_warns_unless_it_does_not_mirror(tmp_path):
     assert "look like the other" in (tmp_path / "run" / "report.html").read_text()
     assert "look like the other" in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text()))
     data, training = DataSettings(str(tmp_path / "arrows")), TrainingSettings(epochs=1, augment="crop")
-    assert load_and_train(data, tmp_path / "kept", training)[0].notes.warnings == []
+    warnings = load_and_train(data, tmp_path / "kept", training)[0].notes.warnings
+    assert not [warning for warning in warnings if "look like the other" in warning]
 
 
 def test_a_training_that_does_not_mirror_is_not_refined_by_one_that_does():

@@ -132,7 +132,7 @@ def test_rounds_that_are_done_stay_and_an_interrupted_one_ends_the_same(digits, 
 
 
 def test_a_round_refuses_other_targets(digits, run):
-    settings = dataclasses.replace(SETTINGS, seed=1, epochs=3)
+    settings = dataclasses.replace(SETTINGS, seed=1, epochs=3, latents="none")
     with pytest.raises(SettingsError, match="learned other targets"):
         train(digits, run / "rounds" / "1", settings, resume=True, targets=torch.full((len(digits), 10), 0.1))
 
@@ -213,12 +213,13 @@ def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     with TrajectoryStore.open(tmp_path / "run") as store:
         settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
     first = dataclasses.replace(PRESETS[preset][0], model="resnet9_16", epochs=2, batch_size=128)
-    assert settings == resolve(first, 1797, "images")
+    assert settings == resolve(dataclasses.replace(first, dtype=settings.dtype), 1797, "images")
     second = rounds_of(tmp_path / "run")[1]
     with TrajectoryStore.open(second) as store:
         settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
     recipe = RECIPES[PRESETS[preset][1].refine_as]
-    further = dataclasses.replace(recipe, model="whitened_32", epochs=2, batch_size=128, seed=1)
+    changed = {"model": "whitened_32", "epochs": 2, "batch_size": 128, "seed": 1, "latents": "none"}
+    further = dataclasses.replace(recipe, dtype=settings.dtype, **changed)
     assert settings == resolve(further, 1797, "images")
     again = gwaudit("rank", tmp_path / "run", "--json")
     assert json.loads(again.stdout)["detector"] == "probability"
