@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import SettingsError
-from gwaudit.review.decided_samples import read_decided
+from gwaudit.core.errors import SettingsError, UnresolvedDecisionsError
+from gwaudit.review.decided_samples import DecidedSamples, read_decided
 from gwaudit.review.estimates import (
     Estimates,
     estimate_wrong_labels,
@@ -76,6 +76,7 @@ def estimate(
     Raises:
         SettingsError: `target_rate` is no share.
         DataError: A file cannot be read, or is about other data; or the run is multi-label.
+        UnresolvedDecisionsError: Decisions contradict each other, or are invalid, as `relabel` without a class.
         StoreNotFoundError: The run is not ranked.
 
     Example:
@@ -89,7 +90,7 @@ def estimate(
     if target_rate is not None:
         _require_share("target_rate", target_rate)
     audit = Audit.load(run)
-    decided = read_decided(audit, decisions)
+    decided = _read_valid(audit, decisions)
     result = estimate_wrong_labels(audit, decided, None if groups is None else read_groups(groups, audit))
     if target_rate is None:
         return result
@@ -108,6 +109,7 @@ def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (
     Raises:
         SettingsError: `max_wrong` is no share.
         DataError: A file cannot be read, or is about other data; or the run is multi-label.
+        UnresolvedDecisionsError: Decisions contradict each other, or are invalid, as `relabel` without a class.
         StoreNotFoundError: The run is not ranked.
 
     Example:
@@ -119,7 +121,7 @@ def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (
     """
     _require_share("max_wrong", max_wrong)
     audit = Audit.load(run)
-    decided = read_decided(audit, decisions)
+    decided = _read_valid(audit, decisions)
     result = estimate_wrong_labels(audit, decided)
     n, wrong = audit.n_samples, result.remaining if corrected else result.total
     outcome: Outcome = "undecided"
@@ -151,3 +153,15 @@ def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (
 def _require_share(name: str, value: Any) -> None:
     if not 0 <= value < 1:
         raise SettingsError(f"`{name}` is a share of the labels, from 0 to below 1 (2 % is 0.02), not {value}")
+
+
+def _read_valid(audit: Audit, files: Sequence[Path | str]) -> DecidedSamples:
+    """Return the decisions; raise UnresolvedDecisionsError where some cannot be used, which would bias the estimate."""
+    decided = read_decided(audit, files)
+    if problems := decided.decisions.problems:
+        raise UnresolvedDecisionsError(
+            f"there is no estimate, as {len(problems)} decision{'s' * (len(problems) > 1)} cannot be used, and which "
+            "these are depends on the answers: fix the files",
+            problems,
+        )
+    return decided

@@ -24,6 +24,7 @@ _TEMPERATURES = tuple(10 ** (step / 10) for step in range(-3, 12))  # from 0.5 t
 _NOISE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _MOST_SAMPLES = 4000
 _EPOCHS = 30  # and fewer, if the training has fewer
+_MOST_VALUES = 1_200_000  # of the features, in all divisions into folds: more would take minutes
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def choose_head(
         loss: The loss of a sample.
         settings: Those of the training; `head` or `weight_decay` is "auto".
     """
-    repeats = settings.fold_repeats
+    repeats = min(settings.fold_repeats, max(1, _MOST_VALUES // features.numel()))
     left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed).to(labels.device)
     candidates = []
     for head in _HEADS if settings.head == "auto" else (settings.head,):

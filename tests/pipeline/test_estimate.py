@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gwaudit import check, estimate
 from gwaudit.analysis.audit import Audit
 from gwaudit.cli.app import app
-from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsError
 from gwaudit.pipeline.sample import draw_for_review, ids_to_review, write_sample
 from gwaudit.review.decided_samples import read_decided
 from gwaudit.review.decisions import write_decisions
@@ -155,12 +155,11 @@ def test_all_keep_is_an_estimate_of_none_with_an_upper_limit(run, tmp_path):
     assert result.recall is None
 
 
-def test_contradictory_decisions_count_as_undecided_and_are_named(run, to_check, truth):
+def test_contradictory_decisions_give_no_estimate(run, to_check, truth):
     table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
     decide(run, [int(table["sample_id"][0])], ~truth)
-    result = estimate(run, [to_check])
-    assert result.decided == 199
-    assert any("1 samples have contradictory" in note for note in result.notes)
+    with pytest.raises(UnresolvedDecisionsError, match="no estimate, as 1 decision cannot be used"):
+        estimate(run, [to_check])
 
 
 def test_unsure_counts_as_undecided_and_is_named(run, to_check):
@@ -330,9 +329,11 @@ def test_the_intervals_of_rows_are_explained_only_while_samples_are_undecided(ru
     assert text not in gwaudit("status", run).stdout
 
 
-def test_the_first_problem_is_named_where_decisions_are_invalid(run, to_check):
+def test_a_wrong_label_without_its_class_gives_no_estimate(run, to_check):
     table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
     table.loc[0, "decision"] = "relabel"
     table.to_csv(to_check, index=False)
-    note = next(note for note in estimate(run, [to_check]).notes if "invalid" in note)
-    assert "to-check.csv, row 2: " in note
+    done = gwaudit("check", run, "--max-wrong", "2%", "--decisions", to_check)
+    assert done.exit_code == 2
+    assert "there is no estimate, as 1 decision cannot be used" in " ".join(done.output.split())
+    assert "to-check.csv" in done.output
