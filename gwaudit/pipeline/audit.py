@@ -25,7 +25,7 @@ from gwaudit.training.checkpoints import require_place
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
-from gwaudit.training.refinement import open_rounds, refine, require_refinable, rounds_of
+from gwaudit.training.refinement import open_rounds, refine, refuses_photos, require_refinable, rounds_of
 from gwaudit.training.starting_weights import (
     STARTING_WEIGHTS,
     describe_start,
@@ -131,7 +131,8 @@ def _load(
 
     @cache
     def check_weights(photos: bool) -> None:
-        require_weights(training, with_starting_weights(given, "images", photos=photos))
+        if not (photos and refuses_photos(training, refinement)):  # which is refused for that, not for its weights
+            require_weights(training, with_starting_weights(given, "images", photos=photos))
 
     with raise_on_all_ranks():
         require_place(run, resume=resume)

@@ -75,6 +75,11 @@ def refine(
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
 
 
+def refuses_photos(training: TrainingSettings, refinement: RefinementSettings) -> bool:
+    """Return whether the rounds follow a recipe for small images, after a training that is not from random weights."""
+    return bool(refinement.refine and refinement.refine_as) and training.pretrained is not False
+
+
 def require_refinable(dataset: LabeledDataset, training: TrainingSettings, refinement: RefinementSettings) -> None:
     """Raise SettingsError if rounds of refinement are asked for that cannot be, or should not.
 
@@ -84,7 +89,7 @@ def require_refinable(dataset: LabeledDataset, training: TrainingSettings, refin
         refinement: The rounds. Those of multi-label samples cannot be; a recipe for small images is not for photos,
             unless `training` starts from random weights as the user set it.
     """
-    if refinement.refine and refinement.refine_as and dataset.holds_photos and training.pretrained is not False:
+    if dataset.holds_photos and refuses_photos(training, refinement):
         width, height = dataset.largest_image
         raise SettingsError(
             f"`refine_as={refinement.refine_as!r}` trains networks for small images from random weights, and these are "
