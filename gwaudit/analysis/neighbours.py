@@ -103,7 +103,8 @@ def groups_of(pairs: NDArray[np.int64], n: int) -> list[list[int]]:
 
     if not len(pairs):
         return []
-    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    first, second = pairs.T.astype(np.int32)  # scipy 1.11 takes no others, and says so on stderr alone
+    graph = coo_array((np.ones(len(pairs), np.int8), (first, second)), shape=(n, n))
     group = connected_components(graph, directed=False)[1]
     members: dict[int, list[int]] = {}
     for sample in np.unique(pairs).tolist():
