@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -97,8 +97,8 @@ def read_guidelines(path: Path | str, audit: Audit) -> tuple[Guideline, ...]:
         if answer not in get_args(GuidelineAnswer):
             choices = ", ".join(get_args(GuidelineAnswer))
             raise DataError(f"{path}, row {number}: column decision: {word!r} is none of {choices}")
-        pair = tuple(_class(classes, name, path, number) for name in (given_name, other_name))
-        guideline = Guideline(pair[0], pair[1], answer, path.name, number)  # type: ignore[arg-type]  # checked above
+        given, other = (_class(classes, name, path, number) for name in (given_name, other_name))
+        guideline = Guideline(given, other, cast(GuidelineAnswer, answer), path.name, number)
         if guideline.given == guideline.other:
             raise DataError(f"{path}, row {number}: given_name and other_name are the same class")
         before = found.setdefault((guideline.given, guideline.other), guideline)

@@ -9,7 +9,7 @@ so that a head is not preferred because its logits are small, or because it foll
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -80,13 +80,28 @@ class HeadChoice:
         return asdict(self)
 
 
+class HeadProgress(Protocol):
+    """Receive the progress of the choice of a head."""
+
+    def on_heads(self, done: int, heads: int) -> None:
+        """Receive the number of heads that were tried, and the number of all."""
+
+    def on_head(self, choice: HeadChoice) -> None:
+        """Receive the heads that were tried, and with them the one that is trained."""
+
+
 def samples_to_try(n_samples: int, seed: int) -> Tensor:
     """Return the ids of the samples that the heads are tried on: all, or as many as can be at random."""
     return torch.randperm(n_samples, generator=torch.Generator().manual_seed(seed))[:_MOST_SAMPLES]
 
 
 def choose_head(
-    features: Tensor, labels: Tensor, n_classes: int, loss: Loss, settings: ResolvedTrainingSettings
+    features: Tensor,
+    labels: Tensor,
+    n_classes: int,
+    loss: Loss,
+    settings: ResolvedTrainingSettings,
+    progress: HeadProgress | None = None,
 ) -> HeadChoice:
     """Train the heads that the settings leave open, and compare their held-out predictions.
 
@@ -96,21 +111,32 @@ def choose_head(
         n_classes: Number of classes C.
         loss: The loss of a sample.
         settings: Those of the training; `head` or `weight_decay` is "auto".
+        progress: Receives the number of heads that were tried, and the choice.
     """
+    heads = [
+        (head, decay)
+        for head in (_HEADS if settings.head == "auto" else (settings.head,))
+        for decay in (_WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,))
+    ]
     repeats = min(settings.fold_repeats, max(1, _MOST_VALUES // features.numel()))
     left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed).to(labels.device)
-    candidates = []
-    for head in _HEADS if settings.head == "auto" else (settings.head,):
-        for decay in _WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(settings.seed)
-                n_heads = settings.folds * repeats
-                model = FoldHeads(head, n_features=features.shape[1], n_classes=n_classes, n_heads=n_heads)
-            tried = replace(settings, weight_decay=decay, epochs=min(settings.epochs, _EPOCHS))
-            predicted = held_out_log_probabilities(features, labels, left_out, model.to(features.device), loss, tried)
-            accuracy = float((predicted.argmax(1) == labels).double().mean())
-            candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, labels), accuracy))
-    return HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))
+    candidates: list[HeadCandidate] = []
+    for head, decay in heads:
+        if progress is not None:
+            progress.on_heads(len(candidates), len(heads))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            n_heads = settings.folds * repeats
+            model = FoldHeads(head, n_features=features.shape[1], n_classes=n_classes, n_heads=n_heads)
+        trial = replace(settings, weight_decay=decay, epochs=min(settings.epochs, _EPOCHS))
+        predicted = held_out_log_probabilities(features, labels, left_out, model.to(features.device), loss, trial)
+        accuracy = float((predicted.argmax(1) == labels).double().mean())
+        candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, labels), accuracy))
+    choice = HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))
+    if progress is not None:
+        progress.on_heads(len(candidates), len(heads))
+        progress.on_head(choice)
+    return choice
 
 
 def held_out_log_loss(log_probability: Tensor, labels: Tensor) -> float:

@@ -10,7 +10,7 @@ from gwaudit.data.reading_progress import ReadingProgress
 from gwaudit.data.summary import DataSummary
 from gwaudit.recording.epoch_commit import EpochSummary
 from gwaudit.training.device import DtypeChoice
-from gwaudit.training.head_choice import HeadChoice
+from gwaudit.training.head_choice import HeadProgress
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FeatureProgress(ReadingProgress, Protocol):
         """Receive the number of samples done and the number of all samples, after each batch."""
 
 
-class Progress(FeatureProgress, Protocol):
+class Progress(FeatureProgress, HeadProgress, Protocol):
     """Receive the progress of a training, on rank 0."""
 
     def on_data(self, summary: DataSummary) -> None:
@@ -68,9 +68,6 @@ class Progress(FeatureProgress, Protocol):
 
     def on_dtype(self, choice: DtypeChoice) -> None:
         """Receive the number format that was measured to be the faster one."""
-
-    def on_head(self, choice: HeadChoice) -> None:
-        """Receive the heads that were tried, and with them the one that is trained."""
 
     def on_step(self, report: StepReport) -> None:
         """Receive the position of the training, a few times per second."""

@@ -288,10 +288,9 @@ class _Training:
         """Choose the head and the weight decay that the settings leave open, and put them into the settings."""
         ids = samples_to_try(len(self.labels), self.settings.seed)
         features, labels = self._prepare(self.dataset.read(ids)), self.labels[ids].to(self.device)
-        choice = choose_head(features, labels, len(self.dataset.class_names), self.loss, self.settings)
+        n_classes = len(self.dataset.class_names)
+        choice = choose_head(features, labels, n_classes, self.loss, self.settings, self.progress)
         self.settings = replace(self.settings, head=choice.best.head, weight_decay=choice.best.weight_decay)
-        if self.progress is not None:
-            self.progress.on_head(choice)
         return choice
 
     def _choose_dtype(self, measure: Callable[[], DtypeChoice] | None) -> None:

@@ -25,7 +25,17 @@ def test_the_head_fits_the_boundary_between_the_classes(curved, head):
         labels = (features[:, 0] + 0.8 * random.normal(size=200) > 0).astype(int)
     labels = torch.from_numpy(labels).long()
     features = torch.from_numpy((features - features.mean(0)) / features.std(0)).float()
-    choice = choose_head(features, labels, 2, Loss(labels, 2, OPEN), OPEN)
+    shown = []
+
+    class Progress:
+        def on_heads(self, done, heads):
+            shown.append((done, heads))
+
+        def on_head(self, choice):
+            shown.append(choice)
+
+    choice = choose_head(features, labels, 2, Loss(labels, 2, OPEN), OPEN, Progress())
+    assert shown == [*((done, 7) for done in range(8)), choice]
     assert choice.best.head == head
     assert len(choice.candidates) == 7
     assert choice.describe().startswith(f"head: {head}, ")

@@ -51,6 +51,13 @@ class TrainingDisplay(Bar):
         """Print in which number format the network is computed, and why."""
         self._print(choice.describe())
 
+    def on_heads(self, done: int, heads: int) -> None:
+        """Show how many heads were tried."""
+        self._progress.update(self._task, description="choosing a head", total=heads, completed=done, facts="")
+        self._print_if_silent(f"choosing a head: {done:,} of {heads:,} tried")
+        if done == heads:
+            self._progress.reset(self._task, description="training", total=None)
+
     def on_head(self, choice: "HeadChoice") -> None:
         """Print which head is trained, and why."""
         self._print(choice.describe())
