@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -219,21 +219,19 @@ def noise_command(
     audit = Audit.load(run)
     asked = guideline_questions(audit)
     of_groups = group_questions(audit, read_groups(groups, audit)) if groups else ()
-    if questions is None:
-        audit.require_probabilities()
-    else:
+    facts: dict[str, Any] = {"run": str(run)}
+    if questions is not None:
         write_questions(asked, questions)
-        if not audit.has_probabilities:  # questions need the order alone
-            print_questions(asked, of_groups)
-            return
-    health, confused = worst_first(class_health(audit)), confusions(audit)
+    if questions is None or audit.has_probabilities:  # questions need the order alone
+        audit.require_probabilities()
+        health, confused = worst_first(class_health(audit)), confusions(audit)
+        facts |= {"classes": health.reset_index().to_dict("records"), "confusions": confused.to_dict("records")}
+        if not as_json:
+            print_noise(health, confused)
     if as_json:
-        classes = health.reset_index().to_dict("records")
-        facts = {"classes": classes, "confusions": confused.to_dict("records")}
-        found = {"questions": [asdict(q) for q in asked], "group_questions": [asdict(q) for q in of_groups]}
-        print(to_json({"run": str(run), **facts, **found}))
+        facts |= {"questions": [asdict(q) for q in asked], "group_questions": [asdict(q) for q in of_groups]}
+        print(to_json(facts))
     else:
-        print_noise(health, confused)
         print_questions(asked, of_groups)
 
 

@@ -1,5 +1,7 @@
 """One answer settles all undecided samples of a pair of classes, as a decision of its own kind."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -63,6 +65,8 @@ def test_questions_are_written_filled_in_and_applied(tmp_path):
     done = gwaudit("noise", run, "--questions", questions)
     assert done.returncode == 0, done.stderr
     assert "Questions to settle once" in done.stdout
+    shown = json.loads(gwaudit("noise", run, "--questions", questions, "--json").stdout)["questions"]
+    assert (shown[0]["given"], shown[0]["other"]) == ("3", "4")
     table = pd.read_csv(questions, dtype=str, keep_default_na=False)
     assert tuple(table) == QUESTION_COLUMNS
     assert table.loc[0, ["given_name", "other_name"]].tolist() == ["3", "4"]

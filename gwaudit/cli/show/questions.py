@@ -14,7 +14,9 @@ if TYPE_CHECKING:  # for their types alone
 
 
 def print_questions(questions: "Sequence[GuidelineQuestion]", groups: "Sequence[GroupQuestion]") -> None:
-    """Print the questions, with examples of both classes; nothing where there are none."""
+    """Print the questions, with examples of both classes, or that there are none."""
+    if not questions and not groups:
+        out.print("No question to settle once: no pair of classes disagrees far above the rest.")
     if questions:
         table = Table(title="Questions to settle once, for all samples of a pair", box=SIMPLE_HEAD)
         for name in ("given", "looks like"):
