@@ -90,7 +90,7 @@ def sample_seeds(seed: int, epoch: int, sample_ids: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, kind: Augmentation, draws: Draws) -> Tensor:
-    """Augment a batch of images on the CPU.
+    """Augment a batch of images on their device; by "randaugment" and "resized-crop" on the CPU alone.
 
     Args:
         images: [b, C, H, W] of any dtype; uint8 for "randaugment".
@@ -110,9 +110,11 @@ def augment(images: Tensor, kind: Augmentation, draws: Draws) -> Tensor:
         return _transformed(images, transform, draws)
     assert draws.top is not None
     assert draws.left is not None
-    shifted = (_reflected if kind == "shift-flip" else _padded)(images, draws.top, draws.left)
+    top, left = (offset.to(images.device, non_blocking=True) for offset in (draws.top, draws.left))
+    shifted = (_reflected if kind == "shift-flip" else _padded)(images, top, left)
     if draws.flipped is not None:
-        shifted = torch.where(draws.flipped[:, None, None, None], shifted.flip(3), shifted)
+        flipped = draws.flipped.to(images.device, non_blocking=True)
+        shifted = torch.where(flipped[:, None, None, None], shifted.flip(3), shifted)
     return _transformed(shifted, v2.RandAugment(), draws) if kind == "randaugment" else shifted
 
 
@@ -121,13 +123,19 @@ def _padded(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
     height, width = images.shape[2:]
     pad_y, pad_x = height // 8, width // 8
     padded = functional.pad(images, (pad_x, pad_x, pad_y, pad_y))
-    return _take(padded, top + torch.arange(height), left + torch.arange(width))
+    if images.device.type != "cpu":
+        return _take(padded, _range(top, height), _range(left, width))
+    windows = torch.empty_like(images)
+    # Slices are copied: at 96 pixels `_take` is three times as slow.
+    for window, image, y, x in zip(windows, padded, top[:, 0].tolist(), left[:, 0].tolist(), strict=True):
+        window.copy_(image[:, y : y + height, x : x + width])
+    return windows
 
 
 def _reflected(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
     """Return each image shifted by up to a sixteenth of its side, with its reflection at the border."""
     height, width = images.shape[2:]
-    rows, columns = top + torch.arange(height) - height // 16, left + torch.arange(width) - width // 16
+    rows, columns = _range(top, height) - height // 16, _range(left, width) - width // 16
     return _take(images, _reflect(rows, height), _reflect(columns, width))
 
 
@@ -135,8 +143,14 @@ def _reflect(indices: Tensor, size: int) -> Tensor:
     return size - 1 - (size - 1 - indices.abs()).abs()
 
 
+def _range(first: Tensor, length: int) -> Tensor:
+    """Return `length` indices from each of the first ones [b, 1] on, [b, length]."""
+    return first + torch.arange(length, device=first.device)
+
+
 def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    batch, channels = torch.arange(len(images))[:, None, None, None], torch.arange(images.shape[1])[:, None, None]
+    batch, channels = (torch.arange(size, device=images.device) for size in images.shape[:2])
+    batch, channels = batch[:, None, None, None], channels[:, None, None]
     return images[batch, channels, rows[:, None, :, None], columns[:, None, None, :]]
 
 

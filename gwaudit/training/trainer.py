@@ -241,7 +241,7 @@ class _Training:
         settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         weights = self.loss.class_weights[self.labels] if settings.balance == "sampling" else None
-        self.feed = BatchFeed(dataset, settings, weights, pin_memory=self.device.type == "cuda")
+        self.feed = BatchFeed(dataset, settings, weights, device=self.device)
         self.updates_per_epoch = math.ceil(self.feed.n_steps / settings.accumulate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -485,7 +485,7 @@ class _Training:
         """Return class probabilities [n, C], the mean over the views of each sample."""
         dataset = self._with_model_inputs(dataset)
         self.model.eval()
-        with torch.no_grad(), self._autocast(), closing(BatchFeed(dataset, self.settings)) as feed:
+        with torch.no_grad(), self._autocast(), closing(BatchFeed(dataset, self.settings, device=self.device)) as feed:
             own = [self._probabilities(raw) for _, raw in feed.evaluation_batches(self._pass_size)]
         turns = zip_longest(*all_gather(own))
         return torch.cat([batch for turn in turns for batch in turn if batch is not None])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from gwaudit.training import augmentation
 from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, draw, normalise, sample_seeds
 
 IMAGES = torch.randint(1, 256, (12, 3, 16, 24), generator=torch.Generator().manual_seed(3)).byte()
@@ -109,3 +110,20 @@ def test_normalised_images_have_mean_zero_and_deviation_one():
     normal = normalise(IMAGES, mean, std)
     torch.testing.assert_close(normal.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(normal.std((0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "crop", "none"])
+def test_images_on_another_device_are_augmented_there(kind):
+    generator = torch.Generator().manual_seed(0)
+    draws = draw(kind, (16, 24), generator, BatchPart(slice(None), 12), flipped=torch.arange(12) % 2 == 0)
+    augmented = augment(IMAGES.to("meta"), kind, draws)  # a device that computes shapes alone
+    assert (augmented.device.type, augmented.shape, augmented.dtype) == ("meta", IMAGES.shape, torch.uint8)
+
+
+def test_crops_by_indices_as_on_a_gpu_are_those_by_slices(monkeypatch):
+    monkeypatch.setattr(augmentation, "_padded", lambda images, top, left: augmentation._take(
+        functional.pad(images, (3, 3, 2, 2)), top + torch.arange(16), left + torch.arange(24)
+    ))  # fmt: skip
+    by_indices = augmented(IMAGES, "crop-flip")
+    monkeypatch.undo()
+    assert torch.equal(augmented(IMAGES, "crop-flip"), by_indices)
