@@ -1,8 +1,9 @@
 """Torture the store and the commands, and print the counts as a Markdown table.
 
-    PYTHONPATH=tests python -m torture --seed 0
+    PYTHONPATH=tests python -m torture --processes 2 --rows rows.jsonl
 
-Exit code 1 means that a trial ended wrongly; each is listed.
+A second call with the same file of rows takes the trials that it lacks. Exit code 1 means that a trial ended wrongly;
+each is listed.
 """
 
 import argparse
@@ -11,65 +12,90 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from .commands import CASES, import_everything, prepare
-from .tally import Tally
+from . import damages, file_systems, full_disk, kills, pairs
+from .commands import CASES, import_everything
+from .processes import forked, results
+from .rows import Rows, checksum_of_sources, read_lines
+from .table import table
+from .trials import FAILURE, Outcome, Trial
+from .workplace import Workplace
+
+PARTS = {**kills.PARTS, **damages.PARTS, **pairs.PARTS, **file_systems.PARTS, **full_disk.PARTS}
+FEW = [case for case in CASES if case.name in ("rank", "apply", "review")]
+
+_workplaces: list[Workplace] = []
+"""The one of this process."""
 
 
-def parts(starts: dict[str, Path], draw: random.Random, *, short: bool, share: float) -> dict[str, Callable[[], Tally]]:
-    """Return the parts of the torture by name, in their order."""
-    from . import damages, file_systems, full_disk, kills, pairs
+def begin(folder: Path, seed: int) -> None:
+    """Prepare the runs of a process that takes trials."""
+    _workplaces[:] = [Workplace(Path(tempfile.mkdtemp(dir=folder)), seed)]
 
-    if short:
-        few = [case for case in CASES if case.name in ("rank", "apply", "review")]
-        return {
-            "kills": lambda: kills.before_every_step(starts, every=40, cases=few),
-            "damages": lambda: damages.of_any_file(starts, draw, trials=12, uses=damages.USES[:3]),
-            "files": lambda: full_disk.with_limited_files(starts, draw, trials=3, cases=few),
-            "pairs": lambda: pairs.two_at_once(starts, draw, trials=1),
-            "systems": lambda: file_systems.on_poor_file_systems(starts, cases=few[-1:]),
-        }
-    every = max(1, round(1 / share))
-    return {
-        "kills": lambda: kills.before_every_step(starts, every=every),
-        "random": lambda: kills.at_random_times(starts, draw, trials=round(1000 * share)),
-        "links": lambda: kills.without_links(starts, every=every),
-        "damages": lambda: damages.of_any_file(starts, draw, trials=round(2000 * share)),
-        "disk": lambda: full_disk.at_every_step(starts, every=every),
-        "files": lambda: full_disk.with_limited_files(starts, draw, trials=round(300 * share)),
-        "pairs": lambda: pairs.two_at_once(starts, draw, trials=round(300 * share)),
-        "systems": lambda: file_systems.on_poor_file_systems(starts),
-    }
+
+def list_trials(part: str, short: bool) -> list[Trial]:
+    """Return the trials of a part, in this process: a command is run to count its steps."""
+    trials = PARTS[part].trials(_workplaces[0], FEW if short else CASES)
+    return [trial for trial in trials if PARTS[part].is_short(trial) or not short]
+
+
+def take(trial: Trial) -> tuple[Trial, Outcome, float]:
+    """Take a trial; return how it ended, and its duration in seconds."""
+    began = time.monotonic()
+    outcome = PARTS[trial.part].take(_workplaces[0], trial)
+    return trial, outcome, time.monotonic() - began
+
+
+def torture(options: argparse.Namespace, rows: Rows) -> None:
+    """Take the trials that are asked for and that the rows lack, in random order within each part."""
+    import_everything()
+    with (
+        tempfile.TemporaryDirectory(dir=options.folder, prefix="torture-") as folder,
+        forked(options.processes, begin, Path(folder), options.seed) as pool,
+    ):
+        of: dict[str, int] = {}
+        missing: list[Trial] = []
+        lists = {part: pool.submit(list_trials, part, options.short) for part in options.only or PARTS}
+        for part, listed in lists.items():
+            trials = listed.result()
+            of[part] = len(trials)
+            random.Random(f"{options.seed}/{part}").shuffle(trials)
+            asked = trials[: round(len(trials) * options.share)]
+            missing += [trial for trial in asked if trial.key not in rows.rows]
+        for trial, outcome, seconds in results(pool, take, missing):
+            if outcome.name == FAILURE:
+                print(f"{trial.key}: {outcome.why}", file=sys.stderr, flush=True)
+            row = {"part": trial.part, "of": of[trial.part], "outcome": outcome.name, "why": outcome.why}
+            rows.add({"key": trial.key, **row, "seconds": round(seconds, 2)})
 
 
 def main() -> None:
-    """Run the parts that are asked for."""
-    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
+    """Read the options, take the trials, and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the damages, times and sizes that are drawn")
     parser.add_argument("--short", action="store_true", help="the short form that the test suite runs")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the steps and trials that are taken")
-    parser.add_argument("--only", nargs="*", help="names of parts: kills, random, links, damages, disk, files, ...")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the trials that are taken, by default all")
+    parser.add_argument("--only", nargs="*", choices=list(PARTS), help="parts to run, in this order; by default all")
+    parser.add_argument("--processes", type=int, default=1, help="number of processes")
+    parser.add_argument("--rows", type=Path, help="file that keeps the trials that have ended; those are not repeated")
+    parser.add_argument("--table", action="store_true", help="take no trial, print the table of the file of rows")
     parser.add_argument("--folder", type=Path, help="where to make the runs; by default a temporary folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    import_everything()
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix="torture-") as folder:
-        starts = prepare(Path(folder))
-        tallies = []
-        for name, part in parts(starts, random.Random(options.seed), short=options.short, share=options.share).items():
-            if options.only and name not in options.only:
-                continue
-            begin = time.monotonic()
-            tallies.append(part())
-            print(f"{name}: {time.monotonic() - begin:.0f} s: {tallies[-1].row()}", file=sys.stderr, flush=True)
-    if options.json:
-        print(json.dumps([{"part": t.part, "trials": t.trials, "failures": t.failures} for t in tallies]))
+    if options.table:
+        taken = read_lines(options.rows)[1:]
     else:
-        print("| part | trials | ended | failures |\n|---|---|---|---|")
-        print(*(tally.row() for tally in tallies), sep="\n")
-    raise SystemExit(any(tally.failures for tally in tallies))
+        shared = {"sources": checksum_of_sources(), "seed": options.seed, "short": options.short}
+        with Rows(options.rows, shared) as rows:
+            torture(options, rows)
+            taken = list(rows.rows.values())
+    print(json.dumps(taken) if options.json else table(taken, {name: part.title for name, part in PARTS.items()}))
+    failures = [f"{row['key']}: {row['why']}" for row in taken if row["outcome"] == FAILURE]
+    print(*failures, sep="\n", file=sys.stderr)
+    raise SystemExit(bool(failures))
 
 
 if __name__ == "__main__":

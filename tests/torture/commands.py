@@ -107,6 +107,9 @@ def import_everything() -> None:
     os.environ["COLUMNS"] = "200"
     from gwaudit.cli import app  # noqa: F401
     from gwaudit.pipeline import apply, audit, evaluate, export, rank, report  # noqa: F401
+    from gwaudit.review.report.page import _packed_plotly
+
+    _packed_plotly()  # once for all forked processes
 
 
 def import_what_was_used(names: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .commands import AUDIT, gwaudit
+from .commands import AUDIT, Case, gwaudit
 from .contents import contents, differences
-from .forked import copy_of, fresh, run
-from .tally import Tally, last_lines
+from .forked import copy_of, fresh, last_lines, run
+from .trials import Outcome, Part, Trial, failure
+from .workplace import Workplace
 
 KINDS = ("bit", "bytes", "cut", "empty", "remove", "append", "double", "other run", "other file")
 EDITED = {"decisions.csv", "suspects.csv", "truth.csv"}
@@ -40,39 +41,44 @@ USES = (
 )
 
 
-def of_any_file(starts: dict[str, Path], draw: random.Random, *, trials: int, uses: Sequence[Use] = USES) -> Tally:
+DAMAGES = 2000
+
+
+def trials(workplace: Workplace, cases: Sequence[Case]) -> list[Trial]:
+    return [Trial("damages", USES[number % len(USES)].name, number=number) for number in range(DAMAGES)]
+
+
+def to_any_file(workplace: Workplace, trial: Trial) -> Outcome:
     """Damage a file, run a command that reads it; its result must be right, or its error named."""
-    tally = Tally("damage to a file")
-    finished = starts["ranked"]
-    expected = {}
-    for use in uses:
+    (use,) = (use for use in USES if use.name == trial.case)
+    finished = workplace.starts["ranked"]
+
+    def undisturbed() -> tuple[str, dict[str, str]]:
         folder = fresh(finished)
         done = run(use.action, folder)
         assert done.code == 0, f"{use.name}: {last_lines(done, 20)}"
-        expected[use.name] = (done.output, contents(folder))
+        return done.output, contents(folder)
+
+    output, expected = workplace.once(("use", use.name), undisturbed)
     files = [path.relative_to(finished) for path in _files(finished)]
-    for trial in range(trials):
-        use = uses[trial % len(uses)]
-        place = draw.choice([path for path in files if re.match(use.reads, path.as_posix())])
-        kind = draw.choice(KINDS)
-        folder = fresh(finished)
-        what = damage(folder / place, kind, draw, starts["other"], place, files)
-        undamaged = copy_of(folder, "before")
-        done = run(use.action, folder)
-        where = f"{use.name} after {what}"
-        if done.crashed:
-            tally.fail(where, last_lines(done, 6))
-        elif done.code:
-            tally.add("named error")
-        elif place.name in EDITED or _is_loss_of_the_last_epoch(place, kind):
-            tally.add("another valid input")
-        elif done.output != expected[use.name][0] and use.name.startswith("show"):
-            tally.fail(where, "another output")
-        elif wrong := _changed_by_the_command(use.name, expected[use.name][1], undamaged, folder):
-            tally.fail(where, f"exit 0, and the files differ: {', '.join(wrong[:6])}")
-        else:
-            tally.add("no effect")
-    return tally
+    draw = trial.draw(workplace.seed)
+    place = draw.choice([path for path in files if re.match(use.reads, path.as_posix())])
+    kind = draw.choice(KINDS)
+    folder = fresh(finished)
+    what = damage(folder / place, kind, draw, workplace.starts["other"], place, files)
+    undamaged = copy_of(folder, "before")
+    done = run(use.action, folder)
+    if done.crashed:
+        return failure(f"after {what}: {last_lines(done, 6)}")
+    if done.code:
+        return Outcome("named error")
+    if place.name in EDITED or _is_loss_of_the_last_epoch(place, kind):
+        return Outcome("another valid input")
+    if done.output != output and use.name.startswith("show"):
+        return failure(f"after {what}: another output")
+    if wrong := _changed_by_the_command(expected, undamaged, folder):
+        return failure(f"after {what}: exit 0, and the files differ: {', '.join(wrong[:6])}")
+    return Outcome("no effect")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -121,7 +127,17 @@ def _is_loss_of_the_last_epoch(place: Path, kind: str) -> bool:
     return kind == "remove" and place.name == "epoch-00001.json"
 
 
-def _changed_by_the_command(use: str, expected: dict[str, str], before: Path, after: Path) -> list[str]:
+def _changed_by_the_command(expected: dict[str, str], before: Path, after: Path) -> list[str]:
     """Return the files that a command has left otherwise than it should; what it did not touch stays damaged."""
     damaged, found = contents(before), contents(after)
     return [name for name in differences(expected, found) if found.get(name) != damaged.get(name)]
+
+
+PARTS = {
+    "damages": Part(
+        "damage to a file",
+        trials,
+        to_any_file,
+        lambda trial: trial.number < 40 and trial.case in ("rank", "show --verify", "show --sample"),
+    )
+}

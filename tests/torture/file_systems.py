@@ -8,12 +8,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from .commands import CASES, Case
+from .commands import Case
 from .contents import contents, differences
 from .file_steps import deny
-from .forked import fresh, run
-from .kills import expected_of
-from .tally import Tally, last_lines
+from .forked import fresh, last_lines, run
+from .trials import Outcome, Part, Trial, failure
+from .workplace import CASE_BY_NAME, Workplace
 
 LACKS = {
     "hard links": ("os.link",),
@@ -23,23 +23,28 @@ LACKS = {
 }
 
 
-def on_poor_file_systems(starts: dict[str, Path], *, cases: Sequence[Case] = CASES) -> Tally:
-    """Run each command on each kind of file system; its files must be those of an ordinary one."""
-    tally = Tally("file systems that lack something")
-    for case in cases:
-        expected, _, _ = expected_of(case, starts)
-        kinds: list[tuple[str, dict[str, Any]]] = [(what, {"fault": deny(*names)}) for what, names in LACKS.items()]
-        kinds.append(("case", {"prepare": ignore_case}))
-        for what, options in kinds:
-            folder = fresh(starts[case.start])
-            done = run(case.action, folder, **options)
-            if done.code:
-                tally.fail(f"{case.name} without {what}", last_lines(done, 6))
-            elif wrong := differences(expected, contents(folder)):
-                tally.fail(f"{case.name} without {what}", f"the files differ: {', '.join(wrong[:6])}")
-            else:
-                tally.add("equal")
-    return tally
+CASE = "case"
+
+
+def trials(workplace: Workplace, cases: Sequence[Case]) -> list[Trial]:
+    return [Trial("systems", case.name, f"without {what}") for case in cases for what in (*LACKS, CASE)]
+
+
+def on_poor_file_system(workplace: Workplace, trial: Trial) -> Outcome:
+    """Run a command on a kind of file system; its files must be those of an ordinary one."""
+    case = CASE_BY_NAME[trial.case]
+    what = trial.variant.removeprefix("without ")
+    expected = workplace.unbroken(case).contents
+    folder = fresh(workplace.starts[case.start])
+    if what == CASE:
+        done = run(case.action, folder, prepare=ignore_case)
+    else:
+        done = run(case.action, folder, deny(*LACKS[what]))
+    if done.code:
+        return failure(last_lines(done, 6))
+    if wrong := differences(expected, contents(folder)):
+        return failure(f"the files differ: {', '.join(wrong[:6])}")
+    return Outcome("equal")
 
 
 def ignore_case() -> None:
@@ -80,3 +85,10 @@ def ignore_case() -> None:
     symlink = os.symlink
     os.symlink = lambda target, path, *rest, **options: symlink(target, real(path), *rest, **options)
     io.open = builtins.open = layered(io.open, 1)
+
+
+PARTS = {
+    "systems": Part(
+        "file systems that lack something", trials, on_poor_file_system, lambda trial: trial.case == "review"
+    )
+}

@@ -130,3 +130,9 @@ def copy_of(template: Path, name: str) -> Path:
 def fresh(template: Path) -> Path:
     """Return the folder in which every command works, whose path is kept in runs, with the content of another one."""
     return copy_of(template, "work")
+
+
+def last_lines(ended: Ended, n: int = 4) -> str:
+    """Return how a process ended: its exit code and its last lines."""
+    lines = [line for line in ended.output.splitlines() if line.strip()]
+    return f"exit {ended.code}: " + " / ".join(lines[-n:])

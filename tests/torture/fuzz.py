@@ -1,7 +1,9 @@
 """Read random inputs in processes of their own: no traceback, no hang, no dead process, little memory.
 
-PYTHONPATH=tests python -m torture.fuzz --inputs 100000
+PYTHONPATH=tests python -m torture.fuzz --inputs 100000 --processes 2 --rows rows.jsonl
 PYTHONPATH=tests python -m torture.fuzz --kind CSV --seed 17  # one input, with its traceback
+
+A second call with the same file of rows reads the inputs that it lacks.
 """
 
 import argparse
@@ -17,15 +19,20 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from gwaudit.core.errors import GwauditError
 
 from .fuzz_inputs import KINDS
+from .processes import forked, results
+from .rows import Rows, checksum_of_sources, read_lines
 
+CHUNK = 250  # inputs that a process reads before the figures are kept
 WEIGHTS = {"files of a run": 0.2}  # each is ranked, which takes as long as fifty other inputs
 LONGEST = 10  # seconds
 ALARM = 60  # other processes of the machine count too: the time of the processor decides
@@ -69,7 +76,7 @@ def fuzz(kind: str, seeds: range, folder: Path) -> Figures:
     figures = Figures(kind)
     shared = mmap.mmap(-1, 64)  # number of the input, slowest in seconds, read, refused
     log = folder / "failures.txt"
-    log.touch()
+    log.write_text("")
     start = seeds.start
     while start < seeds.stop:
         pid = os.fork()
@@ -124,6 +131,60 @@ def _work(kind: str, seeds: range, folder: Path, shared: mmap.mmap, log: Path) -
     os._exit(0)
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Describe inputs of one kind that one process reads, one after the other."""
+
+    kind: str
+    start: int
+    stop: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}/{self.start}-{self.stop}"
+
+
+def chunks(kinds: Sequence[str], inputs: int, start: int) -> list[Chunk]:
+    """Return the chunks of at least a number of inputs of all kinds; kinds that take long have fewer inputs each."""
+    each = -(-inputs // sum(WEIGHTS.get(kind, 1) for kind in kinds))
+    return [
+        Chunk(kind, first, first + size)
+        for kind in kinds
+        for number, size in [(round(each * WEIGHTS.get(kind, 1)), round(CHUNK * WEIGHTS.get(kind, 1)))]
+        for first in range(start, start + number, size)
+    ]
+
+
+_folders: list[Path] = []
+"""The one of this process."""
+
+
+def begin(folder: Path) -> None:
+    """Make the folder of a process that reads chunks."""
+    _folders[:] = [Path(tempfile.mkdtemp(dir=folder))]
+
+
+def read_chunk(chunk: Chunk) -> tuple[Chunk, Figures]:
+    """Read the inputs of a chunk."""
+    place = _folders[0] / chunk.kind.replace(" ", "-")
+    place.mkdir(exist_ok=True)
+    return chunk, fuzz(chunk.kind, range(chunk.start, chunk.stop), place)
+
+
+def total(rows: Iterable[dict[str, Any]]) -> list[Figures]:
+    """Return the figures of each kind, from those of its chunks."""
+    totals: dict[str, Figures] = {}
+    for row in rows:
+        figures = totals.setdefault(row["kind"], Figures(row["kind"]))
+        figures.inputs += row["inputs"]
+        figures.read += row["read"]
+        figures.refused += row["refused"]
+        figures.slowest = max(figures.slowest, row["slowest"])
+        figures.memory = max(figures.memory, row["memory"])
+        figures.failures += row["failures"]
+    return [totals[kind] for kind in KINDS if kind in totals]
+
+
 def table(all_figures: list[Figures]) -> str:
     """Return the figures as a table of Markdown."""
     lines = ["| inputs | number | read | refused | failures | slowest | memory |", "|---|--:|--:|--:|--:|--:|--:|"]
@@ -135,28 +196,36 @@ def table(all_figures: list[Figures]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def read_missing(options: argparse.Namespace, kinds: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    """Read the inputs that are asked for and that the rows lack; return all rows."""
+    with Rows(options.rows, {"sources": checksum_of_sources()}) as rows:
+        asked = chunks(kinds, options.inputs, options.start)
+        missing = [chunk for chunk in asked if chunk.key not in rows.rows]
+        with forked(options.processes, begin, folder) as pool:
+            for chunk, figures in results(pool, read_chunk, missing):
+                rows.add({"key": chunk.key, **asdict(figures)})
+                print(*figures.failures, sep="\n", end="\n" * bool(figures.failures), file=sys.stderr, flush=True)
+    return list(rows.rows.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, fuzz, and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000, help="number of inputs of all kinds together")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=100_000, help="least number of inputs of all kinds together")
     parser.add_argument("--kind", choices=sorted(KINDS), action="append", help="kind of input; by default all")
-    parser.add_argument("--start", type=int, default=0, help="first seed")
+    parser.add_argument("--start", type=int, default=0, help="first seed, a multiple of 250")
     parser.add_argument("--seed", type=int, help="read this one input in this process")
-    options = parser.parse_args()
+    parser.add_argument("--processes", type=int, default=1, help="number of processes")
+    parser.add_argument("--rows", type=Path, help="file that keeps the figures; inputs that it has are not read again")
+    parser.add_argument("--table", action="store_true", help="read no input, print the table of the file of rows")
+    options = parser.parse_args(arguments)
     kinds = options.kind or list(KINDS)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         if options.seed is not None:
             print("read" if read_input(kinds[0], options.seed, Path(folder)) == READ else "refused")
             return
-        each = -(-options.inputs // sum(WEIGHTS.get(kind, 1) for kind in kinds))
-        all_figures = []
-        for kind in kinds:
-            place = Path(folder, kind.replace(" ", "-"))
-            place.mkdir()
-            all_figures.append(
-                fuzz(kind, range(options.start, options.start + round(each * WEIGHTS.get(kind, 1))), place)
-            )
-            print(table(all_figures[-1:]).splitlines()[-1], *all_figures[-1].failures[:20], sep="\n", flush=True)
+        taken = read_lines(options.rows)[1:] if options.table else read_missing(options, kinds, Path(folder))
+    all_figures = total(taken)
     print(table(all_figures))
     sys.exit(any(figures.failures for figures in all_figures))
 

@@ -1,29 +1,23 @@
 """Kill every command before each of its steps and at random times, and repeat it."""
 
-import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .commands import CASES, Case
+from .commands import Case
 from .contents import contents, differences, require_whole
-from .file_steps import Fault, deny, kill_before
-from .forked import Forked, fresh, run
-from .tally import Tally, last_lines
+from .file_steps import deny, kill_before
+from .forked import Forked, fresh, last_lines, run
+from .trials import Outcome, Part, Trial, failure
+from .workplace import CASE_BY_NAME, Workplace
 
 OUTPUTS = ("exported", "exported.csv", "exported.parquet", "corrected")
 NOT_WHOLE = 70
 """The exit code of a check that found what was committed damaged."""
-
-
-def expected_of(case: Case, starts: dict[str, Path], fault: Fault | None = None) -> tuple[dict[str, str], int, float]:
-    """Return what an unbroken command leaves, its number of steps, and its duration in seconds."""
-    folder = fresh(starts[case.start])
-    begin = time.monotonic()
-    done = run(case.action, folder, fault)
-    assert done.code == 0, f"{case.name}: {last_lines(done, 20)}"
-    return contents(folder), done.steps, time.monotonic() - begin
+LINKS = ("os.link", "os.symlink")
+RANDOM_KILLS = 1000
+WHOLE = "whole and equal"
 
 
 def check_and_repeat(case: Case, folder: Path) -> Callable[[], None]:
@@ -53,60 +47,64 @@ def remove_complete_outputs(folder: Path, expected: dict[str, str]) -> None:
             shutil.rmtree(output) if output.is_dir() else output.unlink()
 
 
-def repeat(case: Case, folder: Path, expected: dict[str, str], tally: Tally, where: str) -> None:
+def repeat(case: Case, folder: Path, expected: dict[str, str]) -> Outcome:
     """Repeat a killed command and compare what both have left with an unbroken run."""
     remove_complete_outputs(folder, expected)
     done = run(check_and_repeat(case, folder), folder)
     if done.code != 0:
-        tally.fail(where, last_lines(done))
-        return
-    found = contents(folder)
-    if wrong := differences(expected, found):
-        tally.fail(where, f"the files differ: {', '.join(wrong[:6])}")
-    else:
-        tally.add("whole and equal")
+        return failure(last_lines(done))
+    if wrong := differences(expected, contents(folder)):
+        return failure(f"the files differ: {', '.join(wrong[:6])}")
+    return Outcome(WHOLE)
 
 
-def before_every_step(starts: dict[str, Path], *, every: int = 1, cases: Sequence[Case] = CASES) -> Tally:
-    """Kill each command before each of its steps."""
-    tally = Tally("kill before a step")
-    for case in cases:
-        expected, steps, _ = expected_of(case, starts)
-        for step in range(0, steps, every):
-            folder = fresh(starts[case.start])
-            killed = run(case.action, folder, kill_before(step))
-            if not killed.was_killed:
-                tally.fail(f"{case.name}, step {step}", f"was not killed: {last_lines(killed)}")
-                continue
-            repeat(case, folder, expected, tally, f"{case.name}, before step {step} of {steps}")
-    return tally
+def _steps(part: str, *denied: str) -> Callable[[Workplace, Sequence[Case]], list[Trial]]:
+    def trials(workplace: Workplace, cases: Sequence[Case]) -> list[Trial]:
+        return [
+            Trial(part, case.name, number=step)
+            for case in cases
+            for step in range(workplace.unbroken(case, *denied).steps)
+        ]
+
+    return trials
 
 
-def at_random_times(starts: dict[str, Path], draw: random.Random, trials: int) -> Tally:
-    """Kill commands at random times."""
-    tally = Tally("kill at a random time")
-    measured = {case.name: expected_of(case, starts) for case in CASES}
-    for trial in range(trials):
-        case = CASES[trial % len(CASES)]
-        expected, _, seconds = measured[case.name]
-        folder = fresh(starts[case.start])
-        process = Forked(case.action, folder)
-        time.sleep(draw.uniform(0, seconds * 1.05))
-        process.kill()
-        process.wait()
-        repeat(case, folder, expected, tally, f"{case.name}, trial {trial}")
-    return tally
+def before_step(workplace: Workplace, trial: Trial) -> Outcome:
+    """Kill a command before one of its steps."""
+    case = CASE_BY_NAME[trial.case]
+    folder = fresh(workplace.starts[case.start])
+    killed = run(case.action, folder, kill_before(trial.number))
+    if not killed.was_killed:
+        return failure(f"was not killed: {last_lines(killed)}")
+    return repeat(case, folder, workplace.unbroken(case).contents)
 
 
-def without_links(starts: dict[str, Path], *, every: int = 1) -> Tally:
-    """Kill each command before its steps on a file system without links and locks."""
-    tally = Tally("kill before a step, without links")
-    names = ("os.link", "os.symlink")
-    for case in CASES:
-        whole = Case(case.name, case.start, case.action, case.again)
-        expected, steps, _ = expected_of(whole, starts, deny(*names))
-        for step in range(0, steps, every):
-            folder = fresh(starts[case.start])
-            run(case.action, folder, deny(*names, then=kill_before(step)))
-            repeat(case, folder, expected, tally, f"{case.name}, before step {step} of {steps}")
-    return tally
+def random_trials(workplace: Workplace, cases: Sequence[Case]) -> list[Trial]:
+    return [Trial("random", cases[number % len(cases)].name, number=number) for number in range(RANDOM_KILLS)]
+
+
+def at_random_time(workplace: Workplace, trial: Trial) -> Outcome:
+    """Kill a command at a random time."""
+    case = CASE_BY_NAME[trial.case]
+    unbroken = workplace.unbroken(case)
+    folder = fresh(workplace.starts[case.start])
+    process = Forked(case.action, folder)
+    time.sleep(trial.draw(workplace.seed).uniform(0, unbroken.seconds * 1.05))
+    process.kill()
+    process.wait()
+    return repeat(case, folder, unbroken.contents)
+
+
+def without_links(workplace: Workplace, trial: Trial) -> Outcome:
+    """Kill a command before one of its steps on a file system without links."""
+    case = CASE_BY_NAME[trial.case]
+    folder = fresh(workplace.starts[case.start])
+    run(case.action, folder, deny(*LINKS, then=kill_before(trial.number)))
+    return repeat(case, folder, workplace.unbroken(case, *LINKS).contents)
+
+
+PARTS = {
+    "kills": Part("kill before a step", _steps("kills"), before_step, lambda trial: trial.number % 40 == 0),
+    "random": Part("kill at a random time", random_trials, at_random_time),
+    "links": Part("kill before a step, without links", _steps("links", *LINKS), without_links),
+}
