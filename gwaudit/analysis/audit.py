@@ -186,6 +186,15 @@ class Audit:
             probability = probability[self.undecided.index]
         return np.concatenate([[0.0], np.cumsum(probability)])
 
+    @property
+    def expected_mistakes(self) -> float:
+        """Return how many of the decisions that the audit is calibrated on are expected to be wrong themselves."""
+        if self.calibration is None:
+            return 0.0
+        decision, probability = self.frame["decision"], self.frame["probability_wrong"]
+        mistaken = np.where(decision == "keep", probability, 1 - probability)[decision != ""]
+        return float(np.nansum(mistaken))
+
     def by_id(self, column: str) -> NDArray[Any]:
         """Return a column in the order of the sample ids, [n]; in that of the store's rows, [n C], if multi-label."""
         values = self.frame[column].to_numpy()

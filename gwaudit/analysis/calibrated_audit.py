@@ -1,8 +1,10 @@
 """Calibrate an audit on decisions of people: probabilities, order, cut and suggested labels of the undecided samples.
 
-`gwaudit.analysis.calibration` refits the odds. Decided samples have the probability that follows from the decision, 1
-or 0; so they stand at both ends of the ranking. The unsupervised ranking stays in columns of its own
-(`CALIBRATED_COLUMNS`), and every later calibration starts from it: the order of decisions does not matter.
+`gwaudit.analysis.calibration` refits the odds. Decided samples stand at both ends of the ranking, as people
+decided, and are suspects or not by the decision alone. Their probability is that of a wrong label, given the decision
+and the evidence: 1 or 0 where no decision seems to be wrong, and less extreme where some do. The unsupervised ranking
+stays in columns of its own (`CALIBRATED_COLUMNS`), and every later calibration starts from it: the order of decisions
+does not matter.
 """
 
 import hashlib
@@ -13,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import CALIBRATED_COLUMNS, Audit
-from gwaudit.analysis.calibration import Calibration, Evidence, refit_log_odds
+from gwaudit.analysis.calibration import Calibration, Evidence, probability_after_answers, refit_log_odds
 from gwaudit.analysis.error_probability import sigmoid
 from gwaudit.analysis.flagging import categorise, flag, settings_to_flag
 from gwaudit.core.errors import DataError
@@ -57,7 +59,8 @@ def calibrate(audit: Audit, decisions: pd.DataFrame, is_random: NDArray[np.bool_
     refit = refit_log_odds(_evidence(frame, len(audit.class_names)), rows, wrong)
     log_odds = frame["unsupervised_log_odds"].to_numpy(np.float64) if decided.empty else refit.log_odds
     log_odds, probability = log_odds.copy(), sigmoid(log_odds)
-    log_odds[rows], probability[rows] = np.where(wrong, DECIDED_LOG_ODDS, -DECIDED_LOG_ODDS), wrong
+    probability[rows] = probability_after_answers(log_odds[rows], wrong, refit.answer_error)
+    log_odds[rows] = np.where(wrong, DECIDED_LOG_ODDS, -DECIDED_LOG_ODDS)
     frame["decision"] = ""
     frame.loc[rows, "decision"] = decided["decision"].to_numpy(object)
     if not decided.empty:
@@ -147,7 +150,9 @@ def _ranked(
     order = np.lexsort((np.arange(len(frame)), -np.where(too_few, np.float32(np.nan), rounded)))
     settings = settings_to_flag(audit.settings, is_trusted=audit.has_probabilities)
     judged = np.where(too_few, np.float32(np.nan), rounded)
-    flagged, threshold = flag(judged[order], probability[order], settings)
+    word = probability.copy()  # people's decisions: they alone make a decided sample a suspect
+    word[decided] = log_odds[decided] > 0
+    flagged, threshold = flag(judged[order], word[order], settings)
     frame = frame.assign(log_odds_wrong=rounded, probability_wrong=probability.astype(np.float32))
     frame = frame.iloc[order].reset_index(drop=True)
     statistics = frame.reindex(columns=["early_alignment", "late_alignment"])

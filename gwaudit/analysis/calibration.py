@@ -160,6 +160,22 @@ def refit_log_odds(evidence: Evidence, decided: NDArray[np.integer], wrong: NDAr
         return Refit(design.fit(rows, target, error, scale).log_odds(), scale, error)
 
 
+def probability_after_answers(log_odds: Floats, wrong: NDArray[np.bool_], answer_error: float) -> Floats:
+    """Return the probability of each label being wrong, [m], given the answer about it.
+
+    By Bayes' rule an answer adds ± log((1 - ε) / ε) to the log odds.
+
+    Args:
+        log_odds: [m] refitted log odds; NaN where nothing was recorded: the answer then counts alone.
+        wrong: [m] whether the answer was that the label is wrong.
+        answer_error: ε, the share of wrong answers; where it is 0, the answers are certain.
+    """
+    if answer_error == 0:
+        return wrong.astype(np.float64)
+    with_answer = log_odds + np.where(wrong, 1.0, -1.0) * np.log(1 / answer_error - 1)
+    return np.where(np.isfinite(log_odds), sigmoid(with_answer), wrong)
+
+
 def normal_scores(values: Floats) -> Floats:
     """Return the quantiles of the normal distribution at the ranks of values [n]; 0 for NaN."""
     known = np.isfinite(values)

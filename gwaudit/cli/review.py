@@ -47,7 +47,7 @@ def review_command(
         int | None,
         typer.Option(
             help="Number of samples to draw at random from the whole ranking, for gwaudit status: they are shown mixed "
-            "with as many suspicious ones, in random order and without scores.",
+            "with as many uncertain ones, in random order and without scores.",
             show_default=False,
         ),
     ] = None,

@@ -14,7 +14,7 @@ from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.decided_samples import DecidedSamples, read_decided
 from gwaudit.review.decision_files import fingerprint_cell
-from gwaudit.review.review_sample import ReviewSample, sample_to_review
+from gwaudit.review.review_sample import ReviewSample, most_uncertain, sample_to_review
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -48,9 +48,10 @@ def draw_for_review(
 
 
 def ids_to_review(audit: Audit, sample: ReviewSample, decided: DecidedSamples) -> list[int]:
-    """Return the undecided samples of a draw, mixed with as many others, the most suspicious ones, in random order.
+    """Return the undecided samples of a draw, mixed with as many others, the most uncertain ones, in random order.
 
-    The drawn ones keep their random order, so that the first of them are a random sample too.
+    The drawn ones keep their random order, so that the first of them are a random sample too. The others go on from
+    the most uncertain one, so that a review that ends early has decided the ones that matter most.
 
     Raises:
         DataError: All samples drawn are decided.
@@ -59,8 +60,7 @@ def ids_to_review(audit: Audit, sample: ReviewSample, decided: DecidedSamples) -
     drawn = ids[~decided.is_decided[ids]].tolist()
     if not drawn:
         raise DataError(f"all {sample.size:,} samples drawn are decided: draw more with a larger `estimate`")
-    ranked = audit.frame["sample_id"].to_numpy(np.int64)
-    others = ranked[~decided.is_decided[ranked] & ~sample.is_drawn[ranked]][: len(drawn)].tolist()
+    others = most_uncertain(audit, len(drawn), decided.is_decided | sample.is_drawn).tolist()
     is_drawn = np.random.default_rng((sample.seed, 2)).permutation([True] * len(drawn) + [False] * len(others))
     of_draw, of_ranking = iter(drawn), iter(others)
     return [next(of_draw) if drawn_here else next(of_ranking) for drawn_here in is_drawn]

@@ -93,5 +93,6 @@ def headline(audit: Audit) -> str:
     found = f"Calibrated on {calibration.decided:,} decisions, which found {calibration.wrong:,} wrong labels{order}."
     if not audit.has_probabilities:
         return f"{found} How many others are wrong is withheld: 100 decisions on a random sample show it."
-    expected = audit.expected_wrong(of_undecided=True)[-1]
-    return f"{found} Of the {len(audit.undecided):,} without a decision, about {expected:,.0f} are wrong."
+    expected, mistakes = audit.expected_wrong(of_undecided=True)[-1], audit.expected_mistakes
+    doubt = "" if mistakes < 0.5 else f" About {mistakes:,.0f} of the decisions seem to be mistakes."
+    return f"{found}{doubt} Of the {len(audit.undecided):,} without a decision, about {expected:,.0f} are wrong."

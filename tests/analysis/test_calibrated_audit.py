@@ -45,6 +45,27 @@ def test_decided_samples_are_certain_and_the_undecided_follow_in_between(audit):
     assert calibrated.calibration.wrong == 30
 
 
+def test_an_answer_that_contradicts_the_evidence_is_followed_but_not_certain():
+    """Of 300 answers 30 contradict odds of more than 100 to 1: about so many are mistakes, and the count says so."""
+    log_odds = np.concatenate([np.full(100, 5.0), np.full(400, -6.0)]) + np.linspace(0.1, -0.1, 500)
+    audit = make_audit([f"{i}" for i in range(500)], [0, 1] * 250, ["a", "b"], log_odds=log_odds)
+    audit = replace(audit, verdict=Verdict("trust it"))
+    ids = np.arange(0, 500, 2)
+    wrong = (log_odds[ids] > 0) ^ (np.arange(250) % 10 == 0)
+    calibrated = calibrate(audit, decisions_on(audit, ids, wrong))
+    assert 0.07 <= calibrated.calibration.answer_error <= 0.15
+    probability, answer = calibrated.by_id("probability_wrong")[ids], calibrated.by_id("decision")[ids]
+    contradicts = (answer == "relabel") ^ (log_odds[ids] > 0)
+    doubt = np.where(answer == "relabel", 1 - probability, probability)
+    assert doubt[contradicts].min() > 0.5 > 0.05 > doubt[~contradicts].max()
+    assert calibrated.expected_mistakes == pytest.approx(25, abs=5)
+    assert calibrated.expected_wrong()[-1] == pytest.approx(100, abs=5)
+    first = calibrated.frame.head(wrong.sum())
+    assert (first["decision"] == "relabel").all()
+    assert first["suspect"].all()
+    assert not calibrated.frame.loc[calibrated.frame["decision"] == "keep", "suspect"].any()
+
+
 def test_both_orders_are_kept(audit):
     calibrated = calibrate(audit, decisions_on(audit, np.arange(0, 80, 2), np.arange(0, 80, 2) < 30))
     assert list(calibrated.frame) == [*COLUMNS, *CALIBRATED_COLUMNS]

@@ -289,11 +289,15 @@ def test_a_target_that_is_no_share_is_refused(run, rate):
         estimate(run, target_rate=rate)
 
 
-def test_a_review_mixes_the_sample_with_as_many_suspicious_ones(run):
+def test_a_review_mixes_the_sample_with_as_many_uncertain_ones(run):
     audit, sample, decided = draw_for_review(run, 40)
     ids = ids_to_review(audit, sample, decided)
     assert len(ids) == len(set(ids)) == 80
     assert [i for i in ids if sample.is_drawn[i]] == sample.ids().tolist()
+    distance = np.abs(audit.by_id("log_odds_wrong"))
+    others = distance[[i for i in ids if not sample.is_drawn[i]]]
+    assert (np.diff(others) >= 0).all()
+    assert others.max() <= np.delete(distance, ids).min()
 
 
 def test_a_filled_file_is_never_written_over_and_its_samples_are_left_out_of_the_next(run, to_check, tmp_path):

@@ -13,10 +13,11 @@ from gwaudit.analysis.calibrated_audit import calibrate
 from gwaudit.analysis.evaluation import quality
 from gwaudit.benchmarks.review.audits import KnownAudit
 from gwaudit.benchmarks.review.reviewers import answers
-from gwaudit.review.review_sample import draw_sample
+from gwaudit.review.review_sample import draw_sample, most_uncertain
 
 RANDOM_SHARE = 0.5
-"""The share of the decisions that are a random sample; the others are the most suspicious."""
+"""The share of the decisions that are a random sample; the others are the most uncertain, as `review --estimate` shows
+them."""
 
 DEPTHS = (0.25, 0.5, 1.0, 2.0)
 """Where the expected number of wrong labels among the first is compared, as multiples of the number of wrong labels."""
@@ -159,9 +160,8 @@ def decided_samples_of_review(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the samples that a simulated review decides, and whether each of all samples is a random one, [n]."""
     sample = draw_sample(known.audit, round(RANDOM_SHARE * decisions), seed=seed)
-    ranked = known.audit.frame["sample_id"].to_numpy(np.int64)
-    worst = ranked[~sample.is_drawn[ranked]][: decisions - sample.size]
-    return np.concatenate([sample.ids(), worst]), sample.is_drawn
+    others = most_uncertain(known.audit, decisions - sample.size, sample.is_drawn)
+    return np.concatenate([sample.ids(), others]), sample.is_drawn
 
 
 def _measure_review(known: KnownAudit, decisions: int, error: float, seed: int) -> dict[str, float]:

@@ -113,10 +113,13 @@ def _expectation(audit: "Audit") -> str:
     among = "".join(f"{expected[k]:,.0f} of the first {k:,}, " for k in counts)
     if audit.calibration is None:
         return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all (not yet calibrated on decisions)."
-    wrong = audit.calibration.wrong
+    mistakes, total = audit.expected_mistakes, audit.expected_wrong()[-1]
+    together = f"Together {total:,.0f}." if mistakes < 0.5 else (
+        f"As about {mistakes:,.0f} of the decisions seem to be mistakes, {total:,.0f} labels are wrong in all."
+    )  # fmt: skip
     return (
-        f"Wrong labels: {wrong:,} found; expected among those without a decision: {among}{expected[-1]:,.0f} in all. "
-        f"Together {wrong + expected[-1]:,.0f}."
+        f"Wrong labels: {audit.calibration.wrong:,} found; expected among those without a decision: "
+        f"{among}{expected[-1]:,.0f} in all. {together}"
     )
 
 
