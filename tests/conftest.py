@@ -4,11 +4,16 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from helpers.auto_dtype import VARIABLE, fix_auto_dtype
+
+if TYPE_CHECKING:
+    from helpers.object_server import ObjectServer
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports keras
 os.environ["COLUMNS"] = "120"  # of a terminal that is none
@@ -62,6 +67,15 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def objects() -> Iterator["ObjectServer"]:
+    """An S3-compatible server with the bucket `bucket`, which `s3://` reaches."""
+    from helpers.object_server import serving_objects
+
+    with serving_objects() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from gwaudit.cli.options import takes_settings
 from gwaudit.cli.show.console import err
 from gwaudit.cli.show.problems import print_error, print_problems, print_rows
 from gwaudit.core.errors import BrokenRowsError, GwauditError, UnresolvedDecisionsError
+from gwaudit.core.urls import redacted, require_local
 
 BAD_INPUT = 2
 _GRACE = 15.0  # seconds
@@ -81,6 +83,7 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
             with flags_of(context):
                 try:
                     raise_between_imports()
+                    _require_local_paths(values)
                     inner(context, **values)
                 except GwauditError as error:
                     print_error(str(error))
@@ -112,6 +115,14 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
     return register
 
 
+def _require_local_paths(values: Mapping[str, Any]) -> None:
+    """Raise SettingsError where a URL was typed for a file or folder of this machine."""
+    for value in values.values():
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, Path):
+                require_local(path)
+
+
 def _ignore_interrupts() -> None:
     """Let no further Ctrl-C end the last steps of an interrupted command with a traceback."""
     if threading.current_thread() is threading.main_thread():
@@ -122,7 +133,7 @@ def _how_to_resume(values: dict[str, Any]) -> str:
     if "resume" not in values:
         return ""
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return f". Continue with: gwaudit {shlex.join([*arguments, '--resume'])}"
+    return f". Continue with: gwaudit {redacted(shlex.join([*arguments, '--resume']))}"
 
 
 def _version(wanted: bool) -> None:

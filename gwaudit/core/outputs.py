@@ -8,6 +8,7 @@ from pathlib import Path
 from gwaudit.core.errors import StoreError, StoreExistsError
 from gwaudit.core.files import writing
 from gwaudit.core.partial_files import LONGEST_NAME
+from gwaudit.core.urls import require_local
 
 
 def require_new(path: Path | str) -> None:
@@ -20,6 +21,7 @@ def require_new(path: Path | str) -> None:
         StoreExistsError: something is there.
         StoreError: the path, or a folder above it, is not one that can be written to.
     """
+    require_local(path)
     path = Path(path)
     if _existing(path) is not None:
         raise StoreExistsError(f"{path} exists: choose another path, or delete it")
@@ -34,6 +36,7 @@ def require_folder(path: Path | str) -> None:
         StoreExistsError: a file is there.
         StoreError: the path, or a folder above it, is not one that can be written to.
     """
+    require_local(path)
     path, found = Path(path), _existing(Path(path))
     if found is not None and not stat.S_ISDIR(found.st_mode):
         raise StoreExistsError(f"{path} is a file, where a folder is to be made: choose another path, or delete it")
@@ -47,6 +50,7 @@ def require_file(path: Path | str) -> Path:
     Raises:
         StoreError: the path is a folder or a device, or a folder above it is not one that can be written to.
     """
+    require_local(path)
     path, found = Path(path), _existing(Path(path))
     if found is not None and stat.S_ISDIR(found.st_mode):
         raise StoreError(f"{path} is a folder, where a file is to be written: add the name of the file")

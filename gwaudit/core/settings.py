@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from gwaudit.core.errors import SettingsError
+from gwaudit.core.urls import is_url, redacted
 
 Augmentation = Literal["crop-flip", "shift-flip", "resized-crop", "randaugment", "crop", "none"]
 UNMIRRORED: tuple[Augmentation, ...] = ("crop", "none")
@@ -89,8 +90,8 @@ class DataSettings:
     Attributes:
         source: Data set to audit: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet
             or Arrow files in Hugging Face's layouts; CIFAR's original batches; WebDataset shards); a table (.csv, .tsv,
-            .json, .jsonl, .parquet, .arrow) of image paths, texts or features; arrays (.npz, .npy); or hf:NAME, a data
-            set on the Hugging Face hub.
+            .json, .jsonl, .parquet, .arrow) of image paths, texts or features; arrays (.npz, .npy); hf:NAME, a data
+            set on the Hugging Face hub; or a folder or file at a URL of fsspec (s3://, gs://, az://, hf://, https://).
         labels: File with the given labels, in place of the source's own: a .csv with a column key, in any order; or
             row for row, a .npy, a .csv or CIFAR-N's .pt, whose clean labels become the true ones.
         label_key: Name of the labels to use in that file, such as `worse_label`.
@@ -163,7 +164,6 @@ class DataSettings:
             raise SettingsError(f"`image_size` must be at least 1 pixel, not {self.image_size}")
         if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
             raise SettingsError(f"`workers` must be a number of processes, 0 or more, or 'auto', not {self.workers!r}")
-
         if not self.cache_limit >= 0:
             raise SettingsError(f"`cache_limit` must be a number of GiB, 0 or more, not {self.cache_limit}")
 
@@ -196,7 +196,7 @@ class DataSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them, with absolute paths, so that a run finds its data again."""
-        values = asdict(self)
+        values = {name: redacted(value) if is_url(value) else value for name, value in asdict(self).items()}
         for name in ("source", "labels", "root", "classes", "encoder", "cache"):
             # A folder in the working directory may be called digits too, but the name means scikit-learn's digits.
             if values[name] not in (None, "digits") and (path := _existing_path(values[name])) is not None:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, Fit, OnError
+from gwaudit.core.urls import restored_url
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.encoded_images import CachedImages, EncodedImages
@@ -36,6 +37,7 @@ from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source
 from gwaudit.data.readers.table_formats import TABLE_SUFFIXES, remedy
 from gwaudit.data.reading_progress import ReadingProgress
 from gwaudit.data.repeats import note_repeats
+from gwaudit.data.url_copies import with_local_files
 from gwaudit.data.workers import resolve_workers
 
 _NO_LABEL = "has no label"
@@ -105,6 +107,7 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
               lists of features, or columns of numbers, with a column of labels;
             - arrays (`.npz` with `x` and `y`, `.npy` with a label file);
             - "hf:NAME" or "hf:NAME:CONFIGURATION", loaded by the `datasets` library (the extra `hf`);
+            - any of these folders and files at a URL of fsspec: s3://, gs://, az://, hf://, https://;
             - a `datasets.Dataset`, or any map-style `torch.utils.data.Dataset` of (input, label), without random
               augmentation.
         **options: Settings that `gwaudit.DataSettings` describes: `labels`, `label_key`, `split`, `image_size`,
@@ -129,7 +132,7 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
     }
     if not isinstance(classes := options.get("classes"), str | None):
         settings["classes"] = _one_name_a_line(classes)
-    text = os.fspath(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"
+    text = restored_url(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"
     return read_source(DataSettings(text, **settings), source)
 
 
@@ -150,7 +153,8 @@ def read_source(
     Raises:
         GwauditError: As in `load_dataset`.
     """
-    source = settings.source if source is None else source
+    settings = with_local_files(settings)
+    source = settings.source if source is None or isinstance(source, str | Path) else source
     try:
         raw = _find_reader(source, settings).read(source, settings)
     except (pa.ArrowException, OverflowError, UnicodeError) as error:  # of a value, such as the year 10^6

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gwaudit.core.urls import redacted
 from gwaudit.data.class_sizes import LEAST_SAMPLES, small_classes
 from gwaudit.data.reading_notes import FilesPassedOver, ReadingNotes
 
@@ -108,7 +109,7 @@ def summarise(dataset: "LabeledDataset", source: str | None = None) -> DataSumma
         shown = np.concatenate([by_size[:_EXTREME_CLASSES], by_size[-_EXTREME_CLASSES:]])
     skipped = dataset.skipped
     return DataSummary(
-        source=dataset.name if source is None else source,
+        source=dataset.name if source is None else redacted(source),
         split=dataset.split,
         samples=_samples(dataset),
         n_classes=len(dataset.class_names),

@@ -8,6 +8,7 @@ import numpy as np
 from gwaudit.core.errors import DataError
 from gwaudit.core.json import write_json
 from gwaudit.core.settings import DataSettings
+from gwaudit.core.urls import redacted
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.splits import TRAIN, NoSplitsError
 from gwaudit.pipeline.run_data import data_of_run, load_data
@@ -38,7 +39,7 @@ def measure_test_accuracy(run: Path | str, split: str = "test", source: str | No
     trained_on = load_data(data)
     test = held_out_split(data, split, source)
     accuracy = accuracy_on(run, trained_on, test)
-    facts = {"source": source or data.source, "split": split, "samples": len(test), "accuracy": accuracy}
+    facts = {"source": redacted(source or data.source), "split": split, "samples": len(test), "accuracy": accuracy}
     write_json(run / TEST_FILE, facts)
     return accuracy
 

@@ -17,6 +17,7 @@ from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.readers.columns import label_column_of
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
+from gwaudit.data.url_copies import with_local_files
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
 from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
 from gwaudit.pipeline.next_command import next_command
@@ -145,14 +146,15 @@ def apply_decisions(
     def write(folder: Path) -> None:
         write_label_file(corrections, folder / LABELS)
         write_csv(corrections.changes, folder / CHANGES)
-        if data is not None and dataset is not None:
-            _write_table(folder, data, dataset, corrections)
+        local = None if data is None or dataset is None else with_local_files(data)
+        if local is not None and dataset is not None:
+            _write_table(folder, local, dataset, corrections)
         if problems:
             left = [(problem.file, problem.row, problem.reason) for problem in problems]
             write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
         root = columns = None
-        if data is not None and dataset is not None:
-            root, columns = data.files_root, None if format == "ids" else read_source_columns(data, dataset)
+        if local is not None and dataset is not None:
+            root, columns = local.files_root, None if format == "ids" else read_source_columns(local, dataset)
         write_cleaned_data(
             corrections.cleaned_data,
             folder / SPLIT,

@@ -6,6 +6,7 @@ from typing import Any
 
 from gwaudit.core.errors import BrokenRowsError
 from gwaudit.core.settings import DataSettings
+from gwaudit.core.urls import redacted
 from gwaudit.data.dataset import SkippedSample
 from gwaudit.data.loading import read_source
 from gwaudit.data.summary import DataSummary, summarise
@@ -50,5 +51,5 @@ def check_data(data: DataSettings, progress: StageProgress | None = None) -> Dat
     try:
         dataset = read_source(strict, progress=None if progress is None else ImageStage(progress))
     except BrokenRowsError as error:
-        return DataCheck(data.source, error.rows, None)
-    return DataCheck(data.source, (), summarise(dataset, data.source))
+        return DataCheck(redacted(data.source), error.rows, None)
+    return DataCheck(redacted(data.source), (), summarise(dataset, data.source))

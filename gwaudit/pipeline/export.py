@@ -5,6 +5,7 @@ from pathlib import Path
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
 from gwaudit.core.outputs import require_file, require_new
+from gwaudit.data.url_copies import with_local_files
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, write_export
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
@@ -78,6 +79,7 @@ def export_audit(
     progress.on_stage("writing the export")
     files_root = columns = None
     if data is not None and dataset is not None:
+        data = with_local_files(data)
         files_root, columns = (
             data.files_root,
             read_source_columns(data, dataset) if format in cleaned_formats() else None,

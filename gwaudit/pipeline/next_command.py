@@ -18,6 +18,7 @@ from gwaudit.core.settings import (
     ResolvedTrainingSettings,
     TrainingSettings,
 )
+from gwaudit.core.urls import redacted
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.automatic_settings import as_typed, ran_on_photos, resolve
 from gwaudit.training.refinement import rounds_of
@@ -60,7 +61,7 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
         *_options(asdict(refinement), asdict(RefinementSettings())),
         *_options(_typed(audit.settings, auto), asdict(RankingSettings())),
     ]
-    return shlex.join(["gwaudit", "audit", data.source, *options, "--output", str(_next_folder(run))])
+    return shlex.join(["gwaudit", "audit", redacted(data.source), *options, "--output", str(_next_folder(run))])
 
 
 def _options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import DataSettings
+from gwaudit.core.urls import is_url, restored_url
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import with_label_noise
 from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.loading import read_source
 from gwaudit.data.recorded_samples import match_samples, with_recorded_noise
+from gwaudit.data.url_copies import local_copy
 from gwaudit.pipeline.stages import ImageStage, StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.frozen_features import embed_texts
@@ -73,7 +75,7 @@ def data_of_run(store: TrajectoryStore, root: Path | str | None = None) -> DataS
             "use a run of gwaudit audit or gwaudit train"
         )
     data = DataSettings.from_dict(values)
-    return data if root is None else _moved(data, Path(root))
+    return data if root is None else _moved(data, local_copy(url) if is_url(url := restored_url(root)) else Path(root))
 
 
 def _moved(data: DataSettings, root: Path) -> DataSettings:

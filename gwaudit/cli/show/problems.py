@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gwaudit.cli.errors import with_flags
 from gwaudit.cli.show.console import one_line, printable
+from gwaudit.core.urls import redacted
 
 if TYPE_CHECKING:  # for their types alone
     from gwaudit.data.dataset import SkippedSample
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # for their types alone
 
 def print_error(message: str) -> None:
     """Print an error on one line of standard error."""
-    print(f"error: {printable(one_line(with_flags(message)))}", file=sys.stderr)
+    print(f"error: {printable(one_line(redacted(with_flags(message))))}", file=sys.stderr)
 
 
 def print_rows(rows: "Sequence[SkippedSample]", console: Console, *, most: int = 20) -> None:
