@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gwaudit.benchmarks.trust import benchmark
 from gwaudit.benchmarks.trust.benchmark import trust
 from gwaudit.benchmarks.trust.cells import measure, prepare
 from gwaudit.benchmarks.trust.data_sets import TrustSet, from_arrays, select_sets
 from gwaudit.benchmarks.trust.figures import write_figure
 from gwaudit.benchmarks.trust.peers import aum_detection, cleanlab_detection
+from gwaudit.benchmarks.trust.processes import in_processes
 from gwaudit.benchmarks.trust.rows import Cell, Found, TrustRow, read_rows, write_rows
 from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.benchmarks.trust.stability import StabilityRow, measure_stability
@@ -59,6 +61,26 @@ def test_cells_that_are_kept_are_not_computed_again(output):
     rows = trust(folder, select_sets(["tiny"]), errors=("uniform",), rates=(0.2,), seeds=(0,))
     assert (folder / "trust.json").read_text() == before
     assert rows == read_rows(folder)
+
+
+def test_cells_that_were_measured_are_kept_when_a_later_one_fails(tmp_path, monkeypatch):
+    def measure_or_stop(prepared, cell):
+        if cell.rate > 0.1:
+            raise KeyboardInterrupt
+        return replace(ROW, name=prepared.source.name, errors=cell.errors, rate=cell.rate, seed=cell.seed)
+
+    monkeypatch.setattr(benchmark, "measure", measure_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        trust(tmp_path, select_sets(["tiny"]), errors=("uniform",), rates=(0.05, 0.1, 0.2), seeds=(0,))
+    assert [row.rate for row in read_rows(tmp_path)] == [0.05, 0.1]
+
+
+@pytest.mark.slow
+def test_processes_send_each_result_before_one_of_them_fails():
+    results = in_processes(iter, ["ab", "c", 5], 2)
+    assert sorted([next(results), next(results), next(results)]) == ["a", "b", "c"]
+    with pytest.raises(TypeError, match="not iterable"):
+        next(results)
 
 
 def test_an_audit_that_is_refused_is_a_row_with_the_reason():

@@ -129,12 +129,12 @@ def read_review(folder: Path) -> ReviewResults:
     )
 
 
-def _run(task: _Task) -> tuple[_Task, ReviewResults | str]:
+def _run(task: _Task) -> list[tuple[_Task, ReviewResults | str]]:
     """Return the task with its rows, or with the reason for leaving out its set."""
     try:
         known = known_audit(task.source, task.folder, task.sources)
     except GwauditError as error:
-        return task, str(error)
+        return [(task, str(error))]
     learning: list[LearningRow] = []
     effort: list[EffortRow] = []
     coverage: list[CoverageRow] = []
@@ -153,4 +153,4 @@ def _run(task: _Task) -> tuple[_Task, ReviewResults | str]:
             for error in ANSWER_ERRORS
             if (covered := measure_coverage(known, decisions, error, COVERAGE_REVIEWS * task.reviews)) is not None
         ]
-    return task, ReviewResults(learning, effort, coverage)
+    return [(task, ReviewResults(learning, effort, coverage))]

@@ -5,7 +5,7 @@ cleanlab and AUM get the same features and labels (`gwaudit.benchmarks.trust.pee
 `trust.json` are not computed again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -75,13 +75,14 @@ def trust(
     done, total = 0, sum(len(task.cells) for task in tasks)
     left_out: set[str] = set()
     for task, result in in_processes(_run, tasks, processes):
-        done += len(task.cells)
         if isinstance(result, str):
+            done += len(task.cells)
             if progress is not None and task.name not in left_out:
                 progress.on_left_out(task.name, result)
             left_out.add(task.name)
             continue
-        rows.update({row.key: row for row in result})
+        done += 1
+        rows[result.key] = result
         write_rows(folder, list(rows.values()))
         if progress is not None:
             progress.on_cells(task.name, done, total)
@@ -110,10 +111,12 @@ def _require_errors(errors: Sequence[str], rates: Sequence[float]) -> None:
         raise SettingsError(f"`rates` are shares of wrong labels in (0, 0.5], not {wrong[0]}")
 
 
-def _run(task: _Task) -> tuple[_Task, list[TrustRow] | str]:
-    """Return the task with its rows, or with the reason for leaving out its data set."""
+def _run(task: _Task) -> Iterator[tuple[_Task, TrustRow | str]]:
+    """Yield the task with each of its rows, or with the reason for leaving out its data set."""
     try:
         prepared = prepared_set(task.name, task.sources)
     except GwauditError as error:
-        return task, str(error)
-    return task, [measure(prepared, cell) for cell in task.cells]
+        yield task, str(error)
+        return
+    for cell in task.cells:
+        yield task, measure(prepared, cell)

@@ -1,8 +1,10 @@
 """Run the tasks of the trust benchmark in a few processes, each with one thread."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Lock
 from typing import Protocol, TypeVar
 
 import torch
@@ -14,6 +16,8 @@ from gwaudit.benchmarks.trust.sources import Sources
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_PATIENCE = 0.2
+"""Time in seconds to wait for a result before the end of the tasks is looked at."""
 
 
 class TrustProgress(Protocol):
@@ -26,8 +30,8 @@ class TrustProgress(Protocol):
         """Receive a data set that is left out, and the reason."""
 
 
-def in_processes(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
-    """Yield the result of each task, in any order.
+def in_processes(work: Callable[[Task], Iterable[Result]], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
+    """Yield the results of each task, in any order, each as soon as there is one.
 
     Args:
         work: A function of a module, which the processes import.
@@ -39,18 +43,37 @@ def in_processes(work: Callable[[Task], Result], tasks: Sequence[Task], processe
         torch.set_num_threads(1)
         try:
             with threadpool_limits(1):
-                yield from map(work, tasks)
+                for task in tasks:
+                    yield from work(task)
         finally:
             torch.set_num_threads(threads)
         return
     # Not forked: a fork of a process with threads of torch can wait for ever.
-    with multiprocessing.get_context("spawn").Pool(processes, _use_one_thread) as pool:
-        yield from pool.imap_unordered(work, tasks)
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    with context.Pool(processes, _use_one_thread, (sender, context.Lock())) as pool:
+        ended = pool.map_async(partial(_send_each, work), tasks, chunksize=1)
+        while not ended.ready() or receiver.poll():
+            if receiver.poll(_PATIENCE):
+                yield receiver.recv()
+        ended.get()  # raises what a task has raised
 
 
-def _use_one_thread() -> None:
+_to_parent: list[tuple[Connection, Lock]] = []
+"""Of a process of `in_processes`: the pipe that takes its results, and the lock of the pipe."""
+
+
+def _use_one_thread(sender: Connection, lock: Lock) -> None:
+    _to_parent[:] = [(sender, lock)]
     torch.set_num_threads(1)
     threadpool_limits(1)
+
+
+def _send_each(work: Callable[[Task], Iterable[Result]], task: Task) -> None:
+    sender, lock = _to_parent[0]
+    for result in work(task):
+        with lock:
+            sender.send(result)
 
 
 @cache  # all are small

@@ -100,15 +100,15 @@ def read_stability(folder: Path) -> list[StabilityRow]:
     return read_results(folder / STABILITY_FILE, StabilityRow)
 
 
-def _changes_of(task: tuple[str, Sources]) -> tuple[str, list[StabilityRow]]:
+def _changes_of(task: tuple[str, Sources]) -> list[tuple[str, list[StabilityRow]]]:
     name, sources = task
     try:
         prepared = prepared_set(name, sources)
         if len(prepared.dataset) < FEWEST_ROWS:
-            return name, []
-        return name, measure_stability(prepared)
+            return [(name, [])]
+        return [(name, measure_stability(prepared))]
     except GwauditError:  # left out of the cells too, with the reason
-        return name, []
+        return [(name, [])]
 
 
 def measure_stability(prepared: PreparedSet) -> list[StabilityRow]:
