@@ -56,12 +56,15 @@ def torture(options: argparse.Namespace, rows: Rows) -> None:
     ):
         of: dict[str, int] = {}
         missing: list[Trial] = []
-        lists = {part: pool.submit(list_trials, part, options.short) for part in options.only or PARTS}
+        parts = [options.trial.partition("/")[0]] if options.trial else options.only or PARTS
+        lists = {part: pool.submit(list_trials, part, options.short) for part in parts}
         for part, listed in lists.items():
             trials = listed.result()
             of[part] = len(trials)
             random.Random(f"{options.seed}/{part}").shuffle(trials)
             asked = trials[: round(len(trials) * options.share)]
+            if options.trial:
+                asked = [trial for trial in trials if trial.key == options.trial]
             missing += [trial for trial in asked if trial.key not in rows.rows]
         for trial, outcome, seconds in results(pool, take, missing):
             if outcome.name == FAILURE:
@@ -79,6 +82,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="the short form that the test suite runs")
     parser.add_argument("--share", type=float, default=1.0, help="share of the trials that are taken, by default all")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), help="parts to run, in this order; by default all")
+    parser.add_argument("--trial", help="key of one trial to take, as failures and rows name it")
     parser.add_argument("--processes", type=int, default=1, help="number of processes")
     parser.add_argument("--rows", type=Path, help="file that keeps the trials that have ended; those are not repeated")
     parser.add_argument("--table", action="store_true", help="take no trial, print the table of the file of rows")
