@@ -78,7 +78,8 @@ def audit(
     data, training, dataset = _load(data, training, refinement, Path(run), resume, progress)
     select_detector(detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label)
     train(dataset, run, training, resume=resume, data=data, progress=progress)
-    refine(dataset, Path(run), training, refinement, progress=progress)
+    force = ranking is not None and ranking.force
+    refine(dataset, Path(run), training, refinement, force=force, progress=progress)
 
     def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
         with open_rounds(rounds_of(Path(run))) as (first, *later):

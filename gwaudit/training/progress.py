@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from gwaudit.analysis.verdict import Verdict
 from gwaudit.data.reading_progress import ReadingProgress
 from gwaudit.data.summary import DataSummary
 from gwaudit.recording.epoch_commit import EpochSummary
@@ -77,6 +78,9 @@ class Progress(FeatureProgress, HeadProgress, Protocol):
 
     def on_round(self, number: int, rounds: int, model: str) -> None:
         """Receive the number of a round of refinement, from 1, and its model, when the round starts."""
+
+    def on_rounds_left_out(self, rounds: int, verdict: Verdict) -> None:
+        """Receive the number of rounds that are not trained, and the verdict on the training that forbids them."""
 
     def on_final_pass(self, seconds: float) -> None:
         """Receive the duration of a final evaluation pass, when it is committed."""

@@ -44,17 +44,20 @@ def refine(
     training: TrainingSettings,
     refinement: RefinementSettings,
     *,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Train the rounds of a run that are not trained yet, each in a folder `rounds/K` of the run.
 
-    All ranks must call, as for `train`.
+    All ranks must call, as for `train`. A first training whose verdict is *do not use* is not refined: each round would
+    learn its errors.
 
     Args:
         dataset: The data that the run was trained on.
         run: Folder of a finished run, which is round 0.
         training: The settings of its training.
         refinement: The number of rounds, and their settings that differ.
+        force: Whether a first training is refined at any verdict.
         progress: Receives the progress of each training, on rank 0.
 
     Raises:
@@ -65,6 +68,12 @@ def refine(
     on_images = dataset.modality == "images"
     if not on_images:  # the recipes are for networks on images
         refinement = replace(refinement, refine_as=None, refine_model=None)
+    if refinement.refine and not force and not (run / "rounds").exists():
+        verdict = run_on_rank0(lambda: rank_run([run]).verdict)
+        if verdict.level == "do not use":
+            if progress is not None and is_rank0():
+                progress.on_rounds_left_out(refinement.refine, verdict)
+            return
     for number in range(1, refinement.refine + 1):
         settings = refinement.training(training, number)
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]

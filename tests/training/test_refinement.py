@@ -235,6 +235,21 @@ def test_rounds_are_announced(tmp_path):
     assert "Use the order, not the count" in done.stdout, "two epochs are not enough to trust a cut"
 
 
+def test_rounds_are_left_out_where_the_first_training_learned_nothing(tmp_path):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "noise.npz", x=random.normal(size=(300, 5)).astype(np.float32), y=random.integers(0, 3, 300))
+    options = ("audit", tmp_path / "noise.npz", "--epochs", "3", "--folds", "1", "--head", "linear", "--refine", "2")
+    done = gwaudit(*options, "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "the 2 rounds of refinement are left out: " in done.stderr
+    assert "it has learned nothing" in done.stderr
+    assert not (tmp_path / "run" / "rounds").exists()
+    assert "Do not use this ranking" in done.stdout
+    forced = gwaudit(*options, "--force", "-o", tmp_path / "forced")
+    assert forced.returncode == 0, forced.stderr
+    assert len(rounds_of(tmp_path / "forced")) == 3
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (["--preset", "best"], "'best' is not one of 'pretrained'"),
     (["--refine", "-1"], "--refine must be at least 0, not -1"),

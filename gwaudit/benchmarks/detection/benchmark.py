@@ -214,7 +214,7 @@ class _VariantBenchmark:
         # The plain run is also the first training of a preset with the same settings.
         run = self.folder / ("plain" if settings == self.settings else name)
         train(self.dataset, run, settings, resume=True, progress=self.progress)
-        refine(self.dataset, run, settings, refinement, progress=self.progress)
+        refine(self.dataset, run, settings, refinement, force=True, progress=self.progress)
         runs, cost = rounds_of(run), (0, 0.0, 0.0)
         for rounds in range(len(runs)):
             trained = settings if rounds == 0 else resolve_for(self.dataset, refinement.training(settings, rounds))

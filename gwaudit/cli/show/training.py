@@ -10,6 +10,7 @@ from gwaudit.cli.show.console import err
 from gwaudit.cli.show.data import print_data
 
 if TYPE_CHECKING:  # for their types alone: help does not wait for torch
+    from gwaudit.analysis.verdict import Verdict
     from gwaudit.data.summary import DataSummary
     from gwaudit.training.device import DtypeChoice
     from gwaudit.training.head_choice import HeadChoice
@@ -91,6 +92,12 @@ class TrainingDisplay(Bar):
     def on_round(self, number: int, rounds: int, model: str) -> None:
         """Print the heading of a round of refinement."""
         self._print(f"refinement {number} of {rounds}: {model} learns from the errors found so far")
+
+    def on_rounds_left_out(self, rounds: int, verdict: "Verdict") -> None:
+        """Print why rounds of refinement are not trained, and what to do."""
+        first = verdict.findings[0]
+        which = "the round of refinement is" if rounds == 1 else f"the {rounds} rounds of refinement are"
+        self._print(f"{which} left out: {first.reason}. {first.remedy}. (--force trains them all the same)")
 
     def on_features(self, done: int, samples: int) -> None:
         """Show how many samples the backbone has embedded."""
