@@ -40,7 +40,7 @@ class Rows:
             raise SystemExit(f"{path} holds trials of {lines[0]}, not of {shared}: choose another file")
         self.rows = {row["key"]: row for row in lines[1:]}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         os.ftruncate(self._file, _whole_bytes(path.read_bytes()))
         if not lines:
             self._append(shared)
