@@ -201,6 +201,7 @@ def read_missing(options: argparse.Namespace, kinds: Sequence[str], folder: Path
     with Rows(options.rows, {"sources": checksum_of_sources()}) as rows:
         asked = chunks(kinds, options.inputs, options.start)
         missing = [chunk for chunk in asked if chunk.key not in rows.rows]
+        Random(0).shuffle(missing)  # of a call that is cut short, all kinds have some inputs
         with forked(options.processes, begin, folder) as pool:
             for chunk, figures in results(pool, read_chunk, missing):
                 rows.add({"key": chunk.key, **asdict(figures)})
