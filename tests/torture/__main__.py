@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from . import damages, file_systems, full_disk, kills, pairs
@@ -19,7 +20,7 @@ from .commands import CASES, import_everything
 from .processes import forked, results
 from .rows import Rows, checksum_of_sources, read_lines
 from .table import table
-from .trials import FAILURE, Outcome, Trial
+from .trials import FAILURE, Outcome, Trial, failure
 from .workplace import Workplace
 
 PARTS = {**kills.PARTS, **damages.PARTS, **pairs.PARTS, **file_systems.PARTS, **full_disk.PARTS}
@@ -43,7 +44,10 @@ def list_trials(part: str, short: bool) -> list[Trial]:
 def take(trial: Trial) -> tuple[Trial, Outcome, float]:
     """Take a trial; return how it ended, and its duration in seconds."""
     began = time.monotonic()
-    outcome = PARTS[trial.part].take(_workplaces[0], trial)
+    try:
+        outcome = PARTS[trial.part].take(_workplaces[0], trial)
+    except Exception:  # a fault of the torture, or an undisturbed command that fails: the other trials go on
+        outcome = failure(traceback.format_exc())
     return trial, outcome, time.monotonic() - began
 
 

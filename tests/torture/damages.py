@@ -34,7 +34,7 @@ USES = (
     Use("resume", gwaudit(*AUDIT, "--resume"), r"run/(run\.json|samples|epochs|commits|checkpoints)"),
     Use("refine", gwaudit(*AUDIT, "--refine", "1", "--resume"), r"run/(checkpoints|commits|epochs)"),
     Use("report", gwaudit("report", "run", "--top", "5"), r"run/"),
-    Use("noise", gwaudit("noise", "run"), r"run/results"),
+    Use("status", gwaudit("status", "run"), r"run/results"),
     Use("export", gwaudit("export", "run", "--to", "csv", "-o", "exported.csv"), r"run/(results|run\.json)"),
     Use("apply", gwaudit("apply", "run", "decisions.csv", "-o", "corrected"), r"(run/results|decisions\.csv)"),
     Use("evaluate", gwaudit("evaluate", "run", "--truth", "truth.csv"), r"(run/results|run/run\.json|truth\.csv)"),
@@ -74,7 +74,7 @@ def to_any_file(workplace: Workplace, trial: Trial) -> Outcome:
         return Outcome("named error")
     if place.name in EDITED or _is_loss_of_the_last_epoch(place, kind):
         return Outcome("another valid input")
-    if done.output != output and use.name.startswith("show"):
+    if done.output != output and use.name.startswith(("show", "status")):
         return failure(f"after {what}: another output")
     if wrong := _changed_by_the_command(expected, undamaged, folder):
         return failure(f"after {what}: exit 0, and the files differ: {', '.join(wrong[:6])}")
