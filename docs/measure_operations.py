@@ -51,8 +51,8 @@ def _plans() -> dict[str, tuple[TrainingSettings, ...]]:
     resnet, resnet_rounds = PRESETS["quality"]
     return {
         "fast": (first, *(rounds.training(first, k) for k in (1, 2))),
-        "resnet9_16, 14 epochs": (replace(first, epochs=14),),
-        "whitened_32, 8 epochs": _whitened("whitened_32", (8,)),
+        "resnet9_16, 12 epochs": (replace(first, epochs=12),),
+        "whitened_32, 7 epochs": _whitened("whitened_32", (7,)),
         "whitened_32, 10 epochs three times": _whitened("whitened_32", (10, 10, 10)),
         "whitened_64, 10 epochs three times": _whitened("whitened_64", (10, 10, 10)),
         "whitened_64, 20 epochs three times": _whitened("whitened_64", (20, 20, 20)),

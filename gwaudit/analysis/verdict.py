@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from gwaudit.data.class_sizes import LEAST_SAMPLES
+
 Level = Literal["trust it", "use the order", "do not use"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """The levels, the best first."""
@@ -253,8 +255,19 @@ MOST_OPPOSED = 0.03
 """The share of labels that may oppose the weights in nine of ten epochs if none is flagged."""
 
 
+def _has_one_class(s: Signals) -> Iterator[Finding]:
+    if s.rows and s.classes == 1:
+        yield Finding(
+            "classes",
+            s.classes,
+            "do not use",
+            f"only one class has {LEAST_SAMPLES} samples or more, so that no other one can be right for them",
+            "Add samples of other classes, or join small classes",
+        )
+
+
 def _diverged(s: Signals) -> Iterator[Finding]:
-    if s.last_loss > DIVERGED * s.prior_loss:
+    if s.classes > 1 and s.last_loss > DIVERGED * s.prior_loss:
         yield Finding(
             "last_loss",
             s.last_loss,
@@ -266,7 +279,9 @@ def _diverged(s: Signals) -> Iterator[Finding]:
 
 
 def _learned_nothing(s: Signals) -> Iterator[Finding]:
-    if s.held_out:
+    if s.classes == 1:
+        has_learned = True  # nothing could be learned
+    elif s.held_out:
         has_learned = not s.kappa * math.sqrt(s.rows) < LEAST_DEVIATIONS
     else:
         has_learned = not s.accuracy - s.largest_class < LEAST_SKILL * (1 - s.largest_class)
@@ -417,6 +432,7 @@ def _memorised(s: Signals) -> Iterator[Finding]:
 
 
 _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
+    _has_one_class,
     _diverged,
     _learned_nothing,
     _learned_few_photos,

@@ -79,7 +79,8 @@ def refine(
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
         if progress is not None and is_rank0():
             trained = resolve_for(dataset, settings)
-            progress.on_round(number, refinement.refine, trained.model if on_images else f"the {settings.head} head")
+            head = "a new head" if settings.head == "auto" else f"a new {settings.head} head"
+            progress.on_round(number, refinement.refine, trained.model if on_images else head)
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)
 

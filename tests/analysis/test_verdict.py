@@ -125,6 +125,15 @@ def test_no_signal_is_needed():
     assert judge(Signals(rows=0, classes=0, epochs=1)) == Verdict(signals=Signals(0, 0, 1))
 
 
+def test_one_judged_class_is_named_as_the_reason_and_not_a_divergence():
+    verdict = judge(
+        Signals(rows=7, classes=1, epochs=9, accuracy=1.0, last_loss=0.7, prior_loss=-0.0, largest_class=1.0)
+    )
+    assert verdict.level == "do not use"
+    assert "only one class has 5 samples or more" in verdict.findings[0].reason
+    assert not any("diverged" in finding.reason for finding in verdict.findings)
+
+
 def test_a_verdict_has_the_level_of_its_worst_finding():
     signals = Signals(rows=100, classes=2, epochs=9, flagged=0.9, last_loss=100.0, prior_loss=0.7)
     verdict = judge(signals)

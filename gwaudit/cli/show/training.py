@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gwaudit.cli.errors import with_flags
 from gwaudit.cli.show.bar import Bar
 from gwaudit.cli.show.console import err
 from gwaudit.cli.show.data import print_data
@@ -97,7 +98,8 @@ class TrainingDisplay(Bar):
         """Print why rounds of refinement are not trained, and what to do."""
         first = verdict.findings[0]
         which = "the round of refinement is" if rounds == 1 else f"the {rounds} rounds of refinement are"
-        self._print(f"{which} left out: {first.reason}. {first.remedy}. (--force trains them all the same)")
+        advice = with_flags(f"{first.reason}. {first.remedy}. With `force` they are trained all the same")
+        self._print(f"{which} left out: {advice}")
 
     def on_features(self, done: int, samples: int) -> None:
         """Show how many samples the backbone has embedded."""
