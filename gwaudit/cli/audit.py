@@ -211,14 +211,15 @@ def noise_command(
 ) -> None:
     """Show the classes with the most wrong labels, the most frequent errors, and questions to settle once."""
     from gwaudit.analysis.audit import Audit
+    from gwaudit.analysis.groups import read_group_columns
     from gwaudit.analysis.guidelines import group_questions, guideline_questions
     from gwaudit.analysis.noise import class_health, confusions, worst_first
-    from gwaudit.review.group_files import read_groups
     from gwaudit.review.guideline_answers import write_questions
 
     audit = Audit.load(run)
     asked = guideline_questions(audit)
-    of_groups = group_questions(audit, read_groups(groups, audit)) if groups else ()
+    keys = audit.by_id("key").astype(str).tolist()
+    of_groups = group_questions(audit, read_group_columns(groups, keys, audit.run)) if groups else ()
     facts: dict[str, Any] = {"run": str(run)}
     if questions is not None:
         write_questions(asked, questions)

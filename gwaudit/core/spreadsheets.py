@@ -102,6 +102,19 @@ def read_cells(path: Path, expected: Collection[str]) -> list[list[str]]:
     return [row + [""] * (width - len(row)) for row in rows]
 
 
+def read_header(path: Path) -> list[str]:
+    """Return the cells of the first row of a CSV file, without white space around them.
+
+    The separator is the one that makes most cells of it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    lines = [line for line in _decoded(path).splitlines()[:2] if not re.fullmatch(r"sep=.", line)]
+    rows = (next(csv.reader(lines[:1], delimiter=separator), []) for separator in _SEPARATORS)
+    return [cell.strip() for cell in max(rows, key=len)]
+
+
 def column_name(cell: str) -> str:
     """Return the name of a column in lower case, with underscores for spaces and hyphens.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.groups import read_group_columns
 from gwaudit.core.errors import SettingsError, UnresolvedDecisionsError
 from gwaudit.review.decided_samples import DecidedSamples, read_decided
 from gwaudit.review.estimates import (
@@ -14,7 +15,6 @@ from gwaudit.review.estimates import (
     random_decisions_needed,
     to_review_worst_first,
 )
-from gwaudit.review.group_files import read_groups
 
 Outcome = Literal["passed", "failed", "undecided"]
 
@@ -91,7 +91,9 @@ def estimate(
         _require_share("target_rate", target_rate)
     audit = Audit.load(run)
     decided = _read_valid(audit, decisions)
-    result = estimate_wrong_labels(audit, decided, None if groups is None else read_groups(groups, audit))
+    keys = audit.by_id("key").astype(str).tolist()
+    of_samples = None if groups is None else read_group_columns(groups, keys, audit.run)
+    result = estimate_wrong_labels(audit, decided, of_samples)
     if target_rate is None:
         return result
     return result.with_target(target_rate, to_review_worst_first(audit, decided, target_rate * audit.n_samples))

@@ -94,11 +94,11 @@ def test_samples_that_the_file_does_not_name_are_a_group_of_their_own(run, tmp_p
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("key,site\nnowhere,a\n", "row 2.*no sample with the key 'nowhere'"),
+        ("key,site\nnowhere,a\n", "name no sample.* 'nowhere' \\(row 2\\)"),
         ("sample_id,site\n3,a\n3,b\n", "row 3.*has a group already, in row 2"),
-        ("sample_id,site,camera\n3,a,b\n", "2 columns beside sample_id"),
-        ("sample_id\n3\n", "0 columns beside sample_id"),
-        ("name,site\n3,a\n", "names none of the columns"),
+        ("sample_id,site,camera\n3,a,b\n", "2 columns of groups"),
+        ("sample_id\n3\n", "no column of groups beside sample_id"),
+        ("name,site\n3,a\n", "call this column sample_id"),
     ],
 )
 def test_a_file_that_does_not_fit_says_where(run, tmp_path, text, why):

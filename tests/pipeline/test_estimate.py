@@ -273,7 +273,13 @@ def test_sample_writes_the_table_and_says_how_to_go_on(run, tmp_path):
         ("key,annotator\nnone.jpg,ann\n", "name no sample"),
         ("key,annotator\n0001.jpg,ann\n0001.jpg,bob\n", "already"),
         ("sample_id,annotator\n99999,ann\n", "name no sample"),
-        ("name,annotator\n0001.jpg,ann\n", "names none of the columns"),
+        ("name,annotator\n0001.jpg,ann\n", "the cells of 'name' are keys of .*: call this column key"),
+        ("annotator;ID\nann;17\nbob;18\n", "the cells of 'ID' are possible sample ids .*: call this column sample_id"),
+        ("id,batch\nx1,3\nx2,3\n", "there are id, batch. .*keys are such as '0000.jpg'"),
+        ("key,annotator\n1.jpg,ann\n", "write the keys as the run has them, such as '0000.jpg'"),
+        ("sample_id,annotator\n-1,ann\n", "whole number from 0 to 999"),
+        ('sample_id,annotator\n"1,000",ann\n', "name no sample"),
+        ("sample_id,key,annotator\n3,0004.jpg,ann\n", "another sample by sample_id than by key"),
         ("key,a,a\n0001.jpg,ann,bob\n", "several columns"),
     ],
 )
@@ -281,6 +287,13 @@ def test_a_file_of_groups_that_does_not_fit_is_refused(run, tmp_path, text, reas
     (tmp_path / "groups.csv").write_text(text)
     with pytest.raises(DataError, match=reason):
         estimate(run, groups=tmp_path / "groups.csv")
+
+
+def test_ids_that_a_spreadsheet_wrote_as_numbers_are_read(run, tmp_path):
+    text = "Sample-ID;key;annotator\n3.0;0003.jpg;ann\n 4 ;;bob\n;0005.jpg;bob\n"  # one of the two names is enough
+    (tmp_path / "groups.csv").write_text(text, encoding="utf-16")
+    table = estimate(run, groups=tmp_path / "groups.csv").groups["annotator"].set_index("annotator")
+    assert table["samples"].to_dict() == {"": N - 3, "ann": 1, "bob": 2}
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 2, float("nan")])
