@@ -13,15 +13,18 @@ where a network of another kind confuses images. They choose between plans; the 
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import timm
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
@@ -36,6 +39,12 @@ from gwaudit.training.refinement import rank_run, refined_targets
 from gwaudit.training.trainer import predict, train
 
 SETS = ("confused-40", "confused-18", "worse_label", "random_label1", "aggre_label")
+REFERENCES = {
+    "worse_label": {"ProMix, 5.4e17 operations": 0.961, "three people": 0.915},
+    "random_label1": {"ProMix, 5.4e17 operations": 0.939, "three people": 0.778},
+    "aggre_label": {"ProMix, 5.4e17 operations": 0.899},
+}
+"""F1 of the winner of the IJCAI-ECAI 2022 challenge on CIFAR-N, and of the majority of the three people's labels."""
 _SIZE = 96  # pixels of an image for the network whose confusions are drawn
 
 
@@ -110,7 +119,9 @@ def main() -> None:
         for future in as_completed(futures):
             for row in future.result():
                 print(json.dumps(asdict(row)), flush=True)
-    print(_table(args.output))
+    rows = _sorted_rows(args.output)
+    print(_table(rows))
+    _figure(rows).savefig(args.output / "operations.svg")
 
 
 def confused_labels(dataset: LabeledDataset, checkpoint: str, folder: Path) -> NDArray[np.float64]:
@@ -213,9 +224,12 @@ def _operations(model: str, epochs: int, n_images: int) -> float:
     return 3.0 * counter.get_total_flops() / 2 * n_images * epochs
 
 
-def _table(folder: Path) -> str:
+def _sorted_rows(folder: Path) -> list[dict[str, Any]]:
     rows = [row for file in sorted(folder.glob("*.json")) for row in json.loads(file.read_text())]
-    rows.sort(key=lambda row: (SETS.index(row["set"]), row["operations"]))
+    return sorted(rows, key=lambda row: (SETS.index(row["set"]), row["operations"]))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = "| set | plan | trainings | operations | F1 at the cut | best F1 | AP | suggestions right | test accuracy |"
     body = [
         f"| {r['set']} | {r['plan']} | {r['after_round'] + 1} | {r['operations']:.2g} | {r['f1']:.3f} "
@@ -224,6 +238,23 @@ def _table(folder: Path) -> str:
         for r in rows
     ]
     return "\n".join([head, "|---|---|--:|--:|--:|--:|--:|--:|--:|", *body])
+
+
+def _figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw F1 at the cut against operations, a panel a label set by people, with other methods as lines."""
+    names = [name for name in SETS if name in REFERENCES and any(row["set"] == name for row in rows)]
+    figure, panels = plt.subplots(1, max(1, len(names)), figsize=(4 * max(1, len(names)), 3.6), squeeze=False)
+    for axes, name in zip(panels[0], names, strict=False):
+        for plan in dict.fromkeys(row["plan"] for row in rows if row["set"] == name):
+            of_plan = [row for row in rows if (row["set"], row["plan"]) == (name, plan)]
+            axes.plot([r["operations"] for r in of_plan], [r["f1"] for r in of_plan], "o-", ms=4, label=plan)
+        for label, f1 in REFERENCES[name].items():
+            axes.axhline(f1, color="grey", lw=0.8, ls=":")
+            axes.text(axes.get_xlim()[0], f1, f" {label}", fontsize=7, va="bottom")
+        axes.set(xscale="log", title=name, xlabel="floating-point operations", ylabel="F1 at the cut")
+    panels[0][0].legend(fontsize=6)
+    figure.tight_layout()
+    return figure
 
 
 if __name__ == "__main__":
