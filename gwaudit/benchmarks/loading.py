@@ -5,7 +5,9 @@ its `ImageFolder` with torch's `DataLoader`. `gwaudit` reads as an audit does: e
 (decoded in every epoch)` does without memory and cache, as for a source that is too large for both.
 """
 
+import gc
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -85,6 +87,8 @@ class LoadingRow:
         total_seconds: Time of all epochs, with all work before them.
         peak_mib: Peak memory of the training process, in MiB.
         worker_mib: Peak memory of the largest worker in MiB, which shares some of it.
+        processor_seconds: Processor time of all processes for all epochs, without imports: it hardly depends on what
+            else the machine does.
     """
 
     pipeline: str
@@ -100,6 +104,7 @@ class LoadingRow:
     total_seconds: float
     peak_mib: float
     worker_mib: float
+    processor_seconds: float = 0.0
 
 
 def loading(
@@ -146,12 +151,13 @@ def markdown(rows: Sequence[LoadingRow]) -> str:
     """Return the rows as a Markdown table."""
     lines = [
         "| network | pipeline | first step, s | images/s, first epoch | images/s, later | all epochs, s "
-        "| peak MiB: process, worker |",
-        "|---|---|---|---|---|---|---|",
+        "| processor, s | peak MiB: process, worker |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {row.model} | {row.pipeline} | {row.first_step_seconds:.1f} | {row.first_epoch_rate:,.0f} "
-        f"| {row.later_rate:,.0f} | {row.total_seconds:.1f} | {row.peak_mib:,.0f}, {row.worker_mib:,.0f} |"
+        f"| {row.later_rate:,.0f} | {row.total_seconds:.1f} | {row.processor_seconds:.1f} "
+        f"| {row.peak_mib:,.0f}, {row.worker_mib:,.0f} |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"
@@ -173,18 +179,10 @@ def _in_new_process(pipeline: str, model: str, photos: Path, settings: LoadingSe
 
 
 def _measure(pipeline: str, model: str, photos: Path, settings: LoadingSettings, sender: Any) -> None:
-    start = time.monotonic()
-    step = _step(model)
-    first_step, ends = 0.0, [start]
-    with tempfile.TemporaryDirectory() as cache, closing(PIPELINES[pipeline](photos, Path(cache), settings)) as epochs:
-        for batches in epochs:
-            seen = 0
-            for images, labels in batches:
-                step(images, labels)
-                seen += len(images)
-                first_step = first_step or time.monotonic() - start
-            ends.append(time.monotonic())
-    rates = [seen / (end - begin) for begin, end in pairwise(ends)]
+    start, used = time.monotonic(), _processor_seconds()
+    seen, first_step, ends = _timed_epochs(PIPELINES[pipeline], _step(model), photos, settings)
+    gc.collect()  # ends the workers, so that their processor time is counted
+    rates = [seen / (end - begin) for begin, end in pairwise([start, *ends])]
     unit = 2**20 if sys.platform == "darwin" else 2**10
     usage = (resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     row = LoadingRow(
@@ -195,13 +193,39 @@ def _measure(pipeline: str, model: str, photos: Path, settings: LoadingSettings,
         settings.batch_size,
         settings.epochs,
         settings.workers,
-        first_step,
+        first_step - start,
         rates[0],
         float(np.median(rates[1:])) if len(rates) > 1 else 0.0,
         ends[-1] - start,
         *usage,
+        _processor_seconds() - used,
     )
     sender.send(row)
+
+
+def _timed_epochs(
+    pipeline: Callable[[Path, Path, LoadingSettings], Any],
+    step: Callable[[Tensor, Tensor], None],
+    photos: Path,
+    settings: LoadingSettings,
+) -> tuple[int, float, list[float]]:
+    """Return the number of images of an epoch, and the times of the end of the first step and of each epoch."""
+    first_step, ends = 0.0, []
+    with tempfile.TemporaryDirectory() as cache, closing(pipeline(photos, Path(cache), settings)) as epochs:
+        for batches in epochs:
+            seen = 0
+            for images, labels in batches:
+                step(images, labels)
+                seen += len(images)
+                first_step = first_step or time.monotonic()
+            ends.append(time.monotonic())
+    return seen, first_step, ends
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of this process, and of the workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _step(name: str) -> Callable[[Tensor, Tensor], None]:

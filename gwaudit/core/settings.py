@@ -117,9 +117,9 @@ class DataSettings:
         classes: All classes, in order: names separated by commas, or a text file with one name a line. By default the
             classes that the source names, else those that occur.
         encoder: Sentence encoder of texts: its folder, or its name on the Hugging Face hub.
-        workers: Number of processes that read photos from files ahead of the training; 0 reads them in the training's
-            own process. By default a process for each core but one; none for inputs that are in memory. The result
-            does not depend on it.
+        workers: Number of processes that read and augment photos ahead of the training; 0 does it in the training's own
+            process. By default a process for each core but one; none for small images in memory, features and texts.
+            The result does not depend on it.
         cache: Folder for decoded photos, which the next epoch, audit or report reads in place of the files. By default
             the folder that the environment variable `GWAUDIT_CACHE` names, else `gwaudit` in the user's cache folder.
         cache_limit: Largest size of this folder in GiB; the photos that were not used for longest give way. 0 keeps

@@ -16,7 +16,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.data.fitting import Box, ImageFit, are_photos
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import EncodedImage, UnreadableImageError
-from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs
+from gwaudit.data.inputs import Inputs, SubsetInputs
 from gwaudit.data.keys import key_text
 from gwaudit.data.reading_notes import ReadingNotes
 
@@ -64,7 +64,7 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         are_scaled: Whether the inputs are features that were scaled when they were read; a training takes them as they
             are.
         cells: [n] cells of the columns that the features were encoded from, as a person reads them.
-        workers: Number of processes that read the inputs ahead of a training; 0 where they are in memory.
+        workers: Number of processes that read and augment images ahead of a training; with 0 the training's own does.
     """
 
     name: str
@@ -88,8 +88,6 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels))
         object.__setattr__(self, "keys", [key_text(key, self.name) for key in self.keys])
-        if isinstance(self.inputs, InMemory):
-            object.__setattr__(self, "workers", 0)  # which would copy what is here already
         n = len(self.inputs)
         for kind, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:

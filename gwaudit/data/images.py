@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.encoded_images import CachedImages, EncodedImages, load, recorded_warnings
-from gwaudit.data.fitting import ImageFit, are_photos
+from gwaudit.data.fitting import SMALL_SIDE, ImageFit, are_photos
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
 from gwaudit.data.image_conversion import ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import (
@@ -36,7 +36,6 @@ from gwaudit.data.workers import naming_dead_workers, resolve_workers
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
-_SMALL_SIDE = 96
 _HELD_BYTES = 2**30
 _BACKGROUND_SAMPLE = 200
 _HEADERS_A_SECOND, _IMAGES_A_SECOND, _PIXELS_A_SECOND = 5000, 3000, 50e6  # about, of one core
@@ -186,7 +185,7 @@ class _Decoding:
         side, fit = self.settings.image_size or self.settings.resizing.side, self.settings.fit
         self.notes.measure_sizes(sizes.values())
         common = set(sizes.values()) or {(1, 1)}
-        if side is None and not (len(common) == 1 and max(next(iter(common))) <= _SMALL_SIDE):
+        if side is None and not (len(common) == 1 and max(next(iter(common))) <= SMALL_SIDE):
             side = LARGE_SIDE
         if all(width == height for width, height in common):
             fit = "crop"  # the three ways are the same for squares
@@ -219,7 +218,7 @@ class _Decoding:
         sides = {tuple(sorted(size)) for size in sizes.values()}
         if self.settings.image_size is None and self.settings.resizing.side is None and len(sides) == 1:
             short, long = next(iter(sides))
-            if short != long <= _SMALL_SIDE:
+            if short != long <= SMALL_SIDE:
                 return dict(self.passes.map(self.source.upright_size, sizes))
         return sizes
 

@@ -115,6 +115,11 @@ class SubsetInputs:
         digest.update(self.ids.numpy().tobytes())
 
 
+def are_in_memory(inputs: Inputs) -> bool:
+    """Return whether reading inputs only copies memory."""
+    return isinstance(inputs, InMemory) or (isinstance(inputs, SubsetInputs) and are_in_memory(inputs.inputs))
+
+
 def features(values: Tensor) -> InMemory:
     """Return features [n, D] of any real dtype as inputs in float32, or in float64 where float32 would lose rows."""
     if values.dtype in (torch.float16, torch.bfloat16):

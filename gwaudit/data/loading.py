@@ -17,6 +17,7 @@ from gwaudit.core.urls import restored_url
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.encoded_images import CachedImages, EncodedImages
+from gwaudit.data.fitting import SMALL_SIDE
 from gwaudit.data.image_checks import check_tensor
 from gwaudit.data.images import DecodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
@@ -273,11 +274,18 @@ def _usable_samples(
 
 
 def _workers(inputs: Inputs, settings: DataSettings) -> int:
-    """Return how many processes read the inputs; a data set of torch that the user made is not copied unasked."""
-    if isinstance(inputs, EncodedImages | CachedImages):
+    """Return how many processes read and augment the inputs.
+
+    Unasked, none for small images in memory, whose augmentation is done before a worker could send them, and none for a
+    data set of torch that the user made, which each would copy.
+    """
+    is_in_memory, is_image = isinstance(inputs, InMemory | Texts), len(inputs.shape) == 3
+    if is_in_memory and not is_image:
+        return 0
+    is_photo = is_in_memory and max(inputs.shape[1:]) > SMALL_SIDE
+    if is_photo or isinstance(inputs, EncodedImages | CachedImages):
         return resolve_workers(settings.workers)
-    is_in_memory = isinstance(inputs, InMemory | Texts)
-    return 0 if is_in_memory or settings.workers == "auto" else settings.workers
+    return 0 if settings.workers == "auto" else settings.workers
 
 
 def _decode(

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gwaudit.core.errors import GwauditError, WorkerDiedError
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.inputs import are_in_memory
 
 _MOST_AUTOMATIC = 16
 _PREFETCHED = 2  # requests of each worker
@@ -63,11 +64,12 @@ def naming_dead_workers() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        match = _SIGNAL.search(str(error))
+        text = f"{error}\n{error.__cause__}"  # torch raises its error again where it waited for a result
+        match = _SIGNAL.search(text)
         how = f"was killed by the signal {match[1]}" if match else "ended"
         why = (
             "shared memory (/dev/shm) is too small. Give the container more"
-            if "us error" in str(error)
+            if "us error" in text
             else "memory ran out. Close other programs"
         )
         raise WorkerDiedError(
@@ -132,6 +134,8 @@ class WorkerPool(Generic[Request, Result]):
 def read_batches(dataset: LabeledDataset, batches: Sequence[Tensor], *, pin_memory: bool = False) -> Iterator[Tensor]:
     """Yield the inputs of batches of sample ids, in order; `dataset.workers` processes read and decode them ahead.
 
+    Inputs in memory are copied by this process: a worker would copy them twice.
+
     Args:
         dataset: The data set.
         batches: The ids of each batch, [B] int64.
@@ -141,7 +145,8 @@ def read_batches(dataset: LabeledDataset, batches: Sequence[Tensor], *, pin_memo
         DataError: An image can no longer be read.
         WorkerDiedError: A worker died.
     """
-    with closing(WorkerPool(dataset.read, dataset.workers, pin_memory=pin_memory)) as pool:
+    workers = 0 if are_in_memory(dataset.inputs) else dataset.workers
+    with closing(WorkerPool(dataset.read, workers, pin_memory=pin_memory)) as pool:
         yield from pool.map(batches)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.inputs import are_in_memory
 from gwaudit.data.workers import WorkerPool
 from gwaudit.recording.distributed import process_rank, rank_slice, world_size
 from gwaudit.training.augmentation import BatchPart, Draws, alternating_flips, augment, draw, sample_seeds
@@ -68,8 +69,11 @@ class BatchFeed:
         self.batch_size = settings.batch_size
         self.batch_sizes = [len(batch) for batch in self._cut(torch.arange(len(dataset)))]
         on_gpu = device is not None and device.type == "cuda"
-        self._device = device if on_gpu and not dataset.workers and settings.augment in _OF_BATCHES else None
-        self._pool: WorkerPool[_Part, Tensor] = WorkerPool(self._read, dataset.workers, pin_memory=on_gpu)
+        is_cheap = dataset.modality != "images" or settings.augment == "none"
+        is_cheap = is_cheap or (on_gpu and settings.augment in _OF_BATCHES)
+        workers = 0 if is_cheap and are_in_memory(dataset.inputs) else dataset.workers
+        self._device = device if on_gpu and not workers and settings.augment in _OF_BATCHES else None
+        self._pool: WorkerPool[_Part, Tensor] = WorkerPool(self._read, workers, pin_memory=on_gpu)
 
     @property
     def n_steps(self) -> int:

@@ -65,9 +65,18 @@ def test_an_interrupted_pass_leaves_nothing_to_the_next_one():
     assert [int(result) for result in pool.map(range(200, 210))] == list(range(200, 210))
 
 
-def test_images_in_memory_have_no_workers_and_auto_leaves_a_core_to_the_training(tmp_path, monkeypatch):
+def test_photos_have_workers_by_themselves_and_small_images_in_memory_when_asked(tmp_path, monkeypatch):
     make_tree(tmp_path)
-    assert load_dataset(tmp_path, workers=2).workers == 0
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    photos, small = load_dataset(tmp_path, image_size=112), load_dataset(tmp_path)
+    assert (photos.workers, small.workers) == (5, 0)
+    assert load_dataset(tmp_path, workers=2).workers == 2
+    assert load_dataset("digits", workers=2).workers == 2
+    assert load_dataset(tmp_path, image_size=112, workers=0).workers == 0
+
+
+def test_auto_leaves_a_core_to_the_training_and_ranks_share_the_cores(tmp_path, monkeypatch):
+    make_tree(tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     assert resolve_workers("auto") == 5
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")  # ranks share the cores

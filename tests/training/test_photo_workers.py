@@ -12,6 +12,7 @@ import torch
 from gwaudit.core.errors import WorkerDiedError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data import images
+from gwaudit.data.inputs import InMemory
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.tensor_files import read_tensors
@@ -38,10 +39,12 @@ class Pause:
         return lambda *_: None
 
 
-def train_photos(folder, run, workers, epochs=None, resume=False):
+def train_photos(folder, run, workers, epochs=None, resume=False, in_memory=False):
     torch.set_num_threads(1)
-    images.IN_MEMORY_BYTES = 0  # as of a source that is too large for it
+    if not in_memory:
+        images.IN_MEMORY_BYTES = 0  # as of a source that is too large for it
     dataset = load_dataset(folder, workers=workers)
+    assert isinstance(dataset.inputs, InMemory) == in_memory
     assert dataset.workers == workers
     progress = None if epochs is None else Pause(epochs)
     try:
@@ -84,9 +87,11 @@ def assert_bit_equal(first_run, second_run):
         assert torch.equal(value, states[1]["model"][name]), f"{name} differs"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_runs_are_bit_equal_for_any_number_of_workers(photos, unbroken, tmp_path, workers):
-    process = PROCESSES.Process(target=train_photos, args=(photos, tmp_path / "run", workers))
+@pytest.mark.parametrize(("workers", "in_memory"), [(1, False), (2, True)])
+def test_runs_are_bit_equal_for_any_number_of_workers(photos, unbroken, tmp_path, workers, in_memory):
+    process = PROCESSES.Process(
+        target=train_photos, args=(photos, tmp_path / "run", workers), kwargs={"in_memory": in_memory}
+    )
     process.start()
     process.join()
     assert process.exitcode == 0
