@@ -184,7 +184,7 @@ def _measure(pipeline: str, model: str, photos: Path, settings: LoadingSettings,
     gc.collect()  # ends the workers, so that their processor time is counted
     rates = [seen / (end - begin) for begin, end in pairwise([start, *ends])]
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    usage = (resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peaks = [resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     row = LoadingRow(
         pipeline,
         model,
@@ -197,8 +197,8 @@ def _measure(pipeline: str, model: str, photos: Path, settings: LoadingSettings,
         rates[0],
         float(np.median(rates[1:])) if len(rates) > 1 else 0.0,
         ends[-1] - start,
-        *usage,
-        _processor_seconds() - used,
+        *peaks,
+        processor_seconds=_processor_seconds() - used,
     )
     sender.send(row)
 
