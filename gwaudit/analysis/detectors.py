@@ -5,9 +5,12 @@ one, write the function and one line of `DETECTORS`: `gwaudit.rank`, the command
 take it by its name.
 
 The first five entries are gwaudit's own and read means over a window of the epochs. They were chosen on synthetic
-errors; docs/benchmarks/defaults.md says how. The others are from the literature and read whole trajectories,
-[epochs, n] in memory. Confident learning and AUM's threshold samples need trainings of their own and are in
-`gwaudit.benchmarks`.
+errors; docs/benchmarks/defaults.md says how. The others are from the literature. They read whole trajectories,
+[epochs, n] in memory, or the latents that the run keeps. Confident learning, AUM's threshold samples and second-split
+forgetting need trainings of their own and are in `gwaudit.benchmarks`.
+
+An independent benchmark of detectors (Pickler, Kamassury and Silva, arXiv 2510.16211) finds the margin of the logits,
+averaged over the epochs of the training itself, to be the best score of labels in most settings: `aum` and `margin`.
 """
 
 from collections.abc import Callable
@@ -18,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gwaudit.analysis import latent_scores
 from gwaudit.core.errors import SettingsError
+from gwaudit.store.latents import read_latents
 
 # For their types alone: the command line reads the names of the detectors, and should not wait for pandas.
 if TYPE_CHECKING:
@@ -28,6 +33,12 @@ if TYPE_CHECKING:
 
 EL2N_SHARE = 1 / 3
 """The share of the epochs, from the first on, that EL2N is averaged over: it is meant for early training."""
+
+
+_NO_LATENTS = (
+    "keeps no latents, which this detector needs: train with `latents='keep'`, at most 100,000 samples, or choose "
+    "another detector"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +64,14 @@ class RecordedRun:
 
     Attributes:
         given: [n] int64, the given labels.
+        n_classes: number of classes.
     """
 
     def __init__(self, store: "TrajectoryStore", statistics: "pd.DataFrame | None" = None) -> None:
         self._store = store
         self._statistics = statistics
         self.given: NDArray[np.int64] = store.given_labels().astype(np.int64)
+        self.n_classes = len(store.class_names)
 
     @cached_property
     def statistics(self) -> "pd.DataFrame":
@@ -68,6 +81,23 @@ class RecordedRun:
         from gwaudit.analysis.sample_statistics import default_window, sample_statistics
 
         return sample_statistics(self._store, default_window(self._store))
+
+    @cached_property
+    def latents(self) -> NDArray[np.float32]:
+        """Return the latents that the run keeps, [n, D] of length 1.
+
+        Raises:
+            SettingsError: The run keeps none.
+        """
+        kept = read_latents(self._store.path)
+        if kept is None:
+            raise SettingsError(f"{self._store.path} {_NO_LATENTS}")
+        return kept[0]
+
+    @cached_property
+    def neighbours(self) -> NDArray[np.int64]:
+        """Return the ids of the nearest neighbours of each sample, [n, 10], the nearest first."""
+        return latent_scores.nearest_neighbours(self.latents)
 
     def __getitem__(self, signal: str) -> NDArray[Any]:
         """Return a signal of every training epoch, [epochs, n]; NaN where an epoch did not record the sample."""
@@ -81,8 +111,8 @@ class Detector:
 
     Attributes:
         detect: scores the samples of a run; its docstring gives the formula and the source.
-        needs: what it reads: `statistics` of the window; these and the `final_passes` of the run; or `trajectories`
-            over all epochs.
+        needs: what it reads: `statistics` of the window; these and the `final_passes` of the run; `trajectories` over
+            all epochs; or the `latents` that the run keeps.
         signed: whether the sign of the score says which label fits better: 0 where the given label and its best
             alternative fit equally well, above 0 where the alternative fits better. The odds of being wrong can be
             fitted to such scores alone. From any other detector `gwaudit.rank` takes the order of the samples, and
@@ -93,7 +123,7 @@ class Detector:
     """
 
     detect: Callable[[RecordedRun], Detection]
-    needs: Literal["statistics", "final_passes", "trajectories"] = "trajectories"
+    needs: Literal["statistics", "final_passes", "trajectories", "latents"] = "trajectories"
     signed: bool = False
     bounded: bool = False
 
@@ -207,6 +237,61 @@ def ctrl(run: RecordedRun) -> Detection:
     return Detection(score, flagged)
 
 
+def signed_entropy(run: RecordedRun) -> Detection:
+    """Score by the negative mean of ±H(p) over all epochs: plus where the given label is predicted, minus elsewhere.
+
+    The signed entropy integral (SEI; Li et al., ICML 2026, arXiv 2605.31090), divided by the number of epochs. The
+    authors' cut needs a class of threshold samples.
+
+    A run does not record the entropy H of the class probabilities p. It records p_y; the margin, thus the largest other
+    probability; and ‖p - e_y‖, thus Σ p². H is computed as if the other classes shared what remains equally, with as
+    many of them as Σ p² implies: exact for at most three classes or equal shares, and at most the true H otherwise.
+    """
+    sign = np.where(run["predicted_label"] == run.given, 1.0, -1.0)
+    entropy = _entropy(run["given_probability"], run["margin"], run["el2n"], run.n_classes)
+    return Detection(-_mean(sign * entropy))
+
+
+def simifeat_vote(run: RecordedRun) -> Detection:
+    """Score by the votes of the 10 nearest neighbours, for the best other label less those for the given one.
+
+    SimiFeat-V (Zhu, Dong and Liu, ICML 2022, arXiv 2110.06283): a label with fewer votes than another one is flagged.
+    The authors repeat this on augmented images and flag by the majority; here the latents of the run vote once.
+    """
+    return Detection(*latent_scores.vote(run.given, run.neighbours, run.n_classes))
+
+
+def simifeat_rank(run: RecordedRun) -> Detection:
+    """Score by the negative cosine of the given label and the mean label of the 10 nearest neighbours.
+
+    SimiFeat-R (the same paper): of each class as many samples are flagged as are wrong by the transition matrix that
+    the labels of neighbours imply (HOC, `gwaudit.analysis.noise_transition`), those with the highest scores. There is
+    no cut for more than 100 classes.
+    """
+    return Detection(*latent_scores.neighbour_ranking(run.given, run.neighbours, run.n_classes))
+
+
+def class_densities(run: RecordedRun) -> Detection:
+    """Score by the log likelihood ratio of the best other class to the given one, each a Gaussian in latent space.
+
+    After ALED (Chaudhry et al., arXiv 2601.10084): latents of fewer dimensions, a Gaussian for each class, and a
+    likelihood ratio test. The authors' way to denoise the latents is not reproduced: 64 principal components, shrunk
+    covariances, refits without the samples flagged, and the cut at a ratio of 1 are gwaudit's
+    (`gwaudit.analysis.latent_scores.class_likelihood_ratio`).
+    """
+    return Detection(*latent_scores.class_likelihood_ratio(run.latents, run.given, run.n_classes))
+
+
+def self_influence(run: RecordedRun) -> Detection:
+    """Score by how much the error of a ridge head on the latents grows for a sample that it does not learn.
+
+    The influence of a sample on its own prediction (Koh and Liang, ICML 2017; Pruthi et al., NeurIPS 2020, rank wrong
+    labels by it), not approximated by gradients: for this head leaving a sample out has a closed form
+    (`gwaudit.analysis.latent_scores.self_influence`).
+    """
+    return Detection(latent_scores.self_influence(run.latents, run.given, run.n_classes))
+
+
 def argmax_disagreement(run: RecordedRun) -> Detection:
     """Flag samples whose last prediction is not the given label; the score is the negative margin of that epoch."""
     last = _filled_forward(run["predicted_label"])[-1]
@@ -229,12 +314,23 @@ DETECTORS: dict[str, Detector] = {
     "cartography_variability": Detector(cartography_variability),
     "ctrl": Detector(ctrl),
     "argmax_disagreement": Detector(argmax_disagreement, signed=True),
+    "signed_entropy": Detector(signed_entropy),
+    "simifeat_vote": Detector(simifeat_vote, "latents"),
+    "simifeat_rank": Detector(simifeat_rank, "latents"),
+    "class_densities": Detector(class_densities, "latents"),
+    "self_influence": Detector(self_influence, "latents"),
 }
 """Every detector, by name."""
 
 
 def select_detector(
-    name: str, *, final_passes: int, multi_label: bool, held_out: bool = False, run: object = "the run"
+    name: str,
+    *,
+    final_passes: int,
+    multi_label: bool,
+    held_out: bool = False,
+    keeps_latents: bool = True,
+    run: object = "the run",
 ) -> str:
     """Return the name of the detector that ranks a run: the default for "auto", otherwise `name`.
 
@@ -246,6 +342,7 @@ def select_detector(
         final_passes: number of final evaluation passes of the run, or of the last round of its refinement.
         multi_label: whether the rows of the run are pairs of sample and class.
         held_out: whether each sample was recorded with a head that did not learn it.
+        keeps_latents: whether the run keeps latents.
         run: its folder, for messages.
 
     Raises:
@@ -268,6 +365,8 @@ def select_detector(
             f"the detector {name!r} cannot rank {run}, a multi-label run: its score does not say which of absent and "
             f"present fits better; choose from {possible}"
         )
+    if detector.needs == "latents" and not keeps_latents:
+        raise SettingsError(f"{run} {_NO_LATENTS}")
     return name
 
 
@@ -289,6 +388,30 @@ def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
     count = (~np.isnan(values)).sum(0)
     total = np.nansum(values, axis=0, dtype=np.float64)
     return np.asarray(np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0))
+
+
+def _entropy(given: NDArray[Any], margin: NDArray[Any], el2n: NDArray[Any], n_classes: int) -> NDArray[np.float64]:
+    """Return the entropy of class probabilities in nats, as far as their recorded signals determine it.
+
+    Args:
+        given: Probability p_y of the given label, of any shape; the others have the same.
+        margin: Logit of the given label less the largest other one.
+        el2n: ‖p - e_y‖.
+        n_classes: Number of classes C.
+    """
+    own = given.astype(np.float64)
+    best = np.minimum(own * np.exp(np.minimum(-margin.astype(np.float64), 700)), 1 - own)
+    rest = np.maximum(1 - own - best, 0.0)
+    squares = el2n.astype(np.float64) ** 2 - (1 - own) ** 2 - best**2  # Σ p² of the classes that remain
+    most = max(n_classes - 2, 1)
+    # As many equal shares as imply these squares, as `rest`² / `squares`; the digits of tiny rests cancel.
+    classes = np.divide(rest**2, squares, out=np.full(rest.shape, float(most)), where=squares > 0)
+    classes = np.clip(np.where(rest < 1e-5, most, classes), 1.0, most)
+    return np.asarray(rest * np.log(classes) - _p_log_p(own) - _p_log_p(best) - _p_log_p(rest))
+
+
+def _p_log_p(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(probability * np.log(np.maximum(probability, 1e-300)))
 
 
 def _filled_forward(values: NDArray[Any]) -> NDArray[Any]:

@@ -54,6 +54,7 @@ from gwaudit.analysis.verdict import judge
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.data.class_sizes import small_classes
+from gwaudit.store.latents import has_latents
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -89,8 +90,11 @@ def rank(
         final_passes=len(last.final_passes),
         multi_label=multi_label,
         held_out=is_held_out(store),
+        keeps_latents=has_latents(store.path),
         run=last.path,
     )
+    if DETECTORS[detector].needs == "latents":
+        rounds = ()  # latents are those of the first training
     settings = replace(settings, detector=detector)
     statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
     if rounds and not multi_label:

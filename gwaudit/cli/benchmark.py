@@ -101,10 +101,16 @@ def detection_command(
         str,
         typer.Option(
             help="Trainings, separated by commas: plain (one run, for all detectors that read trajectories), folds "
-            "(five runs, for confident learning), threshold (two runs, for AUM with threshold samples), fast, quality "
-            "(the presets, with their refinement)."
+            "(five runs, for confident learning), threshold (two runs, for AUM with threshold samples), second-split "
+            "(four runs, for second-split forgetting), fast, quality (the presets, with their refinement), frozen (a "
+            "head on the features of a pretrained network, beside cleanlab on these features), fine-tune (that preset, "
+            "changed by the options of the training)."
         ),
     ] = "plain",
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels of the square that images are resized to. By default as for audit."),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of trainings and label noise, separated by commas.")] = "0",
     labels: Annotated[Path | None, typer.Option(help="File with labels: CIFAR-N's .pt, or .csv.")] = None,
     as_json: AsJson = False,
@@ -112,11 +118,16 @@ def detection_command(
     """Compare detectors of wrong labels on the same labels, network and epochs."""
     from gwaudit.benchmarks.detection.benchmark import detection, markdown
     from gwaudit.benchmarks.detection.figures import write_figures
+    from gwaudit.benchmarks.detection.pretrained import PRETRAINED, backbone_settings
     from gwaudit.pipeline.run_data import load_data
+    from gwaudit.training.preprocessing import with_resizing_of_weights
 
+    starts_trained = not {*PRETRAINED}.isdisjoint(split_commas(trainings))
+    start = backbone_settings(training) if starts_trained else training
+    data = with_resizing_of_weights(DataSettings(source, image_size=image_size), start)
     with TrainingDisplay(quiet=as_json) as display:
         rows = detection(
-            load_data(DataSettings(source), display),
+            load_data(data, display),
             output,
             split_commas(label_variants),
             training,

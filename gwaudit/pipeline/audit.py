@@ -22,6 +22,7 @@ from gwaudit.training.automatic_settings import (
     resolve_for,
 )
 from gwaudit.training.checkpoints import require_place
+from gwaudit.training.latents import keeps_latents
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
@@ -76,7 +77,10 @@ def audit(
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
     data, training, dataset = _load(data, training, refinement, Path(run), resume, progress)
-    select_detector(detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label)
+    kept = keeps_latents(dataset, resolve_for(dataset, training))
+    select_detector(
+        detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label, keeps_latents=kept, run=run
+    )
     train(dataset, run, training, resume=resume, data=data, progress=progress)
     force = ranking is not None and ranking.force
     refine(dataset, Path(run), training, refinement, force=force, progress=progress)

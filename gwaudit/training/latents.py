@@ -39,12 +39,27 @@ def keep_latents(run: Path, dataset: LabeledDataset, settings: TrainingSettings,
         StoreError: A file cannot be written.
         DataError: An image can no longer be read.
     """
-    of_backbone = dataset.modality == "images" and settings.backbone == "frozen"
-    wanted = settings.latents == "keep" or (settings.latents == "auto" and of_backbone)
-    if not wanted or has_latents(run) or len(dataset) > MOST_SAMPLES:
+    if not keeps_latents(dataset, settings) or has_latents(run):
         return
     latents = compute().numpy().astype(np.float32)
-    write_latents(run, latents, {"nearly_equal": nearly_equal(dataset, latents) if of_backbone else []})
+    write_latents(
+        run, latents, {"nearly_equal": nearly_equal(dataset, latents) if _is_frozen(dataset, settings) else []}
+    )
+
+
+def keeps_latents(dataset: LabeledDataset, settings: TrainingSettings) -> bool:
+    """Return whether a run on a data set keeps its latents, as its settings ask for them.
+
+    Args:
+        dataset: The data set that is audited.
+        settings: `latents` and `backbone`, resolved.
+    """
+    wanted = settings.latents == "keep" or (settings.latents == "auto" and _is_frozen(dataset, settings))
+    return wanted and len(dataset) <= MOST_SAMPLES
+
+
+def _is_frozen(dataset: LabeledDataset, settings: TrainingSettings) -> bool:
+    return dataset.modality == "images" and settings.backbone == "frozen"
 
 
 def latents_of(model: nn.Module, batches: Iterable[Tensor]) -> Tensor:

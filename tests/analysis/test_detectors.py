@@ -23,10 +23,14 @@ from gwaudit.analysis.detectors import (
 )
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import RankingSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
+from gwaudit.pipeline.audit import audit
+from gwaudit.store.latents import write_latents
 from gwaudit.store.store import SIGNALS, TrajectoryStore
 
 N, EPOCHS, CLASSES = 60, 6, 3
+OF_LATENTS = {name for name, detector in DETECTORS.items() if detector.needs == "latents"}
+SCORED = sorted(set(DETECTORS) - OF_LATENTS - {"probability"})
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def store(tmp_path_factory):
     return TrajectoryStore.open(path)
 
 
-@pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"cartography_variability", "forgetting", "probability"}))
+@pytest.mark.parametrize("name", sorted(set(SCORED) - {"cartography_variability", "forgetting", "signed_entropy"}))
 def test_every_detector_ranks_clear_errors_first(store, name):
     score = DETECTORS[name].detect(RecordedRun(store)).score
     assert score.shape == (N,)
@@ -95,7 +99,7 @@ def test_detectors_with_a_cut_flag_the_errors(store):
     assert np.flatnonzero(disagreeing).tolist() == list(range(1, 10))
 
 
-@pytest.mark.parametrize("name", sorted(set(DETECTORS) - {"probability"}))
+@pytest.mark.parametrize("name", SCORED)
 def test_a_run_can_be_ranked_by_every_detector(store, name):
     audit = rank(store, RankingSettings(detector=name))
     score = DETECTORS[name].detect(RecordedRun(store)).score
@@ -108,7 +112,7 @@ def test_a_run_can_be_ranked_by_every_detector(store, name):
     assert len(audit.suspects) >= 1
 
 
-@pytest.mark.parametrize("name", sorted(name for name, detector in DETECTORS.items() if not detector.signed))
+@pytest.mark.parametrize("name", sorted(name for name in SCORED if not DETECTORS[name].signed))
 def test_a_score_without_a_sign_gives_the_order_and_combined_gives_the_odds(store, name):
     audit, combined = rank(store, RankingSettings(detector=name)), rank(store)
     for column in ("log_odds_wrong", "probability_wrong"):
@@ -136,7 +140,7 @@ def test_epochs_that_did_not_record_a_sample_are_left_out(store, tmp_path):
         run = RecordedRun(partial)
         assert forgetting(run).score[20] == 2
         assert wrong_predictions(run).score[20] == pytest.approx(2 / 5)
-        for name in sorted(set(DETECTORS) - {"probability"}):
+        for name in SCORED:
             score = DETECTORS[name].detect(run).score
             assert np.flatnonzero(np.isnan(score)).tolist() == [59], name
             assert rank(partial, RankingSettings(detector=name)).by_id("category")[59] == "unrecorded"
@@ -208,3 +212,97 @@ def test_a_multi_label_run_is_ranked_by_scores_with_a_sign_alone(tmp_path):
             assert wrong[audit.rows[: wrong.sum()]].mean() > 0.95, name
         with pytest.raises(SettingsError, match=r"'mean_loss' cannot rank .*run, a multi-label run"):
             rank(store, RankingSettings(detector="mean_loss"))
+
+
+def record(path, probabilities, given, latents=None):
+    """Make a run of class probabilities [epochs, n, C], with the latents [n, D] that it keeps."""
+    n, classes = probabilities.shape[1:]
+    rows = np.arange(n)
+    with TrajectoryStore.create(path, given_labels=given, class_names=tuple("abcdefgh"[:classes])) as store:
+        for epoch, p in enumerate(probabilities):
+            others = p.copy()
+            others[rows, given] = 0
+            own = p[rows, given]
+            store.append_epoch(epoch, rows, {
+                "alignment": own.astype(np.float32),
+                "alternative_alignment": others.max(1).astype(np.float32),
+                "margin": np.log(own / others.max(1)).astype(np.float32),
+                "loss": -np.log(own).astype(np.float32),
+                "given_probability": own.astype(np.float32),
+                "el2n": np.linalg.norm(p - np.eye(classes)[given], axis=1).astype(np.float32),
+                "alternative_label": others.argmax(1).astype(np.int32),
+                "predicted_label": p.argmax(1).astype(np.int32),
+            })  # fmt: skip
+    if latents is not None:
+        write_latents(path, latents, {})
+    return TrajectoryStore.open(path)
+
+
+def signed_entropies(probabilities, given):
+    entropy = -(probabilities * np.log(probabilities)).sum(2)
+    return -(np.where(probabilities.argmax(2) == given, 1, -1) * entropy).mean(0)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_signed_entropy_of_few_classes_is_exact(tmp_path, classes):
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.full(classes, 0.5), (5, 40)).clip(1e-6)
+    probabilities /= probabilities.sum(2, keepdims=True)
+    given = random.integers(0, classes, 40)
+    with record(tmp_path / "run", probabilities, given) as store:
+        score = DETECTORS["signed_entropy"].detect(RecordedRun(store)).score
+    np.testing.assert_allclose(score, signed_entropies(probabilities, given), atol=2e-4)
+
+
+def test_the_signed_entropy_of_many_classes_is_close(tmp_path):
+    random = np.random.default_rng(0)
+    logits = 3 * random.normal(size=(5, 200, 8))
+    probabilities = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    given = random.integers(0, 8, 200)
+    with record(tmp_path / "run", probabilities, given) as store:
+        score = DETECTORS["signed_entropy"].detect(RecordedRun(store)).score
+    expected = signed_entropies(probabilities, given)
+    assert np.abs(score - expected).max() < 0.1
+    assert np.corrcoef(score, expected)[0, 1] > 0.999
+
+
+@pytest.fixture(scope="module")
+def with_latents(tmp_path_factory):
+    """120 samples of three classes in latent space, ten of them under another label."""
+    random = np.random.default_rng(0)
+    truth = np.arange(120) % 3
+    given = np.where(np.arange(120) < 10, (truth + 1) % 3, truth)
+    latents = 3 * np.eye(3, 5)[truth] + random.normal(size=(120, 5))
+    probabilities = np.broadcast_to(0.05 + 0.85 * np.eye(3)[truth], (2, 120, 3))
+    return record(tmp_path_factory.mktemp("latents") / "run", probabilities, given, latents)
+
+
+@pytest.mark.parametrize("name", sorted(OF_LATENTS))
+def test_a_detector_of_latents_ranks_wrong_labels_first(with_latents, name):
+    result = DETECTORS[name].detect(RecordedRun(with_latents))
+    assert result.score.shape == (120,)
+    assert set(np.argsort(-result.score)[:8]) <= set(range(10))
+    if name == "self_influence":
+        assert result.flagged is None
+    else:
+        assert result.flagged[:10].sum() >= 8
+        assert result.flagged[10:].mean() < 0.1
+    ranked = rank(with_latents, RankingSettings(detector=name))
+    assert set(ranked.frame["sample_id"][:8]) <= set(range(10))
+
+
+@pytest.mark.parametrize("name", sorted(OF_LATENTS))
+def test_a_run_without_latents_is_not_ranked_by_them(store, name):
+    with pytest.raises(SettingsError, match=r"keeps no latents.*`latents='keep'`"):
+        rank(store, RankingSettings(detector=name))
+    with pytest.raises(SettingsError, match="keeps no latents"):
+        DETECTORS[name].detect(RecordedRun(store))
+    with pytest.raises(SettingsError, match="multi-label run"):
+        select_detector(name, final_passes=0, multi_label=True, keeps_latents=False)
+
+
+def test_latents_that_will_be_missing_are_named_before_the_training(tmp_path):
+    training = TrainingSettings(epochs=1)
+    with pytest.raises(SettingsError, match="keeps no latents"):
+        audit(DataSettings("digits"), tmp_path / "run", training, RankingSettings(detector="simifeat_vote"))
+    assert not (tmp_path / "run").exists()

@@ -6,15 +6,25 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from sklearn.datasets import load_digits as sklearn_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from gwaudit.analysis.detectors import DETECTORS, Detection, Detector
+from gwaudit.analysis.latent_scores import nearest_neighbours
+from gwaudit.benchmarks.detection import device_neighbours
 from gwaudit.benchmarks.detection.benchmark import as_frame, markdown, read_rows
+from gwaudit.benchmarks.detection.logistic_regression import cross_validated_probabilities
 from gwaudit.benchmarks.label_variants import IMBALANCE, instance_noise, make_label_variant
 from gwaudit.core.errors import DataError
 from gwaudit.core.json import sealed
 from gwaudit.core.settings import PRESETS, RefinementSettings, TrainingSettings
+from gwaudit.data.feature_scaling import scale_matrix
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.models import build_model
 from helpers.command import FAST, gwaudit
 from helpers.making import make_cifar_n, make_parquet, png
 
@@ -141,6 +151,29 @@ def test_folds_and_threshold_samples_have_trainings_of_their_own(benchmark):
         assert row["samples_trained"] == pytest.approx(times * plain["samples_trained"], rel=0.01)
 
 
+def test_a_sample_is_scored_by_when_it_is_forgotten_while_the_other_half_is_learned(small_images, tmp_path):
+    done = gwaudit(
+        "benchmark", "detection", small_images / "images", "--label-variants", "symmetric-10",
+        "--trainings", "second-split", "--epochs", "4", "--batch-size", "16", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = read_rows(tmp_path / "out")
+    assert row.method == "second_split_forgetting"
+    assert row.samples_trained == 2 * 120 * 4
+    folder, order = tmp_path / "out/runs/symmetric-10/seed-0", np.random.default_rng(0).permutation(120)
+    score, wrong = [], []
+    for half, ids in enumerate((np.sort(order[:60]), np.sort(order[60:]))):
+        with TrajectoryStore.open(folder / f"second-split-{half}-first") as store:
+            given = store.given_labels()
+        predictions = [np.load(path) for path in sorted(folder.glob(f"second-split-{half}-predictions/epoch-*.npy"))]
+        for sample, label in enumerate(given):
+            right = [epoch for epoch in range(4) if predictions[epoch][sample] == label]
+            score.append(-(max(right) + 1 if right else 0))
+        wrong.extend(given != ids % 2)
+    assert sum(wrong) == 12
+    assert row.quality["auroc"] == pytest.approx(roc_auc_score(wrong, score))
+
+
 def test_a_peer_that_is_not_installed_says_so_in_its_row(benchmark, monkeypatch):
     folder, arguments, _ = benchmark
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
@@ -252,3 +285,66 @@ def test_without_its_data_the_benchmark_says_so(tmp_path):
     done = gwaudit("benchmark", "detection", tmp_path / "nowhere", "-o", tmp_path / "out")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def small_images(tmp_path_factory):
+    """120 images of 8x8 pixels in two classes, as a source, and weights of a network for them."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    labels = np.arange(120) % 2
+    contents = [png(int(40 + 120 * label + i % 40), (8, 8)) for i, label in enumerate(labels)]
+    make_parquet(folder / "images" / "train-0.parquet", contents, labels, ["dark", "light"])
+    torch.manual_seed(0)
+    torch.save(build_model("resnet9_16", n_classes=2).state_dict(), folder / "weights.pt")
+    return folder
+
+
+def test_trainings_from_pretrained_weights_stand_beside_cleanlab_on_their_features(small_images, tmp_path):
+    done = gwaudit(
+        "benchmark", "detection", small_images / "images", "--label-variants", "symmetric-10",
+        "--trainings", "frozen,fine-tune", "--model", "resnet9_16", "--checkpoint", small_images / "weights.pt",
+        "--image-size", "16", "--epochs", "2", "--batch-size", "32", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = {row.method: row for row in read_rows(tmp_path / "out")}
+    compared = ["gwaudit_margin", "aum", "cartography_confidence", "simifeat_vote", "simifeat_rank", "class_densities"]
+    for method in [*compared, "self_influence", "cleanlab_self_confidence", "cleanlab_normalized_margin"]:
+        assert rows[f"{method}_frozen"].training == "frozen"
+        assert rows[f"{method}_fine_tune"].training == "fine-tune"
+        assert (rows[f"{method}_fine_tune"].model, rows[f"{method}_fine_tune"].epochs) == ("resnet9_16", 2)
+    own, cleanlab = rows["gwaudit_margin_frozen"], rows["cleanlab_self_confidence_frozen"]
+    assert own.quality["auroc"] > 0.6
+    assert cleanlab.quality["auroc"] > 0.6
+    assert cleanlab.seconds > own.seconds > 0
+    assert own.training_flops > 120 * own.epochs * 128 * 2
+    with TrajectoryStore.open(tmp_path / "out/runs/symmetric-10/seed-0/fine-tune") as store:
+        assert store.settings["training"]["optimizer"] == "adamw", "of the preset"
+        assert store.settings["training"]["batch_size"] == 32, "as typed"
+        assert store.settings["input_shape"] == [3, 16, 16]
+
+
+def test_features_are_of_images_alone(small_images, tmp_path):
+    np.savez(tmp_path / "table.npz", x=np.random.default_rng(0).normal(size=(40, 3)), y=np.arange(40) % 2)
+    done = gwaudit(
+        "benchmark", "detection", tmp_path / "table.npz", "--label-variants", "clean", "--trainings", "frozen",
+        "--checkpoint", small_images / "weights.pt", "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "images" in done.stderr
+
+
+def test_the_logistic_regression_is_that_of_scikit_learn():
+    digits = sklearn_digits()
+    inputs, labels = digits.data[:400].astype(np.float32), digits.target[:400]
+    ours = cross_validated_probabilities(inputs, labels, 10, seed=0, device=torch.device("cpu"))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    theirs = cross_val_predict(LogisticRegression(), scale_matrix(inputs), labels, cv=folds, method="predict_proba")
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+
+
+def test_neighbours_on_a_device_are_those_of_the_search_on_the_processor(monkeypatch):
+    latents = np.random.default_rng(0).normal(size=(90, 5)).astype(np.float32)
+    latents /= np.linalg.norm(latents, axis=1, keepdims=True)
+    monkeypatch.setattr(device_neighbours, "_BLOCK", 40)
+    found = device_neighbours.nearest_on_device(latents, torch.device("cpu"))
+    np.testing.assert_array_equal(found, nearest_neighbours(latents))
