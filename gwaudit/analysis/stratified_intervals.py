@@ -6,6 +6,9 @@ cells are combined by the method of variance estimates recovery (MOVER; Zou and 
 27:1693; Yan and Su 2010 for strata), which needs no normal distribution and gives zero counts their exact width: where
 no wrong label was found in several cells, the largest of their upper limits bounds the sum, as errors that escape the
 samples most easily all lie in one cell. docs/benchmarks/review.md has the measured coverage.
+
+The number of a cell is divided among its domains, as classes or suspects: the estimates of all domains add up to the
+estimate in all, and no limit of a domain is above that in all.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,9 +21,10 @@ from scipy.special import betainc, betaincinv
 CONFIDENCE = 0.95
 """The confidence of the intervals."""
 
-_LOWER, _UPPER = 1 / 2, 1 / 3
-"""The pseudo-counts of wrong labels in the limits, of one in all: Jeffreys' for the lower limit, Kerman's neutral one
-for the upper limit. Chosen on generated rankings for a coverage between 93 and 97 % (docs/benchmarks/review.md)."""
+_PSEUDO_COUNT = 1 / 2
+"""The pseudo-count of wrong and of right labels in the limits (Jeffreys). With 1/3 for the upper limit, the coverage of
+the number in all, on the sets of the role `chosen`, fell below 93 % in some rows; intervals were a tenth narrower
+(docs/benchmarks/review.md)."""
 
 _LEAST_OF_DOMAIN = 5
 """The least number of random decisions on a domain's samples of a cell from which these alone are used."""
@@ -59,9 +63,6 @@ class Cells:
     ) -> Self:
         """Count the samples of each cell, or those of them that belong to each domain, as a class or a group.
 
-        Of a domain with few random decisions in a cell, those on all samples of the cell are used: the share of them
-        that is wrong and belongs to the domain.
-
         Args:
             cell: Cell of each sample, [n].
             is_wrong: Whether its label was found wrong, [n].
@@ -81,37 +82,18 @@ class Cells:
             counts = np.bincount(place[where], minlength=n_domains * n_cells)
             return counts.reshape(n_domains, n_cells).astype(np.int64)
 
-        counts = cls.of_domains(
+        counts = cls(
             number(~is_random),
             number(is_wrong & ~is_random),
             number(~is_wrong & ~is_right),
             number(is_random),
             number(is_wrong & is_random),
         )
-        return counts if domain is not None else cls(*(getattr(counts, field.name)[0] for field in fields(cls)))
+        return counts if domain is not None else counts.of_all_domains()
 
-    @classmethod
-    def of_domains(
-        cls,
-        others: NDArray[np.int64],
-        found: NDArray[np.int64],
-        undecided: NDArray[np.int64],
-        random: NDArray[np.int64],
-        wrong: NDArray[np.int64],
-    ) -> Self:
-        """Return the counts of domains from those of their samples, arrays of shape [..., domains, cells].
-
-        Args:
-            others: Number of samples without a random decision.
-            found: Number of wrong labels found among these.
-            undecided: Number of undecided samples.
-            random: Number of random decisions.
-            wrong: Number of wrong labels found by them.
-        """
-        of_cell = random.sum(-2, keepdims=True)
-        alone = (random >= _LEAST_OF_DOMAIN) | (random == of_cell)
-        rest = np.where(alone, others, others.sum(-2, keepdims=True))
-        return cls(rest, found, undecided, np.where(alone, random, of_cell), wrong)
+    def of_all_domains(self) -> Self:
+        """Return the sums of counts of shape [..., domains, cells] over the domains, [..., cells]."""
+        return type(self)(*(getattr(self, field.name).sum(-2) for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +137,58 @@ def wrong_among_undecided(cells: Cells, confidence: float = CONFIDENCE) -> Wrong
     down, up = np.where(use, by_cell - low, 0.0), np.where(use, high - by_cell, 0.0)
     sum_of_unsampled = unsampled.sum(-1)
     estimate = by_cell.sum(-1)
+    low = np.maximum(estimate - _joined(down, share == 1) - sum_of_unsampled / 2, 0.0)
+    high = np.minimum(estimate + _joined(up, cells.wrong == 0) + sum_of_unsampled / 2, cells.undecided.sum(-1))
     return WrongAmongUndecided(
         estimate=estimate,
-        low=np.maximum(estimate - _joined(down, share == 1) - sum_of_unsampled / 2, 0.0),
-        high=np.minimum(estimate + _joined(up, cells.wrong == 0) + sum_of_unsampled / 2, cells.undecided.sum(-1)),
+        low=low,
+        high=high,
         unsampled=sum_of_unsampled,
         by_cell=by_cell,
     )
+
+
+def wrong_by_domain(counts: Cells, confidence: float = CONFIDENCE) -> WrongAmongUndecided:
+    """Return the estimated number of wrong labels among the undecided samples of each domain, with its interval.
+
+    Of a domain with few random decisions in a cell, those on all samples of the cell are used: the share of them that
+    is wrong and belongs to the domain. The number in a cell is divided among its domains in proportion to these
+    estimates.
+
+    Args:
+        counts: Counts of shape [..., domains, cells]; each sample belongs to one domain.
+        confidence: Probability with which the interval of a domain holds its number.
+
+    Returns:
+        Arrays of shape [..., domains].
+    """
+    of_cell = counts.random.sum(-2, keepdims=True)
+    alone = (counts.random >= _LEAST_OF_DOMAIN) | (counts.random == of_cell)
+    rest = np.where(alone, counts.rest, counts.rest.sum(-2, keepdims=True))
+    apart = wrong_among_undecided(
+        replace(counts, rest=rest, random=np.where(alone, counts.random, of_cell)), confidence
+    )
+    whole = wrong_among_undecided(counts.of_all_domains(), confidence)
+    by_cell = _divided(whole.by_cell[..., None, :], apart.by_cell, counts.undecided)
+    estimate = by_cell.sum(-1)
+    low = np.minimum(apart.low, whole.low[..., None])
+    high = np.minimum(apart.high, whole.high[..., None])
+    return WrongAmongUndecided(
+        estimate=estimate,
+        low=np.minimum(low, estimate),
+        high=np.maximum(high, estimate),
+        unsampled=apart.unsampled,
+        by_cell=by_cell,
+    )
+
+
+def _divided(number: NDArray[np.float64], parts: NDArray[np.float64], most: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return parts of numbers [..., 1, cells] in proportion to `parts`, each at most `most`, [..., domains, cells]."""
+    parts = np.where(parts.sum(-2, keepdims=True) > 0, parts, most)
+    parts = np.minimum(parts * (number / np.maximum(parts.sum(-2, keepdims=True), 1e-12)), most)
+    room = most - parts
+    left = number - parts.sum(-2, keepdims=True)
+    return np.asarray(parts + room * (left / np.maximum(room.sum(-2, keepdims=True), 1e-12)))
 
 
 def _joined(distance: NDArray[np.float64], is_extreme: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -176,8 +203,8 @@ def _joined(distance: NDArray[np.float64], is_extreme: NDArray[np.bool_]) -> NDA
 def _limits(cells: Cells, tail: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the limits of the number of wrong labels among the undecided samples of each cell."""
     right = cells.random - cells.wrong
-    low = _quantile(tail, cells, cells.wrong + _LOWER, right + 1 - _LOWER)
-    high = _quantile(1 - tail, cells, cells.wrong + _UPPER, right + 1 - _UPPER)
+    a, b = cells.wrong + _PSEUDO_COUNT, right + _PSEUDO_COUNT
+    low, high = (_quantile(probability, cells, a, b) for probability in (tail, 1 - tail))
     low = np.where(cells.wrong == 0, 0.0, low - cells.found)
     high = np.where(right == 0, cells.undecided, high - cells.found)
     return low, high

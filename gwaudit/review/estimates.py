@@ -5,6 +5,7 @@ the labels that the people who decided would call wrong, if they looked at all s
 includes their errors. The audit's own probabilities have no part in it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -20,6 +21,7 @@ from gwaudit.analysis.stratified_intervals import (
     more_random_decisions,
     ratio_limits,
     wrong_among_undecided,
+    wrong_by_domain,
 )
 from gwaudit.review.decided_samples import DecidedSamples, decided_samples
 from gwaudit.review.review_sample import draw_sample
@@ -29,6 +31,8 @@ NEXT = 100
 
 PLANNED = 200
 """The size of a sample for which it is planned how many decisions are needed, where none was drawn."""
+
+_ROUNDING = 1e-6  # errors of sums and quantiles
 
 MOST_UNSAMPLED = 0.01
 """The share of samples in cells without a random decision above which there are limits, but no estimate."""
@@ -49,6 +53,13 @@ class Estimate:
     low: float
     high: float
     samples: int
+
+    def with_whole_limits(self) -> Self:
+        """Return the estimate with whole numbers between its limits as limits, as the number of labels is whole."""
+        number = self.low if self.estimate is None else self.estimate
+        low = min(math.ceil(self.low - _ROUNDING), math.floor(number + _ROUNDING))
+        high = max(math.floor(self.high + _ROUNDING), math.ceil(number - _ROUNDING))
+        return replace(self, low=float(low), high=float(high))
 
     @property
     def rate(self) -> tuple[float | None, float, float]:
@@ -82,6 +93,7 @@ class Estimates:
         remaining: Wrong labels among the undecided samples.
         flagged: Wrong labels among the suspects; its rate is the precision. None without a cut. After a calibration,
             decided samples are in it as their place in the order before it says, not by the decision.
+        missed: Wrong labels among the other samples: together with `flagged` those in all. None without a cut.
         recall: Share of the wrong labels that is flagged, and its limits; None where it cannot be estimated.
         classes: Row per given class: `class`, `samples`, `decided`, `found_wrong`, `estimate`, `low`, `high`.
         groups: The same per value of each column of groups, by the name of the column.
@@ -102,6 +114,7 @@ class Estimates:
     total: Estimate
     remaining: Estimate
     flagged: Estimate | None
+    missed: Estimate | None
     recall: tuple[float, float, float] | None
     classes: pd.DataFrame
     groups: Mapping[str, pd.DataFrame]
@@ -127,6 +140,7 @@ class Estimates:
             "total": self.total.to_dict(),
             "remaining": self.remaining.to_dict(),
             "flagged": None if self.flagged is None else self.flagged.to_dict(),
+            "missed": None if self.missed is None else self.missed.to_dict(),
             "recall": None if self.recall is None else dict(zip(names, self.recall, strict=True)),
             "decided": self.decided,
             "found_wrong": self.found_wrong,
@@ -154,12 +168,13 @@ def estimate_wrong_labels(
         groups: Group of each sample, by sample id, by the name of the column of groups; empty for samples without one.
     """
     is_open = ~decided.is_decided
-    (total,) = _of_domains(decided, np.zeros(audit.n_samples, np.int64))
-    flagged = recall = None
+    total = _of_domains(decided, np.zeros(audit.n_samples, np.int64))[0].with_whole_limits()
+    flagged = missed = recall = None
     if audit.has_cut:
         suspect = _suspect_unless_decided(audit).astype(np.int64)
         missed, flagged = (*_of_domains(decided, suspect), Estimate(0.0, 0.0, 0.0, 0))[:2]
         recall = recall_of(flagged, missed)
+        missed, flagged = missed.with_whole_limits(), flagged.with_whole_limits()
     given = audit.by_id("given_label").astype(np.int64)
     names = np.array(audit.class_names, object)
     found = int(decided.is_wrong.sum())
@@ -172,6 +187,7 @@ def estimate_wrong_labels(
         total=total,
         remaining=remaining,
         flagged=flagged,
+        missed=missed,
         recall=recall,
         classes=_table(decided, names[given], "class"),
         groups={name: _table(decided, np.array(values, object), name) for name, values in (groups or {}).items()},
@@ -192,7 +208,7 @@ def expected_by_rank(audit: Audit, decided: DecidedSamples) -> NDArray[np.float6
     The sum of each cell is the estimate from its random decisions. Inside a cell the audit's probabilities divide it,
     where they can be trusted; otherwise all samples count alike.
     """
-    by_cell = _among_undecided(decided, None).by_cell
+    by_cell = _among_undecided(decided).by_cell
     probability = np.ones(audit.n_samples)
     if audit.has_probabilities:
         probability = np.maximum(np.nan_to_num(audit.by_id("probability_wrong").astype(np.float64)), 1e-6)
@@ -210,7 +226,7 @@ def to_review_worst_first(audit: Audit, decided: DecidedSamples, most_wrong: flo
     The upper limit of the number that remains is to fall to `most_wrong`: it falls in each cell with the expected
     number of wrong labels that is left there.
     """
-    total = _among_undecided(decided, None)
+    total = _among_undecided(decided)
     if float(total.high) <= most_wrong:
         return 0
     if total.unsampled:  # nothing is known of some samples: all may be wrong
@@ -235,20 +251,19 @@ def random_decisions_needed(audit: Audit, decided: DecidedSamples, most_wrong: f
     return more_random_decisions(cells, int(decided.is_wrong.sum()), most_wrong, np.clip(prior, 1e-3, 1 - 1e-3))
 
 
-def _among_undecided(decided: DecidedSamples, domain: NDArray[np.int64] | None) -> WrongAmongUndecided:
-    cells = Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random, domain)
-    return wrong_among_undecided(cells)
+def _among_undecided(decided: DecidedSamples) -> WrongAmongUndecided:
+    return wrong_among_undecided(Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random))
 
 
 def _of_domains(decided: DecidedSamples, domain: NDArray[np.int64]) -> list[Estimate]:
-    """Return the wrong labels of each domain, those found included.
+    """Return the wrong labels of each domain, those found included; the estimates add up to that in all.
 
     Args:
         decided: Decisions.
         domain: Number of the domain of each sample, [n], from 0.
     """
     found, n = np.bincount(domain, weights=decided.is_wrong), np.bincount(domain)
-    left = _among_undecided(decided, domain)
+    left = wrong_by_domain(Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random, domain))
     is_known = left.unsampled <= MOST_UNSAMPLED * n
     numbers = zip(found, is_known, left.estimate, left.low, left.high, n, strict=True)
     return [
@@ -258,16 +273,20 @@ def _of_domains(decided: DecidedSamples, domain: NDArray[np.int64]) -> list[Esti
 
 
 def recall_of(flagged: Estimate, missed: Estimate) -> tuple[float, float, float] | None:
-    """Return the share of the wrong labels that is flagged, with its limits."""
+    """Return the share of the wrong labels that is flagged, with its limits, which both numbers' limits allow."""
     if flagged.estimate is None or missed.estimate is None or flagged.estimate + missed.estimate <= 0:
         return None
     hit, miss = (flagged.estimate, flagged.low, flagged.high), (missed.estimate, missed.low, missed.high)
     share = flagged.estimate / (flagged.estimate + missed.estimate)
     if flagged.estimate == 0:
         low, high = ratio_limits(hit, miss)
-        return share, low / (1 + low), 1.0 if high == float("inf") else high / (1 + high)
-    low, high = ratio_limits(miss, hit)
-    return share, 0.0 if high == float("inf") else 1 / (1 + high), 1 / (1 + low)
+        low, high = low / (1 + low), 1.0 if high == float("inf") else high / (1 + high)
+    else:
+        low, high = ratio_limits(miss, hit)
+        low, high = 0.0 if high == float("inf") else 1 / (1 + high), 1 / (1 + low)
+    least = flagged.low / (flagged.low + missed.high) if flagged.low else 0.0
+    most = flagged.high / (flagged.high + missed.low) if missed.low else 1.0
+    return share, max(low, least), min(high, most)
 
 
 def _suspect_unless_decided(audit: Audit) -> NDArray[np.bool_]:
@@ -294,9 +313,10 @@ def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFr
     codes, values = pd.factorize(value, sort=False)
     n_decided = np.bincount(codes, weights=decided.is_decided).astype(int)
     n_wrong = np.bincount(codes, weights=decided.is_wrong).astype(int)
+    estimates = [estimate.with_whole_limits() for estimate in _of_domains(decided, codes)]
     rows = [
         (str(text), estimate.samples, known, wrong, estimate.estimate, estimate.low, estimate.high)
-        for text, estimate, known, wrong in zip(values, _of_domains(decided, codes), n_decided, n_wrong, strict=True)
+        for text, estimate, known, wrong in zip(values, estimates, n_decided, n_wrong, strict=True)
     ]
     table = pd.DataFrame(rows, columns=[name, "samples", "decided", "found_wrong", "estimate", "low", "high"])
     return table.sort_values(["estimate", "found_wrong"], ascending=False, kind="stable", ignore_index=True)

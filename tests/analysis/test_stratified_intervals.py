@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from gwaudit.analysis.stratified_intervals import Cells, more_random_decisions, ratio_limits, wrong_among_undecided
+from gwaudit.analysis.stratified_intervals import (
+    Cells,
+    more_random_decisions,
+    ratio_limits,
+    wrong_among_undecided,
+    wrong_by_domain,
+)
 
 SIZES, WRONG, DRAWN = np.array([150, 600, 1200, 3000]), np.array([140, 120, 24, 6]), np.array([50, 50, 50, 50])
 
@@ -67,10 +73,29 @@ def test_a_domain_with_few_decisions_uses_those_of_its_cell():
     is_random[500:600] = True
     is_wrong = is_random & (np.arange(1000) < 510)
     counts = Cells.count(cell, is_wrong, is_random & ~is_wrong, is_random, domain)
-    result = wrong_among_undecided(counts)
+    result = wrong_by_domain(counts)
     assert result.estimate[1] == 0
     assert 0 < result.high[1] <= 20
     assert result.estimate[0] == pytest.approx(88, abs=2)
+
+
+def test_numbers_of_domains_add_up_to_that_in_all_and_no_limit_is_above_it():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        cell, domain = rng.integers(0, 3, 600), rng.integers(0, 4, 600)
+        answer = rng.random(600) < rng.choice([0.0, 0.05, 0.5, 1.0])
+        is_random = rng.random(600) < rng.choice([0.02, 0.2])
+        is_decided = is_random | (rng.random(600) < rng.choice([0.0, 0.3, 0.95]))
+        counts = (cell, answer & is_decided, ~answer & is_decided, is_random)
+        whole, parts = wrong_among_undecided(Cells.count(*counts)), wrong_by_domain(Cells.count(*counts, domain))
+        assert parts.estimate.sum() == pytest.approx(float(whole.estimate))
+        undecided = np.bincount(domain[~is_decided], minlength=4)
+        assert (parts.low >= 0).all()
+        assert (parts.low <= parts.estimate + 1e-6).all()
+        assert (parts.estimate <= parts.high + 1e-6).all()
+        assert (parts.high <= undecided).all()
+        assert (parts.low <= whole.low).all()
+        assert (parts.high <= whole.high + 1e-6).all()
 
 
 def test_the_ratio_of_a_number_to_one_that_may_be_zero_has_no_upper_limit():

@@ -87,6 +87,23 @@ def test_the_interval_of_a_filled_sample_holds_the_truth(run, to_check, truth):
     assert low <= share <= high
 
 
+def test_numbers_beside_each_other_add_up(run, to_check, truth):
+    result = estimate(run, [to_check])
+    flagged, missed, total = result.flagged, result.missed, result.total
+    assert flagged.estimate + missed.estimate == pytest.approx(total.estimate)
+    assert flagged.samples + missed.samples == total.samples
+    assert result.classes["estimate"].sum() == pytest.approx(total.estimate)
+    assert max(flagged.high, missed.high) <= total.high
+    assert result.recall[0] == pytest.approx(flagged.estimate / total.estimate)
+    assert missed.low <= (truth & ~Audit.load(run).by_id("suspect")).sum() <= missed.high
+    lines = gwaudit("status", run, "--decisions", to_check).stdout.splitlines()
+    words = {line.split(":")[0]: line.split(": ")[1].split()[0] for line in lines if ": " in line}
+    flagged_shown, missed_shown = (int(words[f"Among the {part.samples:,} {name}"]) for part, name in (
+        (flagged, "suspects"), (missed, "others"),
+    ))  # fmt: skip
+    assert flagged_shown + missed_shown == int(words["Wrong labels in all"])
+
+
 def test_every_class_has_an_interval_with_what_was_found_in_it(run, to_check, truth):
     result = estimate(run, [to_check])
     given = np.array(NAMES)[Audit.load(run).by_id("given_label")]

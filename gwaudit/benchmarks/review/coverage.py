@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.analysis.stratified_intervals import Cells, wrong_among_undecided
+from gwaudit.analysis.stratified_intervals import Cells, wrong_by_domain
 from gwaudit.benchmarks.review.audits import KnownAudit
 from gwaudit.review.estimates import Estimate, recall_of
 from gwaudit.review.review_sample import draw_sample
@@ -148,7 +148,7 @@ def _covered(
     joined = np.zeros((n_groups, len(group)), np.int64)
     joined[group, np.arange(len(group))] = 1
     sizes, drawn, wrong, answers = (joined @ counts for counts in (sizes, drawn, wrong, answers))
-    left = wrong_among_undecided(Cells.of_domains(sizes - drawn, 0 * drawn, sizes - drawn, drawn, wrong))
+    left = wrong_by_domain(Cells(sizes - drawn, 0 * drawn, sizes - drawn, drawn, wrong))
     found, number = wrong.sum(-1), answers.sum(-1)
     low, high, estimate = (found + limit for limit in (left.low, left.high, left.estimate))
     slack = 1e-6  # of rounding

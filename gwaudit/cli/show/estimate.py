@@ -1,5 +1,6 @@
 """Show estimates of wrong labels, and the result of a check."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,11 +79,12 @@ def estimate_lines(result: "Estimates") -> list[str]:
     if total.estimate is None:
         return [*lines, f"Wrong labels in all: from {_limits(total)}."]
     lines.append(f"Wrong labels in all: {_with_limits(total)}, {_shares(total)}.")
-    if result.flagged is not None and result.flagged.estimate is not None and result.flagged.samples:
-        lines.append(
-            f"Among the {result.flagged.samples:,} suspects: {_with_limits(result.flagged)}; precision "
-            f"{_shares(result.flagged)}."
-        )
+    flagged, missed = result.flagged, result.missed
+    if flagged is not None and flagged.estimate is not None and flagged.samples:
+        lines.append(f"Among the {flagged.samples:,} suspects: {_with_limits(flagged)}; precision {_shares(flagged)}.")
+        if missed is not None and missed.estimate is not None:
+            number = _rounded(total.estimate) - _rounded(flagged.estimate)  # the three numbers add up as they are shown
+            lines.append(f"Among the {missed.samples:,} others: {number:,} ({_limits(missed)}).")
     if result.recall is not None:
         share, low, high = result.recall
         lines.append(f"The suspects hold {share:.1%} of the wrong labels ({low:.1%} to {high:.1%}): the recall.")
@@ -141,7 +143,7 @@ def _print_table(name: str, table: "pd.DataFrame", most: int) -> None:
             f"{row['samples']:,}",
             f"{row['decided']:,}",
             f"{row['found_wrong']:,}",
-            "-" if estimate is None or estimate != estimate else f"{estimate:,.0f}",
+            "-" if estimate is None or estimate != estimate else f"{_rounded(estimate):,}",
             f"{row['low']:,.0f} to {row['high']:,.0f}",
         )
     out.print(shown)
@@ -163,7 +165,12 @@ def _print_command(words: list[str]) -> None:
 
 
 def _with_limits(wrong: "Estimate") -> str:
-    return f"{wrong.estimate:,.0f} ({_limits(wrong)})"
+    return f"{_rounded(wrong.estimate or 0.0):,} ({_limits(wrong)})"
+
+
+def _rounded(number: float) -> int:
+    """Return the nearest whole number; of two, the larger, so that numbers with a whole difference keep it."""
+    return math.floor(number + 0.5)
 
 
 def _limits(wrong: "Estimate") -> str:
