@@ -20,6 +20,7 @@ from gwaudit.core.parquet import read_parquet, write_parquet
 from gwaudit.core.settings import RankingSettings
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
 from gwaudit.store.results import no_audit, publishing, results_of
+from gwaudit.store.working_copies import run_folder
 
 FACTS_FILE, FRAME_FILE = "audit.json", "audit.parquet"
 
@@ -238,7 +239,7 @@ class Audit:
             StoreBusyError: Another process is writing results of the run.
             StoreError: They cannot be written.
         """
-        folder = Path(folder)
+        folder = run_folder(folder)
         if (folder / "run.json").exists():
             with publishing(folder) as version:
                 self._write(version)
@@ -275,7 +276,7 @@ class Audit:
             StoreVersionError: It was saved by another version of gwaudit.
             StoreDamagedError: A file is missing, was altered, or belongs to another ranking.
         """
-        folder = Path(folder)
+        folder = run_folder(folder)
         place = results_of(folder)
         try:
             facts = _read_facts(folder)
@@ -305,7 +306,7 @@ class Audit:
 def recorded_verdict(folder: Path | str) -> Verdict | None:
     """Read the verdict on a run; None if the run is not ranked, or its audit is broken or of another version."""
     with suppress(FileNotFoundError, NotADirectoryError, StoreVersionError, ValueError, KeyError, TypeError):
-        return Verdict.from_dict(_read_facts(Path(folder))["verdict"])
+        return Verdict.from_dict(_read_facts(run_folder(folder))["verdict"])
     return None
 
 

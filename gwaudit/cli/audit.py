@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Strict, Truth, TruthKey
+from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Runs, Strict, Truth, TruthKey
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
-from gwaudit.cli.show.console import print_facts
+from gwaudit.cli.show.console import print_facts, print_json
 from gwaudit.cli.show.questions import print_questions
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
 from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.cli.show.training import TrainingDisplay
-from gwaudit.core.json import to_json
 from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
 
 if TYPE_CHECKING:  # for its type alone
@@ -81,7 +80,7 @@ def train_command(
         "seconds": round(result.seconds, 1),
     }
     if as_json:
-        print(to_json(facts))
+        print_json(facts)
     else:
         print_facts("recorded", ((name.replace("_", " "), str(value)) for name, value in facts.items()))
 
@@ -119,7 +118,7 @@ def rank_command(
 
 @command(app, "evaluate", "For example: gwaudit evaluate runs/worse runs/aggre")
 def evaluate_command(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of ranked runs.", show_default=False)],
+    runs: Runs,
     truth: Truth = None,
     truth_key: TruthKey = None,
     root: Root = None,
@@ -131,7 +130,7 @@ def evaluate_command(
     with StageDisplay() as display:
         evaluations = {str(run): evaluate_run(run, truth, truth_key, root=root, progress=display) for run in runs}
     if as_json:
-        print(to_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()}))
+        print_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()})
     else:
         print_evaluations(evaluations)
 
@@ -170,7 +169,7 @@ def show_command(
                     {"epoch": c.epoch + 1, "missing": c.missing, "repeated": c.repeated} | c.metrics for c in commits
                 ]
                 facts = {"run": str(run), "samples": store.n_samples, "settings": store.settings, "epochs": epochs}
-                print(to_json({**facts, "verdict": None if verdict is None else verdict.to_dict()}))
+                print_json({**facts, "verdict": None if verdict is None else verdict.to_dict()})
             else:
                 print_run(store)
                 if verdict is not None:
@@ -181,7 +180,7 @@ def show_command(
         if as_json:
             read = store.trajectories(sample_id) if of_all_classes else store.trajectory(sample_id, label)
             rows = read.reset_index().to_dict("records")
-            print(to_json({"sample_id": sample_id, "key": sample, "trajectory": rows}))
+            print_json({"sample_id": sample_id, "key": sample, "trajectory": rows})
         elif of_all_classes:
             print_trajectories(store, sample_id, store.keys()[sample_id])
         else:
@@ -231,14 +230,14 @@ def noise_command(
             print_noise(health, confused)
     if as_json:
         facts |= {"questions": [asdict(q) for q in asked], "group_questions": [asdict(q) for q in of_groups]}
-        print(to_json(facts))
+        print_json(facts)
     else:
         print_questions(asked, of_groups)
 
 
 def _report(result: "AuditResult", as_json: bool, *, strict: bool = False) -> None:
     if as_json:
-        print(to_json(result.to_dict()))
+        print_json(result.to_dict())
     else:
         print_audit(result)
     if strict and not result.audit.verdict.is_trusted:

@@ -4,11 +4,10 @@ import typer
 
 from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson
-from gwaudit.cli.show.console import out
+from gwaudit.cli.show.console import out, print_json
 from gwaudit.cli.show.data import print_data
 from gwaudit.cli.show.problems import print_rows
 from gwaudit.cli.show.stages import StageDisplay
-from gwaudit.core.json import to_json
 from gwaudit.core.settings import DataSettings
 
 _BROKEN = 1
@@ -23,7 +22,7 @@ def check_data_command(data: DataSettings, as_json: AsJson = False) -> None:
     with StageDisplay() as display:
         check = check_data(data, display)
     if as_json:
-        print(to_json(check.to_dict()))
+        print_json(check.to_dict())
     elif check.summary is not None:
         print_data(check.summary, out)
         out.print("every row can be used")

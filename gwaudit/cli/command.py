@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import inspect
 import io
 import os
 import shlex
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,11 +21,13 @@ import typer
 import gwaudit
 from gwaudit.cli.errors import flags_of
 from gwaudit.cli.interrupts import INTERRUPTED, raise_between_imports
-from gwaudit.cli.options import takes_settings
+from gwaudit.cli.options import RUNS, takes_settings
 from gwaudit.cli.show.console import err
 from gwaudit.cli.show.problems import print_error, print_problems, print_rows
 from gwaudit.core.errors import BrokenRowsError, GwauditError, UnresolvedDecisionsError
-from gwaudit.core.urls import redacted, require_local
+from gwaudit.core.shown_paths import path_at
+from gwaudit.core.urls import redacted, require_local, restored_url
+from gwaudit.store.working_copies import run_folder
 
 BAD_INPUT = 2
 _GRACE = 15.0  # seconds
@@ -77,14 +80,15 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         inner = takes_settings(function)
+        annotations = inspect.signature(function, eval_str=True).parameters.values()
+        runs = {parameter.name for parameter in annotations if parameter.annotation in RUNS}
 
         @functools.wraps(inner)
         def guarded(context: typer.Context, **values: Any) -> None:
             with flags_of(context):
                 try:
                     raise_between_imports()
-                    _require_local_paths(values)
-                    inner(context, **values)
+                    inner(context, **_local_paths(values, runs))
                 except GwauditError as error:
                     print_error(str(error))
                     if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
@@ -115,12 +119,33 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
     return register
 
 
-def _require_local_paths(values: Mapping[str, Any]) -> None:
-    """Raise SettingsError where a URL was typed for a file or folder of this machine."""
-    for value in values.values():
-        for path in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(path, Path):
-                require_local(path)
+def _local_paths(values: dict[str, Any], runs: set[str]) -> dict[str, Any]:
+    """Return the values of a command with the working copies of runs at URLs.
+
+    Args:
+        values: The values by parameter.
+        runs: The parameters that are folders of runs.
+
+    Raises:
+        SettingsError: A URL was typed for a file or folder of this machine.
+        StoreError: A run's store cannot be reached.
+    """
+    copies = {name: _each(values[name], run_folder) for name in runs}
+    return {name: copies[name] if name in runs else _each(value, _local_path) for name, value in values.items()}
+
+
+def _each(value: Any, local: Callable[[Path], Path]) -> Any:
+    """Return a value with `local` of each path in it."""
+    if isinstance(value, list | tuple):
+        return type(value)(_each(item, local) for item in value)
+    return local(value) if isinstance(value, Path) else value
+
+
+def _local_path(path: Path) -> Path:
+    if (copy := path_at(restored_url(path))) is not None:  # of a run that the command names too
+        return Path(copy)
+    require_local(path)
+    return path
 
 
 def _ignore_interrupts() -> None:

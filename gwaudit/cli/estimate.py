@@ -7,9 +7,9 @@ import typer
 
 from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Root, Run, parse_share
+from gwaudit.cli.show.console import print_json
 from gwaudit.cli.show.estimate import print_check, print_estimates, print_sample
 from gwaudit.cli.show.stages import StageDisplay
-from gwaudit.core.json import to_json
 
 CHECK_EXIT_CODES = {"passed": 0, "failed": 1, "undecided": 3}
 """Exit codes of `gwaudit check`; 2 is bad input, as everywhere."""
@@ -78,7 +78,7 @@ def status_command(
     target = None if target_rate is None else parse_share(target_rate, "target_rate")
     result = estimate(run, decisions or (), groups=groups, target_rate=target)
     if as_json:
-        print(to_json({"run": str(run), **result.to_dict()}))
+        print_json({"run": str(run), **result.to_dict()})
     else:
         print_estimates(result, run)
 
@@ -101,7 +101,7 @@ def check_command(
 
     result = check(run, parse_share(max_wrong, "max_wrong"), decisions or (), corrected=corrected)
     if as_json:
-        print(to_json({"run": str(run), **result.to_dict()}))
+        print_json({"run": str(run), **result.to_dict()})
     else:
         print_check(result, run, corrected=corrected, decisions=decisions or ())
     if code := CHECK_EXIT_CODES[result.outcome]:

@@ -8,9 +8,8 @@ import typer
 from gwaudit.analysis.stopping import PATIENCE
 from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Patience, Run
-from gwaudit.cli.show.console import printable
+from gwaudit.cli.show.console import print_json, printable
 from gwaudit.cli.show.monitor import print_groups, print_readings, print_rule_choices
-from gwaudit.core.json import to_json
 
 
 @command(app, "monitor", "For example: gwaudit monitor runs/photos --groups cameras.csv -o cameras-by-epoch.csv")
@@ -55,7 +54,7 @@ def monitor_command(
     if file is not None:
         write_csv(alignment.table(), file)
     if as_json:
-        print(to_json({"run": str(run), **alignment.to_dict()}))
+        print_json({"run": str(run), **alignment.to_dict()})
         return
     print_readings(str(run), alignment.signals)
     print_rule_choices(alignment.choices)

@@ -20,8 +20,13 @@ from gwaudit.analysis.stopping import recorded_rules
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import PRESETS, Preset, split_commas
 
-Run = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; a new one without --resume.")]
+Run = Annotated[Path, typer.Argument(help="Folder of the run, or its URL.", show_default=False)]
+Runs = Annotated[list[Path], typer.Argument(help="Folders of ranked runs, or their URLs.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or URL of the run; a new one without --resume.")]
+Before = Annotated[Path, typer.Argument(help="Folder of a ranked run, or its URL.", show_default=False)]
+After = Annotated[Path, typer.Argument(help="Folder of a later ranked run, or its URL.", show_default=False)]
+RUNS = (Run, Runs, Output, Before, After)
+"""The parameters of commands that are folders of runs, which may lie on an object store."""
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run after its last complete epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Truth = Annotated[

@@ -7,8 +7,8 @@ import typer
 from rich.markup import escape
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Root, Run, Shown, Truth, TruthKey
-from gwaudit.cli.show.console import out
+from gwaudit.cli.options import After, AsJson, Before, Root, Run, Shown, Truth, TruthKey
+from gwaudit.cli.show.console import out, print_json
 from gwaudit.cli.show.review import (
     print_applied,
     print_comparison,
@@ -16,7 +16,6 @@ from gwaudit.cli.show.review import (
     print_review_address,
 )
 from gwaudit.cli.show.stages import StageDisplay
-from gwaudit.core.json import to_json
 
 
 @command(app, "report", "For example: gwaudit report runs/photos --top 3000")
@@ -195,15 +194,15 @@ def apply_command(
             progress=display,
         )
     if as_json:
-        print(to_json({"run": str(run), **applied.to_dict()}))
+        print_json({"run": str(run), **applied.to_dict()})
     else:
         print_applied(applied, undecided)
 
 
 @command(app, "compare", "For example: gwaudit compare runs/photos runs/photos-round-2")
 def compare_command(
-    before: Annotated[Path, typer.Argument(help="Folder of a ranked run.", show_default=False)],
-    after: Annotated[Path, typer.Argument(help="Folder of a later ranked run.", show_default=False)],
+    before: Before,
+    after: After,
     test_split: Annotated[
         str | None,
         typer.Option(help="Split of their source on which to measure the test accuracy of both, with right labels."),
@@ -222,6 +221,6 @@ def compare_command(
             measure_test_accuracy(run, test_split or "test", test_source)
     comparison = compare(before, after)
     if as_json:
-        print(to_json(comparison.to_dict()))
+        print_json(comparison.to_dict())
     else:
         print_comparison(comparison)

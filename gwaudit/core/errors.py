@@ -9,9 +9,14 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from gwaudit.core.shown_paths import with_urls
+
 
 class GwauditError(Exception):
     """Signal an error that the user can fix; the base of all others."""
+
+    def __str__(self) -> str:
+        return with_urls(super().__str__())
 
 
 class SettingsError(GwauditError):

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.errors import StoreError, StoreExistsError
+from gwaudit.core.origins import create_at_origin, publish, withdraw
 from gwaudit.core.partial_files import TEMPORARY, partial_beside
 
 _MANY_FILES = 256
@@ -81,6 +82,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with partial_beside(path) as temporary:
             write(temporary)
             sync(temporary)
+            publish(temporary, path)
             temporary.replace(path)
         sync(path.parent)
 
@@ -136,13 +138,14 @@ def create_exclusively(path: Path, data: bytes) -> None:
         data: the content.
 
     Raises:
-        FileExistsError: the file exists already; it is unchanged.
+        FileExistsError: the file exists already, here or at the origin of a working copy; it is unchanged.
         OSError: it cannot be written; `path` then does not exist.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         temporary.write_bytes(data)
         sync(temporary)
+        create_at_origin(path, data)
         _link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -159,6 +162,16 @@ def _link(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         temporary.replace(path)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, and its origin where it lies in a working copy.
+
+    Raises:
+        OSError, StoreError: it cannot be deleted.
+    """
+    withdraw(path)
+    path.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

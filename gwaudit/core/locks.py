@@ -1,13 +1,17 @@
-"""Lock a file against other processes, also on file systems that cannot lock."""
+"""Lock a file against other processes, also on file systems that cannot lock, and on object stores."""
 
 import errno
 import sys
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from gwaudit.core.errors import StoreBusyError
 from gwaudit.core.files import writing
+from gwaudit.core.leases import Lease, acquire_lease
+from gwaudit.core.origins import origin_of
 
 if sys.platform != "win32":
     import fcntl
@@ -15,11 +19,47 @@ if sys.platform != "win32":
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
-def acquire_lock(path: Path, busy: str, *, wait: float = 0) -> BaseFileLock:
+class Lock:
+    """Hold a lock until `release`, the end of the block, or the end of the process.
+
+    Args:
+        lock: The lock against processes of this machine.
+        lease: The lease of the origin, where the lock's file lies in a working copy.
+    """
+
+    def __init__(self, lock: BaseFileLock, lease: Lease | None = None) -> None:
+        self._lock = lock
+        self._lease = lease
+
+    @property
+    def is_locked(self) -> bool:
+        """Return whether the lock is held."""
+        return self._lock.is_locked
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._lease is not None:
+            self._lease.release()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+
+
+def acquire_lock(path: Path, busy: str, *, wait: float = 0) -> Lock:
     """Acquire a lock, which is a context manager, and which the system releases when the process ends.
 
     Where the file system cannot lock, as some of networks, the existence of the file `path` + ".exists" is the lock; a
-    process that is killed leaves it behind.
+    process that is killed leaves it behind. In a working copy a lease of its origin is acquired too.
 
     Args:
         path: The file of the lock, in an existing folder.
@@ -30,6 +70,18 @@ def acquire_lock(path: Path, busy: str, *, wait: float = 0) -> BaseFileLock:
         StoreBusyError: Another process has the lock.
         StoreError: The file cannot be made.
     """
+    lock = _acquire_here(path, busy, wait)
+    if (origin := origin_of(path)) is None:
+        return Lock(lock)
+    try:
+        name = origin.name.replace("/", "-")
+        return Lock(lock, acquire_lease(origin.folder, name, copy=origin.copy, busy=busy, wait=wait))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _acquire_here(path: Path, busy: str, wait: float) -> BaseFileLock:
     lock: BaseFileLock = FileLock(path)
     with writing(path):
         try:

@@ -21,17 +21,14 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.files import path_below, writing
 from gwaudit.core.json import read_json, write_json
 from gwaudit.core.locks import acquire_lock
+from gwaudit.core.object_store import version_of
 from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.settings import DataSettings
+from gwaudit.core.shown_paths import show_as
 from gwaudit.core.urls import is_redacted, is_url, open_url, path_of_file_url, reaching, redacted, retrying
 
 _BATCH = 256  # files that are copied at a time, after which the state is written
 _WAIT = 3600.0  # seconds for another process that copies the same source
-_VERSION = (
-    "ETag", "etag", "md5", "md5Hash", "Content-MD5", "Digest", "blob_id", "generation",
-    "LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created",
-)  # fmt: skip
-"""The fields by which file systems of fsspec say that a file has changed."""
 
 
 def with_local_files(data: DataSettings) -> DataSettings:
@@ -76,6 +73,7 @@ def local_copy(url: str) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
     with acquire_lock(folder / "lock", f"{shown} is being copied by another process", wait=_WAIT):
         _bring_up_to_date(url, shown, copy, folder / "state.json")
+    show_as(str(copy), shown)
     return copy
 
 
@@ -93,7 +91,7 @@ def _bring_up_to_date(url: str, shown: str, copy: Path, state: Path) -> None:
         raise DataError(f"there is nothing at {shown}: check the URL")
     if not is_file and len(files) < sum(path[-1] != "/" for path in found):
         raise DataError(f"{shown} holds files that would have one name on a disk (as a//b and a/b): rename them")
-    versions = {target.relative_to(copy.parent).as_posix(): _version(found[path]) for target, path in files.items()}
+    versions = {target.relative_to(copy.parent).as_posix(): version_of(found[path]) for target, path in files.items()}
     before = _read_state(state)
     if copy.is_file() != is_file:
         _delete(copy)
@@ -122,12 +120,6 @@ def _target(copy: Path, root: str, path: str, shown: str) -> Path:
     if target is None or target == copy or target.name.endswith(TEMPORARY):
         raise DataError(f"{shown} holds {redacted(path)!r:.200}, whose name no local file can have: rename it")
     return target
-
-
-def _version(info: Mapping[str, Any]) -> list[str] | None:
-    """Return the size and the version of a file; None where its file system says nothing about the latter."""
-    fields = {name: str(info[name]) for name in _VERSION if info.get(name)}
-    return [str(info.get("size")), *(f"{name}={value}" for name, value in fields.items())] if fields else None
 
 
 def _is_current(target: Path, before: object, version: list[str] | None) -> bool:

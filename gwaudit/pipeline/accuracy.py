@@ -13,6 +13,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.splits import TRAIN, NoSplitsError
 from gwaudit.pipeline.run_data import data_of_run, load_data
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import run_folder
 from gwaudit.training.trainer import predict
 
 TEST_FILE = "test.json"
@@ -33,7 +34,7 @@ def measure_test_accuracy(run: Path | str, split: str = "test", source: str | No
     Raises:
         DataError: there is no such split, or it has other classes.
     """
-    run = Path(run)
+    run = run_folder(run)
     with TrajectoryStore.open(run) as store:
         data = data_of_run(store)
     trained_on = load_data(data)

@@ -29,6 +29,7 @@ from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions, read_decisions
 from gwaudit.review.guideline_answers import read_guidelines
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import run_folder
 
 if TYPE_CHECKING:
     from gwaudit.data.dataset import LabeledDataset
@@ -119,7 +120,7 @@ def apply_decisions(
         >>> applied.corrections.changes["key"].tolist()
         ['digits/0007', 'digits/0009']
     """
-    run, output = Path(run), Path(output)
+    run, output = run_folder(run), Path(output)
     require_new(output)
     if format not in cleaned_formats():
         raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")

@@ -15,6 +15,7 @@ from gwaudit.data.summary import summarise
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
+from gwaudit.store.working_copies import run_folder
 from gwaudit.training.automatic_settings import (
     advise_against_scratch,
     as_recorded,
@@ -72,21 +73,21 @@ def audit(
         >>> result.audit.suspects.columns[:3].tolist()
         ['rank', 'sample_id', 'key']
     """
-    refinement = refinement or RefinementSettings()
+    run, refinement = run_folder(run), refinement or RefinementSettings()
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
-    data, training, dataset = _load(data, training, refinement, Path(run), resume, progress)
+    data, training, dataset = _load(data, training, refinement, run, resume, progress)
     kept = keeps_latents(dataset, resolve_for(dataset, training))
     select_detector(
         detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label, keeps_latents=kept, run=run
     )
     train(dataset, run, training, resume=resume, data=data, progress=progress)
     force = ranking is not None and ranking.force
-    refine(dataset, Path(run), training, refinement, force=force, progress=progress)
+    refine(dataset, run, training, refinement, force=force, progress=progress)
 
     def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
-        with open_rounds(rounds_of(Path(run))) as (first, *later):
+        with open_rounds(rounds_of(run)) as (first, *later):
             result = write_results(rank(first, ranking, rounds=later), dataset, first)
         return result.audit, result.evaluation, result.files
 
@@ -111,7 +112,8 @@ def load_and_train(
     Raises:
         GwauditError: a step failed.
     """
-    data, training, dataset = _load(data, training, refinement or RefinementSettings(), Path(run), resume, progress)
+    run = run_folder(run)
+    data, training, dataset = _load(data, training, refinement or RefinementSettings(), run, resume, progress)
     return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
 
 

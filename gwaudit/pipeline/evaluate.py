@@ -8,6 +8,7 @@ from gwaudit.pipeline.results import write_evaluation
 from gwaudit.pipeline.run_data import true_labels
 from gwaudit.pipeline.stages import StageProgress
 from gwaudit.store.results import publishing
+from gwaudit.store.working_copies import run_folder
 
 
 def evaluate_run(
@@ -31,6 +32,7 @@ def evaluate_run(
         StoreNotFoundError: the run is not ranked.
         DataError: there are no true labels, or not one for each sample.
     """
+    run = run_folder(run)
     with publishing(run, update=True) as folder:
         evaluation = evaluate(Audit.load(run), true_labels(run, truth, truth_key, root=root, progress=progress))
         write_evaluation(evaluation, folder)

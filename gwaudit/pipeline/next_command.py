@@ -20,6 +20,7 @@ from gwaudit.core.settings import (
 )
 from gwaudit.core.urls import redacted
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import url_of
 from gwaudit.training.automatic_settings import as_typed, ran_on_photos, resolve
 from gwaudit.training.refinement import rounds_of
 
@@ -61,7 +62,7 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> s
         *_options(asdict(refinement), asdict(RefinementSettings())),
         *_options(_typed(audit.settings, auto), asdict(RankingSettings())),
     ]
-    return shlex.join(["gwaudit", "audit", redacted(data.source), *options, "--output", str(_next_folder(run))])
+    return shlex.join(["gwaudit", "audit", redacted(data.source), *options, "--output", _next_run(run)])
 
 
 def _options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -104,6 +105,12 @@ def _refinement(rounds: Sequence[Path], first: ResolvedTrainingSettings) -> Refi
         if resolve(candidate.training(first, 1), n_samples, modality, photos=photos) == trained:
             return candidate
     return replace(candidates[0], refine_model=trained.model, refine_epochs=trained.epochs)
+
+
+def _next_run(run: Path) -> str:
+    """Return the folder of the next run, or its URL where this one lies at a URL."""
+    url = url_of(run)
+    return str(_next_folder(run)) if url is None else f"{url.removesuffix(run.name)}{_next_folder(run).name}"
 
 
 def _next_folder(run: Path) -> Path:

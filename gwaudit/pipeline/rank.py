@@ -12,6 +12,7 @@ from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
+from gwaudit.store.working_copies import run_folder
 from gwaudit.training.refinement import open_rounds, rounds_of
 
 
@@ -46,7 +47,7 @@ def rank_again(
         DataError: a file of decisions cannot be read, or is about other data.
         GwauditError: the run cannot be ranked by these settings.
     """
-    run, progress = Path(run), progress or Warnings()
+    run, progress = run_folder(run), progress or Warnings()
     progress.on_stage("ranking")
     with open_rounds(rounds_of(run), verify=verify) as (first, *later):
         ranked = _calibrated(rank(first, ranking, rounds=later), [Path(file) for file in decisions], progress)

@@ -13,6 +13,7 @@ from gwaudit.review.report.contents import TOP, ReportData, collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.results import publishing
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import run_folder
 
 
 def write_report(
@@ -43,7 +44,7 @@ def write_report(
         GwauditError: the run is not ranked, or the true labels are missing or do not fit the run; or the file cannot be
             written.
     """
-    run, progress = Path(run), progress or Warnings()
+    run, progress = run_folder(run), progress or Warnings()
 
     def write(path: Path) -> None:
         data = load_report_data(run, top=top, truth=truth, truth_key=truth_key, root=root, progress=progress)
@@ -82,7 +83,7 @@ def load_report_data(
     Raises:
         GwauditError: the run is not ranked, or the true labels are missing or do not fit the run.
     """
-    run, progress = Path(run), progress or Warnings()
+    run, progress = run_folder(run), progress or Warnings()
     labels = None if truth is None else true_labels(run, Path(truth), truth_key)
     with TrajectoryStore.open(run) as store:
         audit, dataset = Audit.load(run), samples_of_run(store, progress, root)

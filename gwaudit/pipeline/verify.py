@@ -5,6 +5,7 @@ from pathlib import Path
 from gwaudit.core.errors import StoreDamagedError
 from gwaudit.store.results import require_intact, results_of
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import run_folder
 
 
 def verify_run(run: Path | str) -> None:
@@ -17,7 +18,7 @@ def verify_run(run: Path | str) -> None:
         StoreNotFoundError: there is no run.
         StoreDamagedError: a file or a round is missing, or a file was altered; the message names the first one.
     """
-    run = Path(run)
+    run = run_folder(run)
     # The folder of a round whose training was stopped at its beginning holds no run yet.
     begun = {
         int(path.parent.name): path.parent for path in run.glob("rounds/*/run.json") if path.parent.name.isdecimal()

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreDamagedError
 from gwaudit.core.files import sha256, sync
+from gwaudit.core.origins import publish
 from gwaudit.store import version_1
 from gwaudit.store.layout import RunLayout
 
@@ -217,6 +218,7 @@ def _renamed(layout: RunLayout, table: pa.Table, columns: Sequence[str]) -> pa.T
 
 def _record(layout: RunLayout, path: Path, block: int) -> FileRecord:
     sync(path)
+    publish(path)
     with _open_parquet(path) as file:
         rows = file.metadata.num_rows
     return FileRecord(path.relative_to(layout.path).as_posix(), block, rows, path.stat().st_size, sha256(path))

@@ -50,6 +50,7 @@ class EpochWriter:
         self.written: dict[int, WrittenBlock] = {}
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+            commit_path(layout.path, epoch).parent.mkdir(exist_ok=True)  # object stores have no empty folders
 
     def write_block(self, block: int, signals: Mapping[str, ArrayLike]) -> None:
         """Write one block.

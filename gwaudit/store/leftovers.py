@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gwaudit.core.files import writing
+from gwaudit.core.origins import origin_of, withdraw
 from gwaudit.core.partial_files import TEMPORARY
 
 FOLDER = "leftovers"
@@ -35,6 +36,16 @@ def clear_leftovers(run: Path, attempts: Mapping[int, str]) -> None:
                 attempt.rename(run / FOLDER / epoch / attempt.name)
             elif committed[epoch] != attempt.name:
                 shutil.rmtree(attempt)
+        for attempt in _attempts_at_origin(run):
+            if committed.get(attempt.parent.name, attempt.name) != attempt.name:
+                withdraw(attempt)
         for folder in ("commits", "checkpoints"):
             for partial in (run / folder).glob(f".*{TEMPORARY}"):
                 partial.unlink()
+
+
+def _attempts_at_origin(run: Path) -> set[Path]:
+    """Return the paths of the attempts that lie at the origin of a run; none for a run on this machine."""
+    if (origin := origin_of(run / "epochs")) is None:
+        return set()
+    return {(origin.root / name).parent for name in origin.folder.find(origin.name)}

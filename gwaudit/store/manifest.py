@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
-from filelock import BaseFileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import (
@@ -26,7 +25,8 @@ from gwaudit.core.errors import (
 )
 from gwaudit.core.files import is_absent, sync, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
-from gwaudit.core.locks import acquire_lock
+from gwaudit.core.locks import Lock, acquire_lock
+from gwaudit.core.origins import MARKER, withdraw
 from gwaudit.core.outputs import require_folder
 from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.settings import Alignment
@@ -34,8 +34,10 @@ from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNALS, FileRecord, damaged, write_samples
 from gwaudit.store.commits import committed_epochs
 from gwaudit.store.layout import FORMAT_VERSION, RunLayout
+from gwaudit.store.working_copies import names_at_origin, refreshed
 
-_CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock", "lock.exists"}
+_CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock", "lock.exists", MARKER}
+_PARTS_OF_EPOCHS = ("epochs", "commits", "checkpoints")
 
 _FIELDS: dict[str, type] = {
     "format": str, "format_version": int, "n_samples": int, "class_names": list, "is_multi_label": bool,
@@ -55,7 +57,7 @@ def make_run(
     fingerprint: str,
     alignment: Alignment,
     block_rows: int,
-) -> tuple[dict[str, Any], BaseFileLock]:
+) -> tuple[dict[str, Any], Lock]:
     """Make the folder of a new run, with the arguments and errors of `TrajectoryStore.create`.
 
     Returns:
@@ -78,8 +80,10 @@ def make_run(
         path.mkdir(parents=True, exist_ok=True)
     lock = acquire(path)
     try:
+        require_free(path)  # again: another process may have made a run meanwhile
         with writing(path):
-            for part in ("samples", "epochs", "commits", "checkpoints"):
+            for part in ("samples", *_PARTS_OF_EPOCHS):
+                withdraw(path / part)
                 shutil.rmtree(path / part, ignore_errors=True)
                 (path / part).mkdir()
             samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})
@@ -192,19 +196,20 @@ def recorded_alignment(manifest: Mapping[str, Any]) -> Alignment:
     return alignment
 
 
-def acquire(path: Path) -> BaseFileLock:
+def acquire(path: Path) -> Lock:
     """Acquire the lock of the one writer of a run.
 
     Raises:
         StoreBusyError: Another process has it.
     """
-    lock = acquire_lock(path / "lock", _busy(path))
+    with refreshed(path):
+        lock = acquire_lock(path / "lock", _busy(path))
     _held[path.resolve()] = lock
     return lock
 
 
 # The runs that this process holds open for writing.
-_held: WeakValueDictionary[Path, BaseFileLock] = WeakValueDictionary()
+_held: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
 
 
 def _busy(path: Path) -> str:
@@ -237,6 +242,7 @@ def require_free(path: Path) -> None:
     """
     require_folder(path)
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    names |= names_at_origin(path)
     if "run.json" in names and not _is_without_epochs(path):
         raise StoreExistsError(
             f"{path} already holds a run: continue it (`resume=True`; in a loop of your own, "
@@ -255,7 +261,9 @@ def _is_without_epochs(path: Path) -> bool:
         read_manifest(path)
     except StoreError:
         return False
-    return not any(file.is_file() for part in ("epochs", "commits", "checkpoints") for file in (path / part).rglob("*"))
+    return names_at_origin(path).isdisjoint(_PARTS_OF_EPOCHS) and not any(
+        file.is_file() for part in _PARTS_OF_EPOCHS for file in (path / part).rglob("*")
+    )
 
 
 def _require_no_epochs(path: Path) -> None:

@@ -23,7 +23,9 @@ from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError
 from gwaudit.core.files import sha256, sync, sync_tree, write_atomically, write_text, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
+from gwaudit.core.origins import origin_of, publish, withdraw
 from gwaudit.core.partial_files import TEMPORARY
+from gwaudit.store.working_copies import names_at_origin, refreshed
 
 FOLDER = "results"
 CONTENTS = "contents.json"
@@ -110,7 +112,9 @@ def publishing(run: Path, *, update: bool = False) -> Iterator[Path]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     busy = f"the results of {run} are being written by another process: wait for it, or stop it"
-    with acquire_lock(folder / "lock", busy, wait=WAIT):
+    with refreshed(run, FOLDER):
+        lock = acquire_lock(folder / "lock", busy, wait=WAIT)
+    with lock:
         before = _results_before(run, required=update)
         if update and before == run:
             raise no_audit(run)
@@ -171,6 +175,7 @@ def _finish(new: Path) -> Path:
         _keep_changed_files(version)
         shutil.rmtree(version)
     sync_tree(new)
+    publish(new, version)
     new.rename(version)
     sync(version.parent)
     return version
@@ -180,6 +185,7 @@ def _put_in_use(folder: Path, version: Path) -> None:
     """Replace `results/current`, in one step."""
     current, temporary = folder / "current", folder / f".current.{uuid.uuid4().hex[:8]}{TEMPORARY}"
     try:
+        _require_links(folder)
         temporary.symlink_to(version.name)
     except (OSError, NotImplementedError):  # Windows without the right to make links, exFAT
         write_text(current, version.name + "\n")
@@ -203,6 +209,7 @@ def _link_names(run: Path, version: Path) -> None:
         _move_aside(run, link, like=version / name)
         temporary = run / f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY}"
         try:
+            _require_links(run)
             temporary.symlink_to(target, target_is_directory=(version / name).is_dir())
         except (OSError, NotImplementedError):
             _copy(version / name, link)
@@ -211,10 +218,18 @@ def _link_names(run: Path, version: Path) -> None:
     sync(run)
 
 
+def _require_links(folder: Path) -> None:
+    """Raise NotImplementedError where what a folder stands for has no links: an object store has none."""
+    if origin_of(folder) is not None:
+        raise NotImplementedError
+
+
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)
+        withdraw(target)
+        publish(target)
     else:
         write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
@@ -245,6 +260,7 @@ def _keep(run: Path, path: Path) -> None:
         number += 1
         kept = kept.with_name(f"{path.stem}-{number}{path.suffix}")
     path.rename(kept)
+    publish(kept)
 
 
 def _keep_changed_files(version: Path) -> None:
@@ -265,6 +281,8 @@ def _delete_others(run: Path, kept: set[Path]) -> None:
         if version.name not in names:
             _keep_changed_files(version)
             shutil.rmtree(version)
+    for name in names_at_origin(run / FOLDER) - names - {"current"}:
+        withdraw(run / FOLDER / name)
 
 
 def _delete_partial(folder: Path) -> None:

@@ -38,11 +38,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from filelock import BaseFileLock
 from numpy.typing import ArrayLike, NDArray
 
 from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
 from gwaudit.core.json import SEAL, sealed
+from gwaudit.core.locks import Lock
+from gwaudit.core.origins import fetch
 from gwaudit.core.settings import Alignment
 from gwaudit.store import version_1
 from gwaudit.store.block_files import (
@@ -63,6 +64,7 @@ from gwaudit.store.layout import DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
 from gwaudit.store.leftovers import clear_leftovers
 from gwaudit.store.manifest import acquire, make_run, read_manifest, recorded_alignment
 from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
+from gwaudit.store.working_copies import run_folder
 
 __all__ = ["FINAL_PASS", "MISSING_LABEL", "SIGNALS", "TrajectoryStore"]
 
@@ -86,7 +88,7 @@ class TrajectoryStore:
         'epoch'
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], lock: BaseFileLock | None, *, verify: bool = True) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock | None, *, verify: bool = True) -> None:
         self.path = path
         self.layout = RunLayout(
             path,
@@ -119,8 +121,8 @@ class TrajectoryStore:
         """Make a new run, open for writing.
 
         Args:
-            path: A folder that does not exist, is empty, or holds a run without epochs or the rest of a creation that
-                was cut short; these are replaced.
+            path: A folder, or its URL, that does not exist, is empty, or holds a run without epochs or the rest of a
+                creation that was cut short; these are replaced.
             given_labels: [n] integers in [0, len(class_names)); or [n, C] of 0 and 1 for a multi-label run.
             class_names: The names of the C classes.
             keys: The key of each sample in its source, [n] texts or paths, all different; by default the ids.
@@ -139,8 +141,9 @@ class TrajectoryStore:
             StoreBusyError: Another process, or another store of this process, has the run open for writing.
             StoreError: The folder cannot be written.
         """
+        path = run_folder(path)
         manifest, lock = make_run(
-            Path(path),
+            path,
             given_labels=given_labels,
             class_names=class_names,
             keys=keys,
@@ -150,7 +153,7 @@ class TrajectoryStore:
             alignment=alignment,
             block_rows=block_rows,
         )
-        return cls(Path(path), manifest, lock)
+        return cls(path, manifest, lock)
 
     @classmethod
     def open(cls, path: Path | str, *, writable: bool = False, verify: bool = True) -> Self:
@@ -159,7 +162,7 @@ class TrajectoryStore:
         Opening for writing moves what killed attempts have left out of the way, to `leftovers/`.
 
         Args:
-            path: The run's folder.
+            path: The run's folder, or its URL.
             writable: Whether to write, which one process at a time can do.
             verify: Whether each file is compared with its checksum before it is read for the first time. That takes
                 about as long as the reading.
@@ -170,7 +173,7 @@ class TrajectoryStore:
             StoreVersionError: The run was written by a later version, or is to be written and of an earlier one.
             StoreBusyError: Another process is writing.
         """
-        path = Path(path)
+        path = run_folder(path)
         manifest = read_manifest(path)
         if not writable:
             return cls(path, manifest, None, verify=verify)
@@ -465,6 +468,7 @@ class TrajectoryStore:
         files = self._sample_files()
         files += [record for epoch in self.epochs for record in self.commit(epoch).files]
         for record in files:
+            fetch(self.path / record.path, anew=True)
             verify_file(self.layout, record)
 
     def _read(self, file: FileRecord, columns: Sequence[str]) -> pa.Table:
@@ -481,6 +485,7 @@ class TrajectoryStore:
     def _require_intact(self, file: FileRecord) -> None:
         if file.path in self._read_files:
             return
+        fetch(self.path / file.path)
         if self._verify:
             verify_content(self.layout, file)
         self._read_files.add(file.path)

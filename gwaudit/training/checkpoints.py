@@ -17,7 +17,8 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreError, StoreVersionError
-from gwaudit.core.files import write_atomically
+from gwaudit.core.files import delete, write_atomically
+from gwaudit.core.origins import fetch
 from gwaudit.core.outputs import require_folder
 from gwaudit.core.settings import ALIGNMENTS, DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
@@ -101,6 +102,7 @@ def restore_checkpoint(
         StoreVersionError: An earlier version of gwaudit wrote it.
     """
     path = best_checkpoint(store) if epoch is None else epoch_checkpoint(store, epoch)
+    fetch(path, anew=True)
     if not path.exists() and (earlier := path.with_suffix(".pt")).exists():
         raise StoreVersionError(
             f"{earlier} was written by an earlier version of gwaudit, whose checkpoints are pickles and are not read: "
@@ -159,7 +161,7 @@ def delete_other_checkpoints(store: TrajectoryStore, epoch: int) -> None:
     """Delete the checkpoints of all epochs but this one; `best.safetensors` stays."""
     for path in store.checkpoints.glob(f"epoch-*{SUFFIX}"):
         if path != epoch_checkpoint(store, epoch):
-            path.unlink()
+            delete(path)
 
 
 def require_place(run: Path, *, resume: bool) -> None:

@@ -44,6 +44,7 @@ from gwaudit.recording.head import require_head
 from gwaudit.recording.held_out import HeldOutRecorder
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
+from gwaudit.store.working_copies import run_folder
 from gwaudit.training.augmentation import normalise
 from gwaudit.training.automatic_settings import as_recorded, resolve_for
 from gwaudit.training.checkpoints import (
@@ -142,23 +143,23 @@ def train(
         >>> train(load_dataset("digits"), "runs/digits", TrainingSettings(epochs=1)).epochs
         1
     """
-    given = settings or TrainingSettings()
+    run, given = run_folder(run), settings or TrainingSettings()
     init_process_group(given.device)
     if probe is not None and given.folds == "auto":
         given = replace(given, folds=1)
     if resume:
-        given = run_on_rank0(lambda: as_recorded(given, Path(run)))
+        given = run_on_rank0(lambda: as_recorded(given, run))
     with raise_on_all_ranks():
         # Before the folder is created, which a model that cannot be built does not need.
         resolved = resolve_for(dataset, given)
-        is_new = not (resume and (Path(run) / "run.json").exists())
+        is_new = not (resume and (run / "run.json").exists())
         training = _Training(dataset, resolved, progress, targets, probe, is_new=is_new)
 
     def open_run() -> TrajectoryStore:
         prepared = training.preprocessing
         return create_or_resume(
             dataset,
-            Path(run),
+            run,
             training.settings,
             resume=resume,
             data=data,

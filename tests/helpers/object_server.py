@@ -1,6 +1,7 @@
 """An S3-compatible server of this process (moto's), in which requests can be made to fail."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ class ObjectServer:
         from werkzeug.serving import make_server
 
         self.faults: list[tuple[str, str, Fault]] = []
+        self.refuses_after: int | None = None  # number of requests that write, before all are refused
+        self.hidden = ""  # text in keys that listings do not show yet
         self.requests: list[tuple[str, str]] = []
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
@@ -53,11 +56,26 @@ class ObjectServer:
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         self.requests.append((method, path))
+        if self.hidden and method == "GET" and "list-type=2" in environ["QUERY_STRING"]:
+            return self._stale_listing(environ, start_response)
+        if self.refuses_after is not None and method in ("PUT", "POST", "DELETE"):
+            self.refuses_after -= "/leases/" not in path
+            if self.refuses_after < 0:
+                return forbidden(environ, start_response, lambda: None)
         for index, (of_method, part, fault) in enumerate(self.faults):
             if method == of_method and part in path:
                 del self.faults[index]
                 return fault(environ, start_response, lambda: self._moto(environ, start_response))
         return self._moto(environ, start_response)
+
+    def _stale_listing(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer a listing without what is hidden, as stores do that list objects later than they have them."""
+        body = b"".join(self._moto(environ, lambda status, headers, *rest: None)).decode()
+        for entry in re.findall(r"<Contents>.*?</Contents>", body, re.DOTALL):
+            if self.hidden in entry:
+                body = body.replace(entry, "")
+        start_response("200 OK", [("Content-Type", "application/xml")])
+        return [body.encode()]
 
 
 def slow_down(environ: dict[str, Any], start_response: Any, answer: Callable[[], Any]) -> Any:
@@ -95,15 +113,20 @@ def cut_response(environ: dict[str, Any], start_response: Any, answer: Callable[
 
 def lose_answer(environ: dict[str, Any], start_response: Any, answer: Callable[[], Any]) -> Any:
     """Do what is asked for, and close the connection before the answer."""
-    answered: list[Any] = []
-    app = answer
-    del start_response, answered
-    b"".join(app())
+    b"".join(answer())
     _cut(environ)
     return []
 
 
+def ignore_condition(environ: dict[str, Any], start_response: Any, answer: Callable[[], Any]) -> Any:
+    """Overwrite what was to be created on a condition, as a store that does not know `If-None-Match`."""
+    del environ["HTTP_IF_NONE_MATCH"]
+    return answer()
+
+
 def delay(seconds: float) -> Fault:
+    """Answer late."""
+
     def fault(environ: dict[str, Any], start_response: Any, answer: Callable[[], Any]) -> Any:
         time.sleep(seconds)
         return answer()

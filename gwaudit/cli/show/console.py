@@ -9,6 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from gwaudit.core.json import to_json
+from gwaudit.core.shown_paths import with_urls
+
 _SHOWN = {
     **{code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"},
     **dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "�"),
@@ -25,7 +28,7 @@ def printable(text: str) -> str:
         >>> printable("\x1b[31mcat")
         '␛[31mcat'
     """
-    return text.translate(_SHOWN)
+    return with_urls(text).translate(_SHOWN)
 
 
 class _PlainConsole(Console):
@@ -38,6 +41,11 @@ class _PlainConsole(Console):
 
 out = _PlainConsole()
 err = _PlainConsole(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    print(with_urls(to_json(value)))
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:

@@ -22,6 +22,7 @@ from gwaudit.analysis.noise import class_health, confusions, transition_matrix, 
 from gwaudit.analysis.stopping import SelectedEpoch
 from gwaudit.core.errors import DataError, GwauditError
 from gwaudit.core.settings import ALIGNMENTS
+from gwaudit.core.shown_paths import with_urls
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.encoded_images import recorded_warnings
 from gwaudit.data.summary import DataSummary
@@ -404,7 +405,7 @@ def _selected_epoch(store: TrajectoryStore) -> SelectedEpoch | None:
 
 def _settings(audit: Audit, store: TrajectoryStore, summary: DataSummary | None) -> dict[str, dict[str, str]]:
     run = {
-        "folder": str(audit.run),
+        "folder": with_urls(str(audit.run)),
         "samples": f"{store.n_samples:,}",
         "classes": f"{len(store.class_names):,}",
         "epochs recorded": str(len(store.epochs)),

@@ -19,6 +19,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.guidelines import guideline_questions
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import without_nan
+from gwaudit.core.shown_paths import with_urls
 from gwaudit.review.learning import headline
 from gwaudit.review.report.contents import ReportData
 from gwaudit.review.report.figures import draw_figures
@@ -94,10 +95,11 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
     audit = data.audit
     left = audit.undecided
     expected, n_suspects = audit.expected_wrong(of_undecided=True), int(left["suspect"].sum())
+    run = with_urls(str(audit.run))
     decisions = str(audit.run / "decisions.csv") if served else "decisions.csv"
     return {
         "name": audit.run.resolve().name,
-        "apply_command": shlex.join(["gwaudit", "apply", str(audit.run), decisions, "--output", "corrected"]),
+        "apply_command": shlex.join(["gwaudit", "apply", run, decisions, "--output", "corrected"]),
         "served": served,
         "multi_label": audit.is_multi_label,
         "n": len(left),

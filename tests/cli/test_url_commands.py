@@ -1,0 +1,117 @@
+"""Commands take a source and a run on an object store, give what local ones give, and never show a secret."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.command import gwaudit
+from helpers.object_server import SECRET, forbidden, remove_all
+
+RUN, SOURCE = "s3://bucket/runs/flowers", "s3://bucket/flowers.csv"
+FAST = ("--epochs", 3, "--folds", 2, "--fold-repeats", 1, "--head", "linear", "--weight-decay", 0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(objects, tmp_path_factory):
+    """A local run and one at a URL, of the same data."""
+    here = tmp_path_factory.mktemp("flowers")
+    values = np.random.default_rng(0).normal(size=(40, 3)) + np.repeat([[0], [2]], 20, 0)
+    frame = pd.DataFrame(values, columns=["a", "b", "c"]).assign(label=["x"] * 20 + ["y"] * 20)
+    frame.assign(label=["y", *frame["label"][1:]]).to_csv(here / "flowers.csv", index=False)
+    frame[["label"]].to_csv(here / "truth.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        import s3fs
+
+        patch.chdir(here)
+        patch.setenv("GWAUDIT_CACHE", str(here / "cache"))
+        s3fs.S3FileSystem().put("flowers.csv", "bucket/flowers.csv")
+        for source, run in (("flowers.csv", "local"), (SOURCE, RUN)):
+            done = gwaudit("audit", source, "--output", run, *FAST)
+            assert done.returncode == 0, done.stderr
+        yield here
+    remove_all()
+
+
+def read(path):
+    import s3fs
+
+    return s3fs.S3FileSystem(use_listings_cache=False).cat_file(path)
+
+
+def test_the_audit_at_a_url_is_the_local_one(folder):
+    version = read(f"{RUN}/results/current").decode().strip()
+    here, there = pd.read_parquet("local/audit.parquet"), pd.read_parquet(f"{RUN}/results/{version}/audit.parquet")
+    pd.testing.assert_frame_equal(here, there)
+    assert read(f"{RUN}/suspects.csv") == (folder / "local" / "suspects.csv").read_bytes()
+    assert b"</html>" in read(f"{RUN}/report.html")
+
+
+def test_every_command_takes_the_url(folder, tmp_path):
+    truth = folder / "truth.csv"
+    decisions = tmp_path / "d.csv"
+    key = pd.read_csv("local/suspects.csv")["key"][0]
+    decisions.write_text(f"key,decision,label\n{key},drop,\n")
+    outputs = {}
+    for run in ("local", RUN):
+        out = tmp_path / run.rpartition("/")[2]
+        for number, arguments in enumerate(
+            [
+                ("show", run, "--json"),
+                ("rank", run, "--json"),
+                ("evaluate", run, "--truth", truth, "--json"),
+                ("report", run, "--output", f"{out}.html"),
+                ("report", run),
+                ("export", run, "--to", "csv", "--output", f"{out}.csv", "--top", 5),
+                ("apply", run, decisions, "--output", out, "--json"),
+                ("compare", run, "local", "--json"),
+                ("monitor", run, "--json"),
+                ("show", run, "--verify", "--json"),
+            ]
+        ):
+            done = gwaudit(*arguments)
+            assert done.returncode == 0, (arguments, done.stderr)
+            assert str(folder / "cache") not in done.stdout + done.stderr
+            outputs[run, number] = done.stdout
+    evaluations = [json.loads(outputs[run, 2]).popitem()[1] for run in ("local", RUN)]
+    assert evaluations[0] == evaluations[1]
+    assert json.loads(outputs[RUN, 1])["run"] == RUN
+    assert "s3://bucket/runs/flowers-round-2" in outputs[RUN, 6]
+    assert (tmp_path / "local.csv").read_bytes() == (tmp_path / "flowers.csv").read_bytes()
+
+
+def test_a_run_goes_on_at_the_url_from_another_machine(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GWAUDIT_CACHE", str(tmp_path / "there"))
+    again = gwaudit("audit", SOURCE, "--output", RUN, *FAST)
+    assert again.returncode == 2
+    assert f"{RUN} already holds a run" in again.stderr
+    done = gwaudit("audit", SOURCE, "--output", RUN, *FAST, "--resume")
+    assert done.returncode == 0, done.stderr
+
+
+def test_errors_name_the_url_and_no_secret(folder, objects, tmp_path, monkeypatch):
+    monkeypatch.setenv("GWAUDIT_CACHE", str(tmp_path / "there"))
+    monkeypatch.setattr("gwaudit.core.urls._FIRST_PAUSE", 0.01)
+    missing = gwaudit("rank", "s3://bucket/runs/typo")
+    assert missing.returncode == 2
+    assert "s3://bucket/runs/typo holds no run" in missing.stderr
+    with objects.failing("GET", "/bucket", forbidden):
+        refused = gwaudit("show", RUN)
+    assert refused.returncode == 2
+    assert f"{RUN} cannot be read" in refused.stderr
+    assert "credentials" in refused.stderr
+    output = gwaudit("export", RUN, "--to", "csv", "--output", "s3://bucket/x.csv", "--top", 5)
+    assert output.returncode == 2
+    assert "s3://bucket/x.csv is a URL" in output.stderr
+    assert not (folder / "s3:").exists()
+
+
+def test_no_secret_is_kept_or_shown(folder, objects):
+    import s3fs
+
+    done = gwaudit("show", RUN)
+    assert done.returncode == 0, done.stderr
+    bucket = s3fs.S3FileSystem(use_listings_cache=False)
+    everything = b"".join(bucket.cat(bucket.find(RUN)).values()) + done.stdout.encode() + done.stderr.encode()
+    assert SECRET.encode() not in everything
