@@ -197,8 +197,9 @@ def _measure(pipeline: str, model: str, photos: Path, settings: LoadingSettings,
         rates[0],
         float(np.median(rates[1:])) if len(rates) > 1 else 0.0,
         ends[-1] - start,
-        *peaks,
-        processor_seconds=_processor_seconds() - used,
+        peaks[0],
+        peaks[1],
+        _processor_seconds() - used,
     )
     sender.send(row)
 

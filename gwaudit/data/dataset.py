@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.arrow_columns import TextColumn, taken
 from gwaudit.data.fitting import Box, ImageFit, are_photos
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import EncodedImage, UnreadableImageError
@@ -87,7 +88,8 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", np.asarray(self.labels))
-        object.__setattr__(self, "keys", [key_text(key, self.name) for key in self.keys])
+        if not isinstance(self.keys, TextColumn):
+            object.__setattr__(self, "keys", [key_text(key, self.name) for key in self.keys])
         n = len(self.inputs)
         for kind, values in (("labels", self.labels), ("keys", self.keys), ("true labels", self.true_labels)):
             if values is not None and len(values) != n:
@@ -221,11 +223,11 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
             self,
             inputs=SubsetInputs(self.inputs, torch.from_numpy(ids)),
             labels=self.labels[ids],
-            keys=[self.keys[i] for i in ids],
+            keys=taken(self.keys, ids),
             true_labels=None if self.true_labels is None else self.true_labels[ids],
             texts=None if self.texts is None else [self.texts[i] for i in ids],
             cells=None if self.cells is None else self.cells.take(ids),
-            originals=None if self.originals is None else [self.originals[i] for i in ids],
+            originals=None if self.originals is None else taken(self.originals, ids),
             rows=None if self.rows is None else self.rows[ids],
         )
 
@@ -267,7 +269,9 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
         digest = hashlib.sha256()
         self.inputs.add_to(digest)
         digest.update(np.ascontiguousarray(self.labels).tobytes())
-        digest.update("\0".join([*self.class_names, "", *self.keys]).encode("utf-8", "surrogatepass"))
+        digest.update("\0".join([*self.class_names, ""]).encode("utf-8", "surrogatepass"))
+        for key in self.keys:
+            digest.update(f"\0{key}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
 

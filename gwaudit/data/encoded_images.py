@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from gwaudit.data.arrow_columns import taken
 from gwaudit.data.fitting import ImageFit
 from gwaudit.data.image_checks import pixel_checksum
 from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion
@@ -70,7 +71,7 @@ class EncodedImages:
 
     def subset(self, indices: Sequence[int]) -> Self:
         """Return the images of these indices, in this order."""
-        return replace(self, items=[self.items[index] for index in indices])
+        return replace(self, items=taken(self.items, indices))
 
     def add_to(self, digest: Digest) -> None:
         """Add the length of every item to a checksum: reading all content would cost an epoch."""

@@ -59,7 +59,7 @@ EncodedImage = Path | bytes | FilePart
 """An image that is not decoded yet: its path, its content, or its part of another file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageHeader:
     """Describe an image by its header, without decoding it.
 

@@ -16,6 +16,7 @@ _SYSTEM_NAMES = (
     "__pycache__", "lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini",
 )  # fmt: skip
 _IS_SYSTEM_NAME = re.compile("|".join(map(fnmatch.translate, _SYSTEM_NAMES)), re.IGNORECASE).match
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 _SYSTEM = "made by the system or a program"
 _HIDDEN = "hidden (its name begins with a dot)"
 _NO_IMAGE = "not an image"
@@ -26,8 +27,8 @@ _LINK_TWICE = "a link to a folder that is read already"
 _FolderId = tuple[int, int]
 
 
-def find_images(root: Path, notes: ReadingNotes) -> list[Path]:
-    """Return the paths of the image files below a folder, relative to it, in order.
+def find_images(root: Path, notes: ReadingNotes) -> list[str]:
+    """Return the paths of the image files below a folder, relative to it, with "/" between the parts, in order.
 
     A file is an image by its suffix, or by its first bytes where it has no suffix. Links are followed; a link to
     nothing is returned if it has the suffix of an image. Hidden files and folders are left out.
@@ -39,7 +40,7 @@ def find_images(root: Path, notes: ReadingNotes) -> list[Path]:
     Raises:
         DataError: A folder cannot be opened.
     """
-    return sorted(path.relative_to(root) for path in _images_in(root, root, (_folder_id(root),), set(), notes))
+    return list(_images_in(root, "", (_folder_id(root),), set(), notes))
 
 
 def reason_left_out(name: str) -> str | None:
@@ -50,50 +51,50 @@ def reason_left_out(name: str) -> str | None:
 
 
 def _images_in(
-    folder: Path, root: Path, above: tuple[_FolderId, ...], seen: set[_FolderId], notes: ReadingNotes
-) -> Iterator[Path]:
-    """Yield the images below a folder.
+    root: Path, folder: str, above: tuple[_FolderId, ...], seen: set[_FolderId], notes: ReadingNotes
+) -> Iterator[str]:
+    """Yield the images below a folder, in the order of their parts.
 
     Args:
-        folder: The folder.
-        root: Folder that the names in the notes are relative to.
+        root: Folder that all names are relative to.
+        folder: The folder, with a "/" at its end; empty for the root.
         above: The folder, and the folders that it lies in.
         seen: All folders that were read of the same folder in the root: each is read once.
         notes: Notes that receive what is passed over.
     """
-    for entry in _entries(folder):
-        path = folder / entry.name
-        name = path.relative_to(root).as_posix()
+    for entry in _entries(root / folder):
+        name = folder + entry.name
         if reason := reason_left_out(entry.name):
             notes.pass_over(reason, [name])
         elif entry.is_dir():
-            inside = set() if folder == root else seen
-            if (identity := _folder_id(path)) in above or identity in inside:
+            inside = seen if folder else set()
+            if (identity := _folder_id(root / name)) in above or identity in inside:
                 notes.pass_over(_LINK_UP if identity in above else _LINK_TWICE, [name])
                 continue
             inside.add(identity)
-            yield from _images_in(path, root, (*above, identity), inside, notes)
-        elif reason := _reason_no_image(path):
+            yield from _images_in(root, f"{name}/", (*above, identity), inside, notes)
+        elif reason := _reason_no_image(root, name):
             notes.pass_over(reason, [name])
         else:
-            yield path
+            yield name
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=lambda entry: os.path.normcase(entry.name))
     except OSError as error:
         raise DataError(
             f"{folder} cannot be opened ({error.strerror}): make it readable, or take it out of the data"
         ) from error
 
 
-def _reason_no_image(path: Path) -> str | None:
+def _reason_no_image(root: Path, name: str) -> str | None:
     """Return the reason why a file is passed over, or None where it is an image."""
-    suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
+    if name.lower().endswith(_SUFFIXES):  # a path for each of a million files takes seconds
         return None
+    path = root / name
+    suffix = path.suffix
     if not path.is_file() or image_kind(_first_bytes(path)) is None:
         return _NO_IMAGE
     return _OTHER_SUFFIX if suffix[1:].isidentifier() else None  # "Dr. Smith" and "scan 12.30" have no suffix

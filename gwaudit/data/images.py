@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.arrow_columns import taken
 from gwaudit.data.encoded_images import CachedImages, EncodedImages, load, recorded_warnings
 from gwaudit.data.fitting import SMALL_SIDE, ImageFit, are_photos
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
@@ -108,7 +109,7 @@ def decode_all(
             f"the images are decoded in every epoch: {prod((len(inputs), *inputs.shape)) / 2**30:,.1f} GiB of pixels "
             f"fit neither in memory nor in {cache.root} (`cache_limit`, and the free space of the disk)"
         )
-    check_images(once.digests, [keys[index] for index in once.kept], notes)
+    check_images(once.digests, taken(keys, once.kept), notes)
     return DecodedImages(inputs, once.broken, once.images.conversion, once.images.fit, once.digests)
 
 
@@ -128,12 +129,15 @@ class _Decoding:
             with recorded_warnings(self.notes) as self.passes.warnings:
                 every = range(len(self.items))
                 in_workers = len(every) > _WORTH_WORKERS * _HEADERS_A_SECOND
-                headers = dict(self.passes.map(self.source.header, every, in_workers=in_workers))
+                shared: dict[ImageHeader, ImageHeader] = {}  # equal ones are kept once
+                found = self.passes.map(self.source.header, every, in_workers=in_workers)
+                headers = {index: shared.setdefault(header, header) for index, header in found}
                 sizes = self._sizes(headers)
                 if before_decoding is not None and sizes:
                     side = self.settings.image_size or self.settings.resizing.side or LARGE_SIDE
                     before_decoding(are_photos(list(sizes.values()), side))
                 conversion = self._conversion(headers)
+                del headers
                 sizes = {index: size for index, size in sizes.items() if index not in self.passes.broken}
                 images = self._planned(sizes, conversion)
                 seconds = len(sizes) / _IMAGES_A_SECOND + sum(w * h for w, h in sizes.values()) / _PIXELS_A_SECOND

@@ -49,7 +49,7 @@ def utf8_texts(texts: Sequence[str], notes: ReadingNotes) -> list[str]:
     return [text if _is_utf8(text) else _escaped(text) for text in texts]
 
 
-def distinct_keys(keys: Sequence[str], notes: ReadingNotes) -> list[str]:
+def distinct_keys(keys: Sequence[str], notes: ReadingNotes) -> Sequence[str]:
     """Return keys of which no two are equal: the second sample of the key `a.png` gets `a.png#2`.
 
     Args:
@@ -61,7 +61,7 @@ def distinct_keys(keys: Sequence[str], notes: ReadingNotes) -> list[str]:
         ['a', 'b', 'a#2', 'a#3']
     """
     if len(set(keys)) == len(keys):
-        return list(keys)
+        return keys
     taken = set(keys)
     counts: defaultdict[str, int] = defaultdict(int)
     distinct: list[str] = []

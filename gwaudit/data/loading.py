@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from gwaudit.core.errors import BrokenRowsError, DataError, SettingsError
 from gwaudit.core.settings import DataSettings, Fit, OnError
 from gwaudit.core.urls import restored_url
+from gwaudit.data.arrow_columns import TextColumn, taken
 from gwaudit.data.class_names import class_warnings
 from gwaudit.data.dataset import LabeledDataset, SkippedSample
 from gwaudit.data.encoded_images import CachedImages, EncodedImages
@@ -165,10 +166,10 @@ def read_source(
         raise DataError(
             f"`label_separator` ({settings.label_separator!r}) is for the labels of tables and shards: leave it out"
         )
-    source_keys = utf8_texts(raw.keys, raw.notes)
+    source_keys = TextColumn(utf8_texts(raw.keys, raw.notes))
     raw = replace(
         raw,
-        keys=distinct_keys(source_keys, raw.notes),
+        keys=TextColumn(distinct_keys(source_keys, raw.notes)),
         class_names=tuple(distinct_keys(utf8_texts(raw.class_names, raw.notes), raw.notes)),
     )
     raw, true_labels = _apply_label_file(raw, settings)
@@ -234,7 +235,7 @@ def _usable_samples(
     broken = dict(raw.broken)
     has_no_label = (raw.labels == UNLABELLED).reshape(len(raw), -1).any(1)
     unlabelled = {int(row): _NO_LABEL for row in np.flatnonzero(has_no_label) if int(row) not in broken}
-    rows = np.array([row for row in range(len(raw)) if row not in broken and row not in unlabelled], np.int64)
+    rows = np.delete(np.arange(len(raw)), [*broken, *unlabelled])
     decoded, kept = _decode(raw, rows, settings, broken, progress, before_decoding)
     for warning in class_warnings(raw.labels[kept], raw.class_names):
         raw.notes.warn(warning)
@@ -255,21 +256,21 @@ def _usable_samples(
         inputs=decoded.inputs,
         labels=raw.labels[kept],
         class_names=raw.class_names,
-        keys=[raw.keys[row] for row in kept],
+        keys=taken(raw.keys, kept),
         split=raw.split,
         true_labels=None if true_labels is None else true_labels[kept],
         skipped=tuple(skipped),
         texts=[raw.inputs.texts[row] for row in kept] if isinstance(raw.inputs, Texts) else None,
         rows=source_rows[kept],
         notes=raw.notes,
-        originals=[raw.inputs[row] for row in kept] if isinstance(raw.inputs, Sequence) else None,
+        originals=taken(raw.inputs, kept) if isinstance(raw.inputs, Sequence) else None,
         image_fit=decoded.fit,
         image_conversion=decoded.conversion,
         are_scaled=raw.are_scaled,
         cells=None if raw.cells is None else raw.cells.take(kept),
         workers=_workers(decoded.inputs, settings),
     )
-    note_repeats(dataset, [source_keys[row] for row in kept], decoded.digests)
+    note_repeats(dataset, taken(source_keys, kept), decoded.digests)
     return dataset
 
 
@@ -297,14 +298,13 @@ def _decode(
     before_decoding: Callable[[bool], None] | None,
 ) -> tuple[DecodedImages, np.ndarray]:
     """Return the inputs of the rows, and the rows that have some; add images that cannot be read to `broken`."""
-    keys = [raw.keys[row] for row in rows]
+    keys = taken(raw.keys, rows)
     if not isinstance(raw.inputs, Sequence):
         inputs = _loaded_inputs(raw.name, raw.inputs, rows, settings.image_size)
         if isinstance(inputs, InMemory) and inputs.values.ndim == 4:
             return DecodedImages(inputs, digests=check_tensor(inputs.values, keys, raw.notes)), rows
         return DecodedImages(inputs), rows
-    items = [raw.inputs[row] for row in rows]
-    decoded = decode_all(items, keys, settings, raw.notes, progress, before_decoding)
+    decoded = decode_all(taken(raw.inputs, rows), keys, settings, raw.notes, progress, before_decoding)
     broken |= {int(rows[index]): f"the image cannot be read: {reason}" for index, reason in decoded.broken.items()}
     return decoded, np.delete(rows, list(decoded.broken))
 

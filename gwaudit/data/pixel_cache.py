@@ -30,6 +30,7 @@ from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
 from gwaudit.core.partial_files import partial_beside
 from gwaudit.core.settings import DataSettings, Resizing
+from gwaudit.data.arrow_columns import taken
 from gwaudit.data.encoded_images import EncodedImages
 from gwaudit.data.fitting import ImageFit
 from gwaudit.data.image_checks import ImageDigest, pixel_checksum
@@ -121,7 +122,7 @@ class PixelCache:
         with suppress(*_UNUSABLE):
             about, index = _read(self.folder)
             kept = index["kept"].tolist()
-            images = _images(about, [self.items[i] for i in kept])
+            images = _images(about, taken(self.items, kept))
             if self.file.stat().st_size != len(kept) * math.prod(images.shape):
                 return None
             os.utime(self.folder / _ABOUT)  # it is in use: others are deleted first

@@ -1,7 +1,7 @@
 """Find inputs, and keys, that occur several times: with different labels, or in a large share of the samples."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -41,7 +41,7 @@ def note_repeats(dataset: LabeledDataset, source_keys: Sequence[str], digests: S
     if len(largest) < _LEAST_REPEATS or len(largest) <= _LARGE_SHARE * len(dataset):
         largest = ()
     listed: set[tuple[int, ...]] = set()
-    for what, candidates in (("Inputs", groups), ("Keys", _equal(enumerate(source_keys)))):
+    for what, candidates in (("Inputs", groups), ("Keys", _equal(source_keys))):
         contradictory = [ids for ids in candidates if ids not in listed and len(_labels(dataset, ids)) > 1]
         listed.update(contradictory)
         notes = [
@@ -94,20 +94,23 @@ def _equal_inputs(dataset: LabeledDataset, digests: Sequence[ImageDigest]) -> li
     """Return the ids of samples whose inputs are equal in every value, by group; of images, as they are trained on."""
     inputs = dataset.inputs
     if digests:
-        return _equal(enumerate(digest.checksum for digest in digests))
+        return _equal([digest.checksum for digest in digests])
     if isinstance(inputs, Texts):
-        return _equal(enumerate(text.strip() for text in inputs.texts))
+        return _equal([text.strip() for text in inputs.texts])
     if isinstance(inputs, InMemory):
         rows = inputs.values.numpy().reshape(len(inputs), -1)
-        return _equal((i, _digest((row + 0).tobytes())) for i, row in enumerate(rows))  # 0 for -0
+        return _equal([_digest((row + 0).tobytes()) for row in rows])  # 0 for -0
     return []
 
 
-def _equal(values: Iterable[tuple[int, Hashable]]) -> list[tuple[int, ...]]:
+def _equal(values: Sequence[Hashable]) -> list[tuple[int, ...]]:
     """Return the ids of each value that occurs several times."""
+    hashes = np.fromiter(map(hash, values), np.int64, len(values))  # a dictionary of a million values takes 300 MB
+    ordered = np.sort(hashes)
+    candidates = np.flatnonzero(np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]]))
     ids: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for sample_id, value in values:
-        ids[value].append(sample_id)
+    for sample_id in candidates.tolist():
+        ids[values[sample_id]].append(sample_id)
     return [tuple(group) for group in ids.values() if len(group) > 1]
 
 

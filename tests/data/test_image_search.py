@@ -26,7 +26,7 @@ SUFFIXES = {
 def names(root):
     """Return the images that are found, and the examples of what is passed over, by its reason."""
     notes = ReadingNotes()
-    found = [path.as_posix() for path in find_images(root, notes)]
+    found = find_images(root, notes)
     return found, {reason: files.examples for reason, files in notes.files_passed_over.items()}
 
 

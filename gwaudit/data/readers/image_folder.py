@@ -6,6 +6,7 @@ import numpy as np
 
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import DataSettings
+from gwaudit.data.arrow_columns import PathColumn
 from gwaudit.data.image_search import find_images, reason_left_out
 from gwaudit.data.image_signatures import IMAGE_SUFFIXES
 from gwaudit.data.readers.class_folders import find_classes
@@ -52,14 +53,16 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         )
     _note_the_rest(root.joinpath(*found.folder), names, root, notes)
     index_of = {name: index for index, name in enumerate(names)}
-    samples = sorted(zip(found.classes, found.paths, strict=True))
+    labels = np.array([index_of[name] for name in found.classes], np.int64)
+    order = np.argsort(labels, kind="stable")
+    paths = [found.paths[i] for i in order.tolist()]
     return RawSamples(
         name=source_name(root),
         split=found.split or "all",
-        inputs=[root / path for _, path in samples],
-        labels=np.array([index_of[name] for name, _ in samples], np.int64),
+        inputs=PathColumn(root, paths),
+        labels=labels[order],
         class_names=tuple(names),
-        keys=[path.as_posix() for _, path in samples],
+        keys=paths,
         notes=notes,
     )
 

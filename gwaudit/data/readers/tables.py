@@ -55,7 +55,7 @@ def _note_the_rest(found: TableFiles, raw: RawSamples, folder: Path, notes: Read
     more = f" and {len(names) - 3} more files" if len(names) > 3 else ""
     notes.remark(f"the rows are read from {', '.join(names[:3])}{more}")
     if found.files[0].name not in METADATA:
-        images = [path.as_posix() for path in find_images(folder, ReadingNotes())]
+        images = find_images(folder, ReadingNotes())
         notes.pass_over("an image: the tables are read instead", images)
         if len({name.rpartition("/")[0] for name in images if "/" in name}) > 1:
             notes.warn(
