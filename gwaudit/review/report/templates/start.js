@@ -4,11 +4,12 @@ if (facts.multi_label) for (const node of document.querySelectorAll(".progress, 
 
 function progress() {
   const suspects = facts.samples.filter((sample) => sample.category === "suspect");
-  const done = suspects.filter((sample) => decisions.get(sample.id)).length;
-  $("progress").max = Math.max(1, suspects.length);
+  const wanted = suspects.length ? suspects : facts.samples.filter((sample) => sample.category === "to decide");
+  const done = wanted.filter((sample) => decisions.get(sample.id)).length;
+  $("progress").max = Math.max(1, wanted.length);
   $("progress").value = done;
-  $("progress-text").textContent = suspects.length
-    ? `${done.toLocaleString("en")} of ${suspects.length.toLocaleString("en")} suspects decided`
+  $("progress-text").textContent = wanted.length
+    ? `${done.toLocaleString("en")} of ${wanted.length.toLocaleString("en")} ${suspects.length ? "suspects" : "samples"} decided`
     : `${decisions.bySample.size.toLocaleString("en")} samples decided`;
   $("undo").disabled = decisions.history.length === 0;
   $("download").disabled = decisions.bySample.size === 0;
