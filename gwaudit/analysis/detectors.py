@@ -275,8 +275,8 @@ def class_densities(run: RecordedRun) -> Detection:
     """Score by the log likelihood ratio of the best other class to the given one, each a Gaussian in latent space.
 
     After ALED (Chaudhry et al., arXiv 2601.10084): latents of fewer dimensions, a Gaussian for each class, and a
-    likelihood ratio test. The authors' way to denoise the latents is not reproduced: 64 principal components, shrunk
-    covariances, refits without the samples flagged, and the cut at a ratio of 1 are gwaudit's
+    likelihood ratio test. The authors' way to denoise the latents is not reproduced: up to 64 principal components,
+    shrunk covariances, refits without the samples flagged, and the cut at a ratio of 1 are gwaudit's
     (`gwaudit.analysis.latent_scores.class_likelihood_ratio`).
     """
     return Detection(*latent_scores.class_likelihood_ratio(run.latents, run.given, run.n_classes))

@@ -19,7 +19,10 @@ NEIGHBOURS = 10
 """Number of neighbours that vote, as in the experiments of SimiFeat."""
 
 COMPONENTS = 64
-"""Number of principal components that the class densities are fitted in, where there are as many latent features."""
+"""Largest number of principal components that the class densities are fitted in."""
+
+SAMPLES_PER_COMPONENT = 10
+"""Fewest samples of a class of mean size for each component: in more, a density would fit each of its samples."""
 
 _PENALTIES = 10.0 ** np.arange(-4, 3)  # of the ridge regression, in units of the mean eigenvalue
 _REFITS = 2  # of the class densities, each without the samples flagged before
@@ -101,7 +104,8 @@ def class_likelihood_ratio(latents: Latents, labels: Ids, n_classes: int) -> tup
         n_classes: Number of classes C; classes with fewer than two samples have no density, and their samples are not
             flagged (NaN).
     """
-    components = _principal_components(latents)
+    most = len(labels) // (len(np.unique(labels)) * SAMPLES_PER_COMPONENT)
+    components = _principal_components(latents, min(COMPONENTS, max(most, 1)))
     kept = np.ones(len(labels), bool)
     for _ in range(1 + _REFITS):
         density = _class_log_densities(components, labels, n_classes, kept)
@@ -142,10 +146,10 @@ def self_influence(latents: Latents, labels: Ids, n_classes: int) -> Floats:
     return best[1]
 
 
-def _principal_components(latents: Latents) -> Floats:
-    """Return the coordinates of the latents in the directions of the largest variance, [n, d]."""
+def _principal_components(latents: Latents, d: int) -> Floats:
+    """Return the coordinates of the latents in the d directions of the largest variance, [n, d] or fewer."""
     centred = latents - latents.mean(0)
-    directions = np.linalg.eigh(centred.T.astype(np.float64) @ centred)[1][:, -COMPONENTS:]
+    directions = np.linalg.eigh(centred.T.astype(np.float64) @ centred)[1][:, -d:]
     return np.asarray(centred @ directions, np.float64)
 
 

@@ -149,6 +149,9 @@ def test_folds_and_threshold_samples_have_trainings_of_their_own(benchmark):
         assert row["auroc"] > 0.9
         assert row["f1"] > 0.5
         assert row["samples_trained"] == pytest.approx(times * plain["samples_trained"], rel=0.01)
+    entropy = rows.loc["signed_entropy_threshold_samples"]
+    assert entropy["auroc"] > 0.6
+    assert 0 < entropy["n_suspects"] < entropy["n"]
 
 
 def test_a_sample_is_scored_by_when_it_is_forgotten_while_the_other_half_is_learned(small_images, tmp_path):

@@ -34,7 +34,7 @@ from gwaudit.benchmarks.detection.device_neighbours import RecordedRunOnDevice
 from gwaudit.benchmarks.detection.logistic_regression import cross_validated_probabilities
 from gwaudit.benchmarks.detection.pretrained import PRETRAINED, FeatureSource, fine_tune_settings, head_settings
 from gwaudit.benchmarks.detection.second_split import second_split_forgetting, second_split_runs
-from gwaudit.benchmarks.detection.threshold_samples import aum_with_threshold_samples
+from gwaudit.benchmarks.detection.threshold_samples import detect_with_threshold_samples
 from gwaudit.benchmarks.label_variants import LabelVariant, instance_noise, make_label_variant
 from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.core.errors import MissingExtraError, SettingsError
@@ -275,9 +275,10 @@ class _VariantBenchmark:
             yield self._row(name + suffix, training, result, cost())
 
     def _threshold(self) -> Iterable[DetectionRow]:
-        result = aum_with_threshold_samples(self.dataset, self.folder, self.settings, progress=self.progress)
+        results = detect_with_threshold_samples(self.dataset, self.folder, self.settings, progress=self.progress)
         cost = self._cost([self.folder / f"threshold-{part}" for part in range(2)], len(self.dataset))
-        yield self._row("aum_threshold_samples", "threshold", result, cost)
+        for name, result in results.items():
+            yield self._row(name, "threshold", result, cost)
 
     def _second_split(self) -> Iterable[DetectionRow]:
         result = second_split_forgetting(self.dataset, self.folder, self.settings, progress=self.progress)
