@@ -18,7 +18,7 @@ import typer
 from gwaudit.analysis.detectors import DETECTORS
 from gwaudit.analysis.stopping import recorded_rules
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import PRESETS, Preset, split_commas
+from gwaudit.core.settings import PRESETS, DataSettings, Preset, TrainingSettings, split_commas
 
 Run = Annotated[Path, typer.Argument(help="Folder of the run, or its URL.", show_default=False)]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of ranked runs, or their URLs.", show_default=False)]
@@ -63,7 +63,7 @@ _COUNTED = "Epochs are counted from 1."
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the fields of its settings dataclasses as options, in place of these parameters.
 
-    A field without default becomes an argument. A command that takes all settings of a preset also gets the option
+    A field without default becomes an argument. A command that takes data and a training also gets the option
     `--preset`, which changes the defaults of the others.
 
     Args:
@@ -78,8 +78,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     }
     parameters = [p for p in signature.parameters.values() if p.name not in settings]
     parameters += [option for cls in settings.values() for option in _options_of(cls)]
-    has_preset = all(type(part) in settings.values() for part in next(iter(PRESETS.values())))
-    if has_preset:
+    if {DataSettings, TrainingSettings}.issubset(settings.values()):
         text = (
             "Set of defaults. `pretrained`, the default for photos: a head on the features of a pretrained network. "
             "`fine-tune`: that network is trained. `scratch`, the default for images of at most 96 pixels: a small "
@@ -94,6 +93,8 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(context: typer.Context, **values: Any) -> None:
         preset = values.pop("preset", None)
+        if preset:
+            _require_whole(preset, settings.values())
         for name, cls in settings.items():
             typed = _pop_fields(cls, values)
             defaults = [part for part in PRESETS[preset] if isinstance(part, cls)] if preset else []
@@ -106,6 +107,17 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
+
+
+def _require_whole(preset: Preset, kinds: Collection[type]) -> None:
+    """Raise SettingsError if a preset has settings of a kind that the command does not take."""
+    left_out = [part for part in PRESETS[preset] if type(part) not in kinds and part != type(part)()]
+    if left_out:
+        usable = [name for name, parts in PRESETS.items() if all(type(p) in kinds or p == type(p)() for p in parts)]
+        raise SettingsError(
+            f"the preset {preset!r} adds trainings after the first one, which only `gwaudit audit` does: use it, or "
+            f"choose one of {', '.join(usable)}"
+        )
 
 
 def attribute_texts(cls: type) -> dict[str, str]:

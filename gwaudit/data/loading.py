@@ -1,7 +1,7 @@
 """Load a data set: choose its reader, apply a label file, and leave out the rows that cannot be used."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, Unpack
@@ -43,12 +43,18 @@ from gwaudit.data.url_copies import with_local_files
 from gwaudit.data.workers import resolve_workers
 
 _NO_LABEL = "has no label"
+_FOR = dict.fromkeys(("label_column", "image_column", "text_column", "feature_columns", "id_column"), "tables") | {
+    "classes": "tables, arrays and shards, whose classes may have no names or no order",
+    "root": "tables, arrays and shards, whose keys may be paths",
+}
+"""Kinds of sources that each setting is for which names a part of a source."""
 
 
 class Reader(Protocol):
     """Describe the functions of a module of `gwaudit.data.readers`.
 
-    `source` is the object, path or name that was given to `load_dataset`; `settings.source` is its text.
+    `source` is the object, path or name that was given to `load_dataset`; `settings.source` is its text. A module has
+    `PARTS` too where it does not use all settings that name parts of a source, such as `label_column`: those it uses.
     """
 
     def recognises(self, source: Source, settings: DataSettings) -> bool:
@@ -157,8 +163,10 @@ def read_source(
     """
     settings = with_local_files(settings)
     source = settings.source if source is None or isinstance(source, str | Path) else source
+    reader = _find_reader(source, settings)
+    _require_used(settings, getattr(reader, "PARTS", _FOR))
     try:
-        raw = _find_reader(source, settings).read(source, settings)
+        raw = reader.read(source, settings)
     except (pa.ArrowException, OverflowError, UnicodeError) as error:  # of a value, such as the year 10^6
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{settings.source} holds a value that cannot be read ({reason}): correct it") from error
@@ -192,6 +200,15 @@ def _find_reader(source: Source, settings: DataSettings) -> Reader:
         kinds = f"files are {', '.join(TABLE_SUFFIXES)}, .npz, .npy or .tar"
         raise DataError(f"{path} is not a data set: {f'it is {remedy(path)}; ' if remedy(path) else ''}{kinds}")
     raise DataError(f"no data set at {path}: give a folder, a table, arrays, hf:NAME, or the name digits")
+
+
+def _require_used(settings: DataSettings, used: Collection[str]) -> None:
+    """Raise SettingsError if a part is named that sources of this kind do not have: it would do nothing."""
+    for name, kinds in _FOR.items():
+        if (value := getattr(settings, name)) is not None and name not in used:
+            raise SettingsError(
+                f"`{name}` ({value!r}) does nothing for {settings.source}: it is for {kinds}. Leave it out"
+            )
 
 
 def _apply_label_file(raw: RawSamples, settings: DataSettings) -> tuple[RawSamples, np.ndarray | None]:

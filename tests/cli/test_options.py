@@ -80,6 +80,28 @@ def test_a_preset_changes_the_defaults_of_options_that_are_not_typed(parsed):
     assert parsed("digits", "--preset", "quality", "--batch-size", "512")["training"].batch_size == 512
 
 
+def test_train_takes_the_presets_of_a_single_training_and_refuses_the_others():
+    received = []
+
+    def train(data: DataSettings, training: TrainingSettings) -> None:
+        received.append(training)
+
+    app = typer.Typer()
+    commands.command(app, "train")(train)
+    app.callback()(lambda: None)
+    for preset in ("pretrained", "fine-tune", "scratch"):
+        assert CliRunner().invoke(app, ["train", "digits", "--preset", preset]).exit_code == 0
+        assert received[-1] == PRESETS[preset][0]
+    assert CliRunner().invoke(app, ["train", "digits", "--preset", "fine-tune", "--epochs", "3"]).exit_code == 0
+    assert received[-1] == replace(PRESETS["fine-tune"][0], epochs=3)
+    for preset in ("fast", "quality"):
+        refused = CliRunner().invoke(app, ["train", "digits", "--preset", preset])
+        assert refused.exit_code == 2
+        assert "`gwaudit audit`" in refused.output
+        assert "pretrained, fine-tune, scratch" in refused.output.replace("\n", " ")
+    assert len(received) == 4
+
+
 def test_settings_that_other_settings_hold_are_options_with_the_values_held():
     app, received = typer.Typer(), []
 

@@ -24,6 +24,7 @@ from gwaudit.data.inputs import features
 from gwaudit.data.labels import class_indices
 from gwaudit.data.readers.raw_samples import RawSamples, default_keys
 from gwaudit.store.store import TrajectoryStore
+from helpers.making import make_tree
 
 N, WRONG = 80, 37
 NAMES = ("dark", "light")
@@ -234,6 +235,28 @@ def test_features_without_labels_take_them_from_a_label_file(tmp_path):
     np.save(tmp_path / "y.npy", np.array([0, 1, 2, 1]))
     dataset = load_dataset(tmp_path / "x.npy", labels=tmp_path / "y.npy")
     assert (dataset.modality, dataset.labels.tolist()) == ("features", [0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "unused"),
+    [
+        ("digits", {"classes": ["a", "b"], "root": ".", "label_column": "label", "id_column": "key"}),
+        ("folder", {"classes": ["cat", "dog"], "root": ".", "image_column": "path", "feature_columns": "u,v"}),
+        ("arrays", {"label_column": "y", "feature_columns": "x", "text_column": "text"}),
+    ],
+)
+def test_a_setting_that_does_nothing_for_a_source_is_refused(tmp_path, kind, unused):
+    make_tree(tmp_path / "folder")
+    np.savez(tmp_path / "arrays.npz", x=np.arange(8.0).reshape(4, 2), y=[0, 1, 0, 1])
+    source = {"digits": "digits", "folder": tmp_path / "folder", "arrays": tmp_path / "arrays.npz"}[kind]
+    for name, value in unused.items():
+        with pytest.raises(SettingsError, match=rf"`{name}` .* does nothing for .*Leave it out"):
+            load_dataset(source, **{name: value})
+
+
+def test_settings_that_a_source_uses_are_taken(tmp_path):
+    np.savez(tmp_path / "arrays.npz", x=np.arange(8.0).reshape(4, 2), y=["b", "a", "b", "a"])
+    assert load_dataset(tmp_path / "arrays.npz", classes=["b", "a"], root=tmp_path).labels.tolist() == [0, 1, 0, 1]
 
 
 def recognises_toy(source, settings):

@@ -28,6 +28,8 @@ from gwaudit.data.readers.raw_samples import (
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind_within, split_word
 
+PARTS: tuple[str, ...] = ("classes", "root")
+"""Settings that name parts of such a source."""
 _INPUTS = ("x", "X", "features", "embeddings", "images", "data", "arr_0")
 _LABELS = ("y", "Y", "labels", "label", "targets", "target", "arr_1")
 _CLASS_NAMES = ("class_names", "classes", "names", "target_names", "label_names")

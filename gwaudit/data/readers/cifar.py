@@ -15,6 +15,8 @@ from gwaudit.data.readers.raw_samples import RawSamples, Source
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split
 
+PARTS: tuple[str, ...] = ()
+"""Settings that name parts of such a source."""
 _ALLOWED_GLOBALS = {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),

@@ -10,6 +10,9 @@ from gwaudit.data.readers.raw_samples import RawSamples, Source
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split
 
+PARTS: tuple[str, ...] = ()
+"""Settings that name parts of such a source."""
+
 
 def recognises(source: Source, settings: DataSettings) -> bool:
     """Return whether the source is the name `digits`; the path of a folder of this name is not."""

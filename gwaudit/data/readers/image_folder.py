@@ -15,6 +15,9 @@ from gwaudit.data.readers.table_formats import is_table
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import TRAIN, split_kind, split_kind_within
 
+PARTS: tuple[str, ...] = ()
+"""Settings that name parts of such a source."""
+
 
 def recognises(source: Source, settings: DataSettings) -> bool:
     """Return whether the source is a folder."""

@@ -23,6 +23,8 @@ from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, not
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split
 
+PARTS: tuple[str, ...] = ("classes", "root")
+"""Settings that name parts of such a source."""
 _CHANNELS = (1, 3, 4)
 _READ_TWICE = 8  # of this many images, one is almost surely mirrored in one of two readings
 

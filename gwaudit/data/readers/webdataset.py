@@ -18,6 +18,8 @@ from gwaudit.data.readers.raw_samples import BrokenRows, RawSamples, Source, sou
 from gwaudit.data.readers.table_files import files_of_split, folders_of_splits
 from gwaudit.data.reading_notes import ReadingNotes
 
+PARTS: tuple[str, ...] = ("classes", "root")
+"""Settings that name parts of such a source."""
 _LABELS = (".cls", ".label")
 _METADATA = ".json"
 _TEXT = ".txt"
