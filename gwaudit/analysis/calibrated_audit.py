@@ -18,15 +18,18 @@ from gwaudit.analysis.audit import CALIBRATED_COLUMNS, Audit
 from gwaudit.analysis.calibration import Calibration, Evidence, probability_after_answers, refit_log_odds
 from gwaudit.analysis.error_probability import sigmoid
 from gwaudit.analysis.flagging import categorise, flag, settings_to_flag
+from gwaudit.analysis.latent_scores import nearest_neighbours, vote
 from gwaudit.core.errors import DataError
 from gwaudit.data.class_sizes import small_classes
+from gwaudit.store.latents import read_latents
 
 PARTS = {
     "mean_gap": -1.0, "mean_margin": -1.0, "mean_loss": 1.0, "mean_given_probability": -1.0, "share_negative": 1.0,
     "alternative_votes": 1.0, "times_forgotten": 1.0,
 }  # fmt: skip
 """The parts of the evidence that the order is refitted on, with the sign of suspicion. The log probability of the
-suggested label, -(loss + margin), is one more."""
+suggested label, -(loss + margin), is one more, and so is the vote of the nearest neighbours where the run keeps
+latents."""
 
 SUGGESTION_WEIGHT = 2
 """Number of relabelled samples of one given and suggested class that the suggestion counts as: more decisions for
@@ -36,7 +39,25 @@ DECIDED_LOG_ODDS = 50.0
 """Log odds of a decided sample, above or below those of all others."""
 
 
-def calibrate(audit: Audit, decisions: pd.DataFrame, is_random: NDArray[np.bool_] | None = None) -> Audit:
+def votes_of_neighbours(audit: Audit) -> NDArray[np.float64] | None:
+    """Return the margin of the nearest neighbours' vote against each label, [n]; None where the run keeps no latents.
+
+    Raises:
+        StoreDamagedError: The latents were altered.
+    """
+    kept = None if audit.is_multi_label else read_latents(audit.run)
+    if kept is None:
+        return None
+    given = audit.by_id("given_label").astype(np.int64)
+    return vote(given, nearest_neighbours(kept[0]), len(audit.class_names))[0]
+
+
+def calibrate(
+    audit: Audit,
+    decisions: pd.DataFrame,
+    is_random: NDArray[np.bool_] | None = None,
+    votes: NDArray[np.float64] | None = None,
+) -> Audit:
     """Return the audit under odds that are refitted on decisions; the unsupervised audit where nothing is decided.
 
     Args:
@@ -44,6 +65,8 @@ def calibrate(audit: Audit, decisions: pd.DataFrame, is_random: NDArray[np.bool_
         decisions: One row a decided sample, with the columns `sample_id`, `decision` ("keep", "relabel", "drop" or
             "unsure", which decides nothing) and `label` (index of the new class; read where it is relabelled).
         is_random: [n] whether the decision on each sample is part of a random sample; by default none is.
+        votes: [n] margin of the neighbours' vote against each label, one more part of the evidence
+            (`votes_of_neighbours`); by default it has no such part.
 
     Raises:
         DataError: The audit is multi-label.
@@ -56,7 +79,7 @@ def calibrate(audit: Audit, decisions: pd.DataFrame, is_random: NDArray[np.bool_
     frame = _unsupervised(audit.frame)
     rows = pd.Index(frame["sample_id"]).get_indexer(decided["sample_id"])
     wrong = (decided["decision"] != "keep").to_numpy(bool)
-    refit = refit_log_odds(_evidence(frame, len(audit.class_names)), rows, wrong)
+    refit = refit_log_odds(_evidence(frame, len(audit.class_names), votes), rows, wrong)
     log_odds = frame["unsupervised_log_odds"].to_numpy(np.float64) if decided.empty else refit.log_odds
     log_odds, probability = log_odds.copy(), sigmoid(log_odds)
     probability[rows] = probability_after_answers(log_odds[rows], wrong, refit.answer_error)
@@ -95,10 +118,12 @@ def _unsupervised(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _evidence(frame: pd.DataFrame, n_classes: int) -> Evidence:
+def _evidence(frame: pd.DataFrame, n_classes: int, votes: NDArray[np.float64] | None) -> Evidence:
     parts = [sign * frame[name].to_numpy(np.float64) for name, sign in PARTS.items() if name in frame]
     if {"mean_loss", "mean_margin"} <= set(frame.columns):
         parts.append(-(frame["mean_loss"] + frame["mean_margin"]).to_numpy(np.float64))
+    if votes is not None:
+        parts.append(votes[frame["sample_id"].to_numpy(np.int64)])
     given = frame["given_label"].to_numpy(np.int64)
     return Evidence(
         frame["unsupervised_log_odds"].to_numpy(np.float64),

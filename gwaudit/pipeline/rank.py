@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.calibrated_audit import calibrate
+from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.results import AuditResult, write_results
@@ -78,4 +78,4 @@ def _calibrated(ranked: Audit, files: Sequence[Path], progress: StageProgress) -
             f"rows that decide nothing because of a problem: {len(decisions.problems):,}; the first is in {first.file}"
             f"{row}: {first.reason}"
         )
-    return calibrate(ranked, decisions.frame, decided.is_random)
+    return calibrate(ranked, decisions.frame, decided.is_random, votes_of_neighbours(ranked))

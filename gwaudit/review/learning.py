@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.calibrated_audit import calibrate
+from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.review.decided_samples import decided_samples
 from gwaudit.review.decision_log import LoggedDecision
 from gwaudit.review.decisions import Decisions
@@ -61,6 +63,10 @@ class ReviewLearner:
         """
         return self._learned if self._learned and self._revision != revision else None
 
+    @cached_property
+    def _votes(self) -> NDArray[np.float64] | None:
+        return votes_of_neighbours(self._audit)
+
     def _fit(self, decisions: dict[int, LoggedDecision]) -> None:
         ids = np.fromiter(decisions, np.int64, len(decisions))
         words = [logged.decision for logged in decisions.values()]
@@ -69,7 +75,7 @@ class ReviewLearner:
             {"sample_id": ids, "decision": np.array(words, object), "label": np.array(labels, np.int64)}
         )
         decided = decided_samples(self._audit.n_samples, Decisions(frame, ()), self._sample)
-        calibrated = calibrate(self._audit, frame, decided.is_random)
+        calibrated = calibrate(self._audit, frame, decided.is_random, self._votes)
         rows = calibrated.undecided
         rows = rows[rows["sample_id"].isin(self._shown)]
         probabilities = rows["probability_wrong"].tolist() if calibrated.has_probabilities else [None] * len(rows)

@@ -8,11 +8,12 @@ import pytest
 
 from gwaudit import rank
 from gwaudit.analysis.audit import CALIBRATED_COLUMNS, COLUMNS, Audit
-from gwaudit.analysis.calibrated_audit import calibrate
+from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.cleaned_data import clean_data
+from gwaudit.store.latents import write_latents
 from helpers.audits import make_audit
 from helpers.making import few_digits
 from helpers.recorded_runs import make_run
@@ -143,6 +144,26 @@ def test_cleaned_data_follow_the_decisions(audit):
     assert 0 not in cleaned.ids
     label = dict(zip(cleaned.ids, cleaned.labels, strict=True))
     assert [label[i] for i in range(1, 12)] == decisions["label"].tolist()[1:]
+
+
+def test_the_votes_of_neighbours_reorder_where_they_know_more_than_the_odds(tmp_path):
+    """The odds say nothing here; the latents are those of the true classes."""
+    rng = np.random.default_rng(0)
+    truth, wrong = rng.integers(0, 3, 300), rng.random(300) < 0.2
+    given = np.where(wrong, (truth + 1) % 3, truth)
+    audit = make_audit([f"{i}" for i in range(300)], given, ["a", "b", "c"], log_odds=rng.normal(-1, 1, 300))
+    audit = replace(audit, run=tmp_path)
+    assert votes_of_neighbours(audit) is None
+    write_latents(tmp_path, np.eye(3)[truth] + rng.normal(0, 0.1, (300, 3)), {})
+    votes = votes_of_neighbours(audit)
+    assert ((votes > 0) == wrong).mean() > 0.95
+    ids = rng.permutation(300)[:120]
+    decisions = decisions_on(audit, ids, wrong[ids])
+    without, with_votes = calibrate(audit, decisions), calibrate(audit, decisions, votes=votes)
+    assert without.calibration.scale == 0 < with_votes.calibration.scale
+    left = with_votes.undecided["sample_id"].to_numpy()
+    assert wrong[left[: wrong[left].sum()]].mean() > 0.7
+    assert wrong[without.undecided["sample_id"].to_numpy()[: wrong[left].sum()]].mean() < 0.5
 
 
 def test_a_multi_label_audit_is_refused(audit):
