@@ -9,7 +9,6 @@ three given labels determines the share p_i of each true class and the probabili
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +42,8 @@ def fit_transition(joint: Floats) -> tuple[Floats, Floats]:
     Args:
         joint: [C, C, C], as `consensus` returns it.
     """
+    from scipy.optimize import minimize  # `--help` does not wait for it
+
     n_classes = len(joint)
 
     def unpack(logits: Floats) -> tuple[Floats, Floats]:
