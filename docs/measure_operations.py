@@ -31,7 +31,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gwaudit import RankingSettings, TrainingSettings, evaluate, load_dataset
-from gwaudit.core.settings import PRESETS, RECIPES
+from gwaudit.core.presets import PRESETS, RECIPES
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
 from gwaudit.training.models import build_model

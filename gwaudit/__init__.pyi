@@ -10,9 +10,9 @@ from .analysis.ranking import rank as rank
 from .analysis.stopping import OnlineStopping as OnlineStopping
 from .analysis.stopping import stopping_rule as stopping_rule
 from .core.errors import GwauditError as GwauditError
+from .core.presets import RefinementSettings as RefinementSettings
 from .core.settings import DataSettings as DataSettings
 from .core.settings import RankingSettings as RankingSettings
-from .core.settings import RefinementSettings as RefinementSettings
 from .core.settings import TrainingSettings as TrainingSettings
 from .data.dataset import LabeledDataset as LabeledDataset
 from .data.label_noise import add_label_noise as add_label_noise

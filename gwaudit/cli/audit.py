@@ -14,7 +14,8 @@ from gwaudit.cli.show.questions import print_questions
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
 from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.cli.show.training import TrainingDisplay
-from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.core.presets import RefinementSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 
 if TYPE_CHECKING:  # for its type alone
     from gwaudit.pipeline.results import AuditResult

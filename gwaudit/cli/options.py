@@ -18,7 +18,8 @@ import typer
 from gwaudit.analysis.detectors import DETECTORS
 from gwaudit.analysis.stopping import recorded_rules
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import PRESETS, DataSettings, Preset, TrainingSettings, split_commas
+from gwaudit.core.presets import PRESETS, Preset
+from gwaudit.core.settings import DataSettings, TrainingSettings, split_commas
 
 Run = Annotated[Path, typer.Argument(help="Folder of the run, or its URL.", show_default=False)]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of ranked runs, or their URLs.", show_default=False)]

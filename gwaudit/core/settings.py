@@ -5,7 +5,7 @@ The command line makes its options from these dataclasses (`gwaudit.cli.options`
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -23,7 +23,6 @@ ALIGNMENTS: Mapping[Alignment, str] = {
     "weight": "the head's weight without its bias",
 }
 """The parameters that the alignment is computed with, by the value of the setting `alignment`."""
-Recipe = Literal["whitened", "resnet18"]
 OnError = Literal["stop", "skip"]
 Fit = Literal["crop", "pad", "squash"]
 
@@ -38,7 +37,7 @@ def split_commas(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def _require_choices(settings: Any) -> None:
+def require_choices(settings: Any) -> None:
     """Raise SettingsError if a field of the type `Literal`, or `Literal | None`, has another value."""
     for name, hint in get_type_hints(type(settings)).items():
         value, types = getattr(settings, name), get_args(hint)
@@ -155,7 +154,7 @@ class DataSettings:
     resizing: Resizing = field(default=DEFAULT_RESIZING, metadata={"options": ()})
 
     def __post_init__(self) -> None:
-        _require_choices(self)
+        require_choices(self)
         if self.label_separator == "":
             raise SettingsError("`label_separator` is empty: give the text between the classes of a row, such as '|'")
         if not 0 <= self.add_noise < 1:
@@ -308,7 +307,7 @@ class TrainingSettings:
     alignment: Alignment = "head"
 
     def __post_init__(self) -> None:
-        _require_choices(self)
+        require_choices(self)
         for name in ("epochs", "batch_size", "accumulate", "folds", "fold_repeats"):
             if (value := getattr(self, name)) != "auto" and (isinstance(value, str) or value < 1):
                 raise SettingsError(f"`{name}` must be at least 1, not {value!r}")
@@ -368,68 +367,6 @@ class ResolvedTrainingSettings(TrainingSettings):
     fold_repeats: int = 1
 
 
-RECIPES: Mapping[Recipe, TrainingSettings] = {
-    "whitened": TrainingSettings(
-        model="whitened_32",
-        epochs=10,
-        optimizer="nmuon",
-        momentum=0.6,
-        learning_rate=0.02,
-        weight_decay=0.5,
-        augment="shift-flip",
-        label_smoothing=0.2,
-        final_passes=2,
-    ),
-    "resnet18": TrainingSettings(
-        model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_passes=2
-    ),
-}
-"""Settings of the trainings of a refinement: `whitened`, a few epochs of a small network; `resnet18`, for a GPU."""
-
-
-@dataclass(frozen=True)
-class RefinementSettings:
-    """Describe the rounds of refinement after a training: each learns from the errors found so far.
-
-    `gwaudit.training.refinement` explains the method.
-
-    Attributes:
-        refine: Number of rounds after the first training; each trains a network of its own.
-        refine_as: Training of these rounds: `whitened`, a few epochs of a small network; or `resnet18`, for a GPU. By
-            default, and always on features, the same as the first training.
-        refine_model: Network of these rounds. By default that of their training.
-        refine_epochs: Number of passes over the data in each of these rounds. By default that of their training.
-    """
-
-    refine: int = 0
-    refine_as: Recipe | None = None
-    refine_model: str | None = None
-    refine_epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        _require_choices(self)
-        if self.refine < 0:
-            raise SettingsError(f"`refine` must be at least 0, not {self.refine}")
-        if self.refine_epochs is not None and self.refine_epochs < 1:
-            raise SettingsError(f"`refine_epochs` must be at least 1, not {self.refine_epochs}")
-
-    def training(self, first: TrainingSettings, number: int) -> TrainingSettings:
-        """Return the settings of round `number`, counted from 1, after the `first` training."""
-        recipe = first
-        if self.refine_as is not None:
-            kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size", "alignment")}
-            recipe = replace(RECIPES[self.refine_as], **kept)
-            if first.augment in UNMIRRORED:  # without mirrored images here means without them in each round
-                recipe = replace(recipe, augment=first.augment, final_passes=1)
-        return replace(
-            recipe,
-            model=self.refine_model or recipe.model,
-            epochs=self.refine_epochs or recipe.epochs,
-            latents="none",  # those of the first training serve
-            seed=first.seed + number,
-        )
-
-
 @dataclass(frozen=True)
 class RankingSettings:
     """Describe how to rank a recorded run and how many samples to flag.
@@ -475,26 +412,3 @@ class RankingSettings:
             )
         if isinstance(self.cut, str) and self.cut != "auto":
             raise SettingsError(f"`cut` must be 'auto' or a number, not {self.cut!r}")
-
-
-Preset = Literal["pretrained", "fine-tune", "scratch", "fast", "quality"]
-
-PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
-    "pretrained": (TrainingSettings(pretrained=True, backbone="frozen"), RefinementSettings()),
-    "fine-tune": (
-        TrainingSettings(
-            "auto", 15, 64, "adamw", schedule="cosine", learning_rate=3e-4, pretrained=True, backbone="trained"
-        ),
-        RefinementSettings(),
-    ),
-    "scratch": (TrainingSettings(pretrained=False, backbone="trained"), RefinementSettings()),
-    "fast": (TrainingSettings(), RefinementSettings(refine=2, refine_as="whitened")),
-    "quality": (
-        TrainingSettings(model="resnet18_small", batch_size=256),
-        RefinementSettings(refine=2, refine_as="resnet18"),
-    ),
-}
-"""Settings of training and refinement that belong together. `pretrained`, the default for photos, trains a head on the
-features of a pretrained network; `fine-tune` trains that network; `scratch`, the default for small images, trains from
-random weights. For small images, `fast` refines on a CPU, within an hour for 50,000; `quality` with a ResNet-18, for a
-GPU."""

@@ -8,7 +8,8 @@ from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.evaluation import Evaluation
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import training_rule
-from gwaudit.core.settings import DataSettings, RankingSettings, RefinementSettings, TrainingSettings
+from gwaudit.core.presets import RefinementSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 from gwaudit.data.class_sizes import require_learnable
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise

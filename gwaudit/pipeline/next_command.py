@@ -9,12 +9,11 @@ from typing import Any
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.sample_statistics import is_held_out
+from gwaudit.core.presets import RECIPES, RefinementSettings
 from gwaudit.core.settings import (
     DEFAULT_RESIZING,
-    RECIPES,
     DataSettings,
     RankingSettings,
-    RefinementSettings,
     ResolvedTrainingSettings,
     TrainingSettings,
 )

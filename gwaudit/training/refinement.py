@@ -26,7 +26,8 @@ from torch.nn import functional
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError
-from gwaudit.core.settings import RankingSettings, RefinementSettings, ResolvedTrainingSettings, TrainingSettings
+from gwaudit.core.presets import RefinementSettings
+from gwaudit.core.settings import RankingSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
 from gwaudit.store.store import TrajectoryStore

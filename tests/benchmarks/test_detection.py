@@ -20,7 +20,8 @@ from gwaudit.benchmarks.detection.logistic_regression import cross_validated_pro
 from gwaudit.benchmarks.label_variants import IMBALANCE, instance_noise, make_label_variant
 from gwaudit.core.errors import DataError
 from gwaudit.core.json import sealed
-from gwaudit.core.settings import PRESETS, RefinementSettings, TrainingSettings
+from gwaudit.core.presets import PRESETS, RefinementSettings
+from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.feature_scaling import scale_matrix
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore

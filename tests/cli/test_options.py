@@ -14,13 +14,8 @@ from gwaudit.benchmarks.stopping.settings import StoppingSettings
 from gwaudit.cli import command as commands
 from gwaudit.cli.options import attribute_texts, parse_seeds
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import (
-    PRESETS,
-    DataSettings,
-    RankingSettings,
-    RefinementSettings,
-    TrainingSettings,
-)
+from gwaudit.core.presets import PRESETS, RefinementSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 from gwaudit.export.formats import FORMATS, cleaned_formats
 from helpers.command import gwaudit
 

@@ -12,7 +12,8 @@ from torch import nn
 from gwaudit import AlignmentRecorder, TrainingSettings, TrajectoryStore, load_dataset, train
 from gwaudit.core.errors import SettingsError, StoreDamagedError
 from gwaudit.core.json import sealed
-from gwaudit.core.settings import ALIGNMENTS, PRESETS, RECIPES, RefinementSettings
+from gwaudit.core.presets import PRESETS, RECIPES, RefinementSettings
+from gwaudit.core.settings import ALIGNMENTS
 from helpers.command import gwaudit
 from helpers.gradients import head_cosines
 from helpers.version_1 import write_version_1

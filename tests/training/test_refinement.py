@@ -14,14 +14,8 @@ from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wr
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError
-from gwaudit.core.settings import (
-    PRESETS,
-    RECIPES,
-    RankingSettings,
-    RefinementSettings,
-    ResolvedTrainingSettings,
-    TrainingSettings,
-)
+from gwaudit.core.presets import PRESETS, RECIPES, RefinementSettings
+from gwaudit.core.settings import RankingSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore

@@ -9,7 +9,7 @@ import torch
 
 from gwaudit import DataSettings, RefinementSettings, TrainingSettings
 from gwaudit.core.errors import ModelError, SettingsError
-from gwaudit.core.settings import PRESETS
+from gwaudit.core.presets import PRESETS
 from gwaudit.data.loading import load_dataset
 from gwaudit.pipeline.audit import load_and_train
 from gwaudit.training.models import build_model

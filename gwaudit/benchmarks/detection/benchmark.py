@@ -39,7 +39,8 @@ from gwaudit.benchmarks.label_variants import LabelVariant, instance_noise, make
 from gwaudit.benchmarks.results import mean_and_spread, read_results, write_results
 from gwaudit.core.errors import MissingExtraError, SettingsError
 from gwaudit.core.json import without_nan
-from gwaudit.core.settings import PRESETS, Preset, RankingSettings, TrainingSettings
+from gwaudit.core.presets import PRESETS, Preset
+from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.latents import has_latents, read_latents
 from gwaudit.store.store import TrajectoryStore

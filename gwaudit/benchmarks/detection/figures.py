@@ -9,7 +9,7 @@ import pandas as pd
 
 from gwaudit.benchmarks.detection.benchmark import DetectionRow, as_frame
 from gwaudit.core.errors import MissingExtraError
-from gwaudit.core.settings import PRESETS
+from gwaudit.core.presets import PRESETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.json import read_json, write_json
-from gwaudit.core.settings import PRESETS, TrainingSettings
+from gwaudit.core.presets import PRESETS
+from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.training.device import choose_dtype
