@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from gwaudit.analysis.monitor import RecordedCurves
 from gwaudit.analysis.stopping import PATIENCE, SelectedEpoch, training_rule
-from gwaudit.core.errors import DataError, RecordingError, SettingsError
+from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.workers import naming_dead_workers, read_batches
@@ -55,6 +55,7 @@ from gwaudit.training.checkpoints import (
     restore_checkpoint,
     save_checkpoint,
 )
+from gwaudit.training.convergence import require_converging
 from gwaudit.training.device import (
     DtypeChoice,
     autocast,
@@ -79,9 +80,6 @@ _WHITENING_SAMPLES = 5000
 _FEATURES_AT_ONCE = 4096
 _SEEDS_OF_A_RANK = 2_654_435_761  # far from those of other ranks in 32 bits, for any seed and epoch in use
 _SECONDS_BETWEEN_REPORTS = 0.25
-# Mean losses of a training that diverged, in multiples of the loss of equal probabilities. The first epochs of one that
-# converges may pass through large losses.
-_DIVERGED, _DIVERGED_AT_END = 20.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -405,21 +403,7 @@ class _Training:
                 rate = n_seen / max(now - start, 1e-9)
                 self.progress.on_step(StepReport(epoch, settings.epochs, step, len(sizes), float(loss.detach()), rate))
         loss_sum, count = all_reduce_sum(torch.tensor([float(total_loss), n_own], dtype=torch.float64)).tolist()
-        self._require_converging(epoch, loss_sum / count)
-
-    def _require_converging(self, epoch: int, mean_loss: float) -> None:
-        """Raise RecordingError after an epoch that shows that the training diverged, before the epoch is committed."""
-        limit = _DIVERGED_AT_END if epoch + 1 == self.settings.epochs else _DIVERGED
-        if not all(bool(torch.isfinite(p).all()) for p in self.model.parameters()):
-            reason = "weights are NaN or infinite"
-        elif mean_loss > limit * self.loss.of_equal_probabilities:
-            reason = f"the mean loss is {mean_loss:.3g}, and {self.loss.of_equal_probabilities:.3g} without training"
-        else:
-            return
-        raise RecordingError(
-            f"epoch {epoch + 1}: the training diverged ({reason}): lower `learning_rate` "
-            f"({self.settings.learning_rate:.3g}) or set `clip_norm`, and start a new run"
-        )
+        require_converging(self.model, loss_sum / count, self.loss.of_equal_probabilities, epoch, settings)
 
     def _forward(self, batch: Batch, recorder: AlignmentRecorder | HeldOutRecorder) -> Tensor:
         """Return the mean loss of this rank's part of a batch, which the recorder observes."""
