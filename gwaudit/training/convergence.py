@@ -1,4 +1,4 @@
-"""Refuse a training that diverged, before its epoch is committed."""
+"""Check after each epoch that a training has not diverged, before the epoch is committed."""
 
 import torch
 from torch import nn
