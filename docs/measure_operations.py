@@ -2,8 +2,8 @@
 
     python docs/measure_operations.py cifar10/ CIFAR-10_human.pt --checkpoint tf_efficientnet_lite0.pth -o runs
 
-It prints the rows of docs/benchmarks/operations.md. `--sets` and `--plans` choose some of them, `--processes` runs
-several side by side, and finished rows in the output folder are not measured again.
+It prints a table and draws a figure. `--sets` and `--plans` choose some of them, `--processes` runs several side by
+side, and finished rows in the output folder are not measured again.
 
 The sets `confused-K` are made here: K % of the right labels are replaced by a draw from the class probabilities of a
 linear head on features of the network in `--checkpoint`, fitted to the other half of the images. So they are wrong
