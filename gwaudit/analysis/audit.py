@@ -18,6 +18,7 @@ from gwaudit.core.files import is_absent, sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.parquet import read_parquet, write_parquet
 from gwaudit.core.settings import RankingSettings
+from gwaudit.core.urls import require_local
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
 from gwaudit.store.results import no_audit, publishing, results_of
 from gwaudit.store.working_copies import run_folder
@@ -237,14 +238,16 @@ class Audit:
 
         Raises:
             StoreBusyError: Another process is writing results of the run.
+            SettingsError: The folder is a URL, and not that of a run.
             StoreError: They cannot be written.
         """
-        folder = run_folder(folder)
-        if (folder / "run.json").exists():
-            with publishing(folder) as version:
+        run = run_folder(folder)
+        if (run / "run.json").exists():
+            with publishing(run) as version:
                 self._write(version)
         else:
-            self._write(folder)
+            require_local(folder)
+            self._write(run)
 
     def _write(self, folder: Path) -> None:
         table = pa.Table.from_pandas(self.frame, preserve_index=False)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.errors import StoreError, StoreExistsError
-from gwaudit.core.origins import create_at_origin, publish, withdraw
+from gwaudit.core.origins import create_at_origin, origin_of, publish, withdraw
 from gwaudit.core.partial_files import TEMPORARY, partial_beside
 
 _MANY_FILES = 256
@@ -52,7 +52,8 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise StoreError(f"cannot write {path}: {reason}. {_advice(path, error)}") from error
+        here = " in its copy on this machine, in the cache," if origin_of(path) is not None else ""
+        raise StoreError(f"cannot write {path}{here or ':'} {reason}. {_advice(path, error)}") from error
 
 
 def _advice(path: Path, error: OSError) -> str:

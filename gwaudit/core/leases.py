@@ -26,6 +26,7 @@ LEASE = 30.0
 """Seconds without a renewal after which a writer counts as dead."""
 RENEWAL = 8.0
 """Seconds between two renewals."""
+_GLANCE = 1.0
 
 
 @dataclass(eq=False)
@@ -46,17 +47,24 @@ class Lease:
     _id: str = field(default_factory=lambda: uuid.uuid4().hex)
     _renewed: int = 0
     _is_lost: bool = False
+    _looked: float = field(default_factory=time.monotonic)
     _process: int = field(default_factory=os.getpid)
     _released: threading.Event = field(default_factory=threading.Event)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
-    def require(self) -> None:
+    def require(self, *, surely: bool) -> None:
         """Raise an error where another writer has followed.
+
+        Args:
+            surely: Whether to look at once, rather than when `_GLANCE` seconds have passed since the last look.
 
         Raises:
             StoreBusyError: One has.
         """
-        self._is_lost = self._is_lost or self.folder.exists(_object(self.name, self.number + 1))
+        now = time.monotonic()
+        if surely or now - self._looked > _GLANCE:
+            self._is_lost = self._is_lost or self.folder.exists(_object(self.name, self.number + 1))
+            self._looked = now
         if self._is_lost:
             raise StoreBusyError(
                 f"{self.folder} is being written by another process, which took this one for dead, as it did not reach "
@@ -66,11 +74,11 @@ class Lease:
 
     def release(self) -> None:
         """Let another writer follow at once."""
-        if not self._released.is_set():
+        if not self._released.is_set() and os.getpid() == self._process:  # a fork of this process has no lease
             self._released.set()
             _held.discard(self)
             with suppress(StoreError), self._writing:  # if it fails, the next writer waits for a renewal in vain
-                if not self._is_lost and os.getpid() == self._process:  # a fork of this process has no lease
+                if not self._is_lost:
                     self.folder.write(_object(self.name, self.number), self._content())
 
     def _content(self) -> bytes:
@@ -130,19 +138,20 @@ def acquire_lease(folder: ObjectFolder, name: str, *, copy: str, busy: str, wait
     return lease
 
 
-def require_leases(folder: ObjectFolder, copy: str) -> None:
+def require_leases(folder: ObjectFolder, copy: str, *, surely: bool = False) -> None:
     """Raise an error where this process has held a lease of a folder, and another writer has followed.
 
     Args:
         folder: The folder.
         copy: The id of its working copy.
+        surely: Whether to look at once, as before a commit.
 
     Raises:
         StoreBusyError: One has.
     """
     for lease in list(_held):
         if (lease.folder, lease.copy) == (folder, copy):
-            lease.require()
+            lease.require(surely=surely)
 
 
 def _object(name: str, number: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gwaudit.core.downloads import download
 from gwaudit.core.errors import StoreError
 from gwaudit.core.urls import open_url, reaching, redacted, retrying
 
@@ -62,10 +63,9 @@ class ObjectFolder:
         return {}
 
     def exists(self, name: str) -> bool:
-        """Return whether there is an object of this name."""
-        file_system, root = open_url(self.url, error=StoreError)
+        """Return whether there is an object of this name, which must be a small one: it is read."""
         try:  # fsspec's `exists` takes every failure for an absence
-            self._call(name, "cannot be read", lambda: file_system.info(f"{root}/{name}"))
+            self.read(name)
         except FileNotFoundError:
             return False
         return True
@@ -116,21 +116,25 @@ class ObjectFolder:
 
         self._write(name, put)
 
-    def download(self, name: str, path: Path) -> None:
-        """Write an object to a file, which the caller renames, and compare their sizes.
+    def download(self, files: Mapping[str, Path], sizes: Mapping[str, int | None] | None = None) -> None:
+        """Copy objects to files, which have their names when they are complete.
+
+        Args:
+            files: The path of each file, by the name of its object.
+            sizes: The size of each object in bytes, by its name; by default the store is asked.
 
         Raises:
             FileNotFoundError: There is no such object.
         """
         file_system, root = open_url(self.url, error=StoreError)
 
-        def get() -> None:
-            size = file_system.info(f"{root}/{name}")["size"]
-            file_system.get_file(f"{root}/{name}", str(path))
-            if size != path.stat().st_size:
-                raise ConnectionError(f"it has {size} bytes, and {path.stat().st_size} arrived")
+        def size_of(name: str) -> int | None:
+            size: int | None = retrying(lambda: file_system.info(f"{root}/{name}"))["size"]
+            return size
 
-        self._call(name, "cannot be read", get)
+        with reaching(self.url, "cannot be read", StoreError):
+            known = {f"{root}/{name}": size_of(name) if sizes is None else sizes[name] for name in files}
+            download(file_system, {f"{root}/{name}": path for name, path in files.items()}, known)
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects, as far as they are there."""

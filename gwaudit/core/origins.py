@@ -93,19 +93,23 @@ def create_at_origin(path: Path, content: bytes) -> None:
         StoreBusyError, StoreError: As for `publish`.
     """
     if (origin := origin_of(path)) is not None:
-        require_leases(origin.folder, origin.copy)
+        require_leases(origin.folder, origin.copy, surely=True)
         origin.folder.create(origin.name, content)
 
 
-def withdraw(path: Path) -> None:
-    """Delete the origin of a path, and of everything below it.
+def withdraw(*paths: Path) -> None:
+    """Delete the origins of paths in one working copy, and of everything below them.
 
     Raises:
         StoreBusyError, StoreError: As for `publish`.
     """
-    if (origin := origin_of(path)) is not None:
-        require_leases(origin.folder, origin.copy)
-        origin.folder.delete(list(origin.folder.find(origin.name)))
+    origins = [origin for path in paths if (origin := origin_of(path)) is not None]
+    if origins:
+        folder = origins[0].folder
+        require_leases(folder, origins[0].copy, surely=True)
+        below = os.path.commonpath([origin.name for origin in origins])
+        names = tuple(f"{origin.name}/" for origin in origins)
+        folder.delete([name for name in folder.find(below) if f"{name}/".startswith(names)])
 
 
 def fetch(path: Path, *, anew: bool = False) -> None:
@@ -121,12 +125,7 @@ def fetch(path: Path, *, anew: bool = False) -> None:
     origin = None if path.is_file() and not anew else origin_of(path)
     if origin is None:
         return
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}{TEMPORARY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        origin.folder.download(origin.name, temporary)
-        temporary.replace(path)
+        origin.folder.download({origin.name: path})
     except FileNotFoundError:
         path.unlink(missing_ok=True)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -173,6 +173,8 @@ def _advice(error: Exception) -> str:
     name = type(error).__name__
     if "Credential" in name or "Token" in name or "Auth" in name:
         return "Give credentials by the service's own means, such as its environment variables or profiles"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Free disk space, or name a folder on another disk by the environment variable GWAUDIT_CACHE"
     if isinstance(error, PermissionError):
         return "Check the credentials and what they permit"
     return "Check the URL and the network, and try again"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gwaudit.core.caches import cache_folder
+from gwaudit.core.downloads import download
 from gwaudit.core.errors import DataError
 from gwaudit.core.files import path_below, writing
 from gwaudit.core.json import read_json, write_json
@@ -150,38 +151,14 @@ def _batches(targets: list[Path]) -> Iterator[list[Path]]:
 
 
 def _copy(file_system: Any, files: Mapping[Path, str], found: Mapping[str, Mapping[str, Any]], shown: str) -> None:
-    """Copy files, which have their names when they are complete."""
-    partial = {target: target.with_name(f".{target.name[:200]}{TEMPORARY}") for target in files}
     try:
-        with writing(next(iter(files)).parent):
-            for target in files:
-                target.parent.mkdir(parents=True, exist_ok=True)
-        sources = {path: partial[target] for target, path in files.items()}
-        try:
-            with reaching(shown, "cannot be read", DataError):
-                retrying(lambda: _fetch(file_system, sources, found))
-        except FileNotFoundError as error:
-            raise DataError(f"{shown} changed while it was copied ({redacted(str(error))}): try again") from None
-        for target, path in partial.items():
-            path.replace(target)
+        with reaching(shown, "cannot be read", DataError):
+            sizes = {path: found[path].get("size") for path in files.values()}
+            download(file_system, {path: target for target, path in files.items()}, sizes)
+    except FileNotFoundError as error:
+        raise DataError(f"{shown} changed while it was copied ({redacted(str(error))}): try again") from None
     except FileExistsError as error:
         raise DataError(f"{shown} holds a file and a folder of one name ({error.filename}): rename one") from None
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
-
-
-def _fetch(file_system: Any, files: Mapping[str, Path], found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Copy files to temporary ones, and compare their sizes.
-
-    Raises:
-        ConnectionError: A file is shorter or longer than at the URL.
-    """
-    file_system.get(list(files), [str(path) for path in files.values()])
-    for path, target in files.items():
-        size = found[path].get("size")
-        if size is not None and target.stat().st_size != size:
-            raise ConnectionError(f"{path} has {size} bytes, and {target.stat().st_size} arrived")
 
 
 def _delete(path: Path) -> None:

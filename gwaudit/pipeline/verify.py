@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gwaudit.core.errors import StoreDamagedError
+from gwaudit.core.origins import fetch
 from gwaudit.store.results import require_intact, results_of
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.store.working_copies import run_folder
@@ -19,6 +20,10 @@ def verify_run(run: Path | str) -> None:
         StoreDamagedError: a file or a round is missing, or a file was altered; the message names the first one.
     """
     run = run_folder(run)
+    results = results_of(run)
+    for file in [*run.rglob("commits/*.json"), *(results.rglob("*") if results != run else ())]:
+        if file.is_file():
+            fetch(file, anew=True)  # of a run at a URL: its copy here is not what is to be verified
     # The folder of a round whose training was stopped at its beginning holds no run yet.
     begun = {
         int(path.parent.name): path.parent for path in run.glob("rounds/*/run.json") if path.parent.name.isdecimal()
@@ -32,5 +37,5 @@ def verify_run(run: Path | str) -> None:
     for path in (run, *(begun[number] for number in sorted(begun))):
         with TrajectoryStore.open(path) as store:
             store.verify()
-    if (results := results_of(run)) != run:
+    if results != run:
         require_intact(results)

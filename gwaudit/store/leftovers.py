@@ -36,9 +36,8 @@ def clear_leftovers(run: Path, attempts: Mapping[int, str]) -> None:
                 attempt.rename(run / FOLDER / epoch / attempt.name)
             elif committed[epoch] != attempt.name:
                 shutil.rmtree(attempt)
-        for attempt in _attempts_at_origin(run):
-            if committed.get(attempt.parent.name, attempt.name) != attempt.name:
-                withdraw(attempt)
+        stale = [path for path in _attempts_at_origin(run) if committed.get(path.parent.name, path.name) != path.name]
+        withdraw(*stale)
         for folder in ("commits", "checkpoints"):
             for partial in (run / folder).glob(f".*{TEMPORARY}"):
                 partial.unlink()

@@ -82,8 +82,8 @@ def make_run(
     try:
         require_free(path)  # again: another process may have made a run meanwhile
         with writing(path):
+            withdraw(*(path / part for part in ("samples", *_PARTS_OF_EPOCHS)))
             for part in ("samples", *_PARTS_OF_EPOCHS):
-                withdraw(path / part)
                 shutil.rmtree(path / part, ignore_errors=True)
                 (path / part).mkdir()
             samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})

@@ -281,8 +281,7 @@ def _delete_others(run: Path, kept: set[Path]) -> None:
         if version.name not in names:
             _keep_changed_files(version)
             shutil.rmtree(version)
-    for name in names_at_origin(run / FOLDER) - names - {"current"}:
-        withdraw(run / FOLDER / name)
+    withdraw(*(run / FOLDER / name for name in names_at_origin(run / FOLDER) - names - {"current"}))
 
 
 def _delete_partial(folder: Path) -> None:

@@ -30,7 +30,7 @@ from gwaudit.core.files import path_below, write_text, writing
 from gwaudit.core.json import read_json, to_json
 from gwaudit.core.leases import FOLDER as LEASES
 from gwaudit.core.object_store import WRITABLE, ObjectFolder, version_of
-from gwaudit.core.origins import MARKER, Origin, fetch, origin_of
+from gwaudit.core.origins import MARKER, Origin, origin_of
 from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.shown_paths import show_as
 from gwaudit.core.urls import is_url, path_of_file_url, redacted, restored_url
@@ -38,7 +38,8 @@ from gwaudit.core.urls import is_url, path_of_file_url, redacted, restored_url
 _ON_DEMAND = ("samples", "epochs", "checkpoints")
 _HERE_ALONE = ("leftovers", "replaced")
 _ROUND = re.compile(r"rounds/\d+/")
-_UNCHANGING = re.compile(r"(rounds/\d+/)?(commits|results/[0-9a-f]+)/")
+_NAMED_BY_CONTENT = re.compile(r"(rounds/\d+/)?results/[0-9a-f]+/")
+_CURRENT, _ANY = re.compile(r"(rounds/\d+/)?results/current"), re.compile(r".*", re.DOTALL)
 
 
 def run_folder(run: Path | str) -> Path:
@@ -149,16 +150,22 @@ def _refresh(origin: Origin, locked: str | None) -> None:
     if is_ours("run.json") and not _is_same_run(root, origin.folder, found):
         _empty(root)
     state = root.parent / "versions.json"
-    before, versions = _read_versions(state), {}
-    for name, info in found.items():
-        target = path_below(root, name)
-        if target is None or not _is_wanted(name, root, found) or not is_ours(name):
-            continue
-        version = version_of(info)
-        is_here = target.is_file() and target.stat().st_size == info.get("size")
-        if not (is_here and (_UNCHANGING.match(name) or (version is not None and before.get(name) == version))):
-            fetch(target, anew=True)
-        versions[name] = version
+    before = _read_versions(state)
+    versions: dict[str, Any] = {}
+    for pattern in (_CURRENT, _ANY):  # what is wanted of the results depends on which are in use
+        wanted = {
+            name: info
+            for name, info in found.items()
+            if pattern.fullmatch(name) and _is_wanted(name, root, found) and is_ours(name)
+        }
+        outdated = {
+            name: root / name
+            for name, info in wanted.items()
+            if not _is_current(root / name, info, name, before.get(name))
+        }
+        with suppress(FileNotFoundError):  # deleted meanwhile; what misses it says so
+            origin.folder.download(outdated, {name: found[name].get("size") for name in outdated})
+            versions |= {name: version_of(info) for name, info in wanted.items()}
     for path in [path for path in root.rglob("*") if path.is_file()]:
         name = path.relative_to(root).as_posix()
         if name not in found and _is_published(name) and is_ours(name):
@@ -167,7 +174,7 @@ def _refresh(origin: Origin, locked: str | None) -> None:
 
 
 def _listed(folder: ObjectFolder) -> dict[str, Mapping[str, Any]]:
-    """Return the objects of a run by name, those first that say which others are wanted.
+    """Return the objects of a run by name, of those whose names can be those of files.
 
     Some stores list objects later than they have them. The next commit and the results in use are looked for by name.
     """
@@ -180,7 +187,14 @@ def _listed(folder: ObjectFolder) -> dict[str, Mapping[str, Any]]:
     with suppress(FileNotFoundError):
         if "results/current" in found:
             found |= folder.find(f"results/{folder.read('results/current').decode().strip()}")
-    return dict(sorted(found.items(), key=lambda item: not item[0].endswith("results/current")))
+    return {name: info for name, info in found.items() if path_below(Path("run"), name) is not None}
+
+
+def _is_current(path: Path, info: Mapping[str, Any], name: str, before: object) -> bool:
+    """Return whether a file here is that of the origin: what its name says, or the version that was fetched before."""
+    if not path.is_file() or path.stat().st_size != info.get("size"):
+        return False
+    return _NAMED_BY_CONTENT.match(name) is not None or (before is not None and before == version_of(info))
 
 
 def _is_same_run(root: Path, folder: ObjectFolder, found: Mapping[str, Any]) -> bool:

@@ -206,7 +206,9 @@ def test_a_writer_that_was_taken_for_dead_writes_nothing_more(elsewhere, monkeyp
 
 def test_of_two_commits_of_an_epoch_the_store_takes_one(elsewhere, monkeypatch):
     monkeypatch.setattr(leases, "RENEWAL", 3600.0)
-    monkeypatch.setattr("gwaudit.core.origins.require_leases", lambda folder, copy: None)  # both have just looked
+    monkeypatch.setattr(
+        "gwaudit.core.origins.require_leases", lambda *arguments, **options: None
+    )  # both have just looked
     first = create()
     elsewhere()
     with TrajectoryStore.open(URL, writable=True) as second:
