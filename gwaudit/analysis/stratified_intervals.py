@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaincinv
 
 CONFIDENCE = 0.95
@@ -29,6 +29,7 @@ the number in all, on the sets of the role `chosen`, fell below 93 % in some row
 _LEAST_OF_DOMAIN = 5
 """The least number of random decisions on a domain's samples of a cell from which these alone are used."""
 
+_ROUNDING = 1e-6  # errors of sums and quantiles
 _SIMULATIONS = 200
 _POWER = 0.8
 
@@ -231,6 +232,16 @@ def _quantile(
     probability = first + tail * np.maximum(last - first, 0.0)
     number = mean + scale * (rest * betaincinv(a, b, np.clip(probability, 0.0, 1.0)) - mean)
     return np.asarray(np.clip(number, least, most), np.float64)
+
+
+def whole_limits(
+    estimate: ArrayLike, low: ArrayLike, high: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return limits as whole numbers: those between the limits, or those beside the estimate where there are none."""
+    return (
+        np.minimum(np.ceil(np.subtract(low, _ROUNDING)), np.floor(np.add(estimate, _ROUNDING))),
+        np.maximum(np.floor(np.add(high, _ROUNDING)), np.ceil(np.subtract(estimate, _ROUNDING))),
+    )
 
 
 def ratio_limits(numerator: tuple[float, float, float], denominator: tuple[float, float, float]) -> tuple[float, float]:

@@ -5,7 +5,6 @@ the labels that the people who decided would call wrong, if they looked at all s
 includes their errors. The audit's own probabilities have no part in it.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -20,6 +19,7 @@ from gwaudit.analysis.stratified_intervals import (
     WrongAmongUndecided,
     more_random_decisions,
     ratio_limits,
+    whole_limits,
     wrong_among_undecided,
     wrong_by_domain,
 )
@@ -31,8 +31,6 @@ NEXT = 100
 
 PLANNED = 200
 """The size of a sample for which it is planned how many decisions are needed, where none was drawn."""
-
-_ROUNDING = 1e-6  # errors of sums and quantiles
 
 MOST_UNSAMPLED = 0.01
 """The share of samples in cells without a random decision above which there are limits, but no estimate."""
@@ -56,9 +54,7 @@ class Estimate:
 
     def with_whole_limits(self) -> Self:
         """Return the estimate with whole numbers between its limits as limits, as the number of labels is whole."""
-        number = self.low if self.estimate is None else self.estimate
-        low = min(math.ceil(self.low - _ROUNDING), math.floor(number + _ROUNDING))
-        high = max(math.floor(self.high + _ROUNDING), math.ceil(number - _ROUNDING))
+        low, high = whole_limits(self.low if self.estimate is None else self.estimate, self.low, self.high)
         return replace(self, low=float(low), high=float(high))
 
     @property

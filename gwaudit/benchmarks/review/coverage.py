@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.analysis.stratified_intervals import Cells, wrong_by_domain
+from gwaudit.analysis.stratified_intervals import Cells, whole_limits, wrong_by_domain
 from gwaudit.benchmarks.review.audits import KnownAudit
 from gwaudit.review.estimates import Estimate, recall_of
 from gwaudit.review.review_sample import draw_sample
@@ -99,6 +99,7 @@ def _row(
     n, n_wrong = len(known.truth), int(known.is_wrong.sum())
     covered, limits = _covered(sizes, drawn, wrong, answers, np.zeros(len(sizes), np.int64))
     low, high, estimate = (limit[:, 0] for limit in limits)
+    low, high = whole_limits(estimate, low, high)
     suspects_covered = recall_covered = None
     if known.audit.has_cut and known.audit.frame["suspect"].any():
         is_suspect = np.arange(len(sizes)) % 2
@@ -140,9 +141,9 @@ def _covered(
     answers: NDArray[np.int64],
     group: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
-    """Return whether the intervals of groups of domains hold their numbers, and (low, high, estimate).
+    """Return whether the intervals of groups of domains, in whole numbers, hold their numbers; (low, high, estimate).
 
-    All are of shape [reviews, groups].
+    All are of shape [reviews, groups]. The limits that are returned are not rounded.
     """
     n_groups = int(group.max()) + 1
     joined = np.zeros((n_groups, len(group)), np.int64)
@@ -151,8 +152,8 @@ def _covered(
     left = wrong_by_domain(Cells(sizes - drawn, 0 * drawn, sizes - drawn, drawn, wrong))
     found, number = wrong.sum(-1), answers.sum(-1)
     low, high, estimate = (found + limit for limit in (left.low, left.high, left.estimate))
-    slack = 1e-6  # of rounding
-    return (low <= number + slack) & (number <= high + slack), (low, high, estimate)
+    least, most = whole_limits(estimate, low, high)
+    return (least <= number) & (number <= most), (low, high, estimate)
 
 
 def _recall_covered(
