@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from gwaudit.data.fitting import ImageFit
 from gwaudit.data.image_checks import pixel_checksum
 from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion
 from gwaudit.data.image_decoding import EncodedImage, FilePart, LoadedImage, load_image
-from gwaudit.data.inputs import Digest
+from gwaudit.data.inputs import Digest, Inputs, SubsetInputs
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.workers import in_worker
 
@@ -37,12 +37,14 @@ class EncodedImages:
         size: Width and height in pixels of the decoded images.
         fit: How each image becomes a square; None where all have that size already.
         conversion: How they become 8-bit RGB.
+        checksums: Checksum of the pixels of each image, n times 16 bytes; empty where they were not decoded before.
     """
 
     items: Sequence[EncodedImage]
     size: tuple[int, int]
     fit: ImageFit | None
     conversion: ImageConversion
+    checksums: bytes = b""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,7 +73,7 @@ class EncodedImages:
 
     def subset(self, indices: Sequence[int]) -> Self:
         """Return the images of these indices, in this order."""
-        return replace(self, items=taken(self.items, indices))
+        return replace(self, items=taken(self.items, indices), checksums=_rows(self.checksums, indices))
 
     def add_to(self, digest: Digest) -> None:
         """Add the length of every item to a checksum: reading all content would cost an epoch."""
@@ -128,6 +130,13 @@ class CachedImages:
         self.originals.add_to(digest)
 
 
+def known_checksums(inputs: Inputs) -> bytes:
+    """Return the checksums of the pixels of images that were decoded before, n times 16 bytes; of others b""."""
+    if isinstance(inputs, SubsetInputs):
+        return _rows(known_checksums(inputs.inputs), inputs.ids.numpy())
+    return inputs.checksums if isinstance(inputs, EncodedImages | CachedImages) else b""
+
+
 def load(item: EncodedImage, fit: ImageFit | None) -> LoadedImage:
     """Decode an image; a JPEG only as large as is needed for its fit (`ImageFit.least_size`).
 
@@ -154,6 +163,10 @@ def recorded_warnings(notes: ReadingNotes | None = None) -> Iterator[list[str]]:
     if notes is not None:
         for text, count in Counter(texts).items():
             notes.remark(f"a decoder warned {count:,} {'time' if count == 1 else 'times'}: {text}")
+
+
+def _rows(checksums: bytes, indices: ArrayLike) -> bytes:
+    return np.frombuffer(checksums, "V16")[np.asarray(indices, np.int64)].tobytes() if checksums else b""
 
 
 def _n_bytes(item: EncodedImage) -> int:

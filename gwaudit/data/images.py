@@ -7,7 +7,7 @@ second to decode are kept in the cache too when they fit in memory, for the next
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -152,7 +152,7 @@ class _Decoding:
             is_written = writer is not None and writer.finish(once)
         if holds_all:
             return once, InMemory(torch.from_numpy(pixels[: len(kept)]))
-        return once, _cached(once, cache) if is_written else once.images
+        return once, _cached(once, cache) if is_written else replace(once.images, checksums=once.checksums)
 
     def _decode(
         self,

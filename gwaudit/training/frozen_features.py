@@ -22,6 +22,7 @@ from gwaudit.core.files import write_atomically
 from gwaudit.core.hub import only_cached_if_unreachable
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.encoded_images import known_checksums
 from gwaudit.data.inputs import features
 from gwaudit.data.workers import read_batches
 from gwaudit.training.augmentation import normalise
@@ -123,9 +124,12 @@ class FrozenBackbone:
 
         digest = _digest_of_model(self.model, f"{settings.model} {dtype} {prepared.mean} {prepared.std}")
         # The pixels, not the data set's fingerprint, which uses only the file lengths of images that are read on
-        # demand.
-        for images in read_batches(dataset, batches):
-            digest.update(images.numpy().tobytes())
+        # demand. Photos are not read for it: their pixels have checksums since they were decoded.
+        if checksums := known_checksums(dataset.inputs):
+            digest.update(repr(dataset.input_shape).encode() + checksums)
+        else:
+            for images in read_batches(dataset, batches):
+                digest.update(images.numpy().tobytes())
         return _with_features(dataset, digest, compute)
 
     def _prepare(self, images: Tensor) -> Tensor:

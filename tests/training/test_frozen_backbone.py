@@ -8,17 +8,19 @@ import torch
 
 from gwaudit import DataSettings, RefinementSettings, TrainingSettings, load_dataset, rank, train
 from gwaudit.core.errors import SettingsError
+from gwaudit.data import encoded_images, images
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import features
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.frozen_features import extract_features
+from gwaudit.training.frozen_features import FrozenBackbone, extract_features
 from gwaudit.training.models import build_model
 from gwaudit.training.refinement import refine
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict
 from helpers.command import FAST, gwaudit
+from helpers.making import make_tree
 
 FROZEN = TrainingSettings(epochs=8, batch_size=128, backbone="frozen", model="resnet9_16")
 
@@ -205,3 +207,23 @@ def test_a_run_of_features_finds_its_data_again(tmp_path):
     train(load_data(settings), tmp_path / "run", TrainingSettings(epochs=1), data=settings)
     done = gwaudit("rank", tmp_path / "run", "--top", 3)
     assert done.returncode == 0, done.stderr
+
+
+def test_photos_that_are_read_on_demand_are_read_once_for_their_features(weights, tmp_path, monkeypatch):
+    make_tree(tmp_path / "photos", per_class=6)
+    monkeypatch.setattr(images, "IN_MEMORY_BYTES", 0)
+    photos = load_dataset(tmp_path / "photos", cache_limit=0, workers=0)
+    decoded, load = [], encoded_images.load
+    monkeypatch.setattr(encoded_images, "load", lambda item, fit: decoded.append(item) or load(item, fit))
+    model = build_model("resnet9_16", n_classes=2, in_chans=3)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    settings = TrainingSettings(backbone="frozen", model="resnet9_16", checkpoint=str(tmp_path / "weights.pt"))
+    part, told = photos.subset([7, 2, 3]), Counted()
+    backbone = FrozenBackbone(part, settings)
+    decoded.clear()
+    features = backbone.extract(part, told)
+    assert sorted(decoded) == sorted(part.originals)
+    assert torch.equal(backbone.extract(part, told).read(torch.arange(3)), features.read(torch.arange(3)))
+    assert (len(decoded), told.batches) == (3, 1)
+    backbone.extract(photos.subset([7, 2, 4]), told)
+    assert told.batches == 2
