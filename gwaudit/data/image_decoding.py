@@ -143,17 +143,48 @@ def read_header(item: EncodedImage) -> ImageHeader:
         UnreadableImageError: It is not an image of a known format.
     """
     with _open(item) as file:
-        kind = str(file.format)
-        is_deep_colour = _is_deep_colour(file)
-        return ImageHeader(
-            format=kind,
-            size=(file.width, file.height),
-            is_deep=is_deep(file.mode) or is_deep_colour,
-            loses_bits=";16" in _raw_mode(file) and not is_deep(file.mode) and not is_deep_colour,
-            has_alpha=file.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in file.info,
-            # The second picture of an MPO is a preview or the other eye's.
-            has_pages=kind != "MPO" and bool(getattr(file, "is_animated", False)),
-        )
+        return _header_of(file)
+
+
+def read_small(item: EncodedImage, largest_side: int) -> tuple[ImageHeader, LoadedImage | None]:
+    """Return the header of an image, and the image if it is small and opaque, with 8 bits a channel and one page.
+
+    Opening the files of small images takes as long as decoding them, so that both are done at once. An image that
+    cannot be decoded is None: `load_image` says why.
+
+    Args:
+        item: The encoded image.
+        largest_side: Largest side in pixels of a small image.
+
+    Raises:
+        UnreadableImageError: It is not an image of a known format.
+    """
+    with _open(item) as file:
+        header = _header_of(file)
+        is_plain = not (header.is_deep or header.loses_bits or header.has_alpha or header.has_pages)
+        if max(header.size) <= largest_side and is_plain and header.format != "TIFF":
+            with suppress(Exception):  # as in `_open`
+                image = _upright(file)
+                return header, None if _has_alpha(image) else LoadedImage(image)
+        return header, None
+
+
+def _header_of(file: Image.Image) -> ImageHeader:
+    kind = str(file.format)
+    is_deep_colour = _is_deep_colour(file)
+    return ImageHeader(
+        format=kind,
+        size=(file.width, file.height),
+        is_deep=is_deep(file.mode) or is_deep_colour,
+        loses_bits=";16" in _raw_mode(file) and not is_deep(file.mode) and not is_deep_colour,
+        has_alpha=_has_alpha(file),
+        # The second picture of an MPO is a preview or the other eye's.
+        has_pages=kind != "MPO" and bool(getattr(file, "is_animated", False)),
+    )
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 
 def load_image(item: EncodedImage, least_size: Callable[[int, int], tuple[int, int]] | None = None) -> LoadedImage:

@@ -5,10 +5,12 @@ second to decode are kept in the cache too when they fit in memory, for the next
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from heapq import merge
 from math import prod
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from gwaudit.data.arrow_columns import taken
 from gwaudit.data.encoded_images import CachedImages, EncodedImages, load, recorded_warnings
 from gwaudit.data.fitting import SMALL_SIDE, ImageFit, are_photos
 from gwaudit.data.image_checks import ImageDigest, check_images, digest_of
-from gwaudit.data.image_conversion import ImageConversion, Measurement, choose_conversion
+from gwaudit.data.image_conversion import DEFAULT_CONVERSION, ImageConversion, Measurement, choose_conversion
 from gwaudit.data.image_decoding import (
     EncodedImage,
     ImageHeader,
@@ -27,6 +29,7 @@ from gwaudit.data.image_decoding import (
     UnreadableImageError,
     load_image,
     read_header,
+    read_small,
 )
 from gwaudit.data.image_passes import ImagePasses
 from gwaudit.data.inputs import InMemory, Inputs
@@ -37,12 +40,16 @@ from gwaudit.data.workers import naming_dead_workers, resolve_workers
 
 IN_MEMORY_BYTES = 2 * 2**30
 LARGE_SIDE = 224
-_HELD_BYTES = 2**30
+_HELD_BYTES, _SMALL_BYTES = 2**30, 2**28
 _BACKGROUND_SAMPLE = 200
 _HEADERS_A_SECOND, _IMAGES_A_SECOND, _PIXELS_A_SECOND = 5000, 3000, 50e6  # about, of one core
 _WORTH_KEEPING, _WORTH_WORKERS = 1.0, 2.0  # seconds of work
 _SECONDS_BETWEEN_REPORTS = 0.1
 _CHUNK = 256
+
+
+_Decoded = tuple[NDArray[np.uint8], ImageDigest]
+"""What the network sees of an image, [3, H, W], and its digest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +127,7 @@ class _Decoding:
         self.items, self.settings, self.progress = items, settings, progress
         self.notes, self.source = ReadingNotes(), _Source(items)
         self.passes = ImagePasses(resolve_workers(settings.workers, beside_training=False))
+        self.small: dict[int, _Decoded] = {}
 
     def run(
         self, cache: PixelCache, before_decoding: Callable[[bool], None] | None = None
@@ -130,8 +138,13 @@ class _Decoding:
                 every = range(len(self.items))
                 in_workers = len(every) > _WORTH_WORKERS * _HEADERS_A_SECOND
                 shared: dict[ImageHeader, ImageHeader] = {}  # equal ones are kept once
-                found = self.passes.map(self.source.header, every, in_workers=in_workers)
-                headers = {index: shared.setdefault(header, header) for index, header in found}
+                headers: dict[int, ImageHeader] = {}
+                keeps_size = self.settings.image_size is None and self.settings.resizing.side is None
+                look = self.source.look if keeps_size else self.source.header
+                for index, (header, small) in self.passes.map(look, every, in_workers=in_workers):
+                    headers[index] = shared.setdefault(header, header)
+                    if small is not None and len(self.small) * small[0].nbytes < _SMALL_BYTES:
+                        self.small[index] = small
                 sizes = self._sizes(headers)
                 if before_decoding is not None and sizes:
                     side = self.settings.image_size or self.settings.resizing.side or LARGE_SIDE
@@ -169,13 +182,17 @@ class _Decoding:
         decoder = _Decoder(self.source, images, earlier, returns_pixels=len(pixels) > 0 or writer is not None)
         kept: list[int] = []
         digests: list[ImageDigest] = []
+        is_whole = {index for index, (small, _) in self.small.items() if small.shape == images.shape}
+        ready = is_whole.intersection(sizes) if images.fit is None else set()
+        rest = [index for index in sizes if index not in ready]
+        reports = _Reports(self.progress, len(sizes))
         decoded = self.passes.map(
             decoder,
-            sizes,
-            in_workers=in_workers and not self.source.held,  # they are held in this process
-            on_image=_Reports(self.progress, len(sizes)),
+            rest,
+            in_workers=in_workers and bool(rest) and not self.source.held,  # they are held in this process
+            on_image=reports,
         )
-        for index, (image, digest) in decoded:
+        for index, (image, digest) in merge(decoded, self._taken(ready, reports), key=itemgetter(0)):
             if image is not None and len(pixels):
                 pixels[len(kept)] = image
             if image is not None and writer is not None:
@@ -183,6 +200,12 @@ class _Decoding:
             kept.append(index)
             digests.append(digest)
         return kept, digests
+
+    def _taken(self, indices: Collection[int], reports: "_Reports") -> Iterator[tuple[int, _Decoded]]:
+        """Yield the small images that were decoded with their headers, in order, and free them."""
+        for index in sorted(indices):
+            reports()
+            yield index, self.small.pop(index)
 
     def _planned(self, sizes: Mapping[int, tuple[int, int]], conversion: ImageConversion) -> EncodedImages:
         """Return all images with the size, the fit and the conversion that they get."""
@@ -234,9 +257,22 @@ class _Source:
     items: Sequence[EncodedImage]
     held: dict[int, LoadedImage] = field(default_factory=dict)
     held_bytes: int = 0
+    small_bytes: int = 0
 
-    def header(self, index: int) -> ImageHeader:
-        return read_header(self.items[index])
+    def header(self, index: int) -> tuple[ImageHeader, None]:
+        return read_header(self.items[index]), None
+
+    def look(self, index: int) -> tuple[ImageHeader, "_Decoded | None"]:
+        """Return the header of an image; of a small one also its pixels and digest, up to a quarter of a GiB."""
+        if self.small_bytes > _SMALL_BYTES:
+            return self.header(index)
+        header, loaded = read_small(self.items[index], SMALL_SIDE)
+        if loaded is None:
+            return header, None
+        image = loaded.to_rgb(DEFAULT_CONVERSION)
+        pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        self.small_bytes += pixels.nbytes
+        return header, (pixels, digest_of(image, pixels))
 
     def upright_size(self, index: int) -> tuple[int, int]:
         return load_image(self.items[index]).image.size

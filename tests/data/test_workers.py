@@ -6,12 +6,13 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 
 from gwaudit import load_dataset
 from gwaudit.core.errors import DataError, SettingsError, WorkerDiedError
-from gwaudit.data import images
+from gwaudit.data import image_decoding, images
 from gwaudit.data.workers import WorkerPool, naming_dead_workers, read_batches, resolve_workers
-from helpers.making import all_pixels, make_tree
+from helpers.making import all_pixels, make_tree, picture
 
 
 def read_on_demand(folder, monkeypatch, **options):
@@ -83,3 +84,23 @@ def test_auto_leaves_a_core_to_the_training_and_ranks_share_the_cores(tmp_path, 
     assert resolve_workers("auto") == 1
     with pytest.raises(SettingsError, match="`workers`"):
         load_dataset(tmp_path, workers=-1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_small_images_are_opened_once_and_equal_those_that_are_opened_twice(tmp_path, monkeypatch, workers):
+    make_tree(tmp_path, per_class=8)
+    picture(1).convert("L").save(tmp_path / "cat" / "grey.jpg")
+    picture(2).convert("RGBA").save(tmp_path / "cat" / "alpha.png")
+    (tmp_path / "dog" / "broken.png").write_bytes((tmp_path / "dog" / "000.png").read_bytes()[:300])
+    monkeypatch.setattr(images, "_HEADERS_A_SECOND", 1)  # so that few images are worth workers
+    opened = []
+    monkeypatch.setattr(image_decoding, "_opened", lambda source: opened.append(source) or Image.open(source))
+    once = load_dataset(tmp_path, workers=workers, on_error="skip")
+    if not workers:  # the one with an alpha channel is measured, the broken one is tried again
+        assert sum(opened.count(path) for path in set(opened)) <= len(set(opened)) + 4
+    monkeypatch.setattr(images, "_SMALL_BYTES", 0)
+    twice = load_dataset(tmp_path, workers=workers, on_error="skip")
+    assert once.fingerprint == twice.fingerprint
+    assert [skipped.reason for skipped in once.skipped] == [skipped.reason for skipped in twice.skipped]
+    assert len(once) == 18
+    assert once.notes.to_dict() == twice.notes.to_dict()
