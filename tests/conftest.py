@@ -72,6 +72,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def objects() -> Iterator["ObjectServer"]:
     """An S3-compatible server with the bucket `bucket`, which `s3://` reaches."""
+    for library in ("moto", "s3fs"):
+        pytest.importorskip(library, reason="needs the test extra")
     from helpers.object_server import serving_objects
 
     with serving_objects() as server:

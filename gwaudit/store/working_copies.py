@@ -124,7 +124,9 @@ def _checked(url: str) -> str:
             f"a run cannot lie at {redacted(url)}: URLs of runs begin with {', '.join(f'{s}://' for s in WRITABLE)}. "
             "Record to a local folder, and copy it there"
         )
-    if "?" in rest or "@" in rest.partition("/")[0] or "::" in url or "#" in rest:
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    is_container = scheme in ("az", "abfs", "abfss") and ":" not in user  # abfs://container@account/...
+    if "?" in rest or (at and not is_container) or "::" in url or "#" in rest:
         raise SettingsError(
             f"the URL of a run, {redacted(url)}, has a user, a query or several parts: leave them out, and give "
             "credentials by the service's own means, such as its environment variables"

@@ -10,6 +10,7 @@ from helpers.command import gwaudit
 from helpers.object_server import SECRET, forbidden, remove_all
 
 RUN, SOURCE = "s3://bucket/runs/flowers", "s3://bucket/flowers.csv"
+RUNS = ("local", RUN)
 FAST = ("--epochs", 3, "--folds", 2, "--fold-repeats", 1, "--head", "linear", "--weight-decay", 0.02)
 
 
@@ -54,31 +55,26 @@ def test_every_command_takes_the_url(folder, tmp_path):
     key = pd.read_csv("local/suspects.csv")["key"][0]
     decisions.write_text(f"key,decision,label\n{key},drop,\n")
     outputs = {}
-    for run in ("local", RUN):
-        out = tmp_path / run.rpartition("/")[2]
-        for number, arguments in enumerate(
-            [
-                ("show", run, "--json"),
-                ("rank", run, "--json"),
-                ("evaluate", run, "--truth", truth, "--json"),
-                ("report", run, "--output", f"{out}.html"),
-                ("report", run),
-                ("export", run, "--to", "csv", "--output", f"{out}.csv", "--top", 5),
-                ("apply", run, decisions, "--output", out, "--json"),
-                ("compare", run, "local", "--json"),
-                ("monitor", run, "--json"),
-                ("show", run, "--verify", "--json"),
-            ]
-        ):
-            done = gwaudit(*arguments)
-            assert done.returncode == 0, (arguments, done.stderr)
-            assert str(folder / "cache") not in done.stdout + done.stderr
-            outputs[run, number] = done.stdout
-    evaluations = [json.loads(outputs[run, 2]).popitem()[1] for run in ("local", RUN)]
+    for run, arguments in [
+        *((run, ("evaluate", run, "--truth", truth, "--json")) for run in RUNS),
+        *((run, ("export", run, "--to", "csv", "--output", tmp_path / f"{run[:2]}.csv", "--top", 5)) for run in RUNS),
+        (RUN, ("show", RUN, "--json")),
+        (RUN, ("rank", RUN, "--json")),
+        (RUN, ("report", RUN)),
+        (RUN, ("apply", RUN, decisions, "--output", tmp_path / "applied", "--json")),
+        (RUN, ("compare", RUN, "local", "--json")),
+        (RUN, ("monitor", RUN, "--json")),
+        (RUN, ("show", RUN, "--verify", "--json")),
+    ]:
+        done = gwaudit(*arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert str(folder / "cache") not in done.stdout + done.stderr
+        outputs[run, arguments[0]] = done.stdout
+    evaluations = [json.loads(outputs[run, "evaluate"]).popitem()[1] for run in RUNS]
     assert evaluations[0] == evaluations[1]
-    assert json.loads(outputs[RUN, 1])["run"] == RUN
-    assert "s3://bucket/runs/flowers-round-2" in outputs[RUN, 6]
-    assert (tmp_path / "local.csv").read_bytes() == (tmp_path / "flowers.csv").read_bytes()
+    assert json.loads(outputs[RUN, "rank"])["run"] == RUN
+    assert "s3://bucket/runs/flowers-round-2" in outputs[RUN, "apply"]
+    assert (tmp_path / "lo.csv").read_bytes() == (tmp_path / "s3.csv").read_bytes()
 
 
 def test_a_run_goes_on_at_the_url_from_another_machine(folder, tmp_path, monkeypatch):
