@@ -6,12 +6,14 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
 
 _SUFFIX = ".npy"
+_LAST_CHARACTER = 0x10FFFF
 _MOST_COMPRESSED = 1040  # deflate makes no file smaller than a 1032nd
 
 
@@ -64,6 +66,10 @@ def _read(file: IO[bytes], room: int, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} needs {n_bytes / 1e9:,.0f} GB of memory, more than this machine has")
     file.seek(0)
     array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    if dtype.kind == "U" and n_bytes:
+        codes = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if codes.max() > _LAST_CHARACTER:  # Python fails at any use of such a text
+            raise ValueError(f"{name} holds text with characters that do not exist")
     return array
 
 

@@ -70,3 +70,15 @@ def test_tensors_that_require_a_gradient_are_labels(tmp_path):
             return rows[index]
 
     assert load_dataset(Rows()).labels.shape == (6, 3)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_with_characters_that_do_not_exist_is_refused(tmp_path, order):
+    texts = np.array(["cat", "dog", "\U0010ffff"]).astype(f"{order}U3")
+    np.save(tmp_path / "a.npy", texts)
+    assert np.array_equal(read_array(tmp_path / "a.npy"), texts)
+    codes = texts.view(f"{order}u4").copy()
+    codes[1] = 0x110000
+    np.save(tmp_path / "a.npy", codes.view(f"{order}U3"))
+    with pytest.raises(DataError, match=r"a\.npy cannot be read .*characters that do not exist"):
+        read_array(tmp_path / "a.npy")
