@@ -102,7 +102,7 @@ def rank(
         log_odds = _reorder(_log_odds(store, statistics, replace(settings, detector=_fitted_detector(store))), refined)
     else:
         log_odds = _log_odds(store, statistics, settings)
-    return _audit(store, settings, window, statistics, log_odds)
+    return _audit(store, settings, window, statistics, log_odds, executor)
 
 
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
@@ -236,6 +236,7 @@ def _audit(
     window: tuple[int, int],
     statistics: pd.DataFrame,
     log_odds: NDArray[np.float64],
+    executor: Executor | None,
 ) -> Audit:
     """Return the audit of log odds in the order of the rows of the store, [n]."""
     suggested = statistics.pop("alternative_label").to_numpy()
@@ -247,7 +248,7 @@ def _audit(
     in_order = judged[order], probability[order]
     fitted, _ = flag(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
     known = np.where(too_few, np.nan, probability)
-    signals = measure_signals(store, statistics, window, known, fitted[np.argsort(order)])
+    signals = measure_signals(store, statistics, window, known, fitted[np.argsort(order)], executor)
     verdict = judge(signals)
     suspect, threshold = flag(*in_order, settings_to_flag(settings, is_trusted=verdict.is_trusted))
     suspect = suspect[np.argsort(order)]

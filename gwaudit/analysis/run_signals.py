@@ -1,11 +1,14 @@
 """Measure the signals by which `gwaudit.analysis.verdict` judges a run; no true label is read."""
 
 import math
+from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gwaudit.analysis.blocks import map_blocks
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
 from gwaudit.analysis.sample_statistics import is_held_out
@@ -25,6 +28,7 @@ def measure_signals(
     window: tuple[int, int],
     probability: Floats,
     flagged: NDArray[np.bool_],
+    executor: Executor | None = None,
 ) -> Signals:
     """Measure the signals of a run.
 
@@ -34,6 +38,7 @@ def measure_signals(
         window: first and last epoch of the statistics.
         probability: [n] probability of being wrong; NaN for rows that are not judged.
         flagged: [n] whether the fitted cut flags the row.
+        executor: computes the blocks of samples; by default they are computed one after the other.
     """
     judged = np.isfinite(probability)
     given, flagged = store.given_labels()[judged], flagged[judged]
@@ -69,9 +74,9 @@ def measure_signals(
         expected_wrong=float(probability[judged].mean()),
         expected_f1=_expected_f1(probability[judged], flagged),
         depth=_depth(evidence, flagged),
-        halves_overlap=_halves_overlap(store, judged, window, max(int(flagged.sum()), _LEAST_COMPARED)),
+        halves_overlap=_halves_overlap(store, judged, window, max(int(flagged.sum()), _LEAST_COMPARED), executor),
         opposed=float((rows["share_negative"].to_numpy() >= _OPPOSED).mean()),
-        early_flagged=_early_flagged(store, judged) if right.mean() > _MOSTLY and not held_out else math.nan,
+        early_flagged=_early_flagged(store, judged, executor) if right.mean() > _MOSTLY and not held_out else math.nan,
         late_aligned=float(((rows["early_alignment"] < 0) & (rows["late_alignment"] > 0)).mean()),
     )
 
@@ -121,7 +126,13 @@ def _depth(evidence: Floats, flagged: NDArray[np.bool_]) -> float:
     return float(evidence[flagged].mean()) / others if others > 0 else math.nan
 
 
-def _halves_overlap(store: TrajectoryStore, judged: NDArray[np.bool_], window: tuple[int, int], count: int) -> float:
+def _halves_overlap(
+    store: TrajectoryStore,
+    judged: NDArray[np.bool_],
+    window: tuple[int, int],
+    count: int,
+    executor: Executor | None,
+) -> float:
     """Return the Jaccard index of the first `count` of the judged rows by each half of the window.
 
     NaN if the window is one epoch, or if these are more than half of the rows, where chance alone overlaps.
@@ -130,37 +141,42 @@ def _halves_overlap(store: TrajectoryStore, judged: NDArray[np.bool_], window: t
     if first == last or 2 * count > judged.sum():
         return math.nan
     middle = (first + last + 1) // 2
-    halves = (_evidence(store, range(first, middle)), _evidence(store, range(middle, last + 1)))
+    halves = [_evidence(store, half, executor) for half in (range(first, middle), range(middle, last + 1))]
     known = [np.nan_to_num(half[judged], nan=-np.inf) for half in halves]
     tops = [set(np.argsort(-half, kind="stable")[:count].tolist()) for half in known]
     return len(tops[0] & tops[1]) / len(tops[0] | tops[1])
 
 
-def _early_flagged(store: TrajectoryStore, judged: NDArray[np.bool_]) -> float:
+def _early_flagged(store: TrajectoryStore, judged: NDArray[np.bool_], executor: Executor | None) -> float:
     """Return the share of the judged rows that a cut flags by the first third of the epochs; 0 if it is not sharp."""
     if store.is_multi_label:
         return math.nan
-    evidence = _evidence(store, range(max(1, len(store.training_epochs) // 3)))[judged]
+    evidence = _evidence(store, range(max(1, len(store.training_epochs) // 3)), executor)[judged]
     probability = np.sort(np.nan_to_num(sigmoid(log_odds_wrong(evidence))))[::-1]
     flagged = np.arange(len(probability)) < count_with_best_f1(probability)
     return float(flagged.mean()) if _expected_f1(probability, flagged) >= SHARP else 0.0
 
 
-def _evidence(store: TrajectoryStore, epochs: range) -> Floats:
+def _evidence(store: TrajectoryStore, epochs: range, executor: Executor | None) -> Floats:
     """Return the evidence of the detector `combined` over some epochs, [rows]; NaN where nothing was recorded."""
-    gap, margin = np.zeros(store.n_rows), np.zeros(store.n_rows)
-    recorded = np.zeros(store.n_rows)
-    for block in range(store.n_blocks):
-        rows = slice(store.block_range(block).start, store.block_range(block).stop)
-        for epoch in epochs:
-            signals = store.read_block(epoch, block, ("alignment", "alternative_alignment", "margin"))
-            gap[rows] += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
-            margin[rows] += np.nan_to_num(signals["margin"])
-            recorded[rows] += ~np.isnan(signals["alignment"])
+    blocks = list(map_blocks(partial(_block_totals, epochs=epochs), store, executor))
+    gap, margin, recorded = np.concatenate(blocks, axis=1) if blocks else np.zeros((3, 0))
     with np.errstate(invalid="ignore"):
         means = [total / np.where(recorded, recorded, np.nan) for total in (gap, margin)]
     scales = [math.sqrt(float(np.nanmean(mean**2))) or 1.0 for mean in means]
-    return -(means[0] / scales[0] + means[1] / scales[1]) / 2
+    evidence: Floats = -(means[0] / scales[0] + means[1] / scales[1]) / 2
+    return evidence
+
+
+def _block_totals(store: TrajectoryStore, block: int, *, epochs: range) -> Floats:
+    """Return the sums over some epochs of gap and margin, and the number of epochs that recorded the row, [3, rows]."""
+    totals = np.zeros((3, len(store.block_range(block))))
+    for epoch in epochs:
+        signals = store.read_block(epoch, block, ("alignment", "alternative_alignment", "margin"))
+        totals[0] += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
+        totals[1] += np.nan_to_num(signals["margin"])
+        totals[2] += ~np.isnan(signals["alignment"])
+    return totals
 
 
 def _metric(store: TrajectoryStore, epoch: int, name: str) -> float:

@@ -4,7 +4,6 @@ The work is done block by block: a reduction over epochs stays inside one block 
 `concurrent.futures.Executor` can compute the blocks.
 """
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gwaudit.analysis.blocks import map_blocks
 from gwaudit.core.errors import SettingsError
 from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
 
@@ -87,13 +87,15 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
             f"window: epochs {window.start} to {window.stop - 1} are not within the {n_epochs} training epochs of "
             f"{store.path}"
         )
-    each_block: Callable[..., Any] = map if executor is None else executor.map
-    frames: list[pd.DataFrame] = list(each_block(partial(_block_statistics, store, window), range(store.n_blocks)))
+    block_statistics = partial(_block_statistics, window=window, n_epochs=n_epochs, final_passes=store.final_passes)
+    frames = list(map_blocks(block_statistics, store, executor))
     return frames[0] if len(frames) == 1 else pd.concat(frames)
 
 
-def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.DataFrame:
-    given, n_epochs = store.given_labels(block=block), len(store.training_epochs)
+def _block_statistics(
+    store: TrajectoryStore, block: int, *, window: range, n_epochs: int, final_passes: range
+) -> pd.DataFrame:
+    given = store.given_labels(block=block)
     whole_run = _RunStatistics(given, n_epochs)
     in_window = _WindowStatistics(len(given), len(window), n_labels=len(store.layout.answers))
     for epoch in range(n_epochs):
@@ -103,7 +105,7 @@ def _block_statistics(store: TrajectoryStore, window: range, block: int) -> pd.D
             in_window.add(window.index(epoch), signals)
     columns = {**in_window.columns(), **whole_run.columns()}
     final = _Mean(len(given))
-    for epoch in store.final_passes:
+    for epoch in final_passes:
         final.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
     columns["final_probability_margin"] = final.value()
     rows = store.block_range(block)

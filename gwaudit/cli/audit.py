@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Output, Resume, Root, Run, Runs, Strict, Truth, TruthKey
+from gwaudit.cli.options import AsJson, Engine, Output, Resume, Root, Run, Runs, Strict, Truth, TruthKey
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
 from gwaudit.cli.show.console import print_facts, print_json
 from gwaudit.cli.show.questions import print_questions
@@ -53,6 +53,7 @@ def audit_command(
     ranking: RankingSettings,
     output: Output,
     resume: Resume = False,
+    engine: Engine = "local",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -60,7 +61,7 @@ def audit_command(
     from gwaudit.pipeline.audit import audit
 
     with TrainingDisplay(quiet=as_json) as display:
-        result = audit(data, output, training, ranking, refinement, resume=resume, progress=display)
+        result = audit(data, output, training, ranking, refinement, resume=resume, engine=engine, progress=display)
     _report(result, as_json, strict=strict)
 
 
@@ -105,6 +106,7 @@ def rank_command(
             "about as long as reading them.",
         ),
     ] = False,
+    engine: Engine = "local",
     root: Root = None,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -113,7 +115,15 @@ def rank_command(
     from gwaudit.pipeline.rank import rank_again
 
     with StageDisplay() as display:
-        result = rank_again(run, ranking, decisions=decisions or (), verify=not no_verify, root=root, progress=display)
+        result = rank_again(
+            run,
+            ranking,
+            decisions=decisions or (),
+            verify=not no_verify,
+            engine=engine,
+            root=root,
+            progress=display,
+        )
     _report(result, as_json, strict=strict)
 
 

@@ -50,6 +50,14 @@ Root = Annotated[
         show_default=False,
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|dask|dask://HOST:PORT",
+        help="Engine that computes the blocks of samples of the ranking: this process, a cluster of Dask workers on "
+        "this machine, or the Dask cluster whose scheduler runs at HOST:PORT. The results are the same.",
+    ),
+]
 Shown = Annotated[int, typer.Option(help="Number of suspects to show, the most suspicious ones.")]
 
 # Choices that a registry holds: what is registered there is an option here.

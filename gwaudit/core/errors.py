@@ -63,6 +63,10 @@ class WorkerDiedError(GwauditError):
     """Signal that a process that reads images died, most often because memory ran out; a run can be resumed."""
 
 
+class EngineError(GwauditError):
+    """Signal that the engine of a ranking cannot be reached, or lost its scheduler or its workers."""
+
+
 class VerdictError(GwauditError):
     """Signal that the verdict on a run forbids what was asked for."""
 

@@ -13,6 +13,7 @@ from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSetting
 from gwaudit.data.class_sizes import require_learnable
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
+from gwaudit.pipeline.engine import LOCAL, open_engine, require_engine
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
@@ -46,6 +47,7 @@ def audit(
     refinement: RefinementSettings | None = None,
     *,
     resume: bool = False,
+    engine: str = LOCAL,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Audit a data set from one training run, and its refinement if there is any.
@@ -60,6 +62,7 @@ def audit(
         ranking: the settings of the ranking.
         refinement: the rounds after the first training; by default none.
         resume: continue a run that was interrupted.
+        engine: what computes the blocks of samples of the ranking, as in `rank_again`.
         progress: receives the progress of the training.
 
     Returns:
@@ -78,6 +81,8 @@ def audit(
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
+    init_process_group(training.device)
+    run_on_rank0(lambda: require_engine(engine))
     data, training, dataset = _load(data, training, refinement, run, resume, progress)
     kept = keeps_latents(dataset, resolve_for(dataset, training))
     select_detector(
@@ -89,7 +94,9 @@ def audit(
 
     def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
         with open_rounds(rounds_of(run)) as (first, *later):
-            result = write_results(rank(first, ranking, rounds=later), dataset, first)
+            with open_engine(engine) as executor:
+                ranked = rank(first, ranking, rounds=later, executor=executor)
+            result = write_results(ranked, dataset, first)
         return result.audit, result.evaluation, result.files
 
     ranked, evaluation, files = run_on_rank0(rank_and_write)

@@ -8,6 +8,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import RankingSettings
+from gwaudit.pipeline.engine import LOCAL, open_engine
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
@@ -22,6 +23,7 @@ def rank_again(
     *,
     decisions: Sequence[Path | str] = (),
     verify: bool = True,
+    engine: str = LOCAL,
     root: Path | str | None = None,
     progress: StageProgress | None = None,
 ) -> AuditResult:
@@ -40,17 +42,22 @@ def rank_again(
             contradict the run or each other are left out, with a note.
         verify: compare each file of the run with its checksum before it is read; of a huge run that takes about as
             long as reading it. The number of files that were not compared stands in the result, and in a note.
+        engine: what computes the blocks of samples: `local`, this process; `dask`, a cluster of workers on this
+            machine; or `dask://HOST:PORT`, a cluster that runs. The results are the same.
         root: the place of the data now, if they were moved.
         progress: receives the stages, and notes on the data; by default these are warnings.
 
     Raises:
         DataError: a file of decisions cannot be read, or is about other data.
+        EngineError: the engine cannot be used, or was lost; the results in use stay as they are.
         GwauditError: the run cannot be ranked by these settings.
     """
     run, progress = run_folder(run), progress or Warnings()
     progress.on_stage("ranking")
     with open_rounds(rounds_of(run), verify=verify) as (first, *later):
-        ranked = _calibrated(rank(first, ranking, rounds=later), [Path(file) for file in decisions], progress)
+        with open_engine(engine) as executor:
+            ranked = rank(first, ranking, rounds=later, executor=executor)
+        ranked = _calibrated(ranked, [Path(file) for file in decisions], progress)
         dataset = samples_of_run(first, progress, root)
         progress.on_stage("writing the results")
         result = write_results(ranked, dataset, first)

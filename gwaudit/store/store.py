@@ -29,10 +29,8 @@ These are the files of format version 2. Runs of version 1 are read, and never w
 
 import uuid
 from collections.abc import Mapping, Sequence
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -63,6 +61,7 @@ from gwaudit.store.epoch_writer import EpochWriter, checked_row_ids
 from gwaudit.store.layout import DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
 from gwaudit.store.leftovers import clear_leftovers
 from gwaudit.store.manifest import acquire, make_run, read_manifest, recorded_alignment
+from gwaudit.store.reopening import reopening
 from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
 from gwaudit.store.working_copies import run_folder
 
@@ -81,6 +80,7 @@ class TrajectoryStore:
     Attributes:
         path: The run's folder.
         layout: The rows and blocks of the run.
+        files_read: Paths, relative to the run, of the files that were read; workers' files are added to it.
 
     Example:
         >>> store = TrajectoryStore.open("runs/worse")
@@ -101,7 +101,7 @@ class TrajectoryStore:
         self._manifest = manifest
         self._lock = lock
         self._verify = verify
-        self._read_files: set[str] = set()
+        self.files_read: set[str] = set()
         self._commits = CommitLog(self.layout, self.run_id)
 
     @classmethod
@@ -200,13 +200,11 @@ class TrajectoryStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self).open, verify=self._verify), (self.path,)
+        return reopening(type(self).open, self.path, self.run_id, verify=self._verify)
 
     # The run
 
@@ -270,7 +268,7 @@ class TrajectoryStore:
     @property
     def unverified_files(self) -> int:
         """Return the number of files that were read without being compared with their checksums (`verify=False`)."""
-        return 0 if self._verify else len(self._read_files)
+        return 0 if self._verify else len(self.files_read)
 
     @property
     def checkpoints(self) -> Path:
@@ -483,12 +481,12 @@ class TrajectoryStore:
         return commits
 
     def _require_intact(self, file: FileRecord) -> None:
-        if file.path in self._read_files:
+        if file.path in self.files_read:
             return
         fetch(self.path / file.path)
         if self._verify:
             verify_content(self.layout, file)
-        self._read_files.add(file.path)
+        self.files_read.add(file.path)
 
     def _sample_files(self) -> list[FileRecord]:
         try:

@@ -11,7 +11,7 @@ from gwaudit.training.automatic_settings import resolve_for
 from helpers.audits import make_audit
 
 
-def make_run(path, dataset, epochs=6, seed=0):
+def make_run(path, dataset, epochs=6, seed=0, **settings):
     """Return a recorded run of random signals in which the first fifth of the samples opposes its labels."""
     random = np.random.default_rng(seed)
     n, n_classes = len(dataset), len(dataset.class_names)
@@ -22,6 +22,7 @@ def make_run(path, dataset, epochs=6, seed=0):
         class_names=dataset.class_names,
         keys=list(dataset.keys),
         fingerprint=dataset.fingerprint,
+        **settings,
     )
     with store:
         for epoch in range(epochs):
