@@ -156,15 +156,17 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Let a logger print nothing inside the block: what it would report is raised as an error."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+def _quiet(package: str) -> Iterator[None]:
+    """Let the loggers of a package print nothing inside the block: what they would report is raised as an error."""
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.split(".")[0] == package]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _close(client: Any) -> None:
