@@ -47,7 +47,7 @@ def test_decided_samples_are_certain_and_the_undecided_follow_in_between(audit):
 
 
 def test_an_answer_that_contradicts_the_evidence_is_followed_but_not_certain():
-    """Of 300 answers 30 contradict odds of more than 100 to 1: about so many are mistakes, and the count says so."""
+    """Of 300 answers 30 contradict odds of more than 100 to 1: about 30 are mistakes, as the count says."""
     log_odds = np.concatenate([np.full(100, 5.0), np.full(400, -6.0)]) + np.linspace(0.1, -0.1, 500)
     audit = make_audit([f"{i}" for i in range(500)], [0, 1] * 250, ["a", "b"], log_odds=log_odds)
     audit = replace(audit, verdict=Verdict("trust it"))
