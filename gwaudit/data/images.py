@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwaudit.core.settings import DataSettings
+from gwaudit.core.settings import DEFAULT_RESIZING, DataSettings
 from gwaudit.data.arrow_columns import taken
 from gwaudit.data.encoded_images import CachedImages, EncodedImages, load, recorded_warnings
 from gwaudit.data.fitting import SMALL_SIDE, ImageFit, are_photos
@@ -129,6 +129,12 @@ class _Decoding:
         self.passes = ImagePasses(resolve_workers(settings.workers, beside_training=False))
         self.small: dict[int, _Decoded] = {}
 
+    @property
+    def _asked_side(self) -> int | None:
+        """Return the side that images of any size get; None where small images keep their size."""
+        resizing = self.settings.resizing
+        return self.settings.image_size or (None if resizing.only_photos else resizing.side)
+
     def run(
         self, cache: PixelCache, before_decoding: Callable[[bool], None] | None = None
     ) -> tuple[DecodedOnce, Inputs]:
@@ -139,8 +145,7 @@ class _Decoding:
                 in_workers = len(every) > _WORTH_WORKERS * _HEADERS_A_SECOND
                 shared: dict[ImageHeader, ImageHeader] = {}  # equal ones are kept once
                 headers: dict[int, ImageHeader] = {}
-                keeps_size = self.settings.image_size is None and self.settings.resizing.side is None
-                look = self.source.look if keeps_size else self.source.header
+                look = self.source.look if self._asked_side is None else self.source.header
                 for index, (header, small) in self.passes.map(look, every, in_workers=in_workers):
                     headers[index] = shared.setdefault(header, header)
                     if small is not None and len(self.small) * small[0].nbytes < _SMALL_BYTES:
@@ -209,14 +214,16 @@ class _Decoding:
 
     def _planned(self, sizes: Mapping[int, tuple[int, int]], conversion: ImageConversion) -> EncodedImages:
         """Return all images with the size, the fit and the conversion that they get."""
-        side, fit = self.settings.image_size or self.settings.resizing.side, self.settings.fit
+        side, fit, resizing = self._asked_side, self.settings.fit, self.settings.resizing
         self.notes.measure_sizes(sizes.values())
         common = set(sizes.values()) or {(1, 1)}
         if side is None and not (len(common) == 1 and max(next(iter(common))) <= SMALL_SIDE):
-            side = LARGE_SIDE
+            side = resizing.side or LARGE_SIDE
+        if resizing.only_photos and not are_photos(list(common), side or 0):
+            resizing = DEFAULT_RESIZING
         if all(width == height for width, height in common):
             fit = "crop"  # the three ways are the same for squares
-        square = None if side is None else ImageFit(side, fit, self.settings.resizing)
+        square = None if side is None else ImageFit(side, fit, resizing)
         if square is not None and sizes:
             self.notes.remark(square.describe(sum(w != h for w, h in sizes.values()), len(sizes)))
         size = (side, side) if side is not None else next(iter(common))
@@ -243,7 +250,7 @@ class _Decoding:
         """Return width and height of the images that are not broken; after their orientation where it counts."""
         sizes = {index: header.size for index, header in headers.items() if index not in self.passes.broken}
         sides = {tuple(sorted(size)) for size in sizes.values()}
-        if self.settings.image_size is None and self.settings.resizing.side is None and len(sides) == 1:
+        if self._asked_side is None and len(sides) == 1:
             short, long = next(iter(sides))
             if short != long <= SMALL_SIDE:
                 return dict(self.passes.map(self.source.upright_size, sizes))

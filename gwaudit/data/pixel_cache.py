@@ -38,7 +38,7 @@ from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import EncodedImage, FilePart
 from gwaudit.data.reading_notes import ReadingNotes
 
-_VERSION = 1  # of the files, and of the way in which images are decoded
+_VERSION = 2  # of the files, and of the way in which images are decoded
 _PIXELS, _INDEX, _ABOUT = "pixels", "index.npz", "about.json"
 _GIB = 2**30
 _LEFT_FREE = _GIB  # bytes of the disk
