@@ -26,6 +26,9 @@ _ADVICE = {
 }
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _OTHER_ADVICE = "Choose another folder; files written before are intact"
+_NO_LINKS = {errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""Of exFAT, SMB, some network file systems; EINVAL of Windows without the right to make links."""
+
 _NO_SYNC_OF_FOLDERS = {errno.EACCES, errno.EPERM, errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -159,10 +162,34 @@ def _link(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:  # exFAT, SMB and some network file systems have no hard links
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         temporary.replace(path)
+
+
+def made_link(link: Path, target: Path, *, is_folder: bool = False) -> bool:
+    """Make a symbolic link; return False where the file system has none, or the user has no right to make them.
+
+    Args:
+        link: the link, a name that is not taken.
+        target: what it names.
+        is_folder: whether that is a folder, which Windows asks for.
+
+    Raises:
+        OSError: it cannot be made for another reason, such as a full disk.
+    """
+    try:
+        link.symlink_to(target, target_is_directory=is_folder)
+    except NotImplementedError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    return True
 
 
 def delete(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Find the image file of a sample: the original where it still exists, else a PNG of the network's input."""
 
-import errno
 import io
 import shutil
 from contextlib import suppress
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 
 from gwaudit.core.errors import DataError
-from gwaudit.core.files import file_below
+from gwaudit.core.files import file_below, made_link
 from gwaudit.data.image_conversion import ImageConversion
 from gwaudit.data.image_decoding import FilePart, UnreadableImageError, load_image, read_header
 
 if TYPE_CHECKING:  # for its type alone: this module needs no torch
     from gwaudit.data.dataset import LabeledDataset
 
-_WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "MPO": ".jpg"}
 
 
@@ -74,14 +72,8 @@ class ImageFile:
         if isinstance(self.source, bytes):
             target.write_bytes(self.source)
             return
-        if not copy:
-            try:
-                target.symlink_to(self.source.resolve())
-                return
-            except OSError as error:
-                if error.errno not in _WITHOUT_LINKS:
-                    raise
-        shutil.copyfile(self.source, target)
+        if copy or not made_link(target, self.source.resolve()):
+            shutil.copyfile(self.source, target)
 
 
 def original_file_of(dataset: "LabeledDataset", sample_id: int) -> ImageFile:

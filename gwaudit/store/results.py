@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.errors import StoreDamagedError, StoreNotFoundError
-from gwaudit.core.files import sha256, sync, sync_tree, write_atomically, write_text, writing
+from gwaudit.core.files import made_link, sha256, sync, sync_tree, write_atomically, write_text, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import acquire_lock
 from gwaudit.core.origins import origin_of, publish, withdraw
@@ -184,10 +184,7 @@ def _finish(new: Path) -> Path:
 def _put_in_use(folder: Path, version: Path) -> None:
     """Replace `results/current`, in one step."""
     current, temporary = folder / "current", folder / f".current.{uuid.uuid4().hex[:8]}{TEMPORARY}"
-    try:
-        _require_links(folder)
-        temporary.symlink_to(version.name)
-    except (OSError, NotImplementedError):  # Windows without the right to make links, exFAT
+    if origin_of(folder) is not None or not made_link(temporary, Path(version.name)):  # an object store has no links
         write_text(current, version.name + "\n")
         return
     if current.is_dir() and not current.is_symlink():  # a copy of the run for which links were followed
@@ -199,6 +196,7 @@ def _put_in_use(folder: Path, version: Path) -> None:
 def _link_names(run: Path, version: Path) -> None:
     """Give the files and folders of the version in use their names in the run's folder."""
     names = {path.name for path in version.iterdir()} - {CONTENTS}
+    has_links = (run / FOLDER / "current").is_symlink()  # else a link to what is in it would lead nowhere
     for entry in list(run.iterdir()):
         if entry.is_symlink() and entry.name not in names and entry.readlink().parts[:2] == (FOLDER, "current"):
             entry.unlink()
@@ -208,20 +206,11 @@ def _link_names(run: Path, version: Path) -> None:
             continue
         _move_aside(run, link, like=version / name)
         temporary = run / f".{name}.{uuid.uuid4().hex[:8]}{TEMPORARY}"
-        try:
-            _require_links(run)
-            temporary.symlink_to(target, target_is_directory=(version / name).is_dir())
-        except (OSError, NotImplementedError):
-            _copy(version / name, link)
-        else:
+        if has_links and made_link(temporary, target, is_folder=(version / name).is_dir()):
             temporary.replace(link)
+        else:
+            _copy(version / name, link)
     sync(run)
-
-
-def _require_links(folder: Path) -> None:
-    """Raise NotImplementedError where what a folder stands for has no links: an object store has none."""
-    if origin_of(folder) is not None:
-        raise NotImplementedError
 
 
 def _copy(source: Path, target: Path) -> None:

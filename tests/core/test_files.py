@@ -1,5 +1,8 @@
 """Files and folders that exist whole or not at all."""
 
+import errno
+import os
+
 import pytest
 
 from gwaudit.core.errors import StoreError, StoreExistsError
@@ -46,6 +49,21 @@ def test_a_file_is_created_once(tmp_path):
         create_exclusively(tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"first"
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSPC])
+def test_a_file_is_created_by_renaming_only_where_there_are_no_hard_links(tmp_path, monkeypatch, code):
+    def refuse(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    if code == errno.EPERM:
+        create_exclusively(tmp_path / "a", b"first")
+        assert names(tmp_path) == ["a"]
+    else:
+        with pytest.raises(OSError, match="No space left"):
+            create_exclusively(tmp_path / "a", b"first")
+        assert names(tmp_path) == []
 
 
 def test_line_ends_stay_as_they_are(tmp_path):

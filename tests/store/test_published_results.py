@@ -1,5 +1,6 @@
 """What one ranking yields is one version: complete, or not there."""
 
+import errno
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gwaudit.core.errors import StoreBusyError, StoreDamagedError
+from gwaudit.core.errors import StoreBusyError, StoreDamagedError, StoreError
 from gwaudit.store import results
 from gwaudit.store.results import publishing, require_intact, results_of
 
@@ -123,6 +124,38 @@ def test_a_folder_without_links_has_the_same_results(tmp_path, monkeypatch):
         publish(tmp_path / "run", mark)
         assert shown(tmp_path / "run") == {mark}
     assert (results_of(tmp_path / "run") / "audit.json").read_text() == "{}second"
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_link_that_a_full_disk_prevents_is_an_error_and_no_sign_that_there_are_none(tmp_path, monkeypatch, failing):
+    made, symlink = [], os.symlink
+
+    def fail_once(*arguments, **options):
+        made.append(arguments)
+        if len(made) == failing + 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        symlink(*arguments, **options)
+
+    monkeypatch.setattr(os, "symlink", fail_once)
+    with pytest.raises(StoreError, match="No space left"):
+        publish(tmp_path / "run", "first")
+    publish(tmp_path / "run", "first")
+    assert shown(tmp_path / "run") == {"first"}
+    assert (tmp_path / "run" / "results" / "current").is_symlink()
+    assert (tmp_path / "run" / "audit.json").is_symlink()
+
+
+def test_where_the_version_in_use_is_named_by_a_text_no_link_leads_into_it(tmp_path, monkeypatch):
+    symlink = os.symlink
+
+    def refuse_first(target, path, *options):  # as where links between files can be made, and none to folders
+        if Path(path).name.startswith(".current"):
+            refuse()
+        symlink(target, path, *options)
+
+    monkeypatch.setattr(os, "symlink", refuse_first)
+    publish(tmp_path / "run", "first")
+    assert shown(tmp_path / "run") == {"first"}
 
 
 def test_a_link_that_a_killed_process_left_half_made_is_deleted(run):
