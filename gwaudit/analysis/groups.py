@@ -1,6 +1,6 @@
 """Read the groups of the samples (sites, devices, annotators, batches) from a CSV file."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheet_changes import TextIndex, whole_numbers
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, read_header
+from gwaudit.data.recorded_samples import are_row_numbers
 from gwaudit.store.store import TrajectoryStore
 
 NO_GROUP = "(no group)"
@@ -20,39 +21,47 @@ _NAMING = ("key", "sample_id")
 _SHOWN = 3
 
 
-def read_groups(store: TrajectoryStore, path: Path, column: str | None = None) -> NDArray[np.object_]:
+def group_of_rows(
+    store: TrajectoryStore, columns: Mapping[str, Sequence[str]], column: str | None = None
+) -> NDArray[np.object_]:
     """Return the group of each row of a run, [n]; [n C] in a multi-label run.
 
     Args:
         store: the run.
-        path: a CSV file as `read_group_columns` takes it. Samples that the file does not list, or whose cell is empty,
-            get the group `NO_GROUP`.
-        column: name of the column with the group; by default the only other column.
+        columns: the group of each sample, by sample id, by the name of the column, as `read_group_columns` returns it.
+            Samples without a group get the group `NO_GROUP`.
+        column: name of the column with the group; by default the only one.
 
     Raises:
-        DataError: There is no such file or column, or the sample of a row is unknown, ambiguous or listed twice.
+        DataError: There is no such column, or there are several.
     """
-    columns = read_group_columns(path, store.keys(), store.path)
     names = {column_name(name): name for name in columns}
     if column is None and len(columns) != 1:
         raise DataError(
-            f"{path} has {len(columns)} columns of groups: name the one to use by `group_column`, of "
+            f"there are {len(columns)} columns of groups: name the one to use by `group_column`, of "
             f"{', '.join(columns)}"
         )
     wanted = next(iter(names)) if column is None else column_name(column)
     if wanted not in names:
-        raise DataError(f"{path} has no column {column!r}: there are {', '.join(columns)}")
+        raise DataError(f"there is no column of groups {column!r}: there are {', '.join(columns)}")
     groups = np.array([group or NO_GROUP for group in columns[names[wanted]]], object)
     return groups[store.layout.sample_of(np.arange(store.n_rows))]
 
 
-def read_group_columns(path: Path | str, keys: Sequence[str], run: Path) -> dict[str, list[str]]:
-    """Read the groups of samples from a CSV file with a column `key` or `sample_id`, or both, and one or more others.
+def read_group_columns(
+    path: Path | str, keys: Sequence[str], run: Path, *, key_columns: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Read the groups of samples from a CSV file with a column that names the samples, and one or more others.
+
+    The column that names the samples is `key` or `sample_id`, or both, which must agree. Where there is neither, it is
+    the one that has the name of the source's own column of keys (`key_columns`), or `id`, if all of its cells are keys
+    and not numbers of rows. A column that may name them under another name is refused: the message asks to call it key.
 
     Args:
         path: The file. Samples without a row, or with an empty cell, have the group "".
         keys: Key of each sample of the run, by sample id.
         run: Folder of the run, for messages.
+        key_columns: Names of the columns of the source that the keys were read from.
 
     Returns:
         The group of each sample, by sample id, by the name of the column as it is written.
@@ -65,20 +74,21 @@ def read_group_columns(path: Path | str, keys: Sequence[str], run: Path) -> dict
     if not path.is_file():
         raise DataError(f"there is no file of groups at {path}")
     index = TextIndex(keys)
-    _require_naming_column(path, index, run)
-    header, *rows = read_cells(path, _NAMING)
+    naming = _naming_columns(path, index, run, key_columns)
+    header, *rows = read_cells(path, set(naming))
     names = [column_name(cell) for cell in header]
-    columns = {i: cell.strip() for i, cell in enumerate(header) if names[i] not in _NAMING and cell.strip()}
-    naming = [name for name in _NAMING if name in names]
+    columns = {i: cell.strip() for i, cell in enumerate(header) if names[i] not in naming and cell.strip()}
     if not columns:
-        raise DataError(f"{path}, row 1: there is no column of groups beside {naming[0]}: add one, such as annotator")
+        raise DataError(
+            f"{path}, row 1: there is no column of groups beside {next(iter(naming))}: add one, such as annotator"
+        )
     written = [*naming, *columns.values()] if len(set(names)) == len(names) else [cell.strip() for cell in header]
     if repeated := [name for name in written if written.count(name) > 1]:
         raise DataError(f"{path}, row 1: there are several columns {repeated[0]!r}: keep one")
     cells = {name: [row[names.index(name)] for row in rows] for name in naming}
     groups = {name: [""] * len(keys) for name in columns.values()}
     row_of_sample: dict[int, int] = {}
-    for number, (sample, row) in enumerate(zip(_samples(path, cells, index, run), rows, strict=True), start=2):
+    for number, (sample, row) in enumerate(zip(_samples(path, cells, naming, index, run), rows, strict=True), start=2):
         if sample in row_of_sample:
             raise DataError(
                 f"{path}, row {number}: sample {sample} ({keys[sample]!r}) has a group already, in row "
@@ -87,18 +97,21 @@ def read_group_columns(path: Path | str, keys: Sequence[str], run: Path) -> dict
         row_of_sample[sample] = number
         for column, name in columns.items():
             groups[name][sample] = from_cell(row[column]).strip()
-    for name, values in groups.items():
-        if len(set(values)) > MOST_GROUPS:
-            raise DataError(
-                f"{path}: column {name!r} has {len(set(values)):,} groups, more than {MOST_GROUPS:,}: leave it out"
-            )
+    require_few_groups(groups, path)
     return groups
 
 
-def _samples(path: Path, cells: dict[str, list[str]], index: TextIndex, run: Path) -> list[int]:
+def require_few_groups(columns: Mapping[str, Sequence[str]], source: Path | str) -> None:
+    """Raise DataError if a column of a source has more than `MOST_GROUPS` groups."""
+    for name, values in columns.items():
+        if (count := len(set(values))) > MOST_GROUPS:
+            raise DataError(f"{source}: column {name!r} has {count:,} groups, more than {MOST_GROUPS:,}: leave it out")
+
+
+def _samples(path: Path, cells: dict[str, list[str]], kinds: dict[str, str], index: TextIndex, run: Path) -> list[int]:
     """Return the sample of each row; refuse a file that names samples that the run does not have."""
     of_rows = [
-        [set(_candidates(cell, name, index)) for name, cell in zip(cells, row, strict=True) if cell.strip()]
+        [set(_candidates(cell, kinds[name], index)) for name, cell in zip(cells, row, strict=True) if cell.strip()]
         for row in zip(*cells.values(), strict=True)
     ]
     samples = [list(set.intersection(*candidates)) if candidates else [] for candidates in of_rows]
@@ -112,7 +125,7 @@ def _samples(path: Path, cells: dict[str, list[str]], index: TextIndex, run: Pat
             which = "name another sample by sample_id than by key,"
         raise DataError(
             f"{path}: {len(unknown):,} of {len(samples):,} rows {which} of {run} in the column "
-            f"{' and '.join(cells)}, such as {shown}{_example(cells[name][unknown[0]], name, index)}"
+            f"{' and '.join(cells)}, such as {shown}{_example(cells[name][unknown[0]], kinds[name], index)}"
         )
     return [found[0] for found in samples]
 
@@ -146,21 +159,32 @@ def _are_names(cells: list[str], column: str, index: TextIndex) -> bool:
     return True
 
 
-def _require_naming_column(path: Path, index: TextIndex, run: Path) -> None:
-    """Raise DataError, with the column that names the samples under another name, if none is `key` or `sample_id`."""
+def _naming_columns(path: Path, index: TextIndex, run: Path, key_columns: Collection[str]) -> dict[str, str]:
+    """Return whether columns that name the samples hold a `key` or a `sample_id`, by their `column_name`.
+
+    Raises:
+        DataError: There is no such column; the message names one that fits under another name.
+    """
     header = read_header(path)
     names = [column_name(cell) for cell in header]
     if not any(header) or set(names) & set(_NAMING):
-        return
+        return {name: name for name in _NAMING if name in names or not any(header)}
+    if own := [name for name in map(column_name, key_columns) if name in names]:
+        return {own[0]: "key"}
     _, *rows = read_cells(path, set(names))
-    for naming in _NAMING:
-        for i, column in enumerate(header):
-            cells = [row[i] for row in rows if row[i].strip()]
-            if column and cells and _are_names(cells, naming, index):
-                raise DataError(
-                    f"{path}, row 1: no column is called key or sample_id, and the cells of {column!r} are "
-                    f"{'keys' if naming == 'key' else 'possible sample ids'} of {run}: call this column {naming}"
-                )
+    cells = {name: [row[i] for row in rows if row[i].strip()] for i, name in enumerate(names) if name}
+    fits = {
+        kind: [name for name, values in cells.items() if values and _are_names(values, kind, index)] for kind in _NAMING
+    }
+    if "id" in fits["key"] and not are_row_numbers(index.texts):  # which the numbers of a column `id` need not be
+        return {"id": "key"}
+    for kind, found in fits.items():
+        if found:
+            raise DataError(
+                f"{path}, row 1: no column is called key or sample_id, and the cells of "
+                f"{header[names.index(found[0])]!r} are {'keys' if kind == 'key' else 'possible sample ids'} of {run}: "
+                f"call this column {kind}"
+            )
     raise DataError(
         f"{path}: its first row names none of the columns key, sample_id; there are {', '.join(filter(None, header))}. "
         f"Call the column that names the samples key; the run's keys are such as {index.texts[0]!r}"

@@ -18,7 +18,6 @@ are the same numbers. Beside the exact moments it has those of the recorder's mo
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gwaudit.analysis.groups import read_groups
 from gwaudit.analysis.stopping import (
     PATIENCE,
     RULES,
@@ -273,22 +271,18 @@ class RunAlignment:
 
 
 def run_alignment(
-    store: TrajectoryStore, groups: str | None = None, group_column: str | None = None, *, patience: int = PATIENCE
+    store: TrajectoryStore, groups: ArrayLike | str | None = None, *, patience: int = PATIENCE
 ) -> RunAlignment:
     """Read the alignment of a run by epoch, and apply all stopping rules whose signals it has.
 
     Args:
         store: a run with at least one epoch.
-        groups: "class" for the given labels, or the path of a CSV file with the groups, as `read_groups` takes it.
-        group_column: name of the column with the group in that file; by default the only other column.
+        groups: "class" for the given labels, or the group of each row, as `AlignmentMonitor` takes them.
         patience: epochs that a choice has to stand before a rule stops.
 
     Raises:
-        SettingsError: The run has no epoch, or a group column was named without a file.
-        DataError: The file with the groups does not fit the run.
+        SettingsError: The run has no epoch, or the groups do not fit it.
     """
-    if group_column is not None and groups in (None, "class"):
-        raise SettingsError("`group_column` is a column of the file with the groups: give the file with `groups`")
     signals = readings(store)
     if signals.empty:
         raise SettingsError(f"{store.path} has no epoch yet: train it first")
@@ -296,8 +290,7 @@ def run_alignment(
     choices = rule_choices(signals, total_epochs=planned, patience=patience)
     if groups is None:
         return RunAlignment(signals, choices)
-    members = "class" if groups == "class" else read_groups(store, Path(groups), group_column)
-    return RunAlignment(signals, choices, group_readings(store, members))
+    return RunAlignment(signals, choices, group_readings(store, groups))
 
 
 def group_readings(store: TrajectoryStore, groups: ArrayLike | str = "class") -> pd.DataFrame:

@@ -211,9 +211,10 @@ def noise_command(
         ),
     ] = None,
     groups: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="CSV file with a column key (or sample_id) and columns of groups, such as annotator or batch.",
+            help="CSV file with a column key (or sample_id) and columns of groups, such as annotator or batch; or the "
+            "name of a column of the source.",
             show_default=False,
         ),
     ] = None,
@@ -221,15 +222,17 @@ def noise_command(
 ) -> None:
     """Show the classes with the most wrong labels, the most frequent errors, and questions to settle once."""
     from gwaudit.analysis.audit import Audit
-    from gwaudit.analysis.groups import read_group_columns
-    from gwaudit.analysis.guidelines import group_questions, guideline_questions
+    from gwaudit.analysis.guidelines import GroupQuestion, group_questions, guideline_questions
     from gwaudit.analysis.noise import class_health, confusions, worst_first
+    from gwaudit.pipeline.groups import groups_of_run
     from gwaudit.review.guideline_answers import write_questions
 
     audit = Audit.load(run)
     asked = guideline_questions(audit)
-    keys = audit.by_id("key").astype(str).tolist()
-    of_groups = group_questions(audit, read_group_columns(groups, keys, audit.run)) if groups else ()
+    of_groups: tuple[GroupQuestion, ...] = ()
+    if groups is not None:
+        with StageDisplay() as display:
+            of_groups = group_questions(audit, groups_of_run(run, groups, display))
     facts: dict[str, Any] = {"run": str(run)}
     if questions is not None:
         write_questions(asked, questions)

@@ -60,9 +60,10 @@ def status_command(
     run: Run,
     decisions: Decisions = None,
     groups: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="CSV file with a column key (or sample_id) and columns of groups, such as annotator or batch.",
+            help="CSV file with a column key (or sample_id) and columns of groups, such as annotator or batch; or the "
+            "name of a column of the source.",
             show_default=False,
         ),
     ] = None,
@@ -76,7 +77,8 @@ def status_command(
     from gwaudit.pipeline.estimate import estimate
 
     target = None if target_rate is None else parse_share(target_rate, "target_rate")
-    result = estimate(run, decisions or (), groups=groups, target_rate=target)
+    with StageDisplay() as display:
+        result = estimate(run, decisions or (), groups=groups, target_rate=target, progress=display)
     if as_json:
         print_json({"run": str(run), **result.to_dict()})
     else:

@@ -10,6 +10,7 @@ from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, Patience, Run
 from gwaudit.cli.show.console import print_json, printable
 from gwaudit.cli.show.monitor import print_groups, print_readings, print_rule_choices
+from gwaudit.cli.show.stages import StageDisplay
 
 
 @command(app, "monitor", "For example: gwaudit monitor runs/photos --groups cameras.csv -o cameras-by-epoch.csv")
@@ -18,8 +19,8 @@ def monitor_command(
     groups: Annotated[
         str | None,
         typer.Option(
-            help="Groups to show too: 'class' for the given labels, or a CSV file with a column key or sample_id and a "
-            "column with the group.",
+            help="Groups to show too: 'class' for the given labels, a CSV file with a column key or sample_id and a "
+            "column with the group, or the name of a column of the source.",
         ),
     ] = None,
     group_column: Annotated[
@@ -42,11 +43,19 @@ def monitor_command(
     from gwaudit.core.errors import SettingsError
     from gwaudit.core.outputs import require_file
     from gwaudit.core.spreadsheets import write_csv
+    from gwaudit.pipeline.groups import read_groups
     from gwaudit.store.store import TrajectoryStore
 
     file = None if output is None else require_file(output)
     with TrajectoryStore.open(run) as store:
-        alignment = run_alignment(store, groups, group_column, patience=patience)
+        if groups is None or groups == "class":
+            if group_column is not None:
+                raise SettingsError("`group_column` is a column of the file of groups: give the file with `groups`")
+            members = groups
+        else:
+            with StageDisplay() as display:
+                members = read_groups(store, groups, group_column, display)
+        alignment = run_alignment(store, members, patience=patience)
     n_epochs = len(alignment.signals)
     shown = n_epochs if epoch is None else epoch
     if not 1 <= shown <= n_epochs:

@@ -1,5 +1,6 @@
 """Read labels from a file of their own: CIFAR-N's, an array, or a table with the key of each sample."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,10 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 CLEAN_KEY = "clean_label"
 """Key of the true labels in CIFAR-N's files, and name of their column in tables."""
+
+
+# Names of columns that number the rows; pandas writes its index under the empty one.
+_NUMBER_OF_ROW = re.compile(r"|unnamed:_0|.*\bid|.*_id|idx|index|nr|no|number|row(_number)?")
 
 
 class FileLabels(NamedTuple):
@@ -73,7 +78,10 @@ def read_label_file(
         require_classes(labels.given, labels.class_names)
     for kind, values in (("labels", labels.given), ("clean labels", labels.clean)):
         if sample_keys is not None and values is not None and len(values) != len(sample_keys):
-            raise DataError(f"{path} has {len(values)} {kind} for the {len(sample_keys)} samples of the data")
+            raise DataError(
+                f"{path} has {len(values)} {kind} for the {len(sample_keys)} samples of the data"
+                f"{', and no column key' if path.suffix.lower() in TABLE_SUFFIXES else ''}"
+            )
     return labels
 
 
@@ -110,16 +118,25 @@ def _read_table(
 
 
 def _require_order(columns: dict[str, list[str]], wanted: str, sample_keys: Sequence[str], path: Path) -> None:
-    """Raise DataError if another column holds keys of the samples, in another order than theirs."""
-    known = set(sample_keys)
+    """Raise DataError if another column names the samples in another order than theirs: by keys, files or numbers."""
+    files = [key.rpartition("/")[2] for key in sample_keys]
     for name, cells in columns.items():
-        keys = [from_cell(cell) for cell in cells]
-        if name == wanted or keys == list(sample_keys) or len(set(keys)) < len(keys):
+        texts = [from_cell(cell) for cell in cells]
+        if name in (wanted, CLEAN_KEY) or len(set(texts)) < len(texts):
             continue
-        if sum(key in known for key in keys) > len(keys) / 2:
+        for own in (list(sample_keys), files):
+            known = set(own)
+            if texts != own and len(known) == len(own) and sum(text in known for text in texts) > len(texts) / 2:
+                raise DataError(
+                    f"{path}: the column {name!r} holds keys of the samples in another order than the data: name it "
+                    "'key', so that each label is read by its key, which is such as " + repr(sample_keys[0])
+                )
+        numbers = [int(text) for text in texts if text.strip().isdecimal()]
+        if _NUMBER_OF_ROW.fullmatch(name) and len(numbers) == len(texts) and numbers != sorted(numbers):
             raise DataError(
-                f"{path}: the column {name!r} holds keys of the samples in another order than the data: name it 'key', "
-                "so that each label is read by its key"
+                f"{path}: the column {name!r} numbers the rows in another order than that of the file, and labels are "
+                "read row for row without a column key: add one with the keys of the samples, such as "
+                f"{sample_keys[0]!r}, or sort the file"
             )
 
 

@@ -95,7 +95,7 @@ def match_samples(
     added = len(dataset) - len(there)
     if not len(there):
         raise DataError(f"{dataset.name} holds none of the samples of the run, such as {keys[0]!r}")
-    if (len(missing) or added or changed) and _are_row_numbers(keys):
+    if (len(missing) or added or changed) and are_row_numbers(keys):
         raise DataError(
             f"rows of {dataset.name} were added, removed or changed, and the samples have no keys but their row numbers"
         )
@@ -153,7 +153,7 @@ def _changed_labels(
     return int((names != np.array(class_names, object)[labels]).sum())
 
 
-def _are_row_numbers(keys: Sequence[str]) -> bool:
+def are_row_numbers(keys: Sequence[str]) -> bool:
     """Return whether the keys only number the rows: each ends with its index."""
     return all(key.rpartition("/")[2].lstrip("0") == (str(i) if i else "") for i, key in enumerate(keys))
 

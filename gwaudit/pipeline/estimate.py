@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.groups import read_group_columns
 from gwaudit.core.errors import SettingsError, UnresolvedDecisionsError
+from gwaudit.pipeline.groups import groups_of_run
+from gwaudit.pipeline.stages import StageProgress
 from gwaudit.review.decided_samples import DecidedSamples, read_decided
 from gwaudit.review.estimates import (
     Estimates,
@@ -61,6 +62,7 @@ def estimate(
     *,
     groups: Path | str | None = None,
     target_rate: float | None = None,
+    progress: StageProgress | None = None,
 ) -> Estimates:
     """Estimate how many labels of a run are wrong from the decisions on it, with 95 % intervals.
 
@@ -70,8 +72,11 @@ def estimate(
     Args:
         run: Folder of a ranked run. The decisions of its reviews (`decisions.csv`) are read.
         decisions: Further files with decisions.
-        groups: CSV file with a column `key` or `sample_id` and one or more columns of groups, such as the annotator.
+        groups: CSV file with a column `key` or `sample_id` and one or more columns of groups, such as the annotator;
+            or the name of a column of the source of the run.
         target_rate: Share of wrong labels that may remain: the result says how many more samples to review.
+        progress: Receives the stage, and notes on the data, where the source is read for its groups; by default these
+            are warnings.
 
     Raises:
         SettingsError: `target_rate` is no share.
@@ -91,8 +96,7 @@ def estimate(
         _require_share("target_rate", target_rate)
     audit = Audit.load(run)
     decided = _read_valid(audit, decisions)
-    keys = audit.by_id("key").astype(str).tolist()
-    of_samples = None if groups is None else read_group_columns(groups, keys, audit.run)
+    of_samples = None if groups is None else groups_of_run(audit.run, groups, progress)
     result = estimate_wrong_labels(audit, decided, of_samples)
     if target_rate is None:
         return result

@@ -180,7 +180,10 @@ def _require_columns(path: Path, names: list[str]) -> None:
         raise DataError(f"{path}, row 1: there are {names.count(repeated[0])} columns {repeated[0]!r}: keep one")
     for required in (_ID_COLUMNS, _ANSWER_COLUMNS):
         if not any(name in names for name in required):
-            raise DataError(f"{path}, row 1: there is no column {' or '.join(required)}; there are {', '.join(names)}")
+            way_on = ": call the column with the keys of the samples key" if required == _ID_COLUMNS else ""
+            raise DataError(
+                f"{path}, row 1: there is no column {' or '.join(required)}; there are {', '.join(names)}{way_on}"
+            )
 
 
 def _statement(

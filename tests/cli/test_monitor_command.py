@@ -9,12 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from gwaudit import TrainingSettings, TrajectoryStore, train
-from gwaudit.analysis.groups import NO_GROUP, read_groups
+from gwaudit.analysis.groups import NO_GROUP
 from gwaudit.analysis.monitor import group_readings, readings, rule_choices
 from gwaudit.analysis.stopping import stopping_rule
 from gwaudit.cli.app import app
 from gwaudit.cli.show.monitor import sparkline
 from gwaudit.core.errors import DataError
+from gwaudit.pipeline.groups import read_groups
 from gwaudit.store.store import SIGNALS
 from helpers.making import few_digits
 

@@ -187,3 +187,24 @@ def test_keys_under_another_name_and_in_another_order_are_refused(tmp_path):
         DataError, match=r"the column 'filename' holds keys of the samples in another order.*name it 'key'"
     ):
         load_dataset(tmp_path / "x.npz", labels=tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("column", ["sample_id", "ID", "", "image_id"])
+def test_numbers_of_rows_in_another_order_are_refused(tmp_path, column):
+    np.savez(tmp_path / "x.npz", x=np.arange(12.0).reshape(6, 2), y=[0, 1] * 3, keys=list("abcdef"))
+    frame = pd.DataFrame({column: range(6), "rank": [3, 1, 2, 6, 4, 5], "label": [0, 0, 1, 1, 1, 0]})
+    frame.to_csv(tmp_path / "same.csv", index=False)
+    assert load_dataset(tmp_path / "x.npz", labels=tmp_path / "same.csv").labels.tolist() == [0, 0, 1, 1, 1, 0]
+    frame.sample(frac=1, random_state=0).to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(
+        DataError, match=f"the column '{column.lower()}' numbers the rows in another order.*such as 'a'"
+    ):
+        load_dataset(tmp_path / "x.npz", labels=tmp_path / "other.csv")
+
+
+def test_names_of_files_in_another_order_than_the_keys_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.arange(12.0).reshape(6, 2), y=[0, 1] * 3, keys=[f"d/{k}.png" for k in "abcdef"])
+    rows = "".join(f"{k}.png,{i % 2}\n" for i, k in enumerate("badcfe"))
+    (tmp_path / "other.csv").write_text("file,label\n" + rows)
+    with pytest.raises(DataError, match=r"the column 'file' holds keys .* in another order.*such as 'd/a.png'"):
+        load_dataset(tmp_path / "x.npz", labels=tmp_path / "other.csv")
