@@ -41,7 +41,7 @@ def note_repeats(dataset: LabeledDataset, source_keys: Sequence[str], digests: S
     if len(largest) < _LEAST_REPEATS or len(largest) <= _LARGE_SHARE * len(dataset):
         largest = ()
     listed: set[tuple[int, ...]] = set()
-    for what, candidates in (("Inputs", groups), ("Keys", _equal(source_keys))):
+    for what, candidates in (("Inputs", groups), ("Keys", equal_values(source_keys))):
         contradictory = [ids for ids in candidates if ids not in listed and len(_labels(dataset, ids)) > 1]
         listed.update(contradictory)
         notes = [
@@ -52,6 +52,22 @@ def note_repeats(dataset: LabeledDataset, source_keys: Sequence[str], digests: S
             dataset, what, [note for note, ids in zip(notes, contradictory, strict=True) if ids != largest]
         )
     _note_identical(dataset, groups, largest)
+
+
+def equal_values(values: Sequence[Hashable]) -> list[tuple[int, ...]]:
+    """Return the positions of each value that occurs several times, the value that occurs first before the others.
+
+    Example:
+        >>> equal_values(["a", "b", "a"])
+        [(0, 2)]
+    """
+    hashes = np.fromiter(map(hash, values), np.int64, len(values))  # a dictionary of a million values takes 300 MB
+    ordered = np.sort(hashes)
+    candidates = np.flatnonzero(np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]]))
+    ids: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for sample_id in candidates.tolist():
+        ids[values[sample_id]].append(sample_id)
+    return [tuple(group) for group in ids.values() if len(group) > 1]
 
 
 def _require_different(dataset: LabeledDataset, groups: Sequence[tuple[int, ...]]) -> None:
@@ -94,24 +110,13 @@ def _equal_inputs(dataset: LabeledDataset, digests: Sequence[ImageDigest]) -> li
     """Return the ids of samples whose inputs are equal in every value, by group; of images, as they are trained on."""
     inputs = dataset.inputs
     if digests:
-        return _equal([digest.checksum for digest in digests])
+        return equal_values([digest.checksum for digest in digests])
     if isinstance(inputs, Texts):
-        return _equal([text.strip() for text in inputs.texts])
+        return equal_values([text.strip() for text in inputs.texts])
     if isinstance(inputs, InMemory):
         rows = inputs.values.numpy().reshape(len(inputs), -1)
-        return _equal([_digest((row + 0).tobytes()) for row in rows])  # 0 for -0
+        return equal_values([_digest((row + 0).tobytes()) for row in rows])  # 0 for -0
     return []
-
-
-def _equal(values: Sequence[Hashable]) -> list[tuple[int, ...]]:
-    """Return the ids of each value that occurs several times."""
-    hashes = np.fromiter(map(hash, values), np.int64, len(values))  # a dictionary of a million values takes 300 MB
-    ordered = np.sort(hashes)
-    candidates = np.flatnonzero(np.isin(hashes, ordered[1:][ordered[1:] == ordered[:-1]]))
-    ids: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for sample_id in candidates.tolist():
-        ids[values[sample_id]].append(sample_id)
-    return [tuple(group) for group in ids.values() if len(group) > 1]
 
 
 def _digest(content: bytes) -> bytes:

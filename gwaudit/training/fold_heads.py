@@ -4,7 +4,11 @@ A head on few features can learn every wrong label, and in its own training set 
 samples are divided into K folds, as in cross-validation, and there are K heads: head k learns all samples but those of
 fold k, and only these are recorded with it. The samples can be divided anew R times, so that the result depends less on
 how they are. All R K heads are layers of one network, so that each step trains all of them on one batch.
+
+Copies of one input are in one fold (`gwaudit.training.copies`): a head that learned a copy would predict its label.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +24,9 @@ _MOST_AT_ONCE = 4096
 _SEED_STEP = 1_000_003
 
 
-def assign_heads(labels: Tensor, n_folds: int, n_repeats: int, seed: int) -> Tensor:
+def assign_heads(
+    labels: Tensor, n_folds: int, n_repeats: int, seed: int, copies: Sequence[Sequence[int]] = ()
+) -> Tensor:
     """Assign to each sample the head that does not learn it, in each of several divisions into folds.
 
     Args:
@@ -28,21 +34,26 @@ def assign_heads(labels: Tensor, n_folds: int, n_repeats: int, seed: int) -> Ten
         n_folds: Number of folds K.
         n_repeats: Number of divisions R.
         seed: Seed of the random numbers.
+        copies: As for `assign_folds`.
 
     Returns:
         [n, R] int64; those of division r are in [r K, (r + 1) K).
     """
-    divisions = [assign_folds(labels, n_folds, seed + _SEED_STEP * repeat) for repeat in range(n_repeats)]
+    divisions = [assign_folds(labels, n_folds, seed + _SEED_STEP * repeat, copies) for repeat in range(n_repeats)]
     return torch.stack([folds + repeat * n_folds for repeat, folds in enumerate(divisions)], 1)
 
 
-def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
+def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Sequence[int]] = ()) -> Tensor:
     """Assign samples at random to folds of equal size, each class as equally as possible over the folds.
 
     Args:
         labels: [n] int64 given labels.
         n_folds: Number of folds K.
         seed: Seed of the random numbers.
+        copies: Groups of samples, by their ids, that are copies of one another. A group is assigned as one sample, by
+            the label of its first one. So folds differ in size by the copies. A group that is larger than a fold, or
+            has more than half of the samples of a class, is divided among the folds: the other heads could not learn
+            that class.
 
     Returns:
         [n] int64 in [0, K).
@@ -50,18 +61,27 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
     Example:
         >>> assign_folds(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2, seed=0).bincount().tolist()
         [4, 4]
+        >>> assign_folds(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 2, seed=0, copies=[[0, 5]])[[0, 5]].unique().numel()
+        1
     """
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    n = len(labels)
+    leader, size, class_sizes = torch.arange(n), torch.ones(n, dtype=torch.int64), labels.bincount()
+    for group in map(torch.tensor, copies):
+        in_group = labels[group].bincount(minlength=len(class_sizes))
+        if len(group) * n_folds <= n and bool((2 * in_group <= class_sizes).all()):
+            leader[group], size[group[0]] = group[0], len(group)
+    shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    shuffled = shuffled[leader[shuffled] == shuffled]
+    # The large groups of a class come first, so that they are in different folds.
+    shuffled = shuffled[size[shuffled].argsort(descending=True, stable=True)]
     # Class after class, each in random order, the samples are dealt to the folds in turn. The classes follow each other
     # as they first occur: their numbers, which follow their names, change nothing.
     ordered = labels[shuffled]
-    first = torch.full((int(labels.max()) + 1,), len(labels)).scatter_reduce(
-        0, ordered, torch.arange(len(labels)), "amin"
-    )
+    first = torch.full((len(class_sizes),), n).scatter_reduce(0, ordered, torch.arange(len(ordered)), "amin")
     dealt = shuffled[first[ordered].argsort(stable=True)]
-    folds = torch.empty(len(labels), dtype=torch.int64)
-    folds[dealt] = torch.arange(len(labels)) % n_folds
-    return folds
+    folds = torch.empty(n, dtype=torch.int64)
+    folds[dealt] = torch.arange(len(dealt)) % n_folds
+    return folds[leader]
 
 
 def loss_of_heads(

@@ -8,6 +8,7 @@ predictions are judged by their log loss after the best temperature a and the be
 so that a head is not preferred because its logits are small, or because it follows wrong labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -102,6 +103,7 @@ def choose_head(
     loss: Loss,
     settings: ResolvedTrainingSettings,
     progress: HeadProgress | None = None,
+    copies: Sequence[Sequence[int]] = (),
 ) -> HeadChoice:
     """Train the heads that the settings leave open, and compare their held-out predictions.
 
@@ -112,6 +114,7 @@ def choose_head(
         loss: The loss of a sample.
         settings: Those of the training; `head` or `weight_decay` is "auto".
         progress: Receives the number of heads that were tried, and the choice.
+        copies: Groups of samples, by their ids, that are copies of one another; they are held out together.
     """
     heads = [
         (head, decay)
@@ -119,7 +122,7 @@ def choose_head(
         for decay in (_WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,))
     ]
     repeats = min(settings.fold_repeats, max(1, _MOST_VALUES // features.numel()))
-    left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed).to(labels.device)
+    left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed, copies).to(labels.device)
     candidates: list[HeadCandidate] = []
     for head, decay in heads:
         if progress is not None:

@@ -26,7 +26,13 @@ of images of one subject can be close too."""
 _SIDE = 16
 
 
-def keep_latents(run: Path, dataset: LabeledDataset, settings: TrainingSettings, compute: Callable[[], Tensor]) -> None:
+def keep_latents(
+    run: Path,
+    dataset: LabeledDataset,
+    settings: TrainingSettings,
+    compute: Callable[[], Tensor],
+    find_equal: Callable[[], list[list[int]]],
+) -> None:
     """Keep the latents of all samples in a run, as its settings ask for them.
 
     Args:
@@ -34,6 +40,7 @@ def keep_latents(run: Path, dataset: LabeledDataset, settings: TrainingSettings,
         dataset: The data set that is audited.
         settings: `latents` and `backbone`.
         compute: Returns the latents, [n, D].
+        find_equal: Returns the groups of nearly equal images (`nearly_equal`).
 
     Raises:
         StoreError: A file cannot be written.
@@ -42,9 +49,7 @@ def keep_latents(run: Path, dataset: LabeledDataset, settings: TrainingSettings,
     if not keeps_latents(dataset, settings) or has_latents(run):
         return
     latents = compute().numpy().astype(np.float32)
-    write_latents(
-        run, latents, {"nearly_equal": nearly_equal(dataset, latents) if _is_frozen(dataset, settings) else []}
-    )
+    write_latents(run, latents, {"nearly_equal": find_equal()})
 
 
 def keeps_latents(dataset: LabeledDataset, settings: TrainingSettings) -> bool:

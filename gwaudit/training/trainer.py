@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 
@@ -56,6 +57,7 @@ from gwaudit.training.checkpoints import (
     save_checkpoint,
 )
 from gwaudit.training.convergence import require_converging
+from gwaudit.training.copies import copies_among, find_copies
 from gwaudit.training.device import (
     DtypeChoice,
     autocast,
@@ -67,7 +69,7 @@ from gwaudit.training.feeding import Batch, BatchFeed
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, loss_of_heads
 from gwaudit.training.frozen_features import FrozenBackbone
 from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
-from gwaudit.training.latents import keep_latents, latents_of
+from gwaudit.training.latents import keep_latents, latents_of, nearly_equal
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import NETWORKS, build_feature_head
 from gwaudit.training.optimizer import build_optimizer, build_schedule
@@ -169,7 +171,11 @@ def train(
 
     with shared_store(open_run) as store:
         result = training.run(store)
-        run_on_rank0(lambda: keep_latents(store.path, dataset, training.settings, training.latents))
+        run_on_rank0(
+            lambda: keep_latents(
+                store.path, dataset, training.settings, training.latents, lambda: training.nearly_equal
+            )
+        )
     return result
 
 
@@ -225,6 +231,7 @@ class _Training:
             self.preprocessing = preprocessing_of(dataset, settings)
         self.device = resolve_device(settings.device)
         self.is_new, self.dtype_choice = is_new, None
+        self.source = dataset
         self.dataset = dataset = self._with_model_inputs(dataset)
         self.labels = torch.from_numpy(dataset.labels)
         self.loss = Loss(self.labels, len(dataset.class_names), settings)
@@ -234,7 +241,8 @@ class _Training:
             mean, std = (tuple(values.tolist()) for values in dataset.channel_statistics())
         self.mean, self.std = torch.tensor(mean), torch.tensor(std)
         crosses, repeats = settings.folds > 1, settings.fold_repeats
-        self.left_out = assign_heads(self.labels, settings.folds, repeats, settings.seed) if crosses else None
+        self.copies = copies = find_copies(dataset, self.nearly_equal) if crosses else []
+        self.left_out = assign_heads(self.labels, settings.folds, repeats, settings.seed, copies) if crosses else None
         self.n_heads = settings.folds * repeats if crosses else 1
         self.choice = self._choose_head() if "auto" in (settings.head, settings.weight_decay) else None
         settings = self.settings
@@ -254,6 +262,13 @@ class _Training:
         self.schedule = build_schedule(self.optimizer, settings, self.updates_per_epoch * settings.epochs)
         self.ema = None if settings.ema_decay is None else ModelEmaV3(self.model, decay=settings.ema_decay)
         self.state = TrainingState(self.model, self.optimizer, self.ema)
+
+    @cached_property
+    def nearly_equal(self) -> list[list[int]]:
+        """Return the groups of nearly equal images by the features of a frozen backbone; none of other inputs."""
+        if self.features is None:
+            return []
+        return nearly_equal(self.source, self.features.read(torch.arange(len(self.features))).numpy())
 
     def _with_model_inputs(self, dataset: LabeledDataset) -> LabeledDataset:
         """Return the data set with the inputs that the model takes: scaled features, if the backbone is frozen."""
@@ -288,7 +303,8 @@ class _Training:
         ids = samples_to_try(len(self.labels), self.settings.seed)
         features, labels = self._prepare(self.dataset.read(ids)), self.labels[ids].to(self.device)
         n_classes = len(self.dataset.class_names)
-        choice = choose_head(features, labels, n_classes, self.loss, self.settings, self.progress)
+        copies = copies_among(self.copies, ids)
+        choice = choose_head(features, labels, n_classes, self.loss, self.settings, self.progress, copies)
         self.settings = replace(self.settings, head=choice.best.head, weight_decay=choice.best.weight_decay)
         return choice
 
