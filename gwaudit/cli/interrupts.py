@@ -35,9 +35,16 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _raise_between_imports(number: int, frame: FrameType | None) -> None:
     if not _is_importing(frame):
         raise KeyboardInterrupt
-    again = threading.Timer(_PAUSE, _thread.interrupt_main)
+    again = threading.Timer(_PAUSE, _interrupt_main_thread)
     again.daemon = True
     again.start()
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):  # also ends a call that waits, which interrupt_main() does not
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def _is_importing(frame: FrameType | None) -> bool:

