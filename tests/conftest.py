@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from helpers.auto_dtype import VARIABLE, fix_auto_dtype
+from helpers.chromium import own_tab, starting_chromium
+from helpers.without_sync import VARIABLE as WITHOUT_SYNC
+from helpers.without_sync import leave_out_sync
 
 if TYPE_CHECKING:
     from helpers.object_server import ObjectServer
@@ -43,7 +46,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of slow tests: what begins last should not be what takes longest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ[WITHOUT_SYNC] = "1"
+    leave_out_sync()
     if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for all workers and processes of a session
         config.stash[CACHE] = tempfile.mkdtemp(prefix="gwaudit-cache-")
         os.environ["GWAUDIT_CACHE"] = config.stash[CACHE]
@@ -95,19 +106,20 @@ def chromium() -> tuple[str, str]:
 
 @pytest.fixture
 def browser(request, tmp_path, chromium):
-    """Chromium, without a window; what it downloads lies in `tmp_path` (the parameter "phone" makes it a phone's)."""
-    from selenium import webdriver  # here, as the lowest versions are tested without it
+    """Chromium, without a window; what it downloads lies in `tmp_path` (the parameter "phone" makes it a phone's).
 
-    options = webdriver.ChromeOptions()
-    options.binary_location, driver = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
-        options.add_argument(argument)
+    The tests of a process share one, as it takes a second to start; each has a tab of its own, and nothing stored.
+    """
     if getattr(request, "param", None) == "phone":
-        metrics = {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2}}
-        options.add_experimental_option("mobileEmulation", metrics)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    window.set_script_timeout(120)
-    yield window
-    window.quit()
+        with starting_chromium(*chromium, phone=True) as window:
+            yield window
+        return
+    window = request.getfixturevalue("shared_browser")
+    with own_tab(window, tmp_path):
+        yield window
+
+
+@pytest.fixture(scope="session")
+def shared_browser(chromium):
+    with starting_chromium(*chromium) as window:
+        yield window

@@ -164,7 +164,7 @@ def markdown(rows: Sequence[LoadingRow]) -> str:
 
 
 def _in_new_process(pipeline: str, model: str, photos: Path, settings: LoadingSettings) -> LoadingRow:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # not forked: the memory of this process would count
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measure, args=(pipeline, model, photos, settings, sender))
     process.start()

@@ -29,7 +29,8 @@ from gwaudit.training.latents import keeps_latents
 from gwaudit.training.mirrored_classes import describe_exchange, exchanged_classes
 from gwaudit.training.preprocessing import with_resizing_of_weights
 from gwaudit.training.progress import Progress
-from gwaudit.training.refinement import open_rounds, refine, refuses_photos, require_refinable, rounds_of
+from gwaudit.training.refinement import refine, refuses_photos, require_refinable
+from gwaudit.training.rounds import open_rounds, rounds_of
 from gwaudit.training.starting_weights import (
     STARTING_WEIGHTS,
     describe_start,

@@ -21,7 +21,7 @@ from gwaudit.core.urls import redacted
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.store.working_copies import url_of
 from gwaudit.training.automatic_settings import as_typed, ran_on_photos, resolve
-from gwaudit.training.refinement import rounds_of
+from gwaudit.training.rounds import rounds_of
 
 
 def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> str:

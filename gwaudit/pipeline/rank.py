@@ -14,7 +14,7 @@ from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
 from gwaudit.store.working_copies import run_folder
-from gwaudit.training.refinement import open_rounds, rounds_of
+from gwaudit.training.rounds import open_rounds, rounds_of
 
 
 def rank_again(

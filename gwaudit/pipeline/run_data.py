@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,14 @@ from gwaudit.data.recorded_samples import match_samples, with_recorded_noise
 from gwaudit.data.url_copies import local_copy
 from gwaudit.pipeline.stages import ImageStage, StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.frozen_features import embed_texts
-from gwaudit.training.progress import FeatureProgress
+
+if TYPE_CHECKING:
+    from gwaudit.training.progress import FeatureProgress
 
 
 def load_data(
     data: DataSettings,
-    progress: FeatureProgress | None = None,
+    progress: "FeatureProgress | None" = None,
     before_decoding: Callable[[bool], None] | None = None,
 ) -> LabeledDataset:
     """Load a data set, embed its texts, and add label noise where `add_noise` asks for it.
@@ -40,6 +42,8 @@ def load_data(
     """
     dataset = read_source(data, progress=progress, before_decoding=before_decoding)
     if dataset.modality == "texts":
+        from gwaudit.training.frozen_features import embed_texts  # imports all networks, which a ranking need not
+
         dataset = embed_texts(dataset, data.encoder, progress)
     if not data.add_noise:
         return dataset

@@ -12,8 +12,7 @@ The prediction is the mean of the earlier rounds' class probabilities, of each i
 docs/benchmarks/refinement.md shows the gain and the cost of a round, and what else was tried.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,14 +24,14 @@ from torch.nn import functional
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranking import believed_wrong, rank
-from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError
+from gwaudit.core.errors import SettingsError
 from gwaudit.core.presets import RefinementSettings
-from gwaudit.core.settings import RankingSettings, ResolvedTrainingSettings, TrainingSettings
+from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
-from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.automatic_settings import as_recorded, resolve_for
 from gwaudit.training.progress import Progress
+from gwaudit.training.rounds import open_rounds
 from gwaudit.training.trainer import predict, train
 
 TEMPERATURE = 0.5
@@ -138,37 +137,6 @@ def _probability_wrong(runs: Sequence[Path]) -> NDArray[np.float32]:
         return believed_wrong(first, later)
 
 
-def rounds_of(run: Path) -> list[Path]:
-    """Return the folders of a run's finished rounds, in order; the first is the run itself, finished or not.
-
-    Raises:
-        StoreDamagedError: A round is missing, or is not finished, though a later one is there.
-    """
-    rounds = [run]
-    while _is_finished(path := run / "rounds" / str(len(rounds))):
-        rounds.append(path)
-    later = run / "rounds" / str(len(rounds) + 1)
-    if later.exists():
-        raise StoreDamagedError(
-            f"{path} is missing or not finished, though {later} is there: copy the run's folder again as a whole, or "
-            "move the later rounds to another place"
-        )
-    return rounds
-
-
-def _is_finished(run: Path) -> bool:
-    """Return whether a folder holds a finished round; a training cut short may not have made its run yet."""
-    try:
-        store = TrajectoryStore.open(run)
-    except StoreNotFoundError:
-        return False
-    with store:
-        settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
-        epochs = len(store.training_epochs)
-        stopped_early = settings.patience is not None and epochs > 0
-        return len(store.final_passes) == settings.final_passes and (epochs == settings.epochs or stopped_early)
-
-
 def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> Audit:
     """Rank the samples of a run by all of its rounds.
 
@@ -178,18 +146,3 @@ def rank_run(runs: Sequence[Path], settings: RankingSettings | None = None) -> A
     """
     with open_rounds(runs) as (first, *later):
         return rank(first, settings, rounds=later)
-
-
-@contextmanager
-def open_rounds(runs: Sequence[Path], *, verify: bool = True) -> Iterator[list[TrajectoryStore]]:
-    """Open the rounds of a run for reading, and close them when the block ends.
-
-    Args:
-        runs: Folders of the rounds, as `rounds_of` returns them.
-        verify: Whether each file is compared with its checksum before it is read for the first time.
-
-    Yields:
-        The stores, in the order of the folders.
-    """
-    with ExitStack() as stack:
-        yield [stack.enter_context(TrajectoryStore.open(run, verify=verify)) for run in runs]

@@ -205,16 +205,16 @@ def test_a_split_of_its_own_several_models_and_cifar_10_c_are_taken(tmp_path):
     names = ["a", "b", "c"]
     contents = [png(int(label), (32, 32)) for label in truth]
     make_parquet(tmp_path / "data" / "train-0.parquet", contents, truth, names)
-    make_parquet(tmp_path / "data" / "test-0.parquet", contents[:75], truth[:75], names)
+    make_parquet(tmp_path / "data" / "test-0.parquet", contents[:15], truth[:15], names)
     labels = make_cifar_n(
         tmp_path / "human.pt", truth, worse_label=np.where(np.arange(120) % 5 == 0, (truth + 1) % 3, truth)
     )
     from gwaudit.benchmarks.stopping.corrupted import CORRUPTIONS
 
     (tmp_path / "c").mkdir()
-    np.save(tmp_path / "c" / "labels.npy", np.tile(truth[:75], 5))
+    np.save(tmp_path / "c" / "labels.npy", np.tile(truth[:15], 5))
     for name in CORRUPTIONS:
-        np.save(tmp_path / "c" / f"{name}.npy", np.zeros((375, 32, 32, 3), np.uint8))
+        np.save(tmp_path / "c" / f"{name}.npy", np.zeros((75, 32, 32, 3), np.uint8))
     done = gwaudit("benchmark", "stopping", tmp_path / "data", "--labels", labels, "--label-variants", "worse_label",
                    "--models", "resnet9_16,vit_mini_patch4_32", "--optimizer", "adamw", "--learning-rate", "0.001",
                    "--corrupted", tmp_path / "c", "--held-out", "0.2", "--epochs", "3", "--samples", "0",
@@ -222,8 +222,8 @@ def test_a_split_of_its_own_several_models_and_cifar_10_c_are_taken(tmp_path):
     assert done.returncode == 0, done.stderr
     found = read_measurements(tmp_path / "out")
     assert [(m.label_variant, m.model, m.test_samples, m.corrupted) for m in found] == [
-        ("worse_label", "resnet9_16", 75, "CIFAR-10-C"),
-        ("worse_label", "vit_mini_patch4_32", 75, "CIFAR-10-C"),
+        ("worse_label", "resnet9_16", 15, "CIFAR-10-C"),
+        ("worse_label", "vit_mini_patch4_32", 15, "CIFAR-10-C"),
     ]
     assert found[0].wrong_share == pytest.approx(0.2)
     assert "gradient-disparity" not in as_frame(found)["rule"].tolist()

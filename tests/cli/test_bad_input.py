@@ -16,13 +16,13 @@ from gwaudit.core.settings import TrainingSettings
 from gwaudit.data import images
 from gwaudit.data.loading import load_dataset
 from gwaudit.training.trainer import train
-from helpers.command import FAST, gwaudit, gwaudit_process
+from helpers.command import FAST, gwaudit, start_gwaudit
 from helpers.making import Malicious, make_cifar_n, make_parquet, make_tree, picture, png
 
 
-def refused(*arguments, preexec_fn=None):
+def refused(*arguments, before=None):
     """Run, and return the one line of the error, before which an audit may have said what it read."""
-    done = gwaudit(*arguments) if preexec_fn is None else gwaudit_process(*arguments, preexec_fn=preexec_fn)
+    done = gwaudit(*arguments) if before is None else start_gwaudit(*arguments, before=before).wait()
     assert done.returncode == 2, done.stdout + done.stderr
     *before, line = done.stderr.strip().splitlines()
     assert before == [] or before[0].startswith("source "), done.stderr
@@ -146,13 +146,14 @@ def test_an_output_that_is_a_file(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_full_output_keeps_the_whole_epochs_and_can_go_on(tmp_path):
-    def full():
-        # Every file ends at 400 kB: the disk is full as soon as the first checkpoint is written.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+def fill_the_disk():
+    """Let every file end at 400 kB: the disk is full as soon as the first checkpoint is written."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
-    line = refused("audit", "digits", "-o", tmp_path / "run", *FAST, preexec_fn=full)
+
+def test_a_full_output_keeps_the_whole_epochs_and_can_go_on(tmp_path):
+    line = refused("audit", "digits", "-o", tmp_path / "run", *FAST, before=fill_the_disk)
     assert "cannot write" in line
     assert "--resume" in line
     done = gwaudit("audit", "digits", "-o", tmp_path / "run", *FAST, "--resume")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from gwaudit import __version__, load_dataset
-from helpers.command import COMMAND, FAST, gwaudit
+from helpers.command import FAST, gwaudit, start_gwaudit
 from helpers.recorded_runs import make_run, with_a_fifth_wrong
 
 
@@ -120,17 +120,16 @@ def test_training_and_ranking_apart_give_the_audit(audited, tmp_path):
 
 def test_ctrl_c_leaves_a_run_that_the_printed_command_resumes(tmp_path):
     arguments = ["audit", "digits", "--output", str(tmp_path / "my run"), "--epochs", "200", "--batch-size", "256"]
-    command = [*COMMAND, *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = start_gwaudit(*arguments)
     commits = tmp_path / "my run" / "commits"
-    deadline = time.monotonic() + 60
-    while not (commits.is_dir() and len(list(commits.glob("epoch-*.json"))) >= 2) and time.monotonic() < deadline:
+    while not (commits.is_dir() and len(list(commits.glob("epoch-*.json"))) >= 2) and process.is_alive:
         time.sleep(0.05)
     for _ in range(5):  # an impatient person
         process.send_signal(signal.SIGINT)
         time.sleep(0.03)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    done = process.wait()
+    errors = done.stderr
+    assert done.returncode == 130, errors
     last = errors.strip().splitlines()[-1]
     assert last.startswith("error: interrupted; complete epochs are kept. Continue with: gwaudit audit digits")
     assert last.endswith("--resume")

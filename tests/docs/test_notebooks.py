@@ -17,7 +17,7 @@ def test_a_notebook_runs_and_draws_its_figures(path, tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     (tmp_path / "notebooks").mkdir()
     place = {"metadata": {"path": tmp_path / "notebooks"}}
-    nbclient.NotebookClient(notebook, timeout=120, resources=place).execute()
+    nbclient.NotebookClient(notebook, timeout=600, resources=place).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code" and any(call in cell.source for call in ("plt.subplots", "_figure(")):
             kinds = {kind for output in cell.outputs for kind in output.get("data", {})}

@@ -41,13 +41,13 @@ def text_of(browser, selector):
     return browser.find_element(By.CSS_SELECTOR, selector).get_attribute("textContent")
 
 
-def wait(browser, condition, seconds=10):
+def wait(browser, condition, seconds=60):
     return WebDriverWait(browser, seconds, poll_frequency=0.05).until(condition)
 
 
 def downloaded(folder):
     path = folder / "decisions.csv"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", lineterminator="\n")

@@ -3,21 +3,15 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 from typer.testing import CliRunner
+
+from helpers.forking import Done, Forked
 
 COMMAND = [sys.executable, "-m", "gwaudit"]
 
 # Seconds on the digits.
 FAST = ["--epochs", "4", "--batch-size", "128", "--augment", "none", "--learning-rate", "0.05"]
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 def gwaudit(*arguments):
@@ -30,15 +24,21 @@ def gwaudit(*arguments):
     return Done(result.exit_code, result.stdout, result.stderr)
 
 
-def gwaudit_process(*arguments, cwd=None, preexec_fn=None):
-    """Run a command in a process of its own."""
+def gwaudit_process(*arguments):
+    """Run a command as a new program."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        preexec_fn=preexec_fn,
-    )
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=environment)
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def start_gwaudit(*arguments, before=None, **options):
+    """Start a command in a forked process, which takes Ctrl-C as a program does; `before` is called first."""
+    return Forked(run_command, *arguments, before=before, **options)
+
+
+def run_command(*arguments):
+    """Run a command as the program that this process is."""
+    from gwaudit.__main__ import main
+
+    sys.argv = ["gwaudit", *map(str, arguments)]
+    main()

@@ -12,7 +12,7 @@ from torch import nn
 
 from gwaudit import AlignmentRecorder, GwauditError, TrajectoryStore, shared_store
 from gwaudit.recording import distributed
-from helpers.ranks import run_as_rank, torchrun
+from helpers.ranks import run_ranks
 
 N, CLASSES = 40, 2
 LABELS = torch.arange(N) % CLASSES
@@ -101,7 +101,7 @@ def miss_calls(folder):
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    torchrun(2, __file__, "miss_calls", folder)
+    run_ranks(2, miss_calls, folder)
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -135,7 +135,3 @@ def test_a_call_on_one_rank_alone_ends_after_the_patience_and_later_calls_work(f
     assert "for rank 1: every rank has to call it" in facts[0]["the other never comes"][0]
     assert "shared_store(): rank 0 has waited" in facts[0]["shared_store on one rank"][0]
     assert [facts[rank]["all come"][:2] for rank in (0, 1)] == [["committed 1", []]] * 2
-
-
-if __name__ == "__main__":
-    run_as_rank(globals())

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from gwaudit import AlignmentRecorder, GwauditError, TrajectoryStore, shared_store
 from gwaudit.core.errors import StoreError
-from helpers.ranks import run_as_rank, torchrun
+from helpers.ranks import run_ranks
 
 N, CLASSES, FEATURES, BLOCK, BATCH = 43, 4, 6, 10, 4
 LABELS = torch.arange(N) % CLASSES
@@ -150,7 +150,7 @@ def train_an_epoch(folder):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    torchrun(2, __file__, "record_and_fail", folder)
+    run_ranks(2, record_and_fail, folder)
     return folder
 
 
@@ -209,7 +209,7 @@ def test_an_error_of_one_rank_is_raised_on_all_and_nothing_is_committed(made):
 def test_a_planted_sample_keeps_its_id_through_shuffling_workers_resume_and_two_ranks(tmp_path):
     """It looks as others of its class do and has another label: once the network knows the class, it alone opposes."""
     for ranks in (2, 1):
-        torchrun(ranks, __file__, "train_an_epoch", tmp_path)
+        run_ranks(ranks, train_an_epoch, tmp_path)
     store = TrajectoryStore.open(tmp_path / "run")
     store.verify()
     assert len(store.epochs) == 8
@@ -218,7 +218,3 @@ def test_a_planted_sample_keeps_its_id_through_shuffling_workers_resume_and_two_
         assert alignment.argmin() == PLANTED
         assert alignment[PLANTED] < 0 < np.median(alignment)
     assert (store.trajectory(PLANTED)["predicted_label"][1:] == int(LABELS[PLANTED])).all()
-
-
-if __name__ == "__main__":
-    run_as_rank(globals())

@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from gwaudit import AlignmentRecorder, GwauditError, TrajectoryStore, shared_store
-from helpers.ranks import run_as_rank, torchrun
+from helpers.ranks import run_ranks
 
 N, CLASSES, FEATURES = 16, 4, 6
 LABELS = torch.arange(N) % CLASSES
@@ -114,7 +114,7 @@ def new_store(path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    torchrun(2, __file__, "record_all", folder)
+    run_ranks(2, record_all, folder)
     model = Net()
     with new_store(folder / "whole") as store, AlignmentRecorder(model, store) as recorder:
         model(INPUTS)
@@ -135,7 +135,3 @@ def test_a_part_of_a_head_is_refused_with_what_to_do(folder, build):
     refused = json.loads((folder / "refused.json").read_text())
     assert "it is split over processes. Leave the head whole" in refused[build.__name__]
     assert TrajectoryStore.open(folder / build.__name__).epochs == ()
-
-
-if __name__ == "__main__":
-    run_as_rank(globals())

@@ -1,7 +1,5 @@
 """The recorder works through the wrappers that people put around models, and in the models people bring."""
 
-import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from gwaudit.recording.hooks import join_devices
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
+from helpers.ranks import run_ranks
 
 N, CLASSES, FEATURES = 16, 3, 5
 LABELS = torch.arange(N) % CLASSES
@@ -132,20 +131,16 @@ def test_the_parts_of_a_batch_are_joined_in_the_order_in_which_data_parallel_dea
         join_devices(parts, model.module)
 
 
+def _record_distributed(run: Path) -> None:
+    torch.distributed.init_process_group("gloo")
+    model = nn.parallel.DistributedDataParallel(mlp())
+    with new_store(run) as store:
+        assert record(model, store).missing == 0
+    torch.distributed.destroy_process_group()
+
+
 def test_a_distributed_model_records(tmp_path: Path) -> None:
-    script = tmp_path / "distributed.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import torch\n"
-        "from pathlib import Path\n"
-        "from test_recorder_wrappers import mlp, new_store, record\n"
-        f"torch.distributed.init_process_group('gloo', init_method='file://{tmp_path}/meet', rank=0, world_size=1)\n"
-        "model = torch.nn.parallel.DistributedDataParallel(mlp())\n"
-        f"with new_store(Path({str(tmp_path / 'run')!r})) as store:\n"
-        "    assert record(model, store).missing == 0\n"
-        "torch.distributed.destroy_process_group()\n"
-    )
-    subprocess.run([sys.executable, str(script)], check=True, timeout=120)
+    run_ranks(1, _record_distributed, tmp_path / "run")
     with new_store(tmp_path / "bare") as bare:
         record(mlp(), bare)
         np.testing.assert_allclose(losses(TrajectoryStore.open(tmp_path / "run")), losses(bare), rtol=1e-5)

@@ -28,7 +28,7 @@ COLOUR_BLIND = {
 
 def test_a_print_has_every_figure_and_every_sample_and_cuts_no_card(browser, report, data):
     browser.get(report.as_uri())
-    wait(browser, lambda b: b.execute_script("return waiting.size === 0"), seconds=30)  # without scrolling
+    wait(browser, lambda b: b.execute_script("return waiting.size === 0"))  # without scrolling
     browser.execute_script(
         "window.addEventListener('beforeprint', () => { window.printed = printedPage(); }, {once: true})"
     )

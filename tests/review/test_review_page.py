@@ -51,7 +51,7 @@ def test_figures_are_drawn_and_a_cell_leads_to_its_suspects(browser, report):
     browser.get(report.as_uri())
     for figure in browser.find_elements(By.CSS_SELECTOR, ".figure"):
         browser.execute_script("arguments[0].scrollIntoView()", figure)
-        wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"), seconds=30)
+        wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"))
     assert not errors(browser)
     browser.find_element(By.CSS_SELECTOR, "button.confusion").click()
     shown = cards(browser)
@@ -103,7 +103,7 @@ def test_no_request_leaves_the_page(browser, report):
     browser.get(report.as_uri())
     for figure in browser.find_elements(By.CSS_SELECTOR, ".figure"):
         browser.execute_script("arguments[0].scrollIntoView()", figure)
-        wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"), seconds=30)
+        wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"))
     asked = requests(browser)
     assert asked
     assert {address.split(":")[0] for address in asked} <= {"file", "data", "blob"}
@@ -135,7 +135,7 @@ def test_nothing_is_wider_than_a_phone(browser, report):
     browser.get(report.as_uri())
     for figure in browser.find_elements(By.CSS_SELECTOR, ".figure"):
         browser.execute_script("arguments[0].scrollIntoView()", figure)
-        wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"), seconds=30)
+        wait(browser, lambda b, f=figure: f.find_elements(By.CSS_SELECTOR, "svg.main-svg"))
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
     heights = browser.execute_script(
         "return [...document.querySelectorAll('.actions button')].map((b) => b.getBoundingClientRect().height)"
@@ -157,7 +157,7 @@ def test_cards_are_as_wide_as_each_other_without_the_data(browser, dataset, tmp_
 def test_the_page_and_its_dialogs_are_accessible(browser, report):
     browser.get(report.as_uri())
     browser.execute_script("document.querySelector('.figure').scrollIntoView()")
-    wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "svg.main-svg"), seconds=30)
+    wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "svg.main-svg"))
     start(browser)
     press(browser, "k", "x")  # and the buttons of the selection
     assert browser.find_element(By.ID, "bulk").is_displayed()

@@ -8,7 +8,6 @@ import shlex
 import signal
 import socket
 import struct
-import subprocess
 import threading
 import urllib.error
 import urllib.parse
@@ -24,7 +23,7 @@ from gwaudit.core.errors import DataError, StoreBusyError, StoreDamagedError
 from gwaudit.data.loading import load_dataset
 from gwaudit.review.decision_log import DecisionLog, LoggedDecision
 from gwaudit.review.server import ReviewServer, serve_review
-from helpers.command import COMMAND, gwaudit
+from helpers.command import gwaudit, start_gwaudit
 from helpers.hostile_data import with_hostile_names
 from helpers.recorded_runs import make_run
 from helpers.serving import serving
@@ -53,7 +52,7 @@ def ask(url, request=None, **headers):
     data = None if request is None else json.dumps(request).encode()
     headers = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=100) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -155,7 +154,7 @@ class TestOddRequests:
     def test_is_refused_without_a_traceback(self, server, body, capfd):
         request = urllib.request.Request(server.url + "decisions", body, {"Content-Type": "application/json"})
         with pytest.raises(urllib.error.HTTPError) as error:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=100)
         assert error.value.code == 400
         assert capfd.readouterr().err == ""
 
@@ -220,13 +219,8 @@ def test_the_browser_is_given_a_private_file_and_not_the_token(server, monkeypat
 
 def reviewing(run):
     """A process that serves a review, and the address that it prints."""
-    process = subprocess.Popen(
-        [*COMMAND, "review", str(run), "--no-browser"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
-    )
-    return process, process.stdout.readline().split()[-1]
+    process = start_gwaudit("review", run, "--no-browser", environment={**os.environ, "COLUMNS": "200"})
+    return process, process.read_line().split()[-1]
 
 
 class TestResuming:
@@ -271,8 +265,7 @@ class TestResuming:
             status, body = ask(url + "decisions", {"since": 0, "changes": [[number, KEEP]]})
             assert status == 200
             assert set(dict(json.loads(body)["changes"])) == set(range(number + 1))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
         assert len(pd.read_csv(tmp_path / "run" / "decisions.csv")) == 2
 
     def test_ctrl_c_ends_it_and_says_what_is_next(self, tmp_path):
@@ -281,8 +274,9 @@ class TestResuming:
         process, url = reviewing(tmp_path / "a run")
         assert ask(url + "decisions", {"since": 0, "changes": [[1, KEEP]]})[0] == 200
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
-        assert process.returncode == 0
+        done = process.wait()
+        output = done.stdout
+        assert done.returncode == 0, done.stderr
         assert "1 keep" in output
         command = shlex.split(output[output.index("gwaudit apply") :])
         assert command[2] == str(tmp_path / "a run"), "quoted, to be pasted into a shell"

@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from gwaudit.core.errors import StoreBusyError, StoreDamagedError, StoreError
 from gwaudit.store import results
 from gwaudit.store.results import publishing, require_intact, results_of
+from helpers.forking import PROCESSES
 
 FILES = {"audit.parquet": "rows", "audit.json": "{}", "suspects.csv": "key,decision\na,\n", "cleaned/drop/ids.txt": "1"}
 
@@ -175,42 +174,41 @@ def test_links_that_lead_nowhere_give_way_to_copies(run, monkeypatch):
     assert not [path for path in run.iterdir() if path.is_symlink()]
 
 
-PUBLISH = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[4])
-stop, count = int(sys.argv[2]), 0
+def publish_until_killed(run, stop, mark, sender):
+    """Publish, killed before a step on the file system by its number, or send the number of steps."""
+    count = 0
 
-def killing(function):
-    def call(*arguments, **options):
-        global count
-        if count == stop:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count += 1
-        return function(*arguments, **options)
-    return call
+    def killing(function):
+        def call(*arguments, **options):
+            nonlocal count
+            if count == stop:
+                os.kill(os.getpid(), signal.SIGKILL)
+            count += 1
+            return function(*arguments, **options)
 
-import gwaudit.store.results
-for name in ("rename", "replace", "unlink", "symlink", "mkdir", "fsync", "rmdir", "open", "remove", "link"):
-    setattr(os, name, killing(getattr(os, name)))
-from store.test_published_results import publish
-publish(Path(sys.argv[1]), sys.argv[3])
-print(count)
-"""
+        return call
+
+    for name in ("rename", "replace", "unlink", "symlink", "mkdir", "fsync", "rmdir", "open", "remove", "link"):
+        setattr(os, name, killing(getattr(os, name)))
+    publish(run, mark)
+    sender.send(count)
 
 
 def test_a_kill_before_any_step_leaves_one_version_whole(run, tmp_path):
-    def start(target, stop, mark):
-        command = [sys.executable, "-c", PUBLISH, str(target), str(stop), mark, str(Path(__file__).parents[1])]
-        return subprocess.run(command, capture_output=True, text=True)
+    receiver, sender = PROCESSES.Pipe(duplex=False)
 
-    done = start(shutil.copytree(run, tmp_path / "whole", symlinks=True), -1, "second")
-    steps = int(done.stdout)
+    def start(target, stop, mark):
+        process = PROCESSES.Process(target=publish_until_killed, args=(Path(target), stop, mark, sender))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert start(shutil.copytree(run, tmp_path / "whole", symlinks=True), -1, "second") == 0
+    steps = receiver.recv()
     assert steps > 20
     target = shutil.copytree(run, tmp_path / "killed", symlinks=True)
     for stop in range(0, steps, max(1, steps // 9)):
-        killed = start(target, stop, f"kill-{stop}")
-        assert killed.returncode == -signal.SIGKILL
+        assert start(target, stop, f"kill-{stop}") == -signal.SIGKILL
         require_intact(results_of(target))
         assert len(shown(target)) == 1
     publish(target, "last")

@@ -1,9 +1,5 @@
 """A run on an object store holds whole epochs only, of one writer, whatever the network and other writers do."""
 
-import os
-import signal
-import subprocess
-import sys
 from contextlib import suppress
 
 import numpy as np
@@ -22,6 +18,7 @@ from gwaudit.core.errors import (
 from gwaudit.store.results import publishing, require_intact, results_of
 from gwaudit.store.store import SIGNALS, TrajectoryStore
 from gwaudit.store.working_copies import run_folder
+from helpers.forking import PROCESSES, Forked
 from helpers.object_server import (
     cut_request,
     cut_response,
@@ -143,15 +140,12 @@ def test_a_writer_that_ends_at_any_request_leaves_whole_epochs(objects, elsewher
     assert 1 < committed < 5
 
 
-WRITER = """
-import sys
-from store.test_runs_at_urls import URL, TrajectoryStore, append
-with TrajectoryStore.open(URL, writable=True) as store:
-    print("open", flush=True)
-    for epoch in range(store.next_epoch, 1000):
-        append(store, epoch)
-        print(epoch, flush=True)
-"""
+def write_on(epochs):
+    """Append epochs, and send the number of each."""
+    with TrajectoryStore.open(URL, writable=True) as store:
+        for epoch in range(store.next_epoch, 1000):
+            append(store, epoch)
+            epochs.send(epoch)
 
 
 @pytest.mark.slow
@@ -160,14 +154,14 @@ def test_a_killed_writer_leaves_whole_epochs_and_the_next_one_goes_on_at_once(mo
     create().close()
     random, least = np.random.default_rng(0), 0
     for _ in range(8):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE, text=True, env=os.environ)
-        assert writer.stdout.readline() == "open\n"
-        for line in writer.stdout:
-            least = int(line) + 1
+        receiver, sender = PROCESSES.Pipe(duplex=False)
+        writer = Forked(write_on, sender)
+        while True:
+            assert receiver.poll(300)
+            least = receiver.recv() + 1
             if random.random() < 0.5:
                 break
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
+        writer.kill()
         with TrajectoryStore.open(URL, writable=True) as store:
             assert store.next_epoch >= least
             require_epochs(store, store.next_epoch)

@@ -1,6 +1,5 @@
 """A training whose photos are read by workers ends bit-equal for any number of them, killed and resumed or not."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -17,12 +16,11 @@ from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
+from helpers.forking import PROCESSES
 from helpers.making import make_tree
 
 EPOCHS = 6
 SETTINGS = TrainingSettings(epochs=EPOCHS, batch_size=8, augment="resized-crop", final_passes=2, dtype="float32")
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["gwaudit.data.loading", "gwaudit.training.trainer"])
 
 
 class Pause:
@@ -103,7 +101,7 @@ def test_a_run_that_is_killed_with_its_workers_running_is_resumed_at_once(photos
         epochs = PROCESSES.Queue()  # a killed process may leave its lock held
         process = PROCESSES.Process(target=train_photos, args=(photos, tmp_path / "run", 2, epochs, last > 1))
         process.start()
-        while epochs.get(timeout=120) < last:
+        while epochs.get(timeout=300) < last:
             pass
         workers = children(process.pid)
         assert len(workers) >= 2
@@ -121,9 +119,9 @@ def test_a_worker_that_is_killed_ends_the_training_with_its_reason_and_the_run_i
     epochs = PROCESSES.Queue()
     process = PROCESSES.Process(target=train_photos, args=(photos, tmp_path / "run", 2, epochs))
     process.start()
-    assert epochs.get(timeout=120) == 0
+    assert epochs.get(timeout=300) == 0
     os.kill(max(children(process.pid)), signal.SIGKILL)  # as the system does when memory runs out
-    while isinstance(message := epochs.get(timeout=120), int):
+    while isinstance(message := epochs.get(timeout=300), int):
         pass
     assert "killed by the signal Killed" in message
     assert "`workers`" in message

@@ -20,7 +20,8 @@ from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.automatic_settings import resolve
-from gwaudit.training.refinement import rank_run, refine, refined_targets, rounds_of
+from gwaudit.training.refinement import rank_run, refine, refined_targets
+from gwaudit.training.rounds import rounds_of
 from gwaudit.training.trainer import predict, train
 from helpers.command import FAST, gwaudit
 

@@ -84,15 +84,16 @@ def test_photos_are_images_that_the_source_has_in_more_than_96_pixels(tmp_path, 
     assert load_dataset(tmp_path / "tree", **options).holds_photos == is_photo
 
 
-def test_without_weights_an_audit_of_photos_ends_before_any_work(photos, tmp_path):
-    began = time.monotonic()
+def test_without_weights_an_audit_of_photos_ends_before_any_work(photos, tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
     done = gwaudit("audit", photos, "-o", tmp_path / "run")
     assert done.returncode == 2
     assert "cannot build 'tf_efficientnet_lite0' with pretrained weights: HF_HUB_OFFLINE is set" in done.stderr
     assert "--checkpoint" in done.stderr
     assert "--preset scratch" in done.stderr
     assert not (tmp_path / "run").exists()
-    assert time.monotonic() - began < 60, "nothing is tried again and again"
+    assert sum(waited) < 10, "nothing is tried again and again"
 
 
 def test_missing_weights_are_named_before_a_photo_is_decoded(photos, tmp_path, monkeypatch):

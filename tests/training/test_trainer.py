@@ -13,19 +13,19 @@ from gwaudit.analysis.stopping import RULES, SelectedEpoch, StoppingRule
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreExistsError, StoreVersionError
 from gwaudit.core.settings import ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.label_noise import add_label_noise
-from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.models import build_model
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
+from helpers.making import few_digits
 
-SETTINGS = TrainingSettings(epochs=3, batch_size=256, learning_rate=0.05, dtype="float32")
+SETTINGS = TrainingSettings(epochs=3, batch_size=96, learning_rate=0.05, dtype="float32")
 
 
 @pytest.fixture(scope="module")
 def digits():
-    dataset = load_dataset("digits")
+    dataset = few_digits(768)
     return dataset.with_labels(add_label_noise(dataset.labels, 10, rate=0.1), true_labels=dataset.labels)
 
 
@@ -83,11 +83,11 @@ def test_every_option_trains_and_records_each_sample_each_epoch(digits, tmp_path
     losses = [report.summary.mean_loss for report in reports.epochs]
     assert losses[-1] < losses[0]
     assert result.epochs == 3
-    assert reports.steps[-1].step + 1 == reports.steps[-1].steps == 8  # 1797 / 256, rounded up
+    assert reports.steps[-1].step + 1 == reports.steps[-1].steps == 8
 
 
 def test_the_last_checkpoint_holds_the_trained_model(digits, tmp_path):
-    train(digits, tmp_path / "run", with_settings(epochs=12, batch_size=128))
+    train(digits, tmp_path / "run", with_settings(epochs=12, batch_size=48))
     right = logits_of(tmp_path / "run", digits).argmax(1).numpy() == digits.true_labels
     assert right.mean() > 0.9
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == [
@@ -109,15 +109,11 @@ def test_a_checkpoint_is_a_starting_point_for_another_run(digits, tmp_path):
 
 
 def test_accumulated_batches_make_the_step_of_one_large_batch(digits, tmp_path):
-    """With group norm, no augmentation and equal batches, four of 64 are one of 256."""
-    part = digits.with_labels(digits.labels)
-    small = dataclasses.replace(
-        part, inputs=type(part.inputs)(part.inputs.values[:1024]), labels=part.labels[:1024], keys=part.keys[:1024],
-        true_labels=None,
-    )  # fmt: skip
+    """With group norm, no augmentation and equal batches, four of 48 are one of 192."""
+    clean = digits.with_labels(digits.labels)
     common = {"model": "resnet20_gn", "augment": "none", "epochs": 1, "learning_rate": 0.01}
-    train(small, tmp_path / "large", with_settings(batch_size=256, **common))
-    train(small, tmp_path / "four", with_settings(batch_size=64, accumulate=4, **common))
+    train(clean, tmp_path / "large", with_settings(batch_size=192, **common))
+    train(clean, tmp_path / "four", with_settings(batch_size=48, accumulate=4, **common))
     for name, value in weights(tmp_path / "large").items():
         torch.testing.assert_close(value, weights(tmp_path / "four")[name], rtol=1e-3, atol=1e-4)
 
@@ -255,7 +251,7 @@ def test_a_rule_whose_signals_a_training_does_not_measure_is_refused_before_it_s
 
 def test_a_single_leftover_sample_is_trained_and_recorded(digits, tmp_path):
     assert 1797 % 449 == 1
-    train(digits, tmp_path / "run", with_settings(epochs=1, batch_size=449))
+    train(digits, tmp_path / "run", with_settings(epochs=1, batch_size=59))
     assert TrajectoryStore.open(tmp_path / "run").commit(0).missing == 0
 
 

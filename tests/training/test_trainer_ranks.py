@@ -16,8 +16,9 @@ from gwaudit.recording.distributed import process_rank
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
+from helpers.command import run_command
 from helpers.making import few_digits
-from helpers.ranks import run_as_rank, torchrun
+from helpers.ranks import run_ranks, torchrun
 
 # Of 600 samples: twice a batch of 299 in shares of 149 and 150, then two samples, both for the first rank.
 COMMON = TrainingSettings(
@@ -49,7 +50,7 @@ def trained(tmp_path_factory):
     torch.set_num_threads(1)
     train_all(folders[1])
     torch.set_num_threads(threads)
-    torchrun(2, __file__, "train_all", folders[2])
+    run_ranks(2, train_all, folders[2])
     return folders
 
 
@@ -102,32 +103,10 @@ def test_each_rank_gets_all_predictions_in_their_order(trained):
 
 @pytest.mark.slow
 def test_an_audit_with_refinement_under_torchrun_prints_and_writes_once(tmp_path):
-    arguments = [
-        "audit",
-        "digits",
-        "--add-noise",
-        "0.1",
-        "-o",
-        tmp_path / "run",
-        "--epochs",
-        "6",
-        "--batch-size",
-        "128",
-    ]
-    options = [
-        "--learning-rate",
-        "0.05",
-        "--augment",
-        "none",
-        "--refine",
-        "1",
-        "--refine-as",
-        "whitened",
-        "--refine-epochs",
-        "2",
-        "--json",
-    ]
-    done = torchrun(2, "--no-python", sys.executable, "-c", CLI, *arguments, *options)
+    source = ["audit", "digits", "--add-noise", "0.1", "-o", tmp_path / "run"]
+    training = ["--epochs", "6", "--batch-size", "128", "--learning-rate", "0.05", "--augment", "none"]
+    rounds = ["--refine", "1", "--refine-as", "whitened", "--refine-epochs", "2", "--json"]
+    done = torchrun(2, "--no-python", sys.executable, "-c", CLI, *source, *training, *rounds)
     facts = json.loads(done.stdout)  # one object: one process has spoken
     assert facts["evaluation"]["auroc"] > 0.8
     assert all(Path(file).exists() for file in facts["files"])
@@ -139,11 +118,10 @@ def test_an_audit_with_refinement_under_torchrun_prints_and_writes_once(tmp_path
 
 @pytest.mark.slow
 def test_bad_input_under_torchrun_is_told_once(tmp_path):
-    command = ["--no-python", sys.executable, "-c", CLI, "train", tmp_path / "nowhere", "-o", tmp_path / "run"]
-    done = torchrun(2, *command, check=False)
-    assert done.returncode != 0
-    assert done.stderr.count("error: no data set at") == 1
-    assert "exitcode  : 2" in done.stderr
+    done = run_ranks(2, run_command, "train", tmp_path / "nowhere", "-o", tmp_path / "run", check=False)
+    assert sum(rank.stderr.count("error: no data set at") for rank in done) == 1
+    assert 2 in [rank.returncode for rank in done]
+    assert 0 not in [rank.returncode for rank in done]
     assert not (tmp_path / "run").exists()
 
 
@@ -151,7 +129,3 @@ def test_processes_that_cannot_find_each_other_are_told_how_to_start(tmp_path, m
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingsError, match="start the processes with torchrun, or unset WORLD_SIZE"):
         train(few_digits(), tmp_path / "run", COMMON)
-
-
-if __name__ == "__main__":
-    run_as_rank(globals())

@@ -47,7 +47,8 @@ from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.automatic_settings import resolve_for
 from gwaudit.training.device import resolve_device
 from gwaudit.training.progress import Progress
-from gwaudit.training.refinement import rank_run, refine, rounds_of
+from gwaudit.training.refinement import rank_run, refine
+from gwaudit.training.rounds import rounds_of
 from gwaudit.training.trainer import train
 
 _REFINING = tuple(name for name, (_, refinement) in PRESETS.items() if refinement.refine)

@@ -21,7 +21,8 @@ from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.core.errors import GwauditError
 from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.training.refinement import rank_run, rounds_of
+from gwaudit.training.refinement import rank_run
+from gwaudit.training.rounds import rounds_of
 from gwaudit.training.trainer import train
 
 
