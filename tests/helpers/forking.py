@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -74,8 +75,7 @@ class Forked:
     @property
     def stdout(self) -> str:
         """What it has printed up to now."""
-        path = self._texts / "1"
-        return path.read_text() if path.exists() else ""
+        return self._read(1)
 
     def read_line(self) -> str:
         """Wait for the first line that it prints, and return it."""
@@ -93,8 +93,9 @@ class Forked:
         if self.is_alive:
             self._process.kill()
             self._process.join()
-        stdout, stderr = ((self._texts / name).read_text() if (self._texts / name).exists() else "" for name in "12")
-        return Done(self._process.exitcode, stdout, stderr)
+        texts = [self._read(descriptor) for descriptor in (1, 2)]
+        shutil.rmtree(self._texts)
+        return Done(self._process.exitcode, *texts)
 
     def terminate(self) -> None:
         self._process.terminate()
@@ -102,6 +103,10 @@ class Forked:
     def kill(self) -> Done:
         self._process.kill()
         return self.wait()
+
+    def _read(self, descriptor: int) -> str:
+        path = self._texts / str(descriptor)
+        return path.read_text() if path.exists() else ""
 
 
 def _call(texts, environment, folder, before, function, arguments):
