@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.calibration import Calibration
+from gwaudit.analysis.ranked_table import RankedTable, open_ranked_table
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.analysis.verdict import UNJUDGED, Verdict
 from gwaudit.core.errors import StoreDamagedError, StoreVersionError, VerdictError
 from gwaudit.core.files import is_absent, sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
-from gwaudit.core.parquet import read_parquet, write_parquet
 from gwaudit.core.settings import RankingSettings
 from gwaudit.core.urls import require_local
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
@@ -62,9 +62,11 @@ CALIBRATED_COLUMNS = {
 class Audit:
     """Hold every sample of a run, ranked.
 
+    More than a million rows lie in a file. `frame` then reads all of them, at each access; `column`, `head`,
+    `suspects`, `to_review` and `by_id` read what they return.
+
     Attributes:
-        frame: a row a sample, most suspicious first, with the columns of `COLUMNS`; a row a (sample, class), with those
-            of `MULTI_LABEL_COLUMNS` too, in a multi-label audit, and those of `CALIBRATED_COLUMNS` in a calibrated one.
+        table: the rows of `frame`, which is read from it.
         class_names: the names of the C classes.
         settings: the settings of the ranking.
         window: (first, last) epoch of the means and votes, counted from 0, both included.
@@ -82,7 +84,7 @@ class Audit:
         >>> worst = audit.suspects[["key", "given_name", "suggested_name"]].head(10)
     """
 
-    frame: pd.DataFrame
+    table: RankedTable
     class_names: tuple[str, ...]
     settings: RankingSettings
     window: tuple[int, int]
@@ -92,6 +94,25 @@ class Audit:
     is_multi_label: bool = False
     verdict: Verdict = UNJUDGED
     calibration: Calibration | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Return all rows, most suspicious first.
+
+        They have the columns of `COLUMNS`, a row a sample; a row a (sample, class), with those of `MULTI_LABEL_COLUMNS`
+        too, in a multi-label audit, and those of `CALIBRATED_COLUMNS` in a calibrated one.
+        """
+        return self.table.frame()
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of `frame`, [n]."""
+        return self.table.column(name)
+
+    def head(self, count: int, *, of_undecided: bool = False) -> pd.DataFrame:
+        """Return the first rows of `frame`, or of `undecided`: the most suspicious ones."""
+        if not of_undecided or self.calibration is None:
+            return self.table.head(count)
+        return self.table.select(self.is_undecided & (np.cumsum(self.is_undecided) <= count))
 
     @property
     def has_cut(self) -> bool:
@@ -112,15 +133,15 @@ class Audit:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Return the store's row of each row of the frame: the sample's id, or `sample * C + class`."""
-        ids = self.frame["sample_id"].to_numpy(np.int64)
+        ids = self.column("sample_id").astype(np.int64, copy=False)
         if not self.is_multi_label:
             return ids
-        return np.asarray(ids * len(self.class_names) + self.frame["class_id"].to_numpy(np.int64))
+        return np.asarray(ids * len(self.class_names) + self.column("class_id").astype(np.int64))
 
     @property
     def n_samples(self) -> int:
         """Return the number of samples."""
-        return len(self.frame) // (len(self.class_names) if self.is_multi_label else 1)
+        return len(self.table) // (len(self.class_names) if self.is_multi_label else 1)
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -130,12 +151,19 @@ class Audit:
     @property
     def suspects(self) -> pd.DataFrame:
         """Return the rows of the suspects, most suspicious first."""
-        return self.frame[self.frame["suspect"]]
+        return self.table.select(self.column("suspect").astype(bool))
 
     @property
     def undecided(self) -> pd.DataFrame:
         """Return the rows without a decision that the audit is calibrated on, most suspicious first."""
-        return self.frame if self.calibration is None else self.frame[self.frame["decision"] == ""]
+        return self.frame if self.calibration is None else self.table.select(self.is_undecided)
+
+    @property
+    def is_undecided(self) -> NDArray[np.bool_]:
+        """Return whether each row is one of `undecided`, [n]."""
+        if self.calibration is None:
+            return np.ones(len(self.table), bool)
+        return np.asarray(self.column("decision") == "", bool)
 
     def to_review(self, top: int | None = None) -> pd.DataFrame:
         """Return the undecided rows to look at first: suspects or, where no cut is offered, the first of the ranking.
@@ -143,9 +171,13 @@ class Audit:
         Args:
             top: number of rows, at most; by default all suspects, and the first 1,000 of a ranking without a cut.
         """
-        rows = self.undecided
-        rows = rows[rows["suspect"]] if self.has_cut else rows.head(REVIEWED)
-        return rows if top is None else rows.head(top)
+        return self.table.select(self.is_to_review(top))
+
+    def is_to_review(self, top: int | None = None) -> NDArray[np.bool_]:
+        """Return whether each row is one of `to_review`, [n]."""
+        chosen = self.is_undecided & self.column("suspect").astype(bool) if self.has_cut else self.is_undecided
+        most = len(chosen) if self.has_cut else REVIEWED
+        return np.asarray(chosen & (np.cumsum(chosen) <= (most if top is None else min(most, top))))
 
     @property
     def may_clean(self) -> bool:
@@ -172,8 +204,9 @@ class Audit:
 
     def judged_probability(self) -> NDArray[np.float64]:
         """Return the probability of each row being wrong, [n], 0 where it cannot be judged: too few or unrecorded."""
-        probability = np.nan_to_num(self.frame["probability_wrong"].to_numpy(np.float64))
-        return np.where(self.frame["category"] == "too-few", 0.0, probability)
+        probability = np.nan_to_num(self.column("probability_wrong").astype(np.float64))
+        probability[self.column("category") == "too-few"] = 0.0
+        return probability
 
     def expected_wrong(self, *, of_undecided: bool = False) -> NDArray[np.float64]:
         """Return the expected number of wrong labels among the first k, [n + 1], for k from 0 to n.
@@ -185,7 +218,7 @@ class Audit:
         """
         probability = self.judged_probability()
         if of_undecided:
-            probability = probability[self.undecided.index]
+            probability = probability[self.is_undecided]
         return np.concatenate([[0.0], np.cumsum(probability)])
 
     @property
@@ -193,21 +226,21 @@ class Audit:
         """Return how many of the decisions that the audit is calibrated on are expected to be wrong themselves."""
         if self.calibration is None:
             return 0.0
-        decision, probability = self.frame["decision"], self.frame["probability_wrong"]
+        decision, probability = self.column("decision"), self.column("probability_wrong")
         mistaken = np.where(decision == "keep", probability, 1 - probability)[decision != ""]
         return float(np.nansum(mistaken))
 
     def by_id(self, column: str) -> NDArray[Any]:
         """Return a column in the order of the sample ids, [n]; in that of the store's rows, [n C], if multi-label."""
-        values = self.frame[column].to_numpy()
+        values = self.column(column)
         ordered = np.empty_like(values)
         ordered[self.rows] = values
         return ordered
 
     def summary(self) -> dict[str, Any]:
         """Return the main numbers of the audit, as JSON can hold them; None where the verdict does not trust them."""
-        counts = self.frame["category"].value_counts()
-        suspects, expected = int(self.frame["suspect"].sum()), self.expected_wrong()
+        counts = pd.Series(self.column("category")).value_counts()
+        suspects, expected = int(self.column("suspect").sum()), self.expected_wrong()
         trusted = self.has_probabilities
         multi_label = {}
         if self.is_multi_label and self.has_cut:
@@ -219,7 +252,7 @@ class Audit:
             }
         return {
             "samples": self.n_samples,
-            **({"rows": len(self.frame)} if self.is_multi_label else {}),
+            **({"rows": len(self.table)} if self.is_multi_label else {}),
             **multi_label,
             "verdict": self.verdict.level,
             "reasons": [{"reason": f.reason, "remedy": f.remedy} for f in self.verdict.findings],
@@ -250,8 +283,7 @@ class Audit:
             self._write(run)
 
     def _write(self, folder: Path) -> None:
-        table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        write_atomically(folder / FRAME_FILE, lambda path: write_parquet(table, path))
+        write_atomically(folder / FRAME_FILE, self.table.write)
         facts = {
             "format_version": FORMAT_VERSION,
             "class_names": list(self.class_names),
@@ -285,11 +317,11 @@ class Audit:
             facts = _read_facts(folder)
             if sha256(place / FRAME_FILE) != facts["frame_sha256"]:
                 raise ValueError(f"{FRAME_FILE} was altered, or belongs to another ranking")
-            frame = read_parquet(place / FRAME_FILE).to_pandas()
+            table = open_ranked_table(place / FRAME_FILE)
             settings = facts["settings"]
             window = settings["window"]
             return cls(
-                frame=frame,
+                table=table,
                 class_names=tuple(facts["class_names"]),
                 settings=RankingSettings(**{**settings, "window": window if window == "auto" else tuple(window)}),
                 window=tuple(facts["window"]),

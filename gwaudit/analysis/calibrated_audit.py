@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import CALIBRATED_COLUMNS, Audit
 from gwaudit.analysis.calibration import Calibration, Evidence, probability_after_answers, refit_log_odds
 from gwaudit.analysis.error_probability import sigmoid
-from gwaudit.analysis.flagging import categorise, flag, settings_to_flag
+from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
 from gwaudit.analysis.latent_scores import nearest_neighbours, vote
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.core.errors import DataError
 from gwaudit.data.class_sizes import small_classes
 from gwaudit.store.latents import read_latents
@@ -180,7 +181,7 @@ def _ranked(
     flagged, threshold = flag(judged[order], word[order], settings)
     frame = frame.assign(log_odds_wrong=rounded, probability_wrong=probability.astype(np.float32))
     frame = frame.iloc[order].reset_index(drop=True)
-    statistics = frame.reindex(columns=["early_alignment", "late_alignment"])
-    category = categorise(rounded[order], too_few[order], flagged, statistics)
+    thirds = (frame.reindex(columns=[f"{third}_alignment"]).to_numpy()[:, 0] for third in ("early", "late"))
+    category = CATEGORIES[categorise(rounded[order], too_few[order], flagged, *thirds)]
     frame = frame.assign(rank=np.arange(1, len(frame) + 1), suspect=flagged, category=category)
-    return replace(audit, frame=frame, threshold=threshold)
+    return replace(audit, table=RankedTable(frame), threshold=threshold)

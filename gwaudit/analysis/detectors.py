@@ -27,8 +27,7 @@ from gwaudit.store.latents import read_latents
 
 # For their types alone: the command line reads the names of the detectors, and should not wait for pandas.
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from gwaudit.core.column_files import ColumnFiles
     from gwaudit.store.store import TrajectoryStore
 
 EL2N_SHARE = 1 / 3
@@ -59,28 +58,28 @@ class RecordedRun:
 
     Args:
         store: a run with at least one epoch.
-        statistics: the statistics of a window of the run, as `gwaudit.analysis.sample_statistics` returns them; by
-            default those of the last half of the epochs.
+        statistics: the statistics of a window of the run, as `gwaudit.analysis.sample_statistics.statistics_files`
+            returns them; by default those of the last half of the epochs.
 
     Attributes:
         given: [n] int64, the given labels.
         n_classes: number of classes.
     """
 
-    def __init__(self, store: "TrajectoryStore", statistics: "pd.DataFrame | None" = None) -> None:
+    def __init__(self, store: "TrajectoryStore", statistics: "ColumnFiles | None" = None) -> None:
         self._store = store
         self._statistics = statistics
         self.given: NDArray[np.int64] = store.given_labels().astype(np.int64)
         self.n_classes = len(store.class_names)
 
     @cached_property
-    def statistics(self) -> "pd.DataFrame":
+    def statistics(self) -> "ColumnFiles":
         """Return the statistics of the window, a row a sample."""
         if self._statistics is not None:
             return self._statistics
-        from gwaudit.analysis.sample_statistics import default_window, sample_statistics
+        from gwaudit.analysis.sample_statistics import default_window, statistics_files
 
-        return sample_statistics(self._store, default_window(self._store))
+        return statistics_files(self._store, default_window(self._store))
 
     @cached_property
     def latents(self) -> NDArray[np.float32]:
@@ -372,7 +371,7 @@ def select_detector(
 
 def _evidence(run: RecordedRun, **weights: int) -> NDArray[np.float32]:
     """Return the negative weighted mean of statistics, [n]; of several, each in units of its root mean square."""
-    values = [run.statistics[name].to_numpy() for name in weights]
+    values = [run.statistics[name] for name in weights]
     if len(values) > 1:
         values = [value / _root_mean_square(value) for value in values]
     return np.asarray(-np.average(values, axis=0, weights=list(weights.values())), np.float32)

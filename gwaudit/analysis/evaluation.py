@@ -144,14 +144,12 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
         DataError: There is another number of labels.
     """
     truth = _truth_by_rank(audit, true_labels)
-    frame = audit.frame
-    wrong = frame["given_label"].to_numpy() != truth
-    suspect = frame["suspect"].to_numpy(bool)
-    right_suggestion = frame["suggested_label"].to_numpy() == truth
+    wrong, suspect = audit.column("given_label") != truth, audit.column("suspect").astype(bool)
+    right_suggestion = audit.column("suggested_label") == truth
     plain = quality(_judged_log_odds(audit), wrong, suspect)
     expected, found = audit.expected_wrong(), np.concatenate([[0], np.cumsum(wrong)])
     counts = sorted({*(k for k in CHECKED_COUNTS if k <= plain.n), plain.n_suspects})
-    loss = np.where(wrong, -np.inf, np.nan_to_num(frame["mean_loss"].to_numpy(np.float64), nan=-np.inf))
+    loss = np.where(wrong, -np.inf, np.nan_to_num(audit.column("mean_loss").astype(np.float64), nan=-np.inf))
     hardest = np.argsort(-loss, kind="stable")[: round((plain.n - plain.n_wrong) * HARDEST_SHARE)]
     error = _transition_error(audit, truth)
     return Evaluation(
@@ -176,7 +174,7 @@ def pr_curve(audit: Audit, true_labels: ArrayLike) -> pd.DataFrame:
     Raises:
         DataError: There is another number of labels.
     """
-    wrong = audit.frame["given_label"].to_numpy() != _truth_by_rank(audit, true_labels)
+    wrong = audit.column("given_label") != _truth_by_rank(audit, true_labels)
     precision, recall, thresholds = precision_recall_curve(wrong, _nan_as_lowest(_judged_log_odds(audit)))
     return pd.DataFrame({"threshold": thresholds, "precision": precision[:-1], "recall": recall[:-1]})
 
@@ -187,14 +185,13 @@ def _quality_of_answer(
     """Return how well the wrong labels were found in the rows whose given answer is 0 or 1; None if single-label."""
     if not audit.is_multi_label:
         return None
-    rows = audit.frame["given_label"].to_numpy() == answer
+    rows = audit.column("given_label") == answer
     return quality(_judged_log_odds(audit)[rows], wrong[rows], suspect[rows])
 
 
 def _judged_log_odds(audit: Audit) -> NDArray[np.float32]:
     """Return the log odds in the order of the ranking, [n]; NaN, last as there, where a class has too few samples."""
-    frame = audit.frame
-    return np.where(frame["category"] == "too-few", np.float32(np.nan), frame["log_odds_wrong"].to_numpy())
+    return np.where(audit.column("category") == "too-few", np.float32(np.nan), audit.column("log_odds_wrong"))
 
 
 def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
@@ -214,7 +211,7 @@ def _nan_as_lowest(score: ArrayLike) -> NDArray[np.float64]:
 
 def _transition_error(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the absolute errors of the estimated transition matrix, [k, k], for the k classes that are given."""
-    given, n_classes = audit.frame["given_label"].to_numpy(), len(audit.answers)
+    given, n_classes = audit.column("given_label"), len(audit.answers)
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (given, truth), 1)
     present = np.unique(given)

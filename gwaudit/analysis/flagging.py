@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.error_probability import count_with_best_f1, count_with_precision
 from gwaudit.core.settings import RankingSettings
 
 HARD_SHARE = 0.1
+
+CATEGORIES = np.array(["unrecorded", "too-few", "suspect", "late-aligned", "hard", "fine"], object)
+"""The names of the categories, in the order in which they are tried."""
 
 
 def settings_to_flag(settings: RankingSettings, *, is_trusted: bool) -> RankingSettings:
@@ -52,19 +54,23 @@ def _threshold(log_odds: NDArray[np.float32], count: int, settings: RankingSetti
 
 
 def categorise(
-    log_odds: NDArray[np.float32], too_few: NDArray[np.bool_], suspect: NDArray[np.bool_], statistics: pd.DataFrame
-) -> NDArray[np.object_]:
-    """Return the category of each sample, [n].
+    log_odds: NDArray[np.float32],
+    too_few: NDArray[np.bool_],
+    suspect: NDArray[np.bool_],
+    early: NDArray[np.floating],
+    late: NDArray[np.floating],
+) -> NDArray[np.int8]:
+    """Return the category of each sample, [n] positions in `CATEGORIES`.
 
     Args:
         log_odds: [n], NaN where nothing was recorded.
         too_few: [n] whether the class has too few samples.
         suspect: [n] whether the sample is flagged.
-        statistics: n rows with the columns `early_alignment` and `late_alignment`.
+        early: [n] mean alignment over the first third of the run.
+        late: [n] mean alignment over its last third.
     """
-    early, late = statistics["early_alignment"].to_numpy(), statistics["late_alignment"].to_numpy()
     late_aligned = (early < 0) & (late > 0)
     rest = log_odds[~suspect & ~late_aligned & ~too_few & ~np.isnan(log_odds)]
     hard = log_odds > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
     conditions = [np.isnan(log_odds), too_few, suspect, late_aligned, hard]
-    return np.select(conditions, ["unrecorded", "too-few", "suspect", "late-aligned", "hard"], "fine").astype(object)
+    return np.select(conditions, [np.int8(i) for i in range(len(conditions))], np.int8(len(conditions)))

@@ -77,12 +77,10 @@ def apparent_labels(audit: Audit) -> NDArray[np.int64]:
 
     A sample looks like the class that most epochs predict; a suspect like the suggested one.
     """
-    frame = audit.frame
-    given, suggested = (frame[name].to_numpy(np.int64) for name in ("given_label", "suggested_label"))
-    predicted = frame["predicted_label"].to_numpy(np.int64)
-    looks_like = np.where(frame["suspect"].to_numpy(bool) & audit.has_cut, suggested, predicted)
-    is_open = np.isin(np.arange(len(frame)), audit.undecided.index) & (frame["category"] != "too-few").to_numpy()
-    return np.asarray(np.where(is_open & (looks_like != given), looks_like, -1))
+    given, suggested, predicted = map(audit.column, ("given_label", "suggested_label", "predicted_label"))
+    looks_like = np.where(audit.column("suspect").astype(bool) & audit.has_cut, suggested, predicted)
+    is_open = audit.is_undecided & (audit.column("category") != "too-few")
+    return np.where(is_open & (looks_like != given), looks_like, -1).astype(np.int64)
 
 
 def guideline_questions(audit: Audit) -> tuple[GuidelineQuestion, ...]:
@@ -90,7 +88,7 @@ def guideline_questions(audit: Audit) -> tuple[GuidelineQuestion, ...]:
     if audit.is_multi_label or audit.verdict.level == "do not use":
         return ()
     n_classes, looks_like = len(audit.class_names), apparent_labels(audit)
-    given, keys = audit.frame["given_label"].to_numpy(np.int64), audit.frame["key"].to_numpy(object)
+    given = audit.column("given_label").astype(np.int64)
     differs = looks_like >= 0
     counts = np.bincount(given[differs] * n_classes + looks_like[differs], minlength=n_classes**2).reshape(
         n_classes, -1
@@ -103,7 +101,7 @@ def guideline_questions(audit: Audit) -> tuple[GuidelineQuestion, ...]:
         if _is_far_above(int(counts[label, other]), int(sizes[label]), usual):
             members = np.flatnonzero((given == label) & (looks_like == other))
             best = np.flatnonzero((given == other) & ~differs)[::-1]
-            names = (tuple(str(key) for key in keys[rows[:EXAMPLES]]) for rows in (members, best))
+            names = (tuple(map(str, audit.table.take(rows[:EXAMPLES], ["key"])["key"])) for rows in (members, best))
             share = float(counts[label, other] / sizes[label])
             pair = audit.class_names[label], audit.class_names[other]
             questions.append(GuidelineQuestion(*pair, len(members), share, float(usual), *names))
@@ -119,8 +117,8 @@ def group_questions(audit: Audit, groups: Mapping[str, Sequence[str]]) -> tuple[
     """
     if audit.is_multi_label or audit.verdict.level == "do not use":
         return ()
-    differs = np.empty(len(audit.frame), bool)
-    differs[audit.frame["sample_id"].to_numpy()] = apparent_labels(audit) >= 0
+    differs = np.empty(len(audit.table), bool)
+    differs[audit.column("sample_id")] = apparent_labels(audit) >= 0
     questions = []
     for column, of_samples in groups.items():
         names, group = np.unique(np.array(of_samples, object).astype(str), return_inverse=True)

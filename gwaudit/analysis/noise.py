@@ -40,7 +40,7 @@ def class_health(audit: Audit) -> pd.DataFrame:
     counts = expected_counts(audit)
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
-    given = audit.frame["given_label"].to_numpy()
+    given = audit.column("given_label")
     n_given = np.bincount(given, minlength=len(counts))
     names = np.array(audit.class_names, object)
     with np.errstate(invalid="ignore"):
@@ -52,7 +52,7 @@ def class_health(audit: Audit) -> pd.DataFrame:
             "share_wrong": share,
             "expected_missing": wrong.sum(0),
             "mistaken_for": np.where(wrong.max(1) > 0, names[wrong.argmax(1)], ""),
-            "suspects": np.bincount(given[audit.frame["suspect"].to_numpy(bool)], minlength=len(counts)),
+            "suspects": np.bincount(given[audit.column("suspect").astype(bool)], minlength=len(counts)),
         },
         index=pd.Index(names, name="class"),
     )
@@ -94,8 +94,7 @@ def worst_first(health: pd.DataFrame) -> pd.DataFrame:
 def expected_counts(audit: Audit) -> NDArray[np.float64]:
     """Return the expected number of samples by given label (row) and true label (column), [C, C]."""
     n_classes = len(audit.answers)
-    given = audit.frame["given_label"].to_numpy()
-    suggested = audit.frame["suggested_label"].to_numpy()
+    given, suggested = audit.column("given_label"), audit.column("suggested_label")
     probability = audit.judged_probability()
     probability = np.where(suggested >= 0, probability, 0.0)
     counts = np.zeros((n_classes, n_classes))

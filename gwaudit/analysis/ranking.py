@@ -34,23 +34,27 @@ No ground truth is read. The steps, their defaults and the reasons:
     - `fine`: all others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
 from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
-from gwaudit.analysis.flagging import categorise, flag, settings_to_flag
+from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
 from gwaudit.analysis.held_out_odds import held_out_readings
+from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
-from gwaudit.analysis.sample_statistics import default_window, is_held_out, sample_statistics
+from gwaudit.analysis.sample_statistics import COLUMNS, default_window, is_held_out, statistics_files
 from gwaudit.analysis.verdict import judge
+from gwaudit.core.column_files import ColumnFiles
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.data.class_sizes import small_classes
@@ -96,13 +100,13 @@ def rank(
     if DETECTORS[detector].needs == "latents":
         rounds = ()  # latents are those of the first training
     settings = replace(settings, detector=detector)
-    statistics = sample_statistics(store, range(window[0], window[1] + 1), executor=executor)
+    statistics = statistics_files(store, range(window[0], window[1] + 1), executor=executor)
     if rounds and not multi_label:
-        refined, statistics["alternative_label"] = _refined_log_odds(store, rounds, settings, statistics, executor)
+        refined, suggested = _refined_log_odds(store, rounds, settings, statistics, executor)
         log_odds = _reorder(_log_odds(store, statistics, replace(settings, detector=_fitted_detector(store))), refined)
     else:
-        log_odds = _log_odds(store, statistics, settings)
-    return _audit(store, settings, window, statistics, log_odds, executor)
+        log_odds, suggested = _log_odds(store, statistics, settings), statistics["alternative_label"]
+    return _audit(store, settings, window, statistics, log_odds, suggested, executor)
 
 
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
@@ -115,7 +119,7 @@ def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) ->
         return np.where(first.by_id("category") == "too-few", np.float32(0), first.by_id("probability_wrong"))
     settings = RankingSettings()
     window = _window(store, settings)
-    statistics = sample_statistics(store, range(window[0], window[1] + 1))
+    statistics = statistics_files(store, range(window[0], window[1] + 1))
     log_odds, _ = _refined_log_odds(store, rounds, settings, statistics, None)
     return np.where(_too_few(store), 0, sigmoid(log_odds)).astype(np.float32)
 
@@ -135,13 +139,13 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
     return first, last
 
 
-def _score(store: TrajectoryStore, statistics: pd.DataFrame, detector: str) -> NDArray[np.floating]:
+def _score(store: TrajectoryStore, statistics: ColumnFiles, detector: str) -> NDArray[np.floating]:
     """Return a detector's scores, [n]; NaN where the window recorded nothing."""
     score = DETECTORS[detector].detect(RecordedRun(store, statistics)).score
-    return np.where(statistics["epochs"].to_numpy() > 0, score, np.asarray(np.nan, score.dtype))
+    return np.where(statistics["epochs"] > 0, score, np.asarray(np.nan, score.dtype))
 
 
-def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: RankingSettings) -> NDArray[np.float64]:
+def _log_odds(store: TrajectoryStore, statistics: ColumnFiles, settings: RankingSettings) -> NDArray[np.float64]:
     """Return the log odds of a single training, [n]."""
     detector, score = DETECTORS[settings.detector], _score(store, statistics, settings.detector)
     if store.is_multi_label:
@@ -155,7 +159,7 @@ def _log_odds(store: TrajectoryStore, statistics: pd.DataFrame, settings: Rankin
     share_wrong = None
     if detector.bounded:
         share_wrong = expected_share_wrong(_score(store, statistics, "combined"))
-    groups = _groups(store, statistics["alternative_label"].to_numpy(), settings)
+    groups = _groups(store, statistics["alternative_label"], settings)
     return log_odds_wrong(score, groups, share_wrong=share_wrong)
 
 
@@ -163,7 +167,7 @@ def _refined_log_odds(
     store: TrajectoryStore,
     rounds: Sequence[TrajectoryStore],
     settings: RankingSettings,
-    statistics: pd.DataFrame,
+    statistics: ColumnFiles,
     executor: Executor | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Return log odds by the mean score of the rounds, [n], and the labels that the last one suggests, [n].
@@ -177,9 +181,9 @@ def _refined_log_odds(
     )
     for run in rounds:
         first, last = _window(run, replace(settings, window="auto"))
-        of_round = sample_statistics(run, range(first, last + 1), executor=executor)
+        of_round = statistics_files(run, range(first, last + 1), executor=executor)
         scores.append(_score(run, of_round, name))
-    mean_score, suggested = np.mean(scores, axis=0), of_round["alternative_label"].to_numpy()
+    mean_score, suggested = np.mean(scores, axis=0), of_round["alternative_label"]
     if not DETECTORS[name].signed:
         return mean_score, suggested
     share_wrong = expected_share_wrong(_score(store, statistics, "combined"))
@@ -192,13 +196,13 @@ def _fitted_detector(store: TrajectoryStore) -> str:
     return "margin" if is_held_out(store) else "combined"
 
 
-def _held_out_log_odds(store: TrajectoryStore, statistics: pd.DataFrame) -> NDArray[np.float64]:
+def _held_out_log_odds(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.float64]:
     """Return the log odds of samples that were held out, [n]."""
     return held_out_readings(
         store.given_labels().astype(np.int64),
-        statistics["alternative_label"].to_numpy().astype(np.int64),
-        statistics["mean_margin"].to_numpy(),
-        statistics["mean_loss"].to_numpy(),
+        statistics["alternative_label"].astype(np.int64),
+        statistics["mean_margin"],
+        statistics["mean_loss"],
         len(store.class_names),
     ).pooled
 
@@ -234,42 +238,40 @@ def _audit(
     store: TrajectoryStore,
     settings: RankingSettings,
     window: tuple[int, int],
-    statistics: pd.DataFrame,
+    statistics: ColumnFiles,
     log_odds: NDArray[np.float64],
+    suggested: NDArray[np.int32],
     executor: Executor | None,
 ) -> Audit:
-    """Return the audit of log odds in the order of the rows of the store, [n]."""
-    suggested = statistics.pop("alternative_label").to_numpy()
+    """Return the audit of log odds and suggested labels in the order of the rows of the store, [n] each."""
     rounded, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     too_few = _too_few(store)
     judged = np.where(too_few, np.float32(np.nan), rounded)
     # Stable: equal log odds stay in the order of their ids. NaN goes last, so samples of small classes do.
     order = np.lexsort((-rounded, -judged))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(1, len(order) + 1)
     in_order = judged[order], probability[order]
+    del order, judged
     fitted, _ = flag(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
     known = np.where(too_few, np.nan, probability)
-    signals = measure_signals(store, statistics, window, known, fitted[np.argsort(order)], executor)
-    verdict = judge(signals)
+    verdict = judge(measure_signals(store, statistics, window, known, fitted[rank - 1], executor))
+    del known
     suspect, threshold = flag(*in_order, settings_to_flag(settings, is_trusted=verdict.is_trusted))
-    suspect = suspect[np.argsort(order)]
-    given, names = store.given_labels(), np.array(store.layout.answers, object)
-    samples = pd.DataFrame(
-        {
-            **_row_columns(store),
-            "given_label": given,
-            "given_name": names[given],
-            "suggested_label": suggested,
-            "suggested_name": np.where(suggested >= 0, names[suggested], ""),
-            "log_odds_wrong": rounded,
-            "probability_wrong": probability.astype(np.float32),
-            "suspect": suspect,
-            "category": categorise(rounded, too_few, suspect, statistics),
-        }
-    )
-    frame = pd.concat([samples, statistics.reset_index(drop=True)], axis=1).iloc[order].reset_index(drop=True)
-    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    del in_order
+    suspect = suspect[rank - 1]
+    early, late = statistics["early_alignment"], statistics["late_alignment"]
+    columns = {
+        "suggested_label": suggested,
+        "log_odds_wrong": rounded,
+        "probability_wrong": probability.astype(np.float32),
+        "suspect": suspect,
+        "category": categorise(rounded, too_few, suspect, early, late),
+    }
+    del probability, early, late
+    blocks = in_rank_order(_blocks(store, columns, statistics), rank)
     return Audit(
-        frame,
+        RankedTable.of_blocks(_named(store, block) for block in blocks),
         store.class_names,
         settings,
         window,
@@ -281,6 +283,58 @@ def _audit(
     )
 
 
+def _blocks(store: TrajectoryStore, columns: dict[str, NDArray[Any]], statistics: ColumnFiles) -> Iterator[pa.Table]:
+    """Yield the rows of an audit block by block, in the order of the store: without the names of labels and classes.
+
+    Args:
+        store: The run.
+        columns: [rows of the store] each.
+        statistics: The statistics of the window.
+    """
+    names = [name for name in COLUMNS if name != "alternative_label"]
+    for block in range(store.n_blocks):
+        held, samples = store.block_range(block), store.read_samples(["key", "given_label"], block=block)
+        for start in range(0, len(held), BLOCK_ROWS):
+            rows = held[start : start + BLOCK_ROWS]
+            part = samples.slice(start, len(rows))
+            yield pa.table(
+                {
+                    "row": np.arange(rows.start, rows.stop),
+                    "key": part["key"],
+                    "given_label": part["given_label"],
+                    **{name: values[rows.start : rows.stop] for name, values in columns.items()},
+                    **{name: statistics.read(name, rows) for name in names},
+                }
+            )
+
+
+def _named(store: TrajectoryStore, block: pa.Table) -> pd.DataFrame:
+    """Return ranked rows with the columns of `Audit.frame`."""
+    rows, names = block["row"].to_numpy(), np.array([*store.layout.answers, ""], object)  # the last is that of -1
+    given, suggested = block["given_label"].to_numpy(), block["suggested_label"].to_numpy()
+    classes: dict[str, NDArray[Any]] = {}
+    if store.is_multi_label:
+        class_ids = store.layout.class_of(rows).astype(np.int32)
+        classes = {"class_id": class_ids, "class_name": np.array(store.class_names, object)[class_ids]}
+    return pd.DataFrame(
+        {
+            "rank": block["rank"].to_numpy(),
+            "sample_id": store.layout.sample_of(rows),
+            "key": block["key"].to_pandas(),
+            **classes,
+            "given_label": given,
+            "given_name": names[given],
+            "suggested_label": suggested,
+            "suggested_name": names[suggested],
+            "log_odds_wrong": block["log_odds_wrong"].to_numpy(),
+            "probability_wrong": block["probability_wrong"].to_numpy(),
+            "suspect": block["suspect"].to_numpy(),
+            "category": CATEGORIES[block["category"].to_numpy()],
+            **{name: block[name].to_numpy() for name in COLUMNS if name != "alternative_label"},
+        }
+    )
+
+
 def _too_few(store: TrajectoryStore) -> NDArray[np.bool_]:
     """Return the rows of the store whose class has too few samples to judge their labels, [n]."""
     labels, n_classes = store.given_labels().astype(np.int64), len(store.class_names)
@@ -288,13 +342,3 @@ def _too_few(store: TrajectoryStore) -> NDArray[np.bool_]:
         return small_classes(labels, n_classes)[labels]
     samples = labels.reshape(-1, n_classes)
     return np.tile(small_classes(samples, n_classes), len(samples))
-
-
-def _row_columns(store: TrajectoryStore) -> dict[str, object]:
-    """Return the columns that identify a row: sample id and key, and the class in multi-label runs."""
-    rows = np.arange(store.n_rows)
-    columns = {"sample_id": store.layout.sample_of(rows), "key": store.read_samples(["key"])["key"].to_pandas()}
-    if not store.is_multi_label:
-        return columns
-    classes = store.layout.class_of(rows).astype(np.int32)
-    return {**columns, "class_id": classes, "class_name": np.array(store.class_names, object)[classes]}

@@ -5,14 +5,14 @@ from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.blocks import map_blocks
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
-from gwaudit.analysis.sample_statistics import is_held_out
+from gwaudit.analysis.sample_statistics import HALVES, is_held_out
 from gwaudit.analysis.verdict import SHARP, Signals, is_photo
+from gwaudit.core.column_files import ColumnFiles
 from gwaudit.store.store import TrajectoryStore
 
 _LEAST_COMPARED = 5  # rows; the overlap of fewer is a matter of chance
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 def measure_signals(
     store: TrajectoryStore,
-    statistics: pd.DataFrame,
+    statistics: ColumnFiles,
     window: tuple[int, int],
     probability: Floats,
     flagged: NDArray[np.bool_],
@@ -34,7 +34,7 @@ def measure_signals(
 
     Args:
         store: the run.
-        statistics: the statistics of the window, a row for each of the n rows of the store.
+        statistics: the statistics of the window (`statistics_files`), a row for each of the n rows of the store.
         window: first and last epoch of the statistics.
         probability: [n] probability of being wrong; NaN for rows that are not judged.
         flagged: [n] whether the fitted cut flags the row.
@@ -44,8 +44,8 @@ def measure_signals(
     given, flagged = store.given_labels()[judged], flagged[judged]
     if not len(given):
         return Signals(rows=0, classes=0, epochs=len(store.training_epochs))
-    rows = statistics[judged]
-    right = rows["predicted_label"].to_numpy() == given
+    predicted = statistics["predicted_label"][judged]
+    right = predicted == given
     counts = np.bincount(given)
     present = counts > 0
     shares = counts[present] / len(given)
@@ -54,6 +54,7 @@ def measure_signals(
     held_out = is_held_out(store)
     detector = "margin" if held_out else "combined"
     evidence = DETECTORS[detector].detect(RecordedRun(store, statistics)).score[judged].astype(np.float64)
+    late_aligned = (statistics["early_alignment"] < 0) & (statistics["late_alignment"] > 0)
     return Signals(
         rows=len(given),
         classes=len(shares),
@@ -61,7 +62,7 @@ def measure_signals(
         steps=_steps(store),
         scratch_photos=_scratch_photos(store),
         held_out=held_out,
-        kappa=_kappa(given, rows["predicted_label"].to_numpy()),
+        kappa=_kappa(given, predicted),
         accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),
         largest_class=float(shares.max()),
@@ -74,10 +75,10 @@ def measure_signals(
         expected_wrong=float(probability[judged].mean()),
         expected_f1=_expected_f1(probability[judged], flagged),
         depth=_depth(evidence, flagged),
-        halves_overlap=_halves_overlap(store, judged, window, max(int(flagged.sum()), _LEAST_COMPARED), executor),
-        opposed=float((rows["share_negative"].to_numpy() >= _OPPOSED).mean()),
+        halves_overlap=_halves_overlap(statistics, judged, window, max(int(flagged.sum()), _LEAST_COMPARED)),
+        opposed=float((statistics["share_negative"][judged] >= _OPPOSED).mean()),
         early_flagged=_early_flagged(store, judged, executor) if right.mean() > _MOSTLY and not held_out else math.nan,
-        late_aligned=float(((rows["early_alignment"] < 0) & (rows["late_alignment"] > 0)).mean()),
+        late_aligned=float(late_aligned[judged].mean()),
     )
 
 
@@ -126,57 +127,53 @@ def _depth(evidence: Floats, flagged: NDArray[np.bool_]) -> float:
     return float(evidence[flagged].mean()) / others if others > 0 else math.nan
 
 
-def _halves_overlap(
-    store: TrajectoryStore,
-    judged: NDArray[np.bool_],
-    window: tuple[int, int],
-    count: int,
-    executor: Executor | None,
-) -> float:
+def _halves_overlap(statistics: ColumnFiles, judged: NDArray[np.bool_], window: tuple[int, int], count: int) -> float:
     """Return the Jaccard index of the first `count` of the judged rows by each half of the window.
 
     NaN if the window is one epoch, or if these are more than half of the rows, where chance alone overlaps.
     """
-    first, last = window
-    if first == last or 2 * count > judged.sum():
+    if window[0] == window[1] or 2 * count > judged.sum():
         return math.nan
-    middle = (first + last + 1) // 2
-    halves = [_evidence(store, half, executor) for half in (range(first, middle), range(middle, last + 1))]
-    known = [np.nan_to_num(half[judged], nan=-np.inf) for half in halves]
-    tops = [set(np.argsort(-half, kind="stable")[:count].tolist()) for half in known]
-    return len(tops[0] & tops[1]) / len(tops[0] | tops[1])
+    tops = []
+    for half in HALVES:
+        evidence = _evidence(statistics[f"{half}_gap"], statistics[f"{half}_margin"])
+        known = np.nan_to_num(evidence[judged], nan=-np.inf)
+        is_top = np.zeros(len(known), bool)
+        is_top[np.argsort(-known, kind="stable")[:count]] = True
+        tops.append(is_top)
+    return float((tops[0] & tops[1]).sum() / (tops[0] | tops[1]).sum())
 
 
 def _early_flagged(store: TrajectoryStore, judged: NDArray[np.bool_], executor: Executor | None) -> float:
     """Return the share of the judged rows that a cut flags by the first third of the epochs; 0 if it is not sharp."""
     if store.is_multi_label:
         return math.nan
-    evidence = _evidence(store, range(max(1, len(store.training_epochs) // 3)), executor)[judged]
+    early, block_means = ColumnFiles(), partial(_block_means, epochs=range(max(1, len(store.training_epochs) // 3)))
+    for means in map_blocks(block_means, store, executor):
+        early.append(means)
+    evidence = _evidence(early["gap"], early["margin"])[judged]
     probability = np.sort(np.nan_to_num(sigmoid(log_odds_wrong(evidence))))[::-1]
     flagged = np.arange(len(probability)) < count_with_best_f1(probability)
     return float(flagged.mean()) if _expected_f1(probability, flagged) >= SHARP else 0.0
 
 
-def _evidence(store: TrajectoryStore, epochs: range, executor: Executor | None) -> Floats:
-    """Return the evidence of the detector `combined` over some epochs, [rows]; NaN where nothing was recorded."""
-    blocks = list(map_blocks(partial(_block_totals, epochs=epochs), store, executor))
-    gap, margin, recorded = np.concatenate(blocks, axis=1) if blocks else np.zeros((3, 0))
-    with np.errstate(invalid="ignore"):
-        means = [total / np.where(recorded, recorded, np.nan) for total in (gap, margin)]
-    scales = [math.sqrt(float(np.nanmean(mean**2))) or 1.0 for mean in means]
-    evidence: Floats = -(means[0] / scales[0] + means[1] / scales[1]) / 2
+def _evidence(gap: Floats, margin: Floats) -> Floats:
+    """Return the evidence of the detector `combined` by mean gap and margin, [rows]; NaN where nothing was recorded."""
+    scales = [math.sqrt(float(np.nanmean(mean**2))) or 1.0 for mean in (gap, margin)]
+    evidence: Floats = -(gap / scales[0] + margin / scales[1]) / 2
     return evidence
 
 
-def _block_totals(store: TrajectoryStore, block: int, *, epochs: range) -> Floats:
-    """Return the sums over some epochs of gap and margin, and the number of epochs that recorded the row, [3, rows]."""
-    totals = np.zeros((3, len(store.block_range(block))))
+def _block_means(store: TrajectoryStore, block: int, *, epochs: range) -> dict[str, Floats]:
+    """Return the mean gap and margin over some epochs, [rows] each; NaN where nothing was recorded."""
+    gap, margin, recorded = np.zeros((3, len(store.block_range(block))))
     for epoch in epochs:
         signals = store.read_block(epoch, block, ("alignment", "alternative_alignment", "margin"))
-        totals[0] += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
-        totals[1] += np.nan_to_num(signals["margin"])
-        totals[2] += ~np.isnan(signals["alignment"])
-    return totals
+        gap += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
+        margin += np.nan_to_num(signals["margin"])
+        recorded += ~np.isnan(signals["alignment"])
+    recorded[recorded == 0] = np.nan
+    return {"gap": gap / recorded, "margin": margin / recorded}
 
 
 def _metric(store: TrajectoryStore, epoch: int, name: str) -> float:

@@ -1,7 +1,9 @@
 """Reduce the trajectories of a run to one row of statistics a sample.
 
-The work is done block by block: a reduction over epochs stays inside one block of rows, so memory is O(block), and any
-`concurrent.futures.Executor` can compute the blocks.
+The work is done block by block: a reduction over epochs stays inside one block of rows, and any
+`concurrent.futures.Executor` can compute the blocks. A block is read in parts, the row groups of its files, so that the
+votes of all epochs are those of one part; its statistics are written to files (`gwaudit.core.column_files`). Memory is
+O(block) for any number of samples and epochs.
 """
 
 from concurrent.futures import Executor
@@ -13,7 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.blocks import map_blocks
+from gwaudit.core.column_files import ColumnFiles
 from gwaudit.core.errors import SettingsError
+from gwaudit.store.block_files import ROW_GROUP
 from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
 
 Floats = NDArray[np.float32]
@@ -45,6 +49,10 @@ COLUMNS = {
 }
 """The columns of `sample_statistics`, with their texts. Values that were never recorded are NaN, labels -1."""
 
+HALVES = ("first_half", "second_half")
+"""The halves of the window. `statistics_files` has the mean gap and the mean margin of each, `HALF_gap` and
+`HALF_margin`, in double precision: the verdict compares what they rank first."""
+
 _WINDOW_SIGNALS = (
     "alignment", "predicted_label", "alternative_label", "alternative_alignment",
     "margin", "loss", "given_probability",
@@ -68,7 +76,7 @@ def is_held_out(store: TrajectoryStore) -> bool:
 
 
 def sample_statistics(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> pd.DataFrame:
-    """Return the statistics of every sample's trajectory.
+    """Return the statistics of every sample's trajectory, in memory.
 
     Args:
         store: a run with at least one epoch.
@@ -81,6 +89,22 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
     Raises:
         SettingsError: The window is empty, or has epochs that the run does not have.
     """
+    files = statistics_files(store, window, executor=executor)
+    index = pd.RangeIndex(store.n_rows, name=store.layout.id_column)
+    return pd.DataFrame({name: files[name] for name in COLUMNS}, index=index)
+
+
+def statistics_files(store: TrajectoryStore, window: range, *, executor: Executor | None = None) -> ColumnFiles:
+    """Write the statistics of every sample's trajectory to temporary files, about 110 bytes a row.
+
+    Args:
+        store: as for `sample_statistics`, as are the other arguments and errors.
+        window: the epochs of the means and votes.
+        executor: computes the blocks.
+
+    Returns:
+        The columns of `COLUMNS`, and those of `HALVES`, [rows of the store] each.
+    """
     n_epochs = len(store.training_epochs)
     if not len(window) or window[0] < 0 or window[-1] >= n_epochs:
         raise SettingsError(
@@ -88,29 +112,33 @@ def sample_statistics(store: TrajectoryStore, window: range, *, executor: Execut
             f"{store.path}"
         )
     block_statistics = partial(_block_statistics, window=window, n_epochs=n_epochs, final_passes=store.final_passes)
-    frames = list(map_blocks(block_statistics, store, executor))
-    return frames[0] if len(frames) == 1 else pd.concat(frames)
+    files = ColumnFiles()
+    for columns in map_blocks(block_statistics, store, executor):
+        files.append(columns)
+    return files
 
 
 def _block_statistics(
     store: TrajectoryStore, block: int, *, window: range, n_epochs: int, final_passes: range
-) -> pd.DataFrame:
+) -> dict[str, NDArray[Any]]:
     given = store.given_labels(block=block)
-    whole_run = _RunStatistics(given, n_epochs)
-    in_window = _WindowStatistics(len(given), len(window), n_labels=len(store.layout.answers))
-    for epoch in range(n_epochs):
-        signals = store.read_block(epoch, block, _WINDOW_SIGNALS if epoch in window else _WINDOW_SIGNALS[:2])
-        whole_run.add(epoch, signals["alignment"], signals["predicted_label"])
-        if epoch in window:
-            in_window.add(window.index(epoch), signals)
-    columns = {**in_window.columns(), **whole_run.columns()}
-    final = _Mean(len(given))
-    for epoch in final_passes:
-        final.add(_probability_margin(store.read_block(epoch, block, ("given_probability", "margin", "loss"))))
-    columns["final_probability_margin"] = final.value()
-    rows = store.block_range(block)
-    index = pd.RangeIndex(rows.start, rows.stop, name=store.layout.id_column)
-    return pd.DataFrame({name: columns[name] for name in COLUMNS}, index=index)
+    parts = []
+    for start in range(0, len(given), ROW_GROUP):
+        part = range(start, min(start + ROW_GROUP, len(given)))
+        whole_run = _RunStatistics(given[part.start : part.stop], n_epochs)
+        in_window = _WindowStatistics(len(part), len(window), n_labels=len(store.layout.answers))
+        for epoch in range(n_epochs):
+            names = _WINDOW_SIGNALS if epoch in window else _WINDOW_SIGNALS[:2]
+            signals = store.read_block(epoch, block, names, part=part)
+            whole_run.add(epoch, signals["alignment"], signals["predicted_label"])
+            if epoch in window:
+                in_window.add(window.index(epoch), signals)
+        final = _Mean(len(part))
+        for epoch in final_passes:
+            signals = store.read_block(epoch, block, ("given_probability", "margin", "loss"), part=part)
+            final.add(_probability_margin(signals))
+        parts.append({**in_window.columns(), **whole_run.columns(), "final_probability_margin": final.value()})
+    return {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
 
 
 def _probability_margin(signals: dict[str, NDArray[Any]]) -> Floats:
@@ -137,8 +165,12 @@ class _Mean:
 
     def value(self) -> Floats:
         """Return the means, [rows]; NaN where nothing was recorded."""
+        return self.double_value().astype(np.float32)
+
+    def double_value(self) -> NDArray[np.float64]:
+        """Return the means in double precision."""
         with np.errstate(invalid="ignore"):
-            return (self.total / np.where(self.count, self.count, np.nan)).astype(np.float32)
+            return np.asarray(self.total / np.where(self.count, self.count, np.nan), np.float64)
 
 
 class _WindowStatistics:
@@ -150,6 +182,8 @@ class _WindowStatistics:
             "mean_given_probability",
         )  # fmt: skip
         self._means = {name: _Mean(rows) for name in names}
+        self._of_halves = {f"{half}_{part}": _Mean(rows) for half in HALVES for part in ("gap", "margin")}
+        self._middle = n_epochs // 2
         # Two bytes a vote, if the labels fit: the votes are the only thing here that grows with the window.
         vote_type = np.int16 if n_labels < 2**15 else np.int32
         self._alternative = np.empty((n_epochs, rows), vote_type)
@@ -158,9 +192,12 @@ class _WindowStatistics:
 
     def add(self, voter: int, signals: dict[str, NDArray[Any]]) -> None:
         """Add the signals of an epoch, the `voter`-th of the window."""
+        gap, half = signals["alignment"] - signals["alternative_alignment"], HALVES[voter >= self._middle]
         self._means["mean_alignment"].add(signals["alignment"])
-        self._means["mean_gap"].add(signals["alignment"] - signals["alternative_alignment"])
+        self._means["mean_gap"].add(gap)
         self._means["mean_margin"].add(signals["margin"])
+        self._of_halves[f"{half}_gap"].add(gap)
+        self._of_halves[f"{half}_margin"].add(signals["margin"])
         self._means["mean_probability_margin"].add(_probability_margin(signals))
         self._means["mean_loss"].add(signals["loss"])
         self._means["mean_given_probability"].add(signals["given_probability"])
@@ -180,6 +217,7 @@ class _WindowStatistics:
             "alternative_votes": alternative_votes,
             "predicted_label": predicted_label,
             "predicted_votes": predicted_votes,
+            **{name: mean.double_value() for name, mean in self._of_halves.items()},
         }
 
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,23 @@ def writing(path: Path) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         here = " in its copy on this machine, in the cache," if origin_of(path) is not None else ""
         raise StoreError(f"cannot write {path}{here or ':'} {reason}. {_advice(path, error)}") from error
+
+
+@contextmanager
+def writing_temporary_files() -> Iterator[None]:
+    """Turn an OSError inside the block, which writes temporary files without a name, into a StoreError.
+
+    Raises:
+        StoreError: the block could not write; the message says how to choose another folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise StoreError(
+            f"cannot write temporary files to {tempfile.gettempdir()}: {reason}. Name a folder with more space by the "
+            "environment variable TMPDIR"
+        ) from error
 
 
 def _advice(path: Path, error: OSError) -> str:

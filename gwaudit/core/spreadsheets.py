@@ -4,13 +4,13 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from gwaudit.core.errors import DataError
-from gwaudit.core.files import write_text
+from gwaudit.core.files import write_atomically
 
 # The beginning of a formula. A text with apostrophes in front of a formula gets one more, so that both can be restored.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
@@ -26,29 +26,39 @@ _OTHER_FORMATS = (
 _LONGEST_CELL = 2**31 - 1  # the default limit of csv, 131,072 characters, is less than a long text
 
 
-def write_csv(frame: pd.DataFrame, path: Path | str, *, index: bool = False) -> Path:
+def write_csv(frame: pd.DataFrame | Iterable[pd.DataFrame], path: Path | str, *, index: bool = False) -> Path:
     """Write a data frame as a CSV file, atomically, and return its path.
 
     The encoding is UTF-8 with a byte order mark, without which Excel assumes another encoding. Numbers are rounded to
     six decimals.
 
     Args:
-        frame: the table. Texts in cells, index and header that a spreadsheet would run as a formula get an apostrophe
-            in front.
+        frame: the table, or parts of it with the same columns, of which one at a time is held. Texts in cells, index
+            and header that a spreadsheet would run as a formula get an apostrophe in front.
         path: the file.
         index: write the index of the frame too.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    path = Path(path)
+    path, parts = Path(path), [frame] if isinstance(frame, pd.DataFrame) else frame
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8-sig", newline="") as file:
+            for number, part in enumerate(parts):
+                file.write(_csv_text(part, index=index, header=number == 0))
+
+    write_atomically(path, write)
+    return path
+
+
+def _csv_text(frame: pd.DataFrame, *, index: bool, header: bool) -> str:
     frame = frame.rename(columns=without_formula)
     if index:
         frame = frame.rename(index=without_formula)
     for column in frame.select_dtypes(exclude=["number", "bool"]).columns:
         frame[column] = frame[column].astype(object).map(without_formula)
-    text = frame.round(6).to_csv(index=index, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    return write_text(path, text, encoding="utf-8-sig")
+    return frame.round(6).to_csv(index=index, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def without_formula(text: object) -> str:

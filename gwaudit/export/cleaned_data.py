@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
@@ -20,14 +21,14 @@ class CleanedData:
     Attributes:
         ids: [m] int64, ids of the samples, ascending.
         labels: [m] int64, labels of the samples; [m, C] of 0 and 1 in a multi-label data set.
-        keys: [m] keys of the samples.
+        keys: [m] keys of the samples, texts of Arrow, which need no object each.
         class_names: C names.
         fingerprint: Fingerprint of the whole data set, under its given labels.
     """
 
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
-    keys: NDArray[np.object_]
+    keys: pa.Array
     class_names: tuple[str, ...]
     fingerprint: str
 
@@ -39,7 +40,7 @@ class CleanedData:
     def without(self, ids: Sequence[int]) -> Self:
         """Return the data without some samples."""
         kept = ~np.isin(self.ids, np.asarray(ids, np.int64))
-        return replace(self, ids=self.ids[kept], labels=self.labels[kept], keys=self.keys[kept])
+        return replace(self, ids=self.ids[kept], labels=self.labels[kept], keys=self.keys.filter(kept))
 
 
 def clean_data(audit: Audit, action: Action) -> CleanedData:
@@ -62,7 +63,7 @@ def clean_data(audit: Audit, action: Action) -> CleanedData:
         labels[suspect] = audit.by_id("suggested_label")[suspect]
         if audit.calibration is not None:  # people decided that no class fits these
             ids = np.flatnonzero(audit.by_id("decision") != "drop")
-    return CleanedData(ids, labels[ids], audit.by_id("key")[ids], audit.class_names, audit.fingerprint)
+    return CleanedData(ids, labels[ids], _keys(audit, ids), audit.class_names, audit.fingerprint)
 
 
 def _clean_multi_label_data(audit: Audit, action: Action) -> CleanedData:
@@ -74,5 +75,9 @@ def _clean_multi_label_data(audit: Audit, action: Action) -> CleanedData:
         ids = np.flatnonzero(~suspect.any(1))
     else:
         labels = np.where(suspect, 1 - labels, labels)
-    keys = audit.by_id("key")[::n_classes]
-    return CleanedData(ids, labels[ids], keys[ids], audit.class_names, audit.fingerprint)
+    return CleanedData(ids, labels[ids], _keys(audit, ids * n_classes), audit.class_names, audit.fingerprint)
+
+
+def _keys(audit: Audit, rows: NDArray[np.int64]) -> pa.Array:
+    """Return the keys of rows of the store."""
+    return audit.table.texts("key").take(np.argsort(audit.rows)[rows])

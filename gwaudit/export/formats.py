@@ -151,7 +151,7 @@ def write_export(
     if format.whole or options.all:
         samples = audit.frame
     elif options.top is not None:
-        samples = audit.undecided.head(options.top)
+        samples = audit.head(options.top, of_undecided=True)
     else:
         _require_cut(audit)
         samples = audit.to_review()

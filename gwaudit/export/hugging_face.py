@@ -113,7 +113,8 @@ def _is_key(source: SourceColumns, name: str, cleaned: CleanedData) -> bool:
     if name != "key":
         return False
     values = source.table[name].take(pa.array(cleaned.ids)).to_pylist()
-    return [str(value) for value in values] == list(cleaned.keys)
+    keys: list[str] = cleaned.keys.to_pylist()
+    return [str(value) for value in values] == keys
 
 
 def _own_columns(
@@ -134,7 +135,7 @@ def _own_columns(
     columns += [
         _Column(label, kind, feature, lambda rows: _label_values(cleaned.labels[rows])),
         _Column("sample_id", pa.int64(), {"_type": "Value", "dtype": "int64"}, lambda rows: cleaned.ids[rows]),
-        _Column("key", pa.string(), {"_type": "Value", "dtype": "string"}, lambda rows: list(cleaned.keys[rows])),
+        _Column("key", pa.string(), {"_type": "Value", "dtype": "string"}, lambda rows: cleaned.keys[rows].to_pylist()),
         _Column(given, kind, feature, lambda rows: _label_values(dataset.labels[cleaned.ids[rows]])),
     ]
     return {column.name: column for column in columns}

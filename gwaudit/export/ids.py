@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.export.original_data import OriginalData
 
+_PART = 2**17  # rows that are written at once
 _SEPARATORS = "|;,/"
 
 
@@ -16,17 +18,20 @@ def write(cleaned: CleanedData, folder: Path, original: OriginalData) -> None:
     """Write ids, keys and labels into an empty folder; no data set is needed."""
     np.save(folder / "ids.npy", cleaned.ids)
     np.save(folder / "labels.npy", cleaned.labels)
-    columns = {"sample_id": cleaned.ids, "key": cleaned.keys}
+    starts = range(0, max(len(cleaned.ids), 1), _PART)
+    write_csv((_table(cleaned, slice(start, start + _PART)) for start in starts), folder / "split.csv")
+
+
+def _table(cleaned: CleanedData, rows: slice) -> pd.DataFrame:
+    """Return some rows of `split.csv`."""
+    labels = cleaned.labels[rows]
+    columns = {"sample_id": cleaned.ids[rows], "key": cleaned.keys[rows].to_numpy(zero_copy_only=False)}
     if cleaned.is_multi_label:
-        table = pd.DataFrame({**columns, "labels": _joined_names(cleaned)})
-    else:
-        names = np.array(cleaned.class_names, object)[cleaned.labels]
-        table = pd.DataFrame({**columns, "label": cleaned.labels, "name": names})
-    write_csv(table, folder / "split.csv")
+        return pd.DataFrame({**columns, "labels": _joined_names(labels, cleaned.class_names)})
+    return pd.DataFrame({**columns, "label": labels, "name": np.array(cleaned.class_names, object)[labels]})
 
 
-def _joined_names(cleaned: CleanedData) -> list[str]:
+def _joined_names(labels: NDArray[np.int64], names: tuple[str, ...]) -> list[str]:
     """Return the classes of each sample, joined by a separator that is in no name."""
-    names = cleaned.class_names
     separator = next((s for s in _SEPARATORS if not any(s in name for name in names)), "||")
-    return [separator.join(names[label] for label in np.flatnonzero(row)) for row in cleaned.labels]
+    return [separator.join(names[label] for label in np.flatnonzero(row)) for row in labels]

@@ -1,6 +1,6 @@
 """Write tables that people check: the suspects, the samples that were left out, and the estimated label noise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def write(findings: Findings, path: Path) -> Path:
         StoreError: the file cannot be written.
     """
     dataset = findings.original.dataset
-    return _write_samples(findings.audit, findings.samples, path, None if dataset is None else dataset.texts)
+    return _write_samples(findings.audit, [findings.samples], path, None if dataset is None else dataset.texts)
 
 
 def write_suspects(
@@ -52,7 +52,8 @@ def write_suspects(
     Raises:
         StoreError: the file cannot be written.
     """
-    return _write_samples(audit, audit.to_review() if top is None else audit.undecided.head(top), path, texts)
+    chosen = audit.is_to_review() if top is None else audit.is_undecided & (np.cumsum(audit.is_undecided) <= top)
+    return _write_samples(audit, audit.table.frames(chosen=chosen), path, texts)
 
 
 def write_skipped(skipped: "Sequence[SkippedSample]", path: Path | str) -> Path:
@@ -100,11 +101,18 @@ def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:
     return write_csv(transition_matrix(audit), folder / "transition_matrix.csv", index=True), health
 
 
-def _write_samples(audit: Audit, samples: pd.DataFrame, path: Path | str, texts: Sequence[str] | None) -> Path:
+def _write_samples(
+    audit: Audit, samples: Iterable[pd.DataFrame], path: Path | str, texts: Sequence[str] | None
+) -> Path:
+    return write_csv((_table(audit, part, texts) for part in samples), path)
+
+
+def _table(audit: Audit, samples: pd.DataFrame, texts: Sequence[str] | None) -> pd.DataFrame:
+    """Return rows of an audit as they are written."""
     columns = MULTI_LABEL_SUSPECT_COLUMNS if audit.is_multi_label else SUSPECT_COLUMNS
     table = samples.assign(verdict=audit.verdict.short_reason)[list(columns)]
     if not audit.has_probabilities:
         table["probability_wrong"] = np.nan
     if texts is not None:
         table.insert(3, "text", [texts[sample_id] for sample_id in table["sample_id"]])
-    return write_csv(table, path)
+    return table

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
@@ -68,7 +69,9 @@ class Corrections:
     def cleaned_data(self) -> CleanedData:
         """Return the samples that stay, under their new labels."""
         ids = np.flatnonzero(self.new != DROPPED)
-        return CleanedData(ids, self.new[ids], self.keys[ids], self.class_names, self.fingerprint)
+        return CleanedData(
+            ids, self.new[ids], pa.array(self.keys[ids], pa.large_string()), self.class_names, self.fingerprint
+        )
 
 
 def correct(

@@ -34,8 +34,10 @@ SIGNALS: dict[str, np.dtype[Any]] = {
 
 SIGNAL_SCHEMA = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in SIGNALS.items()])
 
-# One sample's trajectory reads one row group an epoch: small enough for that, large enough to compress and scan well.
-_ROW_GROUP = 2**17
+ROW_GROUP = 2**17
+"""The number of rows of each row group of a file but the last. It is the smallest part of a file that is read: one
+sample's trajectory reads one an epoch."""
+
 _LABELS = [name for name, dtype in SIGNALS.items() if dtype.kind == "i"]
 _FLOAT_ENCODINGS = {name: "BYTE_STREAM_SPLIT" for name in SIGNALS if name not in _LABELS}
 
@@ -56,7 +58,7 @@ class FileRecord:
 def write_samples(layout: RunLayout, path: Path, block: int, table: pa.Table) -> FileRecord:
     """Write the columns of one block's rows that do not change over the epochs."""
     with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
+        pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP)
     return _record(layout, path, block)
 
 
@@ -84,7 +86,7 @@ def write_signals(layout: RunLayout, path: Path, block: int, signals: Mapping[st
             file,
             compression="zstd",
             compression_level=1,
-            row_group_size=_ROW_GROUP,
+            row_group_size=ROW_GROUP,
             use_dictionary=_LABELS,
             column_encoding={layout.id_column: "DELTA_BINARY_PACKED", **_FLOAT_ENCODINGS},
             write_statistics=[layout.id_column],
@@ -93,18 +95,27 @@ def write_signals(layout: RunLayout, path: Path, block: int, signals: Mapping[st
     return _record(layout, path, block), arrays["alignment"].null_count
 
 
-def read_columns(layout: RunLayout, record: FileRecord, columns: Sequence[str]) -> pa.Table:
+def read_columns(layout: RunLayout, record: FileRecord, columns: Sequence[str], part: range | None = None) -> pa.Table:
     """Read columns of a file, which must have as many rows as its block.
+
+    Args:
+        layout: The run's.
+        record: The file.
+        columns: Names of the columns.
+        part: Positions in the block of the rows to read; by default all. The row groups that hold them are read.
 
     Raises:
         StoreDamagedError: The file is missing or broken, or has another number of rows.
     """
     path, rows = layout.path / record.path, len(layout.block_range(record.block))
     with _reading(path), _open_parquet(path) as file:
-        table = _renamed(layout, file.read(columns=_stored(layout, columns)), columns)
-    if table.num_rows != rows:
-        raise damaged(path, f"has {table.num_rows} rows instead of {rows}")
-    return table
+        if file.metadata.num_rows != rows:
+            raise damaged(path, f"has {file.metadata.num_rows} rows instead of {rows}")
+        names = _stored(layout, columns)
+        table = file.read(columns=names) if part is None else _read_row_groups(file, names, part)
+    if table.num_rows != (rows if part is None else len(part)):
+        raise damaged(path, f"has {table.num_rows} rows where its footer has another number")
+    return _renamed(layout, table, columns)
 
 
 def read_signals_of_rows(layout: RunLayout, files: Sequence[FileRecord], rows: range) -> pa.Table:
@@ -122,11 +133,9 @@ def read_signals_of_rows(layout: RunLayout, files: Sequence[FileRecord], rows: r
     for block in range(rows.start // layout.block_rows, (rows.stop - 1) // layout.block_rows + 1):
         held = layout.block_range(block)
         within = range(max(rows.start, held.start) - held.start, min(rows.stop, held.stop) - held.start)
-        groups = range(within.start // _ROW_GROUP, (within.stop - 1) // _ROW_GROUP + 1)
         path = layout.path / files[block].path
         with _reading(path), _open_parquet(path) as file:
-            table = file.read_row_groups(list(groups), columns=_stored(layout, list(SIGNALS)))
-        tables.append(table.slice(within.start - groups.start * _ROW_GROUP, len(within)))
+            tables.append(_read_row_groups(file, _stored(layout, list(SIGNALS)), within))
     return _renamed(layout, pa.concat_tables(tables), list(SIGNALS))
 
 
@@ -206,6 +215,13 @@ def _reading(path: Path) -> Iterator[None]:
 def _open_parquet(path: Path) -> pq.ParquetFile:
     # A file object, as Arrow takes a path with a colon ("exp:2/run.json") for the address of a file system.
     return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
+
+
+def _read_row_groups(file: pq.ParquetFile, columns: list[str], rows: range) -> pa.Table:
+    """Read consecutive rows of a file from the row groups that hold them."""
+    groups = range(rows.start // ROW_GROUP, (rows.stop - 1) // ROW_GROUP + 1)
+    table = file.read_row_groups(list(groups), columns=columns)
+    return table.slice(rows.start - groups.start * ROW_GROUP, len(rows))
 
 
 def _stored(layout: RunLayout, columns: Sequence[str]) -> list[str]:

@@ -366,18 +366,21 @@ class TrajectoryStore:
 
     # Reading
 
-    def read_block(self, epoch: int, block: int, signals: Sequence[str] = tuple(SIGNALS)) -> dict[str, Array]:
+    def read_block(
+        self, epoch: int, block: int, signals: Sequence[str] = tuple(SIGNALS), *, part: range | None = None
+    ) -> dict[str, Array]:
         """Read one block of one epoch.
 
         Args:
             epoch: A committed epoch.
             block: The number of the block.
             signals: Names out of `SIGNALS`.
+            part: Positions in the block of the rows to read; by default all.
 
         Returns:
-            An array a signal, [rows of the block]; missing rows are NaN, labels `MISSING_LABEL`.
+            An array a signal, [rows that are read]; missing rows are NaN, labels `MISSING_LABEL`.
         """
-        table = self._read(self.commit(epoch).files[block], signals)
+        table = self._read(self.commit(epoch).files[block], signals, part)
         return {name: to_numpy(table[name]) for name in signals}
 
     def read_epoch(self, epoch: int, signals: Sequence[str] = tuple(SIGNALS)) -> pa.Table:
@@ -463,15 +466,14 @@ class TrajectoryStore:
         Raises:
             StoreDamagedError: The first file that is missing or altered, and the remedy.
         """
-        files = self._sample_files()
-        files += [record for epoch in self.epochs for record in self.commit(epoch).files]
-        for record in files:
+        of_epochs = [record for epoch in self.epochs for record in self.commit(epoch).files]
+        for record in [*self._sample_files(), *of_epochs]:
             fetch(self.path / record.path, anew=True)
             verify_file(self.layout, record)
 
-    def _read(self, file: FileRecord, columns: Sequence[str]) -> pa.Table:
+    def _read(self, file: FileRecord, columns: Sequence[str], part: range | None = None) -> pa.Table:
         self._require_intact(file)
-        return read_columns(self.layout, file, columns)
+        return read_columns(self.layout, file, columns, part)
 
     def _commits_to_read_rows_of(self) -> list[EpochCommit]:
         """Return all commits, their files verified as a whole: a part of a file has no checksum of its own."""

@@ -11,6 +11,7 @@ from sklearn import metrics
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import evaluate, pr_curve
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.core.errors import DataError
 from gwaudit.core.settings import RankingSettings
 
@@ -29,7 +30,7 @@ def make_audit(score, given_label, suggested, cut):
         }
     )
     frame = frame.iloc[np.argsort(-frame["log_odds_wrong"].to_numpy(), kind="stable")].reset_index(drop=True)
-    return Audit(frame, ("a", "b", "c"), RankingSettings(), (0, 0), cut, Path("run"), "")
+    return Audit(RankedTable(frame), ("a", "b", "c"), RankingSettings(), (0, 0), cut, Path("run"), "")
 
 
 @given(n=st.integers(2, 80), seed=st.integers(0, 10_000), decimals=st.integers(0, 3))

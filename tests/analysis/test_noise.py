@@ -11,6 +11,7 @@ import pytest
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.noise import class_health, confusions, transition_matrix
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.suspects import write_noise
 from helpers.command import gwaudit
@@ -41,7 +42,7 @@ def audit():
         }
     )
     frame = frame.sort_values("log_odds_wrong", ascending=False, ignore_index=True, kind="stable")
-    return Audit(frame, NAMES, RankingSettings(), (0, 0), 0.6, Path("run"), "")
+    return Audit(RankedTable(frame), NAMES, RankingSettings(), (0, 0), 0.6, Path("run"), "")
 
 
 def test_the_matrix_says_what_given_labels_truly_are(audit):

@@ -21,6 +21,7 @@ RUN_BY_OTHERS = {
     "docs/benchmarks/refinement.md": "tests/docs/test_benchmark_pages.py",
     "docs/benchmarks/relabelling.md": "tests/docs/test_benchmark_pages.py",
     "docs/howto/handover.md": "tests/docs/test_handover_page.py",
+    "docs/howto/large-runs.md": "tests/docs/test_large_runs_page.py",
 }
 
 PROGRAMS = [

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.core.settings import RankingSettings
 
 SUSPECTS = [1, 6]
@@ -38,7 +39,7 @@ def make_audit(keys, given, names, *, suggested=None, suspects=(), log_odds=None
     )
     frame = frame.sort_values("log_odds_wrong", ascending=False, kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, n + 1))
-    return Audit(frame, tuple(names), RankingSettings(), (0, 0), 0.0, Path(run), fingerprint)
+    return Audit(RankedTable(frame), tuple(names), RankingSettings(), (0, 0), 0.0, Path(run), fingerprint)
 
 
 def audit_of(dataset, suspects=SUSPECTS, suggested=SUGGESTED):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gwaudit import check, estimate
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsError
 from gwaudit.pipeline.sample import draw_for_review, ids_to_review, write_sample
@@ -351,7 +352,7 @@ def test_the_precision_does_not_follow_from_the_decisions_that_a_calibration_too
     ids = frame["sample_id"].to_numpy()
     frame.loc[decided.is_decided[ids], "decision"] = "keep"
     frame["suspect"] = (frame["suspect"] & ~decided.is_right[ids]) | decided.is_wrong[ids]
-    after = estimate_wrong_labels(replace(audit, frame=frame), decided).flagged
+    after = estimate_wrong_labels(replace(audit, table=RankedTable(frame)), decided).flagged
     assert after.rate[0] == pytest.approx(before.rate[0], abs=0.03)
     assert before.rate[0] < 0.95  # and not 1, as of the samples that were found wrong alone
 

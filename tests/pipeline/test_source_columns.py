@@ -246,7 +246,7 @@ def test_multi_label_columns_and_labels_of_another_file(tmp_path):
     data = DataSettings(str(tmp_path / "tags.csv"), label_column="sea,sky", feature_columns="x")
     dataset = read_source(data)
     labels = np.where(np.arange(N)[:, None] == 3, 1 - dataset.labels, dataset.labels)
-    cleaned = CleanedData(np.arange(N), labels, np.array(dataset.keys), dataset.class_names, dataset.fingerprint)
+    cleaned = CleanedData(np.arange(N), labels, pa.array(dataset.keys), dataset.class_names, dataset.fingerprint)
     columns = read_source_columns(data, dataset)
     write_cleaned_data(cleaned, tmp_path / "out", format="hf", dataset=dataset, columns=columns)
     written = pq.read_table(tmp_path / "out" / "train-00000-of-00001.parquet").to_pandas()

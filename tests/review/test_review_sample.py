@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.errors import DataError, SettingsError, StoreDamagedError
 from gwaudit.review.decided_samples import read_decided
@@ -91,7 +92,9 @@ def test_the_first_of_the_random_order_are_a_random_sample_of_each_stratum(audit
 
 def test_a_sample_stays_valid_when_the_ranking_changes(audit):
     sample = sample_to_review(audit, 60)
-    other = replace(audit, frame=audit.frame.iloc[::-1].reset_index(drop=True).assign(rank=np.arange(1, N + 1)))
+    other = replace(
+        audit, table=RankedTable(audit.frame.iloc[::-1].reset_index(drop=True).assign(rank=np.arange(1, N + 1)))
+    )
     np.testing.assert_array_equal(load_sample(other).inclusion_probability, sample.inclusion_probability)
 
 
@@ -105,7 +108,7 @@ def test_a_new_draw_leaves_out_what_is_decided(audit):
 
 def test_a_sample_of_other_labels_is_refused(audit):
     sample_to_review(audit, 60)
-    relabelled = replace(audit, frame=audit.frame.assign(given_label=(audit.frame["given_label"] + 1) % 3))
+    relabelled = replace(audit, table=RankedTable(audit.frame.assign(given_label=(audit.frame["given_label"] + 1) % 3)))
     with pytest.raises(DataError, match="other data or labels"):
         load_sample(relabelled)
 

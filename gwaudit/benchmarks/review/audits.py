@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.multilabel import composed_digits
 from gwaudit.benchmarks.trust.cells import audited, with_errors
@@ -191,4 +192,6 @@ def _composed(source: ReviewSet) -> KnownAudit:
     frame = frame.assign(sample_id=rows).drop(columns=["class_id", "class_name"])
     answers = tuple(f"{name} {answer}" for name in audit.class_names for answer in audit.answers)
     truth = (2 * np.arange(len(audit.class_names)) + dataset.labels).reshape(-1)
-    return KnownAudit(source, replace(audit, frame=frame, class_names=answers, is_multi_label=False), truth, None)
+    return KnownAudit(
+        source, replace(audit, table=RankedTable(frame), class_names=answers, is_multi_label=False), truth, None
+    )

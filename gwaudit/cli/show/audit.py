@@ -55,9 +55,11 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         _print_evaluation(result.evaluation)
     out.print()
     rest = " without a decision" if audit.calibration else ""
-    title = f"The {min(worst, len(audit.undecided))} most suspicious{rest}"
+    title = f"The {min(worst, int(audit.is_undecided.sum()))} most suspicious{rest}"
     texts = None if dataset is None else dataset.texts
-    out.print(_suspects_table(audit.undecided.head(worst), title, texts, with_probability=audit.has_probabilities))
+    out.print(
+        _suspects_table(audit.head(worst, of_undecided=True), title, texts, with_probability=audit.has_probabilities)
+    )
     out.print("Files:", highlight=False)
     for path in result.files:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
@@ -81,8 +83,8 @@ _WITHOUT_CUT = {
 
 
 def _suspects(audit: "Audit") -> str:
-    counts, n = audit.frame["category"].value_counts(), len(audit.frame)
-    suspects = len(audit.suspects)
+    counts, n = audit.summary()["categories"], len(audit.table)
+    suspects = int(audit.column("suspect").sum())
     others = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "suspect")
     return f"[bold]{suspects:,} of {n:,} labels are suspect[/bold] ({suspects / n:.1%}); the rest: {others or '-'}."
 
@@ -107,8 +109,8 @@ def _calibration(calibration: "Calibration") -> str:
 
 
 def _expectation(audit: "Audit") -> str:
-    rows = audit.undecided
-    suspects, expected = int(rows["suspect"].sum()), audit.expected_wrong(of_undecided=True)
+    undecided = audit.is_undecided
+    suspects, expected = int((undecided & audit.column("suspect")).sum()), audit.expected_wrong(of_undecided=True)
     counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
     among = "".join(f"{expected[k]:,.0f} of the first {k:,}, " for k in counts)
     if audit.calibration is None:

@@ -149,8 +149,8 @@ def collect_report_data(
     contradicting = _contradicting_samples(audit, store, summary)
     frame = _gallery_frame(audit, top, contradicting)
     if blind is not None:
-        frame = audit.frame.set_index("sample_id", drop=False).loc[list(blind)]
-        frame.index = pd.Index(frame["rank"] - 1)
+        position = pd.Index(audit.column("sample_id")).get_indexer(list(blind))
+        frame = audit.table.take(position)
     rows = audit.rows[frame.index]
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
     prototypes = _prototypes(audit)
@@ -229,12 +229,13 @@ def _contradicting_samples(
 
 def _gallery_frame(audit: Audit, top: int, contradicting: Collection[str]) -> pd.DataFrame:
     """Return the rows to review, of contradictions, and of the most suspicious samples of other categories."""
-    frame = audit.undecided
-    n_others = min(_SAMPLES_PER_CATEGORY, top)
-    shown = [frame[frame["category"] == category].head(n_others) for category in CATEGORIES[1:]]
-    shown += [frame[frame["key"].astype(str).isin(set(contradicting))].head(top)]
-    gallery = pd.concat([audit.to_review(top), *shown])
-    return gallery[~gallery.index.duplicated()].sort_values("rank")
+    category, shown, is_undecided = audit.column("category"), audit.is_to_review(top), audit.is_undecided
+    for name in CATEGORIES[1:]:
+        shown[np.flatnonzero(is_undecided & (category == name))[: min(_SAMPLES_PER_CATEGORY, top)]] = True
+    if contradicting:
+        keys = pd.Series(audit.column("key")).astype(str)
+        shown[np.flatnonzero(is_undecided & keys.isin(set(contradicting)).to_numpy())[:top]] = True
+    return audit.table.select(shown)
 
 
 def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:
@@ -250,14 +251,17 @@ def _groups(audit: Audit, truth: NDArray[np.int64] | None) -> dict[str, NDArray[
 def _prototypes(audit: Audit) -> dict[int, list[tuple[int, str]]]:
     """Return by class the ids and keys of its best aligned samples; of many classes, those with the most suspects."""
     column = "class_id" if audit.is_multi_label else "given_label"
-    frame = audit.frame[~audit.frame["suspect"] & audit.frame["mean_alignment"].notna()]
+    label, alignment = audit.column(column), audit.column("mean_alignment")
+    suspect = audit.column("suspect").astype(bool)
+    suspects = np.bincount(label[suspect], minlength=len(audit.class_names))
+    by_suspects = np.argsort(-suspects, kind="stable")
+    may_be_shown = ~suspect & ~np.isnan(alignment) & np.isin(label, by_suspects[:_CLASSES_WITH_PROTOTYPES])
     if audit.is_multi_label:
-        frame = frame[frame["given_label"] == 1]
-    suspects = audit.suspects[column].value_counts()
-    by_suspects = sorted(range(len(audit.class_names)), key=lambda label: -int(suspects.get(label, 0)))
-    best = frame[frame[column].isin(by_suspects[:_CLASSES_WITH_PROTOTYPES])]
-    best = best.sort_values("mean_alignment", ascending=False, kind="stable")
-    best = best.groupby(column).head(_PROTOTYPES_PER_CLASS)
+        may_be_shown &= audit.column("given_label") == 1
+    rows = np.flatnonzero(may_be_shown)
+    rows = rows[np.argsort(-alignment[rows], kind="stable")]
+    firsts = pd.Series(rows).groupby(label[rows]).head(_PROTOTYPES_PER_CLASS).to_numpy()
+    best = audit.table.take(firsts, [column, "sample_id", "key"])
     prototypes: dict[int, list[tuple[int, str]]] = {}
     for label, sample_id, key in zip(best[column], best["sample_id"], best["key"], strict=True):
         prototypes.setdefault(int(label), []).append((int(sample_id), str(key)))
@@ -441,7 +445,7 @@ def _reading(summary: DataSummary) -> dict[str, str]:
 
 
 def _wrong_among_first(audit: Audit, truth: NDArray[np.int64]) -> NDArray[np.int64]:
-    wrong = audit.frame["given_label"].to_numpy() != truth[audit.rows]
+    wrong = audit.column("given_label") != truth[audit.rows]
     return np.concatenate([[0], np.cumsum(wrong)])
 
 
@@ -455,10 +459,9 @@ def _calibration(audit: Audit, truth: NDArray[np.int64]) -> pd.DataFrame:
 
     scikit-learn's `calibration_curve` returns the first two, but not the numbers, which the figure shows too.
     """
-    recorded = audit.frame["log_odds_wrong"].notna().to_numpy()
-    frame = audit.frame[recorded]
-    wrong = frame["given_label"].to_numpy() != truth[audit.rows[recorded]]
-    probability = frame["probability_wrong"].to_numpy(np.float64)
+    recorded = ~np.isnan(audit.column("log_odds_wrong"))
+    wrong = audit.column("given_label")[recorded] != truth[audit.rows[recorded]]
+    probability = audit.column("probability_wrong")[recorded].astype(np.float64)
     bins = np.minimum((probability * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     table = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong})
     means = table.groupby("bin").agg(

@@ -6,13 +6,16 @@ import hashlib
 import json
 import secrets
 import shlex
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from gwaudit.analysis.audit import Audit
@@ -36,6 +39,7 @@ _SCRIPTS = (
     "figures.js",
 )
 """Scripts of the page, in the order in which they run."""
+_DIGESTED_ROWS = 2**16
 _TABLE_ROWS = 40
 
 
@@ -93,8 +97,8 @@ def _packed_plotly() -> str:
 def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
     """Return the values that the template itself prints."""
     audit = data.audit
-    left = audit.undecided
-    expected, n_suspects = audit.expected_wrong(of_undecided=True), int(left["suspect"].sum())
+    left = audit.is_undecided
+    expected, n_suspects = audit.expected_wrong(of_undecided=True), int((left & audit.column("suspect")).sum())
     run = with_urls(str(audit.run))
     decisions = str(audit.run / "decisions.csv") if served else "decisions.csv"
     return {
@@ -102,7 +106,7 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
         "apply_command": shlex.join(["gwaudit", "apply", run, decisions, "--output", "corrected"]),
         "served": served,
         "multi_label": audit.is_multi_label,
-        "n": len(left),
+        "n": int(left.sum()),
         "n_suspects": n_suspects,
         "expected_suspects": float(expected[n_suspects]),
         "expected_all": float(expected[-1]),
@@ -140,8 +144,18 @@ def _facts(data: ReportData, *, served: bool) -> dict[str, Any]:
 
 def _digest_of_samples(audit: Audit) -> str:
     """Return a digest of keys, given labels and classes, for runs without a fingerprint of their data."""
-    samples = [list(map(str, audit.by_id("key"))), audit.by_id("given_label").tolist(), list(audit.class_names)]
-    return hashlib.blake2b(json.dumps(samples).encode(), digest_size=8).hexdigest()
+    keys, given, order = audit.table.texts("key"), audit.column("given_label"), np.argsort(audit.rows)
+    digest = hashlib.blake2b(digest_size=8)  # of [keys, labels, classes] as JSON, which is not made at once
+    values: dict[str, Callable[[NDArray[np.int64]], list[Any]]] = {
+        "[[": lambda rows: keys.take(rows).to_pylist(),
+        "], [": lambda rows: given[rows].tolist(),
+    }
+    for opening, of_rows in values.items():
+        for start in range(0, len(order), _DIGESTED_ROWS):
+            part = json.dumps(of_rows(order[start : start + _DIGESTED_ROWS]))[1:-1]
+            digest.update(f"{', ' if start else opening}{part}".encode())
+    digest.update(f"], {json.dumps(list(audit.class_names))}]".encode())
+    return digest.hexdigest()
 
 
 def _json(value: Any) -> Markup:

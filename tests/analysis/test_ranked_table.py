@@ -1,0 +1,121 @@
+"""A ranking in a file, sorted block by block: the same rows, bit for bit, as one in memory."""
+
+import json
+from hashlib import blake2b
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from gwaudit.analysis import ranked_table
+from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.noise import class_health, transition_matrix
+from gwaudit.analysis.ranked_table import RankedTable, in_rank_order
+from gwaudit.analysis.ranking import rank
+from gwaudit.core.settings import RankingSettings
+from gwaudit.export.suspects import write_suspects
+from gwaudit.review.report import page
+from gwaudit.review.report.contents import collect_report_data
+from gwaudit.review.report.page import render_page
+from gwaudit.store.store import TrajectoryStore
+
+N, EPOCHS, CLASSES = 400, 4, ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A tenth of the labels is wrong, many scores are equal, a class has one sample, and sample 7 is never recorded."""
+    random = np.random.default_rng(0)
+    labels = np.arange(N) % 2
+    labels[-1] = 2
+    path = tmp_path_factory.mktemp("ranked") / "run"
+    with TrajectoryStore.create(path, given_labels=labels, class_names=CLASSES, block_rows=150) as store:
+        for epoch in range(EPOCHS):
+            level = np.where(np.arange(N) % 10 == 3, -0.1, 0.1) + random.normal(0, 0.03, N).round(2)
+            signals = {
+                "alignment": level, "alternative_alignment": -level, "margin": 10 * level, "loss": np.exp(-level),
+                "given_probability": 1 / (1 + np.exp(-10 * level)), "el2n": np.abs(level),
+                "alternative_label": 1 - labels % 2, "predicted_label": np.where(level > 0, labels, 1 - labels % 2),
+            }  # fmt: skip
+            recorded = np.arange(N) != 7
+            signals = {name: v.astype(np.int32 if v.dtype.kind == "i" else np.float32) for name, v in signals.items()}
+            store.append_epoch(epoch, np.flatnonzero(recorded), {name: v[recorded] for name, v in signals.items()})
+    return TrajectoryStore.open(path)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Make 400 rows too many for the memory, and for one block."""
+    monkeypatch.setattr(ranked_table, "BLOCK_ROWS", 60)
+    monkeypatch.setattr(ranked_table, "MOST_IN_MEMORY", 100)
+    monkeypatch.setattr(ranked_table, "_ROW_GROUP", 32)
+
+
+@pytest.fixture(scope="module")
+def in_memory(run):
+    return rank(run, RankingSettings(force=True))
+
+
+@pytest.fixture
+def in_file(run, in_memory, small_blocks):
+    return rank(run, RankingSettings(force=True))
+
+
+def test_the_ranking_is_the_same_bit_for_bit(in_memory, in_file):
+    assert len(list(in_memory.table.frames())) == 1
+    assert len(list(in_file.table.frames())) > 5
+    pd.testing.assert_frame_equal(in_file.frame, in_memory.frame, check_exact=True)
+    assert (in_file.threshold, in_file.verdict) == (in_memory.threshold, in_memory.verdict)
+
+
+def test_its_parts_are_those_of_the_frame(in_memory, in_file):
+    pd.testing.assert_frame_equal(in_file.head(70), in_memory.frame.head(70))
+    pd.testing.assert_frame_equal(in_file.suspects, in_memory.frame[in_memory.frame["suspect"]])
+    pd.testing.assert_frame_equal(in_file.to_review(5), in_memory.suspects.head(5))
+    assert in_file.summary() == in_memory.summary()
+    for column in in_memory.frame:
+        np.testing.assert_array_equal(in_file.column(column), in_memory.frame[column].to_numpy())
+        np.testing.assert_array_equal(in_file.by_id(column), in_memory.by_id(column))
+
+
+def test_tables_and_suspects_are_the_same(in_memory, in_file, tmp_path):
+    pd.testing.assert_frame_equal(class_health(in_file), class_health(in_memory))
+    pd.testing.assert_frame_equal(transition_matrix(in_file), transition_matrix(in_memory))
+    files = [write_suspects(audit, tmp_path / f"{i}.csv") for i, audit in enumerate((in_memory, in_file))]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_page_is_the_same(run, in_memory, in_file):
+    pages = [render_page(collect_report_data(audit, run, None, top=20)) for audit in (in_memory, in_file)]
+    assert pages[0] == pages[1]
+
+
+def test_the_page_keeps_decisions_under_a_digest_of_the_samples(in_file, monkeypatch):
+    monkeypatch.setattr(page, "_DIGESTED_ROWS", 64)
+    samples = [list(in_file.by_id("key")), in_file.by_id("given_label").tolist(), list(CLASSES)]
+    assert page._digest_of_samples(in_file) == blake2b(json.dumps(samples).encode(), digest_size=8).hexdigest()
+
+
+def test_it_is_saved_and_loaded_in_its_file(in_memory, in_file, tmp_path):
+    in_file.save(tmp_path / "large")
+    in_memory.save(tmp_path / "small")
+    loaded = Audit.load(tmp_path / "large")
+    assert len(list(loaded.table.frames())) > 5
+    pd.testing.assert_frame_equal(loaded.frame, in_memory.frame)
+    pd.testing.assert_frame_equal(Audit.load(tmp_path / "small").frame, in_memory.frame)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 60, 61, 120, 400])
+def test_rows_come_in_the_order_of_their_ranks(rows, small_blocks):
+    ranks = np.random.default_rng(rows).permutation(rows) + 1
+    blocks = [pa.table({"value": ranks[start : start + 47] * 10}) for start in range(0, rows, 47)]
+    ordered = list(in_rank_order(blocks, ranks))
+    assert all(table.num_rows <= 60 for table in ordered)
+    values = [value for table in ordered for value in table["value"].to_pylist()]
+    assert values == [10 * (i + 1) for i in range(rows)]
+
+
+def test_a_table_without_rows_has_its_columns():
+    table = RankedTable(pd.DataFrame({"rank": np.empty(0, np.int64)}))
+    assert (len(table), table.names, len(table.head(5)), len(table.select(np.empty(0, bool)))) == (0, ["rank"], 0, 0)
