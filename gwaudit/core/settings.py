@@ -83,8 +83,8 @@ DEFAULT_RESIZING = Resizing()
 class DataSettings:
     """Describe the data to audit: a source, the names of its parts, and what to do with rows that cannot be used.
 
-    `gwaudit.load_dataset` takes the same settings as keyword arguments, all but `encoder`, `add_noise` and
-    `add_noise_seed`.
+    `gwaudit.load_dataset` takes the same settings as keyword arguments, all but `also_split`, `encoder`,
+    `add_noise` and `add_noise_seed`.
 
     Attributes:
         source: Data set to audit: `digits`; a folder (images with a folder a class, or beside a metadata.csv; Parquet
@@ -95,6 +95,9 @@ class DataSettings:
             row for row, a .npy, a .csv or CIFAR-N's .pt, whose clean labels become the true ones.
         label_key: Name of the labels to use in that file, such as `worse_label`.
         split: Split of the source to read.
+        also_split: Another split, in which copies of the samples are searched and listed in `across_splits.csv`; or the
+            path of another source of the same kind, with a `/` or a suffix. It is never trained on. Equal rows and
+            texts are found, and images that are nearly equal if the backbone is frozen, else equal ones.
         image_size: Side in pixels of the square that images are resized to. By default the size that pretrained weights
             expect; without such weights images of one size of at most 96 pixels a side stay as they are, and others
             become 224.
@@ -134,6 +137,7 @@ class DataSettings:
     labels: str | None = None
     label_key: str | None = None
     split: str = "train"
+    also_split: str | None = None
     image_size: int | None = None
     fit: Fit = "squash"
     on_error: OnError = "stop"

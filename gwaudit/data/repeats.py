@@ -45,7 +45,8 @@ def note_repeats(dataset: LabeledDataset, source_keys: Sequence[str], digests: S
         contradictory = [ids for ids in candidates if ids not in listed and len(_labels(dataset, ids)) > 1]
         listed.update(contradictory)
         notes = [
-            Contradiction([dataset.keys[i] for i in ids], [_label(dataset, i) for i in ids]) for ids in contradictory
+            Contradiction([dataset.keys[i] for i in ids], [label_text(dataset, i) for i in ids])
+            for ids in contradictory
         ]
         dataset.notes.contradictions += notes
         _warn_of_contradictions(
@@ -68,6 +69,14 @@ def equal_values(values: Sequence[Hashable]) -> list[tuple[int, ...]]:
     for sample_id in candidates.tolist():
         ids[values[sample_id]].append(sample_id)
     return [tuple(group) for group in ids.values() if len(group) > 1]
+
+
+def label_text(dataset: LabeledDataset, sample_id: int) -> str:
+    """Return the name of the given label of a sample, or of its classes in a multi-label data set."""
+    label = dataset.labels[sample_id]
+    if not dataset.is_multi_label:
+        return dataset.class_names[int(label)]
+    return ", ".join(dataset.class_names[c] for c in np.flatnonzero(label)) or "(none)"
 
 
 def _require_different(dataset: LabeledDataset, groups: Sequence[tuple[int, ...]]) -> None:
@@ -124,11 +133,4 @@ def _digest(content: bytes) -> bytes:
 
 
 def _labels(dataset: LabeledDataset, ids: Sequence[int]) -> set[str]:
-    return {_label(dataset, i) for i in ids}
-
-
-def _label(dataset: LabeledDataset, sample_id: int) -> str:
-    label = dataset.labels[sample_id]
-    if not dataset.is_multi_label:
-        return dataset.class_names[int(label)]
-    return ", ".join(dataset.class_names[c] for c in np.flatnonzero(label)) or "(none)"
+    return {label_text(dataset, i) for i in ids}

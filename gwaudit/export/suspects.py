@@ -15,6 +15,7 @@ from gwaudit.export.findings import Findings
 if TYPE_CHECKING:  # for its type alone: suspects can be exported without torch
     from gwaudit.data.dataset import SkippedSample
     from gwaudit.data.reading_notes import Contradiction
+    from gwaudit.store.split_copies import SplitCopies
 
 SUSPECT_COLUMNS = (
     "rank", "sample_id", "key", "given_label", "given_name", "suggested_label", "suggested_name",
@@ -80,6 +81,30 @@ def write_contradictions(contradictions: "Sequence[Contradiction]", path: Path |
         for key, label in zip(samples.keys, samples.labels, strict=True)
     ]
     return write_csv(pd.DataFrame(rows, columns=["contradiction", "key", "given_name", "inputs"]), path)
+
+
+def write_split_copies(copies: "Sequence[SplitCopies]", path: Path | str) -> Path:
+    """Write the samples that have copies in another split, and these copies, as a CSV file; return its path.
+
+    Samples of one group have one number in the column `group`; `inputs` is "equal" or "nearly equal", and `labels` is
+    "equal" or "different".
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    rows = [
+        (
+            number,
+            split,
+            key,
+            label,
+            "nearly equal" if group.nearly else "equal",
+            "different" if group.is_contradictory else "equal",
+        )
+        for number, group in enumerate(copies, start=1)
+        for split, key, label in zip(group.splits, group.keys, group.labels, strict=True)
+    ]
+    return write_csv(pd.DataFrame(rows, columns=["group", "split", "key", "given_name", "inputs", "labels"]), path)
 
 
 def write_noise(audit: Audit, folder: Path | str) -> tuple[Path, ...]:

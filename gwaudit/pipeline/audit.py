@@ -1,11 +1,10 @@
 """Audit a data set: load, train once, rank, evaluate where the truth is known, write the results (`audit`)."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import select_detector
-from gwaudit.analysis.evaluation import Evaluation
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.presets import RefinementSettings
@@ -14,6 +13,7 @@ from gwaudit.data.class_sizes import require_learnable
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.pipeline.engine import LOCAL, open_engine, require_engine
+from gwaudit.pipeline.other_split import read_other_split, record_split_copies
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
@@ -84,24 +84,24 @@ def audit(
     select_detector(detector, final_passes=last.final_passes, multi_label=False)  # before anything is loaded or trained
     init_process_group(training.device)
     run_on_rank0(lambda: require_engine(engine))
-    data, training, dataset = _load(data, training, refinement, run, resume, progress)
+    data, training, dataset, other = _load(data, training, refinement, run, resume, progress)
     kept = keeps_latents(dataset, resolve_for(dataset, training))
     select_detector(
         detector, final_passes=last.final_passes, multi_label=dataset.is_multi_label, keeps_latents=kept, run=run
     )
     train(dataset, run, training, resume=resume, data=data, progress=progress)
+    run_on_rank0(lambda: record_split_copies(run, dataset, other, progress))
     force = ranking is not None and ranking.force
     refine(dataset, run, training, refinement, force=force, progress=progress)
 
-    def rank_and_write() -> tuple[Audit, Evaluation | None, tuple[Path, ...]]:
+    def rank_and_write() -> AuditResult:
         with open_rounds(rounds_of(run)) as (first, *later):
             with open_engine(engine) as executor:
                 ranked = rank(first, ranking, rounds=later, executor=executor)
             result = write_results(ranked, dataset, first)
-        return result.audit, result.evaluation, result.files
+        return replace(result, dataset=None)  # each rank has the data
 
-    ranked, evaluation, files = run_on_rank0(rank_and_write)
-    return AuditResult(ranked, evaluation, dataset, files)
+    return replace(run_on_rank0(rank_and_write), dataset=dataset)
 
 
 def load_and_train(
@@ -122,8 +122,10 @@ def load_and_train(
         GwauditError: a step failed.
     """
     run = run_folder(run)
-    data, training, dataset = _load(data, training, refinement or RefinementSettings(), run, resume, progress)
-    return dataset, train(dataset, run, training, resume=resume, data=data, progress=progress)
+    data, training, dataset, other = _load(data, training, refinement or RefinementSettings(), run, resume, progress)
+    result = train(dataset, run, training, resume=resume, data=data, progress=progress)
+    run_on_rank0(lambda: record_split_copies(run, dataset, other, progress))
+    return dataset, result
 
 
 def _load(
@@ -133,8 +135,8 @@ def _load(
     run: Path,
     resume: bool,
     progress: Progress | None,
-) -> tuple[DataSettings, TrainingSettings, LabeledDataset]:
-    """Return the settings of data and training as they are used, and the data set.
+) -> tuple[DataSettings, TrainingSettings, LabeledDataset, LabeledDataset | None]:
+    """Return the settings of data and training as they are used, the data set, and the other split that is read.
 
     A place, weights or settings that cannot work are refused before the first training, not after it.
     """
@@ -159,6 +161,7 @@ def _load(
         resolved = resolve_for(dataset, given)
         if dataset.modality == "images":
             check_weights(dataset.holds_photos)
+        other = read_other_split(data, dataset, progress)
     if dataset.modality == "images":
         dataset.notes.remark(describe_start(training, resolved, dataset))
     if dataset.image_fit is not None and dataset.image_fit.resizing.side is not None:
@@ -179,4 +182,4 @@ def _load(
             dataset.notes.warn(describe_exchange(pairs, mirroring))
     if progress is not None:
         progress.on_data(summarise(dataset, data.source))
-    return data, training, dataset
+    return data, training, dataset, other

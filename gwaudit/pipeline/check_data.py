@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gwaudit.core.errors import BrokenRowsError
+from gwaudit.core.errors import BrokenRowsError, SettingsError
 from gwaudit.core.settings import DataSettings
 from gwaudit.core.urls import redacted
 from gwaudit.data.dataset import SkippedSample
@@ -46,7 +46,10 @@ def check_data(data: DataSettings, progress: StageProgress | None = None) -> Dat
 
     Raises:
         DataError: the source cannot be used at all.
+        SettingsError: `also_split` is set, which does nothing here.
     """
+    if data.also_split is not None:
+        raise SettingsError("`also_split` does nothing in a check of one split: check the other one with `split`")
     strict = replace(data, on_error="stop", cache_limit=0.0)
     try:
         dataset = read_source(strict, progress=None if progress is None else ImageStage(progress))

@@ -15,10 +15,17 @@ from gwaudit.data.recorded_samples import RecordedSamples
 from gwaudit.data.summary import DataSummary, summarise
 from gwaudit.export.cleaned_data import Action, clean_data
 from gwaudit.export.formats import write_cleaned_data
-from gwaudit.export.suspects import write_contradictions, write_noise, write_skipped, write_suspects
+from gwaudit.export.suspects import (
+    write_contradictions,
+    write_noise,
+    write_skipped,
+    write_split_copies,
+    write_suspects,
+)
 from gwaudit.review.report.contents import collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.results import publishing
+from gwaudit.store.split_copies import SplitCopies, read_split_copies
 from gwaudit.store.store import TrajectoryStore
 
 EVALUATION_FILE = "evaluation.json"
@@ -42,6 +49,7 @@ class AuditResult:
         files: the files and folders that were written.
         unverified_files: the number of files of the run that were not compared with their checksums, as was asked for.
         nearly_equal: the number of groups of nearly equal images with different labels.
+        split_copies: the groups of copies in this split and another one; None where no other split was read.
     """
 
     audit: Audit
@@ -50,6 +58,7 @@ class AuditResult:
     files: tuple[Path, ...]
     unverified_files: int = 0
     nearly_equal: int = 0
+    split_copies: tuple[SplitCopies, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it: run, summary, evaluation, reading, skipped rows, files."""
@@ -62,6 +71,7 @@ class AuditResult:
             "files": [str(path) for path in self.files],
             "unverified_files": self.unverified_files,
             "nearly_equal": self.nearly_equal,
+            "split_copies": None if self.split_copies is None else [asdict(group) for group in self.split_copies],
         }
 
 
@@ -83,7 +93,7 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
     run, evaluation = ranked.run, None
     with publishing(run) as folder:
         files = [write_page(collect_report_data(ranked, store, dataset), folder / REPORT_FILE)]
-        contradictions = _contradictions(store, dataset)
+        contradictions, copies = _contradictions(store, dataset), read_split_copies(run)
         files.append(write_suspects(ranked, folder / "suspects.csv", texts=None if dataset is None else dataset.texts))
         ranked.save(folder)
         files += [folder / FRAME_FILE, folder / FACTS_FILE]
@@ -96,6 +106,8 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
             files.append(Path(shutil.copy(run / SKIPPED_FILE, folder)))
         if contradictions:
             files.append(write_contradictions(contradictions, folder / "contradictions.csv"))
+        if copies:
+            files.append(write_split_copies(copies, folder / "across_splits.csv"))
         if ranked.may_clean:
             actions: tuple[Action, ...] = get_args(Action)
             files += [write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action) for action in actions]
@@ -104,7 +116,8 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
             files.append(write_evaluation(evaluation, folder))
         names = [file.relative_to(folder) for file in files]
     nearly = sum(contradiction.nearly for contradiction in contradictions)
-    return AuditResult(ranked, evaluation, dataset, tuple(run / name for name in names), nearly_equal=nearly)
+    paths = tuple(run / name for name in names)
+    return AuditResult(ranked, evaluation, dataset, paths, nearly_equal=nearly, split_copies=copies)
 
 
 def _contradictions(store: TrajectoryStore, dataset: LabeledDataset | None) -> list[Contradiction]:

@@ -11,7 +11,7 @@ columns were independent.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -35,9 +35,12 @@ def find_copies(dataset: LabeledDataset, nearly_equal: Sequence[Sequence[int]] =
             any.
         nearly_equal: Groups of nearly equal images.
     """
-    groups: list[Sequence[int]] = [*nearly_equal, *_without_chance(dataset, equal_values(_checksums(dataset)))]
+    groups: list[Sequence[int]] = [
+        *nearly_equal,
+        *not_by_chance(equal_values(checksums(dataset)), _columns(dataset), len(dataset)),
+    ]
     if dataset.texts is not None:
-        groups += equal_values([" ".join(re.findall(r"\w+", text.casefold())) or text for text in dataset.texts])
+        groups += equal_values([words(text) for text in dataset.texts])
     pairs = [[group[0], other] for group in groups for other in group[1:]]
     return groups_of(np.array(pairs, np.int64).reshape(-1, 2), len(dataset))
 
@@ -58,17 +61,41 @@ def copies_among(copies: Sequence[Sequence[int]], sample_ids: Tensor) -> list[li
     return [group for group in groups if len(group) > 1]
 
 
-def _without_chance(dataset: LabeledDataset, groups: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return the groups of equal inputs that are not expected by chance: see the docstring of the module."""
+def words(text: str) -> str:
+    """Return the words of a text in lower case, or the text itself where it has none.
+
+    Example:
+        >>> words("Where is  it?")
+        'where is it'
+    """
+    return " ".join(re.findall(r"\w+", text.casefold())) or text
+
+
+def not_by_chance(
+    groups: Sequence[tuple[int, ...]], columns: Iterable[NDArray[np.int64]], n: int
+) -> list[tuple[int, ...]]:
+    """Return the groups of equal rows that are not expected by chance: see the docstring of the module.
+
+    Args:
+        groups: The groups, by their rows.
+        columns: Columns of the table, each [n] with a number from 0 on for each different value.
+        n: Number of rows.
+    """
     if not groups:
         return []
-    n, first, sizes = len(dataset), np.array([group[0] for group in groups]), np.array(list(map(len, groups)))
+    first, sizes = np.array([group[0] for group in groups]), np.array(list(map(len, groups)))
     log_expected = np.log(np.full(len(groups), float(n)))
-    for values in _columns(dataset):
+    for values in columns:
         equal_elsewhere = np.bincount(values)[values[first]] - sizes
         log_expected += np.log((equal_elsewhere + 1) / (n - sizes + 1))
     rare = log_expected <= np.log(_MOST_EXPECTED)
     return [group for group, is_rare in zip(groups, rare, strict=True) if is_rare]
+
+
+def checksums(dataset: LabeledDataset) -> list[bytes]:
+    """Return a checksum of the values of each input, in the order of the samples."""
+    chunks = torch.arange(len(dataset)).split(_ROWS_AT_ONCE)
+    return [_checksum(row) for ids in chunks for row in dataset.read(ids).numpy()]
 
 
 def _columns(dataset: LabeledDataset) -> Iterator[NDArray[np.int64]]:
@@ -81,12 +108,6 @@ def _columns(dataset: LabeledDataset) -> Iterator[NDArray[np.int64]]:
     chunks = torch.arange(len(dataset)).split(_ROWS_AT_ONCE)
     for column in np.concatenate([dataset.read(ids).numpy() for ids in chunks]).T:
         yield np.unique(column, return_inverse=True)[1]
-
-
-def _checksums(dataset: LabeledDataset) -> list[bytes]:
-    """Return a checksum of the values of each input."""
-    chunks = torch.arange(len(dataset)).split(_ROWS_AT_ONCE)
-    return [_checksum(row) for ids in chunks for row in dataset.read(ids).numpy()]
 
 
 def _checksum(row: NDArray[np.floating]) -> bytes:

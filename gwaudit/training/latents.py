@@ -99,23 +99,33 @@ def nearly_equal(dataset: LabeledDataset, latents: Floats) -> list[list[int]]:
         latents: [n, D] features of a pretrained network, which are far apart for different images of one class.
     """
     pairs = close_pairs(centred(latents), MOST_DISTANCE)
-    return groups_of(pairs[_look_alike(dataset, pairs)], len(dataset))
+    return groups_of(pairs[look_alike(dataset, pairs[:, 0], dataset, pairs[:, 1])], len(dataset))
 
 
-def _look_alike(dataset: LabeledDataset, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which pairs of images have nearly equal pixels."""
-    ids, position = np.unique(pairs, return_inverse=True)
-    first, second = torch.from_numpy(position.reshape(pairs.shape)).T
-    images = _small(dataset, ids)
-    mirrored = images.reshape(len(ids), dataset.input_shape[0], _SIDE, _SIDE).flip(3).flatten(1)
-    similarity = [(images[first] * others[second]).sum(1) for others in (images, mirrored)]
+def look_alike(
+    dataset: LabeledDataset, first: NDArray[np.int64], other: LabeledDataset, second: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which pairs of images have nearly equal pixels (`LEAST_CORRELATION`), [m].
+
+    Args:
+        dataset: The images of the first ids.
+        first: [m] ids of one image of each pair.
+        other: The images of the second ids, with as many channels.
+        second: [m] ids of the other image of each pair.
+    """
+    channels = dataset.input_shape[0]
+    images, position = _small(dataset, first)
+    others, other_position = _small(other, second)
+    mirrored = images.reshape(len(images), channels, _SIDE, _SIDE).flip(3).flatten(1)
+    similarity = [(views[position] * others[other_position]).sum(1) for views in (images, mirrored)]
     return np.asarray((torch.maximum(*similarity) >= LEAST_CORRELATION).numpy())
 
 
-def _small(dataset: LabeledDataset, sample_ids: NDArray[np.int64]) -> Tensor:
-    """Return images of 16x16 pixels, less their mean and of length 1, [m, C * 256]."""
-    if not len(sample_ids):
-        return torch.empty(0, dataset.input_shape[0] * _SIDE**2)
-    chunks = [dataset.read(ids).float() for ids in torch.split(torch.from_numpy(sample_ids), 256)]
+def _small(dataset: LabeledDataset, sample_ids: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return images of 16x16 pixels, less their mean and of length 1, [k, C * 256], and the row of each id, [m]."""
+    ids, position = np.unique(sample_ids, return_inverse=True)
+    if not len(ids):
+        return torch.empty(0, dataset.input_shape[0] * _SIDE**2), torch.from_numpy(position)
+    chunks = [dataset.read(chunk).float() for chunk in torch.split(torch.from_numpy(ids), 256)]
     small = torch.cat([functional.adaptive_avg_pool2d(images, _SIDE).flatten(1) for images in chunks])
-    return functional.normalize(small - small.mean(1, keepdim=True), dim=1)
+    return functional.normalize(small - small.mean(1, keepdim=True), dim=1), torch.from_numpy(position)

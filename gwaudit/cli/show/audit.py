@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for their types alone: showing a run does not wait for torc
     from gwaudit.analysis.evaluation import Evaluation
     from gwaudit.analysis.verdict import Verdict
     from gwaudit.pipeline.results import AuditResult
+    from gwaudit.store.split_copies import SplitCopies
 
 
 def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
@@ -51,6 +52,8 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     if result.nearly_equal:
         found = f"Nearly equal images under different labels: {result.nearly_equal:,} groups (contradictions.csv)"
         out.print(found, highlight=False, soft_wrap=True)
+    if result.split_copies is not None:
+        out.print(_split_copies(result.split_copies), highlight=False, soft_wrap=True)
     if result.evaluation is not None:
         _print_evaluation(result.evaluation)
     out.print()
@@ -80,6 +83,16 @@ _WITHOUT_CUT = {
     "yourself (gwaudit rank --top N, --budget N).",
     "do not use": "No cut is offered, and no cleaned data are written (--force does both anyway).",
 }
+
+
+def _split_copies(copies: "Sequence[SplitCopies]") -> str:
+    if not copies:
+        return "No sample has a copy in the other split."
+    different = sum(group.is_contradictory for group in copies)
+    return (
+        f"Copies in this split and the other one: {len(copies):,} groups, {different:,} of them under different labels "
+        "(across_splits.csv)"
+    )
 
 
 def _suspects(audit: "Audit") -> str:

@@ -32,6 +32,7 @@ from gwaudit.review.report.nearest import PICTURE_BYTES, nearest_neighbours
 from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
 from gwaudit.review.review_sample import load_sample
+from gwaudit.store.split_copies import read_split_copies
 from gwaudit.store.store import TrajectoryStore
 
 TOP = 1000
@@ -165,6 +166,7 @@ def collect_report_data(
         truth_by_row,
         contradicting,
         near.by_sample,
+        _copies_in_other_split(audit, contradictory=False),
     )
     return ReportData(
         audit=audit,
@@ -216,15 +218,31 @@ def _contradicting_samples(
     audit: Audit, store: TrajectoryStore, summary: DataSummary | None
 ) -> dict[str, list[tuple[str, str]]]:
     """Return, by the key of a sample with the input of others, or nearly so, their keys and given labels."""
+    others = _copies_in_other_split(audit, contradictory=True)
     if audit.is_multi_label:
-        return {}
+        return others
     equal = [] if summary is None else summary.notes.contradictions
-    others: dict[str, list[tuple[str, str]]] = {}
     for found in [*equal, *near_contradictions(store, equal)]:
         samples = list(zip(found.keys, found.labels, strict=True))
         for key in found.keys:
             others.setdefault(key, []).extend(sample for sample in samples[:_SHOWN_OTHERS] if sample[0] != key)
     return others
+
+
+def _copies_in_other_split(audit: Audit, *, contradictory: bool) -> dict[str, list[tuple[str, str]]]:
+    """Return, by the key of a sample, the keys and labels of its copies in another split.
+
+    Args:
+        audit: Audit of the run.
+        contradictory: Whether the groups with different labels are returned, or those with one label.
+    """
+    copies: dict[str, list[tuple[str, str]]] = {}
+    for group in read_split_copies(audit.run) or ():
+        own, samples = group.splits[0], list(zip(group.keys, group.splits, group.labels, strict=True))
+        there = [(f"{key}, {split}", label) for key, split, label in samples if split != own][:_SHOWN_OTHERS]
+        for key in [key for key, split, _ in samples if split == own and group.is_contradictory == contradictory]:
+            copies[key] = there
+    return copies
 
 
 def _gallery_frame(audit: Audit, top: int, contradicting: Collection[str]) -> pd.DataFrame:
@@ -345,6 +363,7 @@ def _samples(
     truth: NDArray[np.int64] | None,
     contradicting: Mapping[str, Sequence[tuple[str, str]]],
     nearest: Mapping[int, list[dict[str, Any]]],
+    split_copies: Mapping[str, Sequence[tuple[str, str]]],
 ) -> list[dict[str, Any]]:
     """Return the gallery as the page's scripts read it.
 
@@ -356,6 +375,7 @@ def _samples(
         truth: [rows of the store] true labels, where they are known.
         contradicting: Keys and given labels of the other samples with the input of a sample, by its key.
         nearest: Nearest neighbours of a sample, by its id.
+        split_copies: Keys and labels of copies of a sample in another split, by its key, if they have one label.
     """
     points = np.unique(np.linspace(0, alignment.shape[1] - 1, _TRAJECTORY_POINTS).round().astype(int))
     samples = []
@@ -381,6 +401,8 @@ def _samples(
             sample["true"] = int(truth[row])
         if others := contradicting.get(sample["key"]):
             sample["same_input"] = [{"key": key, "label": label} for key, label in others]
+        if copies := split_copies.get(sample["key"]):
+            sample["split_copies"] = [{"key": key, "label": label} for key, label in copies]
         if sample["sample_id"] in nearest:
             sample["nearest"] = nearest[sample["sample_id"]]
         samples.append(sample)
@@ -390,7 +412,7 @@ def _samples(
 def _blinded(sample: dict[str, Any], position: int) -> dict[str, Any]:
     """Return a sample of the gallery without what the audit says about it."""
     hidden = {"rank": position, "suggested": -1, "probability": None, "category": "to decide", "alignment": None}
-    shown = {name: value for name, value in sample.items() if name not in ("true", "nearest")}
+    shown = {name: value for name, value in sample.items() if name not in ("true", "nearest", "split_copies")}
     return {**shown, **hidden, "trajectory": []}
 
 

@@ -87,6 +87,7 @@ function labelList(sample) {
   if (sample.true !== undefined) rows.push(["true", nameOf(sample.true)]);
   if (sample.nearest) rows.push(["nearest", sample.nearest.map((other) => nameOf(other.given)).join(", ")]);
   for (const other of sample.same_input ?? []) rows.push(["same input", `${other.label} (${other.key})`]);
+  for (const other of sample.split_copies ?? []) rows.push(["copy", `${other.label} (${other.key})`]);
   return element("dl", { class: "labels" }, ...rows.flatMap(([term, name]) => [
     element("dt", { text: term }), element("dd", { text: shortened(name, 300), dir: "auto" }),
   ]));
