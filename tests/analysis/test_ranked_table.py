@@ -10,14 +10,12 @@ import pytest
 
 from gwaudit.analysis import ranked_table
 from gwaudit.analysis.audit import Audit
-from gwaudit.analysis.noise import class_health, transition_matrix
 from gwaudit.analysis.ranked_table import RankedTable, in_rank_order
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import RankingSettings
-from gwaudit.export.suspects import write_suspects
+from gwaudit.pipeline.results import write_results
 from gwaudit.review.report import page
-from gwaudit.review.report.contents import collect_report_data
-from gwaudit.review.report.page import render_page
+from gwaudit.store.results import results_of
 from gwaudit.store.store import TrajectoryStore
 
 N, EPOCHS, CLASSES = 400, 4, ("ant", "bee", "cat")
@@ -79,16 +77,15 @@ def test_its_parts_are_those_of_the_frame(in_memory, in_file):
         np.testing.assert_array_equal(in_file.by_id(column), in_memory.by_id(column))
 
 
-def test_tables_and_suspects_are_the_same(in_memory, in_file, tmp_path):
-    pd.testing.assert_frame_equal(class_health(in_file), class_health(in_memory))
-    pd.testing.assert_frame_equal(transition_matrix(in_file), transition_matrix(in_memory))
-    files = [write_suspects(audit, tmp_path / f"{i}.csv") for i, audit in enumerate((in_memory, in_file))]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def test_the_page_is_the_same(run, in_memory, in_file):
-    pages = [render_page(collect_report_data(audit, run, None, top=20)) for audit in (in_memory, in_file)]
-    assert pages[0] == pages[1]
+def test_all_files_of_the_results_are_the_same(run, in_memory, in_file):
+    files = []
+    for audit in (in_memory, in_file):
+        version = results_of(write_results(audit, None, run).audit.run)
+        files.append({path.relative_to(version): path.read_bytes() for path in version.rglob("*") if path.is_file()})
+    assert {"suspects.csv", "split.csv", "class_health.csv", "report.html"} <= {path.name for path in files[0]}
+    assert files[0].keys() == files[1].keys()
+    differ = {path.name for path in files[0] if files[0][path] != files[1][path]}
+    assert differ <= {"audit.parquet", "audit.json", "contents.json"}
 
 
 def test_the_page_keeps_decisions_under_a_digest_of_the_samples(in_file, monkeypatch):

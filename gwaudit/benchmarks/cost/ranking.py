@@ -23,9 +23,6 @@ from gwaudit.benchmarks.cost.synthetic_run import write_synthetic_run
 from gwaudit.core.errors import MissingExtraError, SettingsError
 from gwaudit.store.store import TrajectoryStore
 
-TARGET_GIB = 1.5
-"""The largest resident memory of the process that ranks, whatever the number of samples."""
-
 
 @dataclass(frozen=True)
 class RankingCost:
