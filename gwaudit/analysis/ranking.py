@@ -109,6 +109,11 @@ def rank(
     return _audit(store, settings, window, statistics, log_odds, suggested, executor)
 
 
+def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:
+    """Return the probability of each label being wrong by some epochs of a cross-fitted training, [n]."""
+    return sigmoid(_held_out_log_odds(store, sample_statistics(store, window)))
+
+
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
     """Return the probability of each label being wrong by a run and the rounds that refined it, [n].
 

@@ -60,13 +60,22 @@ _WINDOW_SIGNALS = (
 
 
 def default_window(store: TrajectoryStore) -> range:
-    """Return the last half of a run's training epochs; all of them where the recorded samples were held out.
+    """Return the last half of a run's training epochs; where the recorded samples were held out, the last two thirds.
 
-    A network learns its training samples in the course of a run. Samples that were held out are never learned, and the
-    mean over all epochs ranks them better.
+    A network learns its training samples in the course of a run. Samples that were held out are never learned, and more
+    epochs rank them better: all of them, or those in which wrong labels count less (`reweighting`).
     """
     n_epochs = len(store.training_epochs)
-    return range(0 if is_held_out(store) else n_epochs // 2, n_epochs)
+    if not is_held_out(store):
+        return range(n_epochs // 2, n_epochs)
+    training = store.settings.get("training") or {}
+    first = reweighted_from(training["epochs"]) if training.get("reweighting", False) else 0
+    return range(first if first < n_epochs else 0, n_epochs)
+
+
+def reweighted_from(n_epochs: int) -> int:
+    """Return the first epoch in which a cross-fitted training of this length weights the labels; 0 if none does."""
+    return n_epochs // 3
 
 
 def is_held_out(store: TrajectoryStore) -> bool:

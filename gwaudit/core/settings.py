@@ -274,6 +274,8 @@ class TrainingSettings:
         fold_repeats: Number of times that the samples are divided into folds, each with its own heads; the epochs are
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.
+        reweighting: Whether the heads of folds learn each label with the probability that it is right, as the epochs so
+            far say: after each third of the epochs it is estimated again. By default yes.
         latents: Features that the run keeps, to show the nearest neighbours of suspects: `auto`, those of a frozen
             backbone; `keep`, also those of a trained network, of features and texts; `none`. At most 100,000 samples.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
@@ -307,6 +309,7 @@ class TrainingSettings:
     head: Literal["auto", "linear", "mlp"] = "auto"
     folds: Literal["auto"] | int = "auto"
     fold_repeats: Literal["auto"] | int = "auto"
+    reweighting: Literal["auto"] | bool = "auto"
     latents: Literal["auto", "keep", "none"] = "auto"
     alignment: Alignment = "head"
 
@@ -346,7 +349,7 @@ class TrainingSettings:
         if unknown:
             raise SettingsError(f"unknown training setting {sorted(unknown)[0]!r}")
         # Before there was a choice, all alignments were computed with the weight only, and folds were made once.
-        return cls(**{"alignment": "weight", "fold_repeats": 1, **values})
+        return cls(**{"alignment": "weight", "fold_repeats": 1, "reweighting": False, **values})
 
 
 @dataclass(frozen=True)
@@ -369,6 +372,7 @@ class ResolvedTrainingSettings(TrainingSettings):
     head: Literal["auto", "linear", "mlp"] = "linear"
     folds: int = 1
     fold_repeats: int = 1
+    reweighting: bool = False
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,13 @@ def resolve(
             "learning_rate": _rate(settings.optimizer) * _FOLD_RATE / _LARGE.learning_rate,
             "weight_decay": "auto",
             "head": "auto",
+            "reweighting": True,
         }
         return ResolvedTrainingSettings.from_dict(of_folds | given)
     if given.get("fold_repeats", 1) > 1:
         raise SettingsError(f"`fold_repeats` is {settings.fold_repeats}, but this training has no folds: leave it out")
+    if given.get("reweighting"):
+        raise SettingsError("`reweighting` is for training with folds, which this one has not: leave it out")
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))
     chosen = {
         "batch_size": batch,

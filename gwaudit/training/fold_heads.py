@@ -22,6 +22,7 @@ _HIDDEN = 64
 _INPUT_LENGTH = 4.0
 _MOST_AT_ONCE = 4096
 _SEED_STEP = 1_000_003
+_LEAST_SUM = 1e-6  # of the weights; a head that learns nothing of a batch has the loss 0
 
 
 def assign_heads(
@@ -84,8 +85,19 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Seque
     return folds[leader]
 
 
+def learned_by_heads(left_out: Tensor, weights: Tensor, n_heads: int) -> Tensor:
+    """Return the weight with which each head learns each sample, [H, B]: 0 for a head that leaves it out.
+
+    Args:
+        left_out: [B, R] heads that do not learn the sample.
+        weights: [B] weights of the samples for the other heads.
+        n_heads: Number of heads H.
+    """
+    return (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2) * weights
+
+
 def loss_of_heads(
-    loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, left_out: Tensor, of_batch: Tensor
+    loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, learned: Tensor, of_batch: Tensor
 ) -> Tensor:
     """Return the mean over all heads of their mean losses, each of the samples that it learns: [] with a gradient.
 
@@ -98,20 +110,14 @@ def loss_of_heads(
         logits: [H, B, C] of all heads.
         targets: [B] classes or [B, C] distributions that are learned.
         labels: [B] given labels.
-        left_out: [B, R] heads that do not learn the sample.
-        of_batch: [N, R] those of the whole batch; `left_out` where these samples are all of it.
+        learned: [H, B] weights with which the heads learn the samples.
+        of_batch: [H, N] those of the whole batch; `learned` where these samples are all of it.
     """
     n_heads, n_samples, _ = logits.shape
     repeats = (n_heads,) + (1,) * (targets.ndim - 1)
     losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_heads))
-    learned, in_batch = (_learned(heads, n_heads).to(losses) for heads in (left_out, of_batch))
-    sums = (losses.view(n_heads, n_samples) * learned).sum(1) * (len(of_batch) / n_samples)
-    return (sums / in_batch.sum(1).clamp_min(1)).mean()
-
-
-def _learned(left_out: Tensor, n_heads: int) -> Tensor:
-    """Return whether each head learns each sample, [H, B]."""
-    return (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2)
+    sums = (losses.view(n_heads, n_samples) * learned.to(losses)).sum(1) * (of_batch.shape[1] / n_samples)
+    return (sums / of_batch.to(losses).sum(1).clamp_min(_LEAST_SUM)).mean()
 
 
 def held_out_log_probabilities(
@@ -136,11 +142,12 @@ def held_out_log_probabilities(
     optimizer = build_optimizer(model, settings)
     schedule = build_schedule(optimizer, settings, batches * settings.epochs)
     generator = torch.Generator().manual_seed(settings.seed)
-    total, update = torch.zeros((), device=labels.device), 0
+    total, update, equal = torch.zeros((), device=labels.device), 0, torch.ones(len(labels), device=labels.device)
     for _ in range(settings.epochs):
         for ids in torch.randperm(len(labels), generator=generator).to(labels.device).tensor_split(batches):
             _, logits = model(features[ids])
-            mean = loss_of_heads(loss, logits, labels[ids], labels[ids], left_out[ids], left_out[ids])
+            learned = learned_by_heads(left_out[ids], equal[ids], model.n_heads)
+            mean = loss_of_heads(loss, logits, labels[ids], labels[ids], learned, learned)
             (mean * model.n_heads).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()
             update += 1

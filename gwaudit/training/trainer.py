@@ -58,17 +58,12 @@ from gwaudit.training.checkpoints import (
 )
 from gwaudit.training.convergence import require_converging
 from gwaudit.training.copies import copies_among, find_copies
-from gwaudit.training.device import (
-    DtypeChoice,
-    autocast,
-    choose_dtype,
-    measure_dtype,
-    resolve_device,
-)
+from gwaudit.training.device import DtypeChoice, autocast, choose_dtype, measure_dtype, resolve_device
 from gwaudit.training.feeding import Batch, BatchFeed
-from gwaudit.training.fold_heads import FoldHeads, assign_heads, loss_of_heads
+from gwaudit.training.fold_heads import FoldHeads, assign_heads, learned_by_heads, loss_of_heads
 from gwaudit.training.frozen_features import FrozenBackbone
 from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
+from gwaudit.training.label_weights import LabelWeights
 from gwaudit.training.latents import keep_latents, latents_of, nearly_equal
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import NETWORKS, build_feature_head
@@ -244,6 +239,7 @@ class _Training:
         self.copies = copies = find_copies(dataset, self.nearly_equal) if crosses else []
         self.left_out = assign_heads(self.labels, settings.folds, repeats, settings.seed, copies) if crosses else None
         self.n_heads = settings.folds * repeats if crosses else 1
+        self.label_weights, self.weights = LabelWeights(settings.epochs), torch.ones(len(self.labels))
         self.choice = self._choose_head() if "auto" in (settings.head, settings.weight_decay) else None
         settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
@@ -395,6 +391,8 @@ class _Training:
 
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         settings = self.settings
+        if settings.reweighting and self.targets is None:  # the targets of a refinement are corrected already
+            self.weights = self.label_weights.of_epoch(epoch, self.store)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         update, n_seen, start, last_report = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
@@ -424,14 +422,16 @@ class _Training:
     def _forward(self, batch: Batch, recorder: AlignmentRecorder | HeldOutRecorder) -> Tensor:
         """Return the mean loss of this rank's part of a batch, which the recorder observes."""
         sample_ids, labels = batch.own_ids, self.labels[batch.own_ids]
-        inputs = self._prepare(batch.inputs)
         with self._autocast():
-            outputs = self.ddp_model(inputs)
+            outputs = self.ddp_model(self._prepare(batch.inputs))
         targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
         if self.left_out is not None:
-            left_out, of_batch = self.left_out[sample_ids].to(self.device), self.left_out[batch.ids].to(self.device)
-            return loss_of_heads(self.loss, outputs[1].float(), targets, labels, left_out, of_batch)
+            of_rank, of_batch = (
+                learned_by_heads(self.left_out[ids], self.weights[ids], self.n_heads).to(self.device)
+                for ids in (sample_ids, batch.ids)
+            )
+            return loss_of_heads(self.loss, outputs[1].float(), targets, labels, of_rank, of_batch)
         loss = self.loss(outputs.float(), targets, labels)
         if self.settings.record == "online" and batch.n_own and isinstance(recorder, AlignmentRecorder):
             recorder.observe(sample_ids, labels)

@@ -1,0 +1,103 @@
+"""Labels that are probably wrong count less in later epochs of a cross-fitted training."""
+
+import numpy as np
+import pytest
+import torch
+
+from gwaudit.core.errors import SettingsError
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.data.loading import load_dataset
+from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights
+from gwaudit.training.refinement import rank_run
+from gwaudit.training.trainer import train
+
+WRONG = np.arange(0, 120, 8)
+EPOCHS = 9
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """120 samples of three classes that lie apart, of which every eighth is labelled as the next class."""
+    random = np.random.default_rng(1)
+    labels = np.repeat(np.arange(3), 40)
+    features = (random.normal(size=(120, 4)) + 4 * np.eye(4)[labels]).astype(np.float32)
+    labels[WRONG] = (labels[WRONG] + 1) % 3
+    path = tmp_path_factory.mktemp("table") / "table.npz"
+    np.savez(path, X=features, y=labels)
+    return str(path)
+
+
+def trained(table, folder, **settings):
+    given = {"epochs": EPOCHS, "head": "linear", "weight_decay": 0.005, "fold_repeats": 1} | settings
+    train(load_dataset(table), folder, TrainingSettings(**given), resume=folder.exists())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    return trained(table, tmp_path_factory.mktemp("run") / "run")
+
+
+def test_wrong_labels_count_less_after_the_first_third(run):
+    with TrajectoryStore.open(run) as store:
+        weights = LabelWeights(EPOCHS)
+        assert weights.of_epoch(2, store).unique().tolist() == [1.0]
+        later, last = weights.of_epoch(3, store), weights.of_epoch(6, store)
+        assert weights.of_epoch(8, store) is last, "the weights are those of a third"
+    assert not torch.equal(later, last)
+    is_wrong = torch.zeros(120, dtype=torch.bool)
+    is_wrong[WRONG] = True
+    for given in (later, last):
+        assert float(given[is_wrong].mean()) < 0.4
+        assert float(given[~is_wrong].mean()) > 0.9
+        assert float(given.min()) >= LEAST_WEIGHT
+
+
+def test_the_first_third_is_that_of_a_training_without_weights(run, table, tmp_path):
+    equal = trained(table, tmp_path / "equal", reweighting=False)
+    with TrajectoryStore.open(run) as weighted, TrajectoryStore.open(equal) as unweighted:
+        same = [
+            weighted.read_epoch(epoch).equals(unweighted.read_epoch(epoch), check_metadata=False)
+            for epoch in range(EPOCHS)
+        ]
+        margins = [store.read_epoch(8, ["margin"])["margin"].to_numpy() for store in (weighted, unweighted)]
+    assert same[:3] == [True] * 3
+    assert not any(same[3:])
+    right = np.setdiff1d(np.arange(120), WRONG)
+    assert np.median(margins[0][right]) > np.median(margins[1][right])
+    assert rank_run([run]).window == (3, 8)
+    assert rank_run([equal]).window == (0, 8)
+
+
+def test_a_resumed_training_has_the_same_weights(run, table, tmp_path):
+    """The training ends in the middle of the last third, and begins again."""
+
+    class InterruptionError(Exception):
+        pass
+
+    class Progress:
+        def __getattr__(self, name):
+            return lambda *arguments: None
+
+        def on_epoch(self, report):
+            if report.summary.epoch == 7:
+                raise InterruptionError
+
+    settings = TrainingSettings(epochs=EPOCHS, head="linear", weight_decay=0.005, fold_repeats=1)
+    with pytest.raises(InterruptionError):
+        train(load_dataset(table), tmp_path / "run", settings, progress=Progress())
+    trained(table, tmp_path / "run")
+    with TrajectoryStore.open(run) as whole, TrajectoryStore.open(tmp_path / "run") as resumed:
+        assert resumed.read_epoch(8).equals(whole.read_epoch(8), check_metadata=False)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_training_too_short_for_thirds_weights_nothing(table, tmp_path, epochs):
+    audit = rank_run([trained(table, tmp_path / "run", epochs=epochs)])
+    assert audit.window == (0, epochs - 1)
+
+
+def test_weights_without_folds_are_refused(table, tmp_path):
+    with pytest.raises(SettingsError, match="`reweighting` is for training with folds"):
+        trained(table, tmp_path / "run", folds=1, fold_repeats="auto", reweighting=True)
