@@ -384,8 +384,9 @@ class RankingSettings:
     Attributes:
         detector: Detector that ranks the samples. `auto` is `probability` for runs with final evaluation passes and
             `combined` for others.
-        window: First and last epoch of the means and votes, both included. By default the last half of the epochs.
-            Detectors that read whole trajectories, such as `aum`, always rank by all epochs.
+        window: First and last epoch of the means and votes, both included. By default the last half of the epochs,
+            and the last two thirds where samples were held out. Detectors that read whole trajectories, such as `aum`,
+            always rank by all epochs.
         cut: Threshold on the log odds of being wrong (natural logarithm; 0 is even): suspects lie above it. By default
             the cut with the highest expected F1.
         top: Number of samples to flag, the most suspicious ones, independent of their odds.
