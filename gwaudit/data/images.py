@@ -221,7 +221,11 @@ class _Decoding:
             side = resizing.side or LARGE_SIDE
         if resizing.only_photos and not are_photos(list(common), side or 0):
             resizing = DEFAULT_RESIZING
-        if all(width == height for width, height in common):
+        all_square = all(width == height for width, height in common)
+        if fit != DataSettings.fit and (all_square or side is None):
+            reason = "are square" if all_square else "keep their size"
+            self.notes.remark(f"`fit` ({fit!r}) changes nothing: all images {reason}")
+        if all_square:
             fit = "crop"  # the three ways are the same for squares
         square = None if side is None else ImageFit(side, fit, resizing)
         if square is not None and sizes:

@@ -8,7 +8,7 @@ from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.presets import RefinementSettings
-from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.class_sizes import require_learnable
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
@@ -16,6 +16,7 @@ from gwaudit.pipeline.engine import LOCAL, open_engine, require_engine
 from gwaudit.pipeline.other_split import read_other_split, record_split_copies
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import load_data
+from gwaudit.pipeline.unused_settings import Kind, describe_unused, require_used
 from gwaudit.recording.distributed import init_process_group, raise_on_all_ranks, run_on_rank0
 from gwaudit.store.working_copies import run_folder
 from gwaudit.training.automatic_settings import (
@@ -156,12 +157,15 @@ def _load(
         require_place(run, resume=resume)
         data = with_resizing_of_weights(data, training)
         dataset = load_data(data, progress, check_weights)
+        require_used(data, dataset)
         require_learnable(dataset.labels, dataset.class_names, dataset.name)
         require_refinable(dataset, training, refinement)
         resolved = resolve_for(dataset, given)
         if dataset.modality == "images":
             check_weights(dataset.holds_photos)
         other = read_other_split(data, dataset, progress)
+    for sentence in describe_unused(data, training, refinement, _kind(dataset, resolved)):
+        dataset.notes.warn(sentence)
     if dataset.modality == "images":
         dataset.notes.remark(describe_start(training, resolved, dataset))
     if dataset.image_fit is not None and dataset.image_fit.resizing.side is not None:
@@ -183,3 +187,9 @@ def _load(
     if progress is not None:
         progress.on_data(summarise(dataset, data.source))
     return data, training, dataset, other
+
+
+def _kind(dataset: LabeledDataset, resolved: ResolvedTrainingSettings) -> Kind:
+    if dataset.modality == "images":
+        return "frozen" if resolved.backbone == "frozen" else "network"
+    return "features" if dataset.texts is None else "texts"

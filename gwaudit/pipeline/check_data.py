@@ -11,6 +11,7 @@ from gwaudit.data.dataset import SkippedSample
 from gwaudit.data.loading import read_source
 from gwaudit.data.summary import DataSummary, summarise
 from gwaudit.pipeline.stages import ImageStage, StageProgress
+from gwaudit.pipeline.unused_settings import require_used
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def check_data(data: DataSettings, progress: StageProgress | None = None) -> Dat
 
     Raises:
         DataError: the source cannot be used at all.
-        SettingsError: `also_split` is set, which does nothing here.
+        SettingsError: `also_split` is set, or a setting that does nothing for these data.
     """
     if data.also_split is not None:
         raise SettingsError("`also_split` does nothing in a check of one split: check the other one with `split`")
@@ -55,4 +56,5 @@ def check_data(data: DataSettings, progress: StageProgress | None = None) -> Dat
         dataset = read_source(strict, progress=None if progress is None else ImageStage(progress))
     except BrokenRowsError as error:
         return DataCheck(redacted(data.source), error.rows, None)
+    require_used(data, dataset)
     return DataCheck(redacted(data.source), (), summarise(dataset, data.source))
