@@ -2,13 +2,15 @@
 
 A cell is a part of the data of which some samples were decided at random. Its number of wrong labels is estimated by
 their share, with limits of a beta-binomial distribution for the rest of a finite population. The limits of several
-cells are combined by the method of variance estimates recovery (MOVER; Zou and Donner 2008, Statistics in Medicine
+cells are joined by the method of variance estimates recovery (MOVER; Zou and Donner 2008, Statistics in Medicine
 27:1693; Yan and Su 2010 for strata), which needs no normal distribution and gives zero counts their exact width: where
 no wrong label was found in several cells, the largest of their upper limits bounds the sum, as errors that escape the
 samples most easily all lie in one cell. docs/benchmarks/review.md has the measured coverage.
 
 The number of a cell is divided among its domains, as classes or suspects: the estimates of all domains add up to the
-estimate in all, and no limit of a domain is above that in all.
+estimate in all, and no limit of a domain is above that in all. The limits of domains are exact ones of the
+hypergeometric distribution (mid-P): a domain, as the suspects, often lies in one cell, in which the coverage of the
+limits above jumps with the number of samples. In sums over cells it does not, and they are narrower.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -16,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv
+from scipy.special import betainc, betaincinv, gammaln
 
 CONFIDENCE = 0.95
 """The confidence of the intervals."""
@@ -117,12 +119,13 @@ class WrongAmongUndecided:
     by_cell: NDArray[np.float64]
 
 
-def wrong_among_undecided(cells: Cells, confidence: float = CONFIDENCE) -> WrongAmongUndecided:
+def wrong_among_undecided(cells: Cells, confidence: float = CONFIDENCE, *, exact: bool = False) -> WrongAmongUndecided:
     """Return the estimated number of wrong labels among the undecided samples of all cells, with its interval.
 
     Args:
         cells: Counts of shape [..., cells].
         confidence: Probability with which the interval holds the number.
+        exact: Whether the limits of each cell are the exact ones (mid-P), rather than beta-binomial ones.
 
     Returns:
         Arrays of shape [...].
@@ -130,7 +133,7 @@ def wrong_among_undecided(cells: Cells, confidence: float = CONFIDENCE) -> Wrong
     is_sampled, is_open = cells.random > 0, cells.undecided > 0
     share = cells.wrong / np.maximum(cells.random, 1)
     by_cell = np.clip(cells.rest * share - cells.found, 0.0, cells.undecided)
-    low, high = _limits(cells, (1 - confidence) / 2)
+    low, high = (_exact_limits if exact else _limits)(cells, (1 - confidence) / 2)
     low, high = np.minimum(low, by_cell), np.maximum(high, by_cell)
     unsampled = np.where(is_sampled, 0, cells.undecided)
     by_cell = np.where(is_sampled, by_cell, unsampled / 2)
@@ -166,10 +169,12 @@ def wrong_by_domain(counts: Cells, confidence: float = CONFIDENCE) -> WrongAmong
     of_cell = counts.random.sum(-2, keepdims=True)
     alone = (counts.random >= _LEAST_OF_DOMAIN) | (counts.random == of_cell)
     rest = np.where(alone, counts.rest, counts.rest.sum(-2, keepdims=True))
-    apart = wrong_among_undecided(
-        replace(counts, rest=rest, random=np.where(alone, counts.random, of_cell)), confidence
-    )
     whole = wrong_among_undecided(counts.of_all_domains(), confidence)
+    apart = wrong_among_undecided(
+        replace(counts, rest=rest, random=np.where(alone, counts.random, of_cell)),
+        confidence,
+        exact=counts.rest.shape[-2] > 1,  # one domain of all samples has the limits in all
+    )
     by_cell = _divided(whole.by_cell[..., None, :], apart.by_cell, counts.undecided)
     estimate = by_cell.sum(-1)
     low = np.minimum(apart.low, whole.low[..., None])
@@ -209,6 +214,51 @@ def _limits(cells: Cells, tail: float) -> tuple[NDArray[np.float64], NDArray[np.
     low = np.where(cells.wrong == 0, 0.0, low - cells.found)
     high = np.where(right == 0, cells.undecided, high - cells.found)
     return low, high
+
+
+def _exact_limits(cells: Cells, tail: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the exact limits of the number of wrong labels among the undecided samples of each cell.
+
+    They are the least and the largest number in the cell with which as many wrong labels as were found, or more
+    (fewer), have more than the probability `tail`, that of exactly as many counting half (mid-P; Lancaster 1961, JASA
+    56:223), cut to what is possible.
+    """
+    counts = np.stack(np.broadcast_arrays(cells.wrong, cells.random, cells.rest + cells.random))
+    rows, place = np.unique(counts.reshape(3, -1), axis=1, return_inverse=True)
+    wrong, random, samples = rows
+    high = _largest_number(wrong, random, samples, tail)
+    low = samples - _largest_number(random - wrong, random, samples, tail)
+    limits = np.stack([low - wrong, high - wrong])[:, place.reshape(-1)].reshape(2, *cells.wrong.shape)
+    low, high = np.clip(limits - cells.found, 0, cells.undecided)
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def _largest_number(
+    wrong: NDArray[np.int64], random: NDArray[np.int64], samples: NDArray[np.int64], tail: float
+) -> NDArray[np.int64]:
+    """Return the largest number of wrong labels among samples, [m], with which so few of the random ones are likely."""
+    # Ten standard deviations of the number found, below which its probability is 0 in effect.
+    number_found = wrong[:, None] - np.arange(
+        int(min(wrong.max(initial=0), 5 * np.sqrt(random.max(initial=0)) + 10)) + 1
+    )
+    half = np.where(number_found == wrong[:, None], 0.5, 1.0)
+
+    def log_choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
+        possible = (k >= 0) & (k <= n)
+        n, k = np.where(possible, n, 0), np.where(possible, k, 0)
+        return np.where(possible, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
+
+    def probability_of_so_few(number: NDArray[np.int64]) -> NDArray[np.float64]:
+        others = log_choose((samples - number)[:, None], random[:, None] - number_found)
+        log = log_choose(number[:, None], number_found) + others - log_choose(samples, random)[:, None]
+        return np.asarray((half * np.exp(log)).sum(1))
+
+    least, most = wrong, samples - random + wrong
+    while (least < most).any():
+        middle = (least + most + 1) // 2
+        is_likely = probability_of_so_few(middle) > tail
+        least, most = np.where(is_likely, middle, least), np.where(is_likely, most, middle - 1)
+    return least
 
 
 def _quantile(

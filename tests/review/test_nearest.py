@@ -11,7 +11,7 @@ from gwaudit.data.reading_notes import Contradiction
 from gwaudit.pipeline.results import write_results
 from gwaudit.review.report import nearest
 from gwaudit.review.report.contents import collect_report_data
-from gwaudit.review.report.page import render_page
+from gwaudit.review.report.page import render_page, write_page
 from gwaudit.store.latents import write_latents
 from gwaudit.store.store import TrajectoryStore
 from helpers.making import make_tree
@@ -39,6 +39,23 @@ def test_each_suspect_has_its_neighbours_and_their_pictures(audited):
     assert len(first["nearest"]) == nearest.NEIGHBOURS
     assert all("image" in data.neighbours[other["id"]] for other in first["nearest"])
     assert b"Nearest samples, with their given labels" in render_page(data)
+
+
+def test_a_card_counts_the_labels_of_neighbours_and_cuts_no_long_list(audited, browser, tmp_path):
+    page = write_page(collect_report_data(*audited), tmp_path / "report.html")
+    browser.get(page.as_uri())
+    text, clipped = browser.execute_script(
+        """const others = ["English springer spaniel of the field line", "cassette player", "tench"];
+        names.splice(0, 4, "a".repeat(50), ...others);
+        const nearest = [0, 1, 2, 3, 1].map((given) => ({ given }));
+        const list = labelList({ given: 0, suggested: 1, nearest });
+        document.querySelector(".card").append(list);
+        const row = list.querySelector("dd.whole");
+        return [row.textContent, row.scrollHeight > row.clientHeight + 1];"""
+    )
+    assert text.startswith("2 English springer spaniel of the field line, 1 aaa")
+    assert text.endswith("a, 1 cassette player, 1 tench")
+    assert not clipped
 
 
 def test_later_samples_have_none_so_that_the_page_stays_small(audited, monkeypatch):

@@ -85,12 +85,20 @@ function labelList(sample) {
   const rows = [["given", nameOf(sample.given)], ["suggested", nameOf(sample.suggested)]];
   if (facts.multi_label) rows.unshift(["class", facts.classes[sample.class]]);
   if (sample.true !== undefined) rows.push(["true", nameOf(sample.true)]);
-  if (sample.nearest) rows.push(["nearest", sample.nearest.map((other) => nameOf(other.given)).join(", ")]);
   for (const other of sample.same_input ?? []) rows.push(["same input", `${other.label} (${other.key})`]);
   for (const other of sample.split_copies ?? []) rows.push(["copy", `${other.label} (${other.key})`]);
-  return element("dl", { class: "labels" }, ...rows.flatMap(([term, name]) => [
-    element("dt", { text: term }), element("dd", { text: shortened(name, 300), dir: "auto" }),
-  ]));
+  const parts = rows.flatMap(([term, name]) => [
+    element("dt", { text: term }), element("dd", { text: shortened(name, 300), title: shortened(name, 1000), dir: "auto" }),
+  ]);
+  if (sample.nearest) parts.push(element("dt", { text: "nearest" }), element("dd", { class: "whole", text: countedLabels(sample.nearest), dir: "auto" }));
+  return element("dl", { class: "labels" }, ...parts);
+}
+
+/* Return the given labels of samples with their numbers, the most frequent first: "3 dog, 1 cat". */
+function countedLabels(samples) {
+  const counts = new Map();
+  for (const other of samples) counts.set(other.given, (counts.get(other.given) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${shortened(nameOf(label), 60)}`).join(", ");
 }
 
 /* Return the nearest neighbours of a sample in latent space with their given labels; null where there are none. */
