@@ -181,9 +181,9 @@ def _load(
         rounds = [resolved]
         if refinement.refine:
             rounds.append(resolve_for(dataset, refinement.training(training, 1)))
-        mirroring = next((settings.augment for settings in rounds if settings.mirrors), None)
+        mirroring = next((settings for settings in rounds if settings.mirrors or settings.mirrors_views), None)
         if mirroring is not None and (pairs := exchanged_classes(dataset)):
-            dataset.notes.warn(describe_exchange(pairs, mirroring))
+            dataset.notes.warn(describe_exchange(pairs, mirroring.augment if mirroring.mirrors else None))
     if progress is not None:
         progress.on_data(summarise(dataset, data.source))
     return data, training, dataset, other

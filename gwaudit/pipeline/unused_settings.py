@@ -20,6 +20,7 @@ USED_BY: Mapping[str, tuple[Collection[Kind], str]] = {
     "cache": (_IMAGES, "images that are read from files"),
     "model": (_IMAGES, "images"),
     "augment": (("network",), "networks that are trained on images"),
+    "views": (("frozen",), "the features of a frozen backbone"),
     "head": (_HEADS, "heads on features, texts or a frozen backbone"),
 }
 """Kinds of training that use a setting, and their description, for the settings that not all kinds use."""

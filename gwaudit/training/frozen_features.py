@@ -41,7 +41,7 @@ def extract_features(
     progress: FeatureProgress | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> LabeledDataset:
-    """Replace images by their features: the latents of the settings' model, without augmentation.
+    """Replace images by their features: the latents of the settings' model, the mean of `views`, without augmentation.
 
     Args:
         dataset: A data set of images.
@@ -117,12 +117,15 @@ class FrozenBackbone:
             pinned = self.device.type == "cuda"
             with torch.no_grad(), autocast(dtype, self.device):
                 for ids, images in zip(batches, read_batches(dataset, batches, pin_memory=pinned), strict=True):
-                    latents.append(_latent(self.model, self._prepare(images)).float().cpu())
+                    views = (images, images.flip(3))[: settings.views]
+                    seen = [_latent(self.model, self._prepare(view)).float().cpu() for view in views]
+                    latents.append(torch.stack(seen).mean(0))
                     if progress is not None:
                         progress.on_features(int(ids[-1]) + 1, len(dataset))
             return torch.cat(latents)
 
-        digest = _digest_of_model(self.model, f"{settings.model} {dtype} {prepared.mean} {prepared.std}")
+        mirrored = " also mirrored" if settings.views == 2 else ""
+        digest = _digest_of_model(self.model, f"{settings.model} {dtype} {prepared.mean} {prepared.std}{mirrored}")
         # The pixels, not the data set's fingerprint, which uses only the file lengths of images that are read on
         # demand. Photos are not read for it: their pixels have checksums since they were decoded.
         if checksums := known_checksums(dataset.inputs):

@@ -68,19 +68,21 @@ def exchanged_classes(dataset: LabeledDataset) -> list[ExchangedClasses]:
     return sorted(pairs, key=lambda pair: -pair.share)
 
 
-def describe_exchange(pairs: Sequence[ExchangedClasses], augment: Augmentation) -> str:
+def describe_exchange(pairs: Sequence[ExchangedClasses], augment: Augmentation | None) -> str:
     """Return a warning that a training mirrors images whose class mirroring changes.
 
     Args:
         pairs: At least one pair of classes.
-        augment: The augmentation of the training.
+        augment: The augmentation of the training; None where a frozen backbone sees mirrored views.
     """
     shown = "; ".join(f"{pair.first!r} and {pair.second!r}" for pair in pairs[:_SHOWN])
     more = f" and {len(pairs) - _SHOWN} more pairs" if len(pairs) > _SHOWN else ""
+    found = f"mirrored images of one of these classes look like the other: {shown}{more}. "
+    if augment is None:
+        return found + "The features are those of mirrored images too, and hardly separate these classes. Use `views=1`"
     return (
-        f"mirrored images of one of these classes look like the other: {shown}{more}. The augmentation {augment} "
-        "mirrors images, so the network cannot separate these classes, and their labels are not audited. Use "
-        "`augment='crop'`, which does not mirror, or `augment='none'`"
+        f"{found}The augmentation {augment} mirrors images, so the network cannot separate these classes, and their "
+        "labels are not audited. Use `augment='crop'`, which does not mirror, or `augment='none'`"
     )
 
 

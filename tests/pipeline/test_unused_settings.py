@@ -23,7 +23,7 @@ _USED_BY_ALL = {
     *("patience", "dtype", "device", "seed", "pretrained", "checkpoint", "backbone", "folds", "fold_repeats"),
     *("latents", "alignment"),
 }
-VALUES = {"model": "resnet18_small", "augment": "none", "head": "mlp"}
+VALUES = {"model": "resnet18_small", "augment": "none", "head": "mlp", "views": 2}
 
 
 def test_each_setting_says_which_data_use_it():

@@ -1,6 +1,7 @@
 """A frozen backbone's latents are computed once and kept; a head is trained on them and audited as always."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from gwaudit import DataSettings, RefinementSettings, TrainingSettings, load_dat
 from gwaudit.core.errors import SettingsError
 from gwaudit.data import encoded_images, images
 from gwaudit.data.dataset import LabeledDataset
-from gwaudit.data.inputs import features
+from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.pipeline.run_data import load_data
 from gwaudit.store.store import TrajectoryStore
@@ -40,6 +41,16 @@ def weights(tmp_path_factory):
     state = read_tensors(folder / "run" / "checkpoints" / "best.safetensors")["model"]
     torch.save(state, folder / "weights.pt")
     return str(folder / "weights.pt")
+
+
+def test_two_views_have_the_mean_features_of_images_as_they_are_and_mirrored(weights):
+    digits = load_dataset("digits").subset(np.arange(20))
+    mirrored = replace(digits, inputs=InMemory(digits.read(torch.arange(20)).flip(3)))
+    one = TrainingSettings(backbone="frozen", checkpoint=weights, dtype="float32")
+    prepared, ids = FrozenBackbone(digits, one).preprocessing, torch.arange(20)
+    of_one = [extract_features(images, one, preprocessing=prepared).read(ids) for images in (digits, mirrored)]
+    of_two = extract_features(digits, replace(one, views=2), preprocessing=prepared).read(ids)
+    torch.testing.assert_close(of_two, (of_one[0] + of_one[1]) / 2)
 
 
 class Counted:
