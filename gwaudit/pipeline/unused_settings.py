@@ -12,15 +12,18 @@ from gwaudit.data.dataset import LabeledDataset
 Kind = Literal["network", "frozen", "features", "texts"]
 """Kind of a training: a network on images, a head on images by a frozen backbone, or a head on features or texts."""
 
+_NETWORK: Collection[Kind] = ("network",)
+_FROZEN: Collection[Kind] = ("frozen",)
+_TEXTS: Collection[Kind] = ("texts",)
 _IMAGES: Collection[Kind] = ("network", "frozen")
 _HEADS: Collection[Kind] = ("frozen", "features", "texts")
 USED_BY: Mapping[str, tuple[Collection[Kind], str]] = {
-    "encoder": (("texts",), "texts"),
+    "encoder": (_TEXTS, "texts"),
     "fit": (_IMAGES, "images that are read from files"),
     "cache": (_IMAGES, "images that are read from files"),
     "model": (_IMAGES, "images"),
-    "augment": (("network",), "networks that are trained on images"),
-    "views": (("frozen",), "the features of a frozen backbone"),
+    "augment": (_NETWORK, "networks that are trained on images"),
+    "views": (_FROZEN, "the features of a frozen backbone"),
     "head": (_HEADS, "heads on features, texts or a frozen backbone"),
 }
 """Kinds of training that use a setting, and their description, for the settings that not all kinds use."""

@@ -94,7 +94,7 @@ def not_by_chance(
 
 def checksums(dataset: LabeledDataset) -> list[bytes]:
     """Return a checksum of the values of each input, in the order of the samples."""
-    chunks = torch.arange(len(dataset)).split(_ROWS_AT_ONCE)
+    chunks = torch.split(torch.arange(len(dataset)), _ROWS_AT_ONCE)
     return [_checksum(row) for ids in chunks for row in dataset.read(ids).numpy()]
 
 
@@ -105,7 +105,7 @@ def _columns(dataset: LabeledDataset) -> Iterator[NDArray[np.int64]]:
             encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
             yield encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         return
-    chunks = torch.arange(len(dataset)).split(_ROWS_AT_ONCE)
+    chunks = torch.split(torch.arange(len(dataset)), _ROWS_AT_ONCE)
     for column in np.concatenate([dataset.read(ids).numpy() for ids in chunks]).T:
         yield np.unique(column, return_inverse=True)[1]
 
