@@ -102,12 +102,7 @@ def rank(
         rounds = ()  # latents are those of the first training
     settings = replace(settings, detector=detector)
     statistics = statistics_files(store, range(window[0], window[1] + 1), executor=executor)
-    if rounds and not multi_label:
-        refined, suggested = _refined_log_odds(store, rounds, settings, statistics, executor)
-        log_odds = _reorder(_log_odds(store, statistics, replace(settings, detector=_fitted_detector(store))), refined)
-    else:
-        log_odds, suggested = _log_odds(store, statistics, settings), statistics["alternative_label"]
-    return _audit(store, settings, window, statistics, log_odds, suggested, executor)
+    return _audit(store, () if multi_label else rounds, settings, window, statistics, executor)
 
 
 def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:
@@ -242,15 +237,22 @@ def _reorder(log_odds: NDArray[np.float64], *keys: NDArray[np.floating]) -> NDAr
 
 def _audit(
     store: TrajectoryStore,
+    rounds: Sequence[TrajectoryStore],
     settings: RankingSettings,
     window: tuple[int, int],
     statistics: ColumnFiles,
-    log_odds: NDArray[np.float64],
-    suggested: NDArray[np.int32],
     executor: Executor | None,
 ) -> Audit:
-    """Return the audit of log odds and suggested labels in the order of the rows of the store, [n] each."""
+    """Return the audit by the statistics of the window."""
+    if rounds:
+        refined, suggested = _refined_log_odds(store, rounds, settings, statistics, executor)
+        log_odds = _reorder(_log_odds(store, statistics, replace(settings, detector=_fitted_detector(store))), refined)
+        del refined
+    else:
+        log_odds, suggested = _log_odds(store, statistics, settings), statistics["alternative_label"]
+    # What is deleted below takes eight bytes a sample or more.
     rounded, probability = log_odds.astype(np.float32), sigmoid(log_odds)
+    del log_odds
     too_few = _too_few(store)
     judged = np.where(too_few, np.float32(np.nan), rounded)
     # Stable: equal log odds stay in the order of their ids. NaN goes last, so samples of small classes do.
@@ -260,21 +262,23 @@ def _audit(
     in_order = judged[order], probability[order]
     del order, judged
     fitted, _ = flag(*in_order, replace(settings, cut="auto", top=None, precision=None, budget=None))
-    known = np.where(too_few, np.nan, probability)
-    verdict = judge(measure_signals(store, statistics, window, known, fitted[rank - 1], executor))
-    del known
-    suspect, threshold = flag(*in_order, settings_to_flag(settings, is_trusted=verdict.is_trusted))
+    flagged = {trusted: flag(*in_order, settings_to_flag(settings, is_trusted=trusted)) for trusted in (True, False)}
     del in_order
+    shown = probability.astype(np.float32)
+    probability[too_few] = np.nan
+    verdict = judge(measure_signals(store, statistics, window, probability, fitted[rank - 1], executor))
+    del probability
+    suspect, threshold = flagged[verdict.is_trusted]
     suspect = suspect[rank - 1]
     early, late = statistics["early_alignment"], statistics["late_alignment"]
     columns = {
         "suggested_label": suggested,
         "log_odds_wrong": rounded,
-        "probability_wrong": probability.astype(np.float32),
+        "probability_wrong": shown,
         "suspect": suspect,
         "category": categorise(rounded, too_few, suspect, early, late),
     }
-    del probability, early, late
+    del early, late
     blocks = in_rank_order(_blocks(store, columns, statistics), rank)
     return Audit(
         RankedTable.of_blocks(_named(store, block) for block in blocks),

@@ -53,7 +53,6 @@ def measure_signals(
     flagged_of_class = np.bincount(given, flagged, minlength=len(counts))[present] / counts[present]
     held_out = is_held_out(store)
     detector = "margin" if held_out else "combined"
-    evidence = DETECTORS[detector].detect(RecordedRun(store, statistics)).score[judged].astype(np.float64)
     late_aligned = (statistics["early_alignment"] < 0) & (statistics["late_alignment"] > 0)
     return Signals(
         rows=len(given),
@@ -74,12 +73,16 @@ def measure_signals(
         flagged_class=float(flagged_of_class.max()),
         expected_wrong=float(probability[judged].mean()),
         expected_f1=_expected_f1(probability[judged], flagged),
-        depth=_depth(evidence, flagged),
+        depth=_depth(_score(store, statistics, detector)[judged].astype(np.float64), flagged),
         halves_overlap=_halves_overlap(statistics, judged, window, max(int(flagged.sum()), _LEAST_COMPARED)),
         opposed=float((statistics["share_negative"][judged] >= _OPPOSED).mean()),
         early_flagged=_early_flagged(store, judged, executor) if right.mean() > _MOSTLY and not held_out else math.nan,
         late_aligned=float(late_aligned[judged].mean()),
     )
+
+
+def _score(store: TrajectoryStore, statistics: ColumnFiles, detector: str) -> NDArray[np.floating]:
+    return DETECTORS[detector].detect(RecordedRun(store, statistics)).score
 
 
 def _kappa(given: NDArray[np.int32], predicted: NDArray[np.int32]) -> float:
