@@ -21,6 +21,7 @@ _USED_BY_ALL = {
     *("epochs", "batch_size", "optimizer", "momentum", "schedule", "learning_rate", "weight_decay"),
     *("label_smoothing", "balance", "accumulate", "clip_norm", "ema_decay", "record", "final_passes", "select"),
     *("patience", "dtype", "device", "seed", "pretrained", "checkpoint", "backbone", "folds", "fold_repeats"),
+    "reweighting",
     *("latents", "alignment"),
 }
 VALUES = {"model": "resnet18_small", "augment": "none", "head": "mlp", "views": 2}
