@@ -51,11 +51,11 @@ def monitor_command(
         if groups is None or groups == "class":
             if group_column is not None:
                 raise SettingsError("`group_column` is a column of the file of groups: give the file with `groups`")
-            members = groups
+            alignment = run_alignment(store, groups, patience=patience)
         else:
             with StageDisplay() as display:
                 members = read_groups(store, groups, group_column, display)
-        alignment = run_alignment(store, members, patience=patience)
+            alignment = run_alignment(store, members, patience=patience)
     n_epochs = len(alignment.signals)
     shown = n_epochs if epoch is None else epoch
     if not 1 <= shown <= n_epochs:
