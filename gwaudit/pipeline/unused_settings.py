@@ -1,6 +1,6 @@
 """Find settings that do nothing for the data at hand: those of the data are refused, those of the training noted."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -12,12 +12,12 @@ from gwaudit.data.dataset import LabeledDataset
 Kind = Literal["network", "frozen", "features", "texts"]
 """Kind of a training: a network on images, a head on images by a frozen backbone, or a head on features or texts."""
 
-_NETWORK: Collection[Kind] = ("network",)
-_FROZEN: Collection[Kind] = ("frozen",)
-_TEXTS: Collection[Kind] = ("texts",)
-_IMAGES: Collection[Kind] = ("network", "frozen")
-_HEADS: Collection[Kind] = ("frozen", "features", "texts")
-USED_BY: Mapping[str, tuple[Collection[Kind], str]] = {
+_NETWORK: tuple[Kind, ...] = ("network",)
+_FROZEN: tuple[Kind, ...] = ("frozen",)
+_TEXTS: tuple[Kind, ...] = ("texts",)
+_IMAGES: tuple[Kind, ...] = ("network", "frozen")
+_HEADS: tuple[Kind, ...] = ("frozen", "features", "texts")
+USED_BY: Mapping[str, tuple[tuple[Kind, ...], str]] = {
     "encoder": (_TEXTS, "texts"),
     "fit": (_IMAGES, "images that are read from files"),
     "cache": (_IMAGES, "images that are read from files"),

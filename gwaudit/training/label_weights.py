@@ -1,4 +1,4 @@
-"""Weight each label that cross-fitted heads learn by the probability that it is right.
+"""Give each label that cross-fitted heads learn the probability that it is right as its weight.
 
 Heads that learn wrong labels are less sure of the right ones. In a cross-fitted training the epochs so far say how
 probable it is that a label is wrong, by predictions of heads that did not learn it. So after each third of the epochs
