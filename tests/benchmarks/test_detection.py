@@ -1,5 +1,6 @@
 """The detection benchmark on digits: every method on every variant, resumed, extended, refused before training."""
 
+import io
 import json
 import shutil
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits as sklearn_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -296,7 +298,11 @@ def small_images(tmp_path_factory):
     """120 images of 8x8 pixels in two classes, as a source, and weights of a network for them."""
     folder = tmp_path_factory.mktemp("pretrained")
     labels = np.arange(120) % 2
-    contents = [png(int(40 + 120 * label + i % 40), (8, 8)) for i, label in enumerate(labels)]
+    random, contents = np.random.default_rng(0), []
+    for label in labels:
+        pixels, file = random.integers(0, 100, (8, 8, 3)) + 150 * label, io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+        contents.append(file.getvalue())
     make_parquet(folder / "images" / "train-0.parquet", contents, labels, ["dark", "light"])
     torch.manual_seed(0)
     torch.save(build_model("resnet9_16", n_classes=2).state_dict(), folder / "weights.pt")

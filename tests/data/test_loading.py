@@ -287,7 +287,9 @@ def test_a_kind_of_source_is_one_module_and_one_line(tmp_path, monkeypatch):
 
 def test_the_options_of_load_dataset_are_the_settings_of_the_data():
     settings, options = get_type_hints(DataSettings), get_type_hints(loading.LoadingOptions)
-    assert options.keys() == settings.keys() - {"source", "encoder", "add_noise", "add_noise_seed", "resizing"}
+    assert options.keys() == settings.keys() - {
+        "source", "encoder", "add_noise", "add_noise_seed", "also_split", "resizing",
+    }  # fmt: skip
     for name in options:
         assert {*get_args(settings[name])} <= {*get_args(options[name])}, name
     with pytest.raises(TypeError, match="'add_noise'"):

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,8 @@ class Forked:
         return self.stdout.partition("\n")[0]
 
     def send_signal(self, number: int) -> None:
-        os.kill(self._process.pid, number)
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(self._process.pid, number)
 
     def wait(self, seconds: float = _PATIENCE) -> Done:
         """Wait for its end; one that does not end is killed."""

@@ -202,7 +202,7 @@ def test_a_ranking_that_changed_after_the_draw_leaves_the_estimate_valid(run, to
     audit = Audit.load(run)
     audit.frame["suspect"] = audit.frame["suspect"].to_numpy()[::-1]
     frame = audit.frame.iloc[::-1].reset_index(drop=True).assign(rank=np.arange(1, N + 1))
-    type(audit)(**{**audit.__dict__, "frame": frame}).save(run)
+    replace(audit, table=RankedTable(frame)).save(run)
     after = estimate(run, [to_check])
     assert (after.total.low, after.total.estimate, after.total.high) == pytest.approx(
         (before.total.low, before.total.estimate, before.total.high)

@@ -342,7 +342,7 @@ def test_cleaned_label_sets_are_read_back_as_they_were_meant(audited):
     sets = [set(text.split("|")) - {""} for text in table["labels"].fillna("")]
     assert sets == [set(np.array(NAMES)[row == 1]) for row in relabelled]
     cleaned = clean_data(audit, "relabel")
-    assert list(cleaned.keys[:3]) == ["s0", "s1", "s2"]
+    assert cleaned.keys[:3].to_pylist() == ["s0", "s1", "s2"]
     assert write_cleaned_data(cleaned, folder / "ids").is_dir()
 
 
