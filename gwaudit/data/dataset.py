@@ -214,11 +214,11 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
     def with_labels(self, labels: ArrayLike, *, true_labels: ArrayLike | None = None) -> Self:
         """Return the same samples with other given labels, and other true ones where they are known."""
         truth = None if true_labels is None else np.asarray(true_labels, np.int64)
-        return replace(self, labels=np.asarray(labels, np.int64), true_labels=truth)
+        return replace(self, labels=np.array(labels, np.int64), true_labels=truth)
 
     def subset(self, sample_ids: ArrayLike) -> Self:
         """Return the samples `sample_ids`, [m] integers in [0, n), with new ids in this order."""
-        ids = np.asarray(sample_ids, np.int64)
+        ids = np.array(sample_ids, np.int64)  # a copy: those of a ranking in a file cannot be written to, as torch asks
         return replace(
             self,
             inputs=SubsetInputs(self.inputs, torch.from_numpy(ids)),
