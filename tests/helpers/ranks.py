@@ -14,7 +14,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 
 def torchrun(ranks, *arguments, check=True, **options):
-    """Run a script and its arguments as so many ranks; standard output and error come back as text."""
+    """Run a script and its arguments as several ranks; standard output and error come back as text."""
     command = [*LAUNCH, f"--nproc-per-node={ranks}", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
@@ -23,7 +23,7 @@ def torchrun(ranks, *arguments, check=True, **options):
 
 
 def run_ranks(ranks, function, *arguments, check=True) -> list[Done]:
-    """Call a function as so many ranks, with the variables of torchrun; an error of one ends the others, as there."""
+    """Call a function as several ranks, with the variables of torchrun; an error of one ends the others, as there."""
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {
         **os.environ,
