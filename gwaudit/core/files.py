@@ -201,7 +201,7 @@ def made_link(link: Path, target: Path, *, is_folder: bool = False) -> bool:
     """
     try:
         link.symlink_to(target, target_is_directory=is_folder)
-    except NotImplementedError:
+    except NotImplementedError:  # this Python has no os.symlink
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:

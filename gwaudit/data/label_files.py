@@ -147,7 +147,7 @@ def _sample_ids(cells: list[str], sample_keys: Sequence[str], path: Path) -> NDA
     for row, cell in enumerate(cells, start=2):
         sample = index_of.get(from_cell(cell), index_of.get(cell))
         if sample is None:
-            hint = changed_by_spreadsheet(from_cell(cell), sample_keys)
+            hint = changed_by_spreadsheet(from_cell(cell), sample_keys) or f": keys are such as {sample_keys[0]!r}"
             raise DataError(f"{path}, row {row}: the data have no sample with the key {from_cell(cell)!r}{hint}")
         if first_row.setdefault(sample, row) != row:
             raise DataError(f"{path}, row {row}: repeats the key {from_cell(cell)!r} of row {first_row[sample]}")

@@ -137,6 +137,7 @@ def test_row_for_row_a_table_has_names_or_indices(tmp_path, separator):
     ("label\ncat\ndog\n", "2 labels for the 4 samples"),
     ("lable\ncat\ndog\ncat\ndog\n", "its first row names none of the columns key, label"),
     ("key,label\n7,cat\n", r"no sample with the key '7' \(a spreadsheet program may have changed '007'"),
+    ("key,label\nzebra,cat\n", "row 2: the data have no sample with the key 'zebra': keys are such as '007'"),
     ("key,label\n02. Jan,cat\n", r"no sample with the key '02. Jan' \(a spreadsheet program may have changed '1-2'"),
 ])  # fmt: skip
 def test_tables_that_do_not_fit_are_refused_with_their_row(tmp_path, text, message):
