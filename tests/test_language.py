@@ -16,8 +16,8 @@ VERBS = """
     Acquire Add Apply Assemble Assign Attach Audit Augment Average Begin Build Calibrate Call Check Choose Clean Cluster
     Collect Commit Compare Compute Copy Corrupt Count Create Decide Declare Decode Define Delete Describe Detach Discard
     Draw Drive End Estimate Evaluate Export Find Fit Flag Flush Give Hold Initialise Join Judge Keep Let Load Lock Log
-    Make Measure Mirror Move Multiply Observe Open Parse Prepare Print Publish Raise Rank Read Receive Record Reduce
-    Register Release
+    Make Measure Mirror Move Multiply Observe Open Parse Prepare Print Publish Query Raise Rank Read Receive Record
+    Reduce Register Release
     Render Replace Restore Return Run Save Say Score Select Send Serve Set Shift Show Signal Sort Start Subtract
     Summarise Switch Time Train Translate Turn Wrap Write Yield
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Engine, Output, Resume, Root, Run, Runs, Strict, Truth, TruthKey
+from gwaudit.cli.options import AsJson, Engine, NoVerify, Output, Resume, Root, Run, Runs, Strict, Truth, TruthKey
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
 from gwaudit.cli.show.console import print_facts, print_json
 from gwaudit.cli.show.questions import print_questions
@@ -98,14 +98,7 @@ def rank_command(
             show_default=False,
         ),
     ] = None,
-    no_verify: Annotated[
-        bool,
-        typer.Option(
-            "--no-verify",
-            help="Read the files of the run without comparing them with their checksums, which for a huge run takes "
-            "about as long as reading them.",
-        ),
-    ] = False,
+    no_verify: NoVerify = False,
     engine: Engine = "local",
     root: Root = None,
     strict: Strict = False,

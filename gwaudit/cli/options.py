@@ -58,6 +58,14 @@ Engine = Annotated[
         "this machine, or the Dask cluster whose scheduler runs at HOST:PORT. The results are the same.",
     ),
 ]
+NoVerify = Annotated[
+    bool,
+    typer.Option(
+        "--no-verify",
+        help="Read the files of the run without comparing them with their checksums, which for a huge run takes "
+        "about as long as reading them.",
+    ),
+]
 Shown = Annotated[int, typer.Option(help="Number of suspects to show, the most suspicious ones.")]
 
 # Choices that a registry holds: what is registered there is an option here.

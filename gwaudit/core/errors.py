@@ -67,6 +67,10 @@ class EngineError(GwauditError):
     """Signal that the engine of a ranking cannot be reached, or lost its scheduler or its workers."""
 
 
+class QueryError(GwauditError):
+    """Signal a query that is not one SELECT, or that DuckDB refuses or cannot finish."""
+
+
 class VerdictError(GwauditError):
     """Signal that the verdict on a run forbids what was asked for."""
 

@@ -11,7 +11,7 @@ from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.engine import LOCAL, open_engine
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
-from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
 from gwaudit.store.working_copies import run_folder
 from gwaudit.training.rounds import open_rounds, rounds_of
@@ -62,11 +62,7 @@ def rank_again(
         progress.on_stage("writing the results")
         result = write_results(ranked, dataset, first)
         unverified = sum(store.unverified_files for store in (first, *later))
-    if unverified:
-        progress.on_note(
-            f"{unverified:,} files of the run were read without being compared with their checksums: damage to them is "
-            f"not noticed. To compare them: gwaudit show {run} --verify"
-        )
+    note_unverified(unverified, run, progress)
     return replace(result, unverified_files=unverified)
 
 
@@ -76,13 +72,5 @@ def _calibrated(ranked: Audit, files: Sequence[Path], progress: StageProgress) -
         return ranked
     decided = read_decided(ranked, files)
     decisions = decided.decisions
-    for note in decisions.notes:
-        progress.on_note(note)
-    if decisions.problems:
-        first = decisions.problems[0]
-        row = "" if first.row is None else f", row {first.row}"
-        progress.on_note(
-            f"rows that decide nothing because of a problem: {len(decisions.problems):,}; the first is in {first.file}"
-            f"{row}: {first.reason}"
-        )
+    note_decisions(decisions, progress)
     return calibrate(ranked, decisions.frame, decided.is_random, votes_of_neighbours(ranked))

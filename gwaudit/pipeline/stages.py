@@ -1,7 +1,11 @@
 """Show the stages of a verb, and sentences about its data, while it works."""
 
 import warnings
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # for its type alone
+    from gwaudit.review.decisions import Decisions
 
 
 class StageProgress(Protocol):
@@ -38,3 +42,25 @@ class Warnings:
     def on_note(self, note: str) -> None:
         """Show a warning."""
         warnings.warn(note, UserWarning, stacklevel=2)
+
+
+def note_decisions(decisions: "Decisions", progress: StageProgress) -> None:
+    """Show the notes on decisions, and the number of rows that decide nothing."""
+    for note in decisions.notes:
+        progress.on_note(note)
+    if decisions.problems:
+        first = decisions.problems[0]
+        row = "" if first.row is None else f", row {first.row}"
+        progress.on_note(
+            f"rows that decide nothing because of a problem: {len(decisions.problems):,}; the first is in {first.file}"
+            f"{row}: {first.reason}"
+        )
+
+
+def note_unverified(files: int, run: Path, progress: StageProgress) -> None:
+    """Show the number of files of a run that were not compared with their checksums, where there are any."""
+    if files:
+        progress.on_note(
+            f"{files:,} files of the run were read without being compared with their checksums: damage to them is "
+            f"not noticed. To compare them: gwaudit show {run} --verify"
+        )

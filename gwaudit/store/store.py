@@ -403,14 +403,12 @@ class TrajectoryStore:
         Returns:
             A row for each row of the run, in their order.
         """
-        files = self._sample_files()
-        wanted = files if block is None else [files[block]]
+        wanted = self.sample_files if block is None else [self.sample_files[block]]
         return pa.concat_tables(self._read(file, columns) for file in wanted)
 
     def given_labels(self, *, block: int | None = None) -> NDArray[np.int32]:
         """Return the given label of each row, [n_rows], or of each row of a block."""
-        table = self.read_samples(["given_label"], block=block)
-        return to_numpy(table["given_label"]).astype(np.int32, copy=False)
+        return to_numpy(self.read_samples(["given_label"], block=block)["given_label"]).astype(np.int32, copy=False)
 
     def keys(self) -> list[str]:
         """Return the key of each sample, [n_samples]."""
@@ -466,31 +464,33 @@ class TrajectoryStore:
         Raises:
             StoreDamagedError: The first file that is missing or altered, and the remedy.
         """
-        of_epochs = [record for epoch in self.epochs for record in self.commit(epoch).files]
-        for record in [*self._sample_files(), *of_epochs]:
+        for record in [*self.sample_files, *(file for epoch in self.epochs for file in self.commit(epoch).files)]:
             fetch(self.path / record.path, anew=True)
             verify_file(self.layout, record)
 
     def _read(self, file: FileRecord, columns: Sequence[str], part: range | None = None) -> pa.Table:
-        self._require_intact(file)
+        self.intact_file(file)
         return read_columns(self.layout, file, columns, part)
 
     def _commits_to_read_rows_of(self) -> list[EpochCommit]:
         """Return all commits, their files verified as a whole: a part of a file has no checksum of its own."""
         commits = [self.commit(epoch) for epoch in self.epochs]
         for file in (file for commit in commits for file in commit.files):
-            self._require_intact(file)
+            self.intact_file(file)
         return commits
 
-    def _require_intact(self, file: FileRecord) -> None:
-        if file.path in self.files_read:
-            return
-        fetch(self.path / file.path)
-        if self._verify:
-            verify_content(self.layout, file)
-        self.files_read.add(file.path)
+    def intact_file(self, file: FileRecord) -> Path:
+        """Return the path of a file of the run, fetched and compared with its checksum when it is first used."""
+        if file.path not in self.files_read:
+            fetch(self.path / file.path)
+            if self._verify:
+                verify_content(self.layout, file)
+            self.files_read.add(file.path)
+        return self.path / file.path
 
-    def _sample_files(self) -> list[FileRecord]:
+    @property
+    def sample_files(self) -> list[FileRecord]:
+        """Return the files of the columns that do not change over the epochs, one a block."""
         try:
             files = [FileRecord(**record) for record in self._manifest["samples"]]
         except TypeError as error:

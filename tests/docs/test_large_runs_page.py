@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from gwaudit import rank
 from gwaudit.analysis.sample_statistics import sample_statistics
 from gwaudit.store.block_files import SIGNALS
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
-from helpers.pages import ROOT, blocks
+from helpers.command import gwaudit
+from helpers.pages import ROOT, blocks, gwaudit_calls
 
 N, EPOCHS = 50, 4
+PAGE = ROOT / "docs" / "howto" / "large-runs.md"
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def run(tmp_path, monkeypatch):
 def test_duckdb_and_polars_compute_mean_alignment_and_negative_share(run):
     expected = sample_statistics(run, range(EPOCHS - 1))
     namespace = {}
-    duckdb_program, polars_program = blocks(ROOT / "docs" / "howto" / "large-runs.md", "python")
+    duckdb_program, polars_program = blocks(PAGE, "python")
     exec(compile(duckdb_program, "duckdb.py", "exec"), namespace)
     by_duckdb = namespace["statistics"]
     exec(compile(polars_program, "polars.py", "exec"), namespace)
@@ -39,3 +42,14 @@ def test_duckdb_and_polars_compute_mean_alignment_and_negative_share(run):
         np.testing.assert_allclose(by_duckdb[column], expected[column], rtol=1e-6)
         np.testing.assert_allclose(by_polars[column].to_numpy(), by_duckdb[column], rtol=1e-6)
     assert np.isnan(by_duckdb["share_negative"][3])
+
+
+def test_the_queries_of_the_page_run(run):
+    rank(run).save(run.path)
+    shown = []
+    for arguments in gwaudit_calls(PAGE):
+        done = gwaudit(*arguments)
+        assert done.returncode == 0, done.stderr
+        shown.append(done.stdout)
+    assert "... and 9 more rows" in shown[1]
+    assert "suspects.csv: 0 rows" in shown[2]
