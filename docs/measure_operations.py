@@ -31,6 +31,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gwaudit import RankingSettings, TrainingSettings, evaluate, load_dataset
+from gwaudit.benchmarks.detection.figures import PUBLISHED
 from gwaudit.core.presets import PRESETS, RECIPES
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
@@ -39,12 +40,6 @@ from gwaudit.training.refinement import rank_run, refined_targets
 from gwaudit.training.trainer import predict, train
 
 SETS = ("confused-40", "confused-18", "worse_label", "random_label1", "aggre_label")
-REFERENCES = {
-    "worse_label": {"ProMix, 5.4e17 operations": 0.961, "three people": 0.915},
-    "random_label1": {"ProMix, 5.4e17 operations": 0.939, "three people": 0.778},
-    "aggre_label": {"ProMix, 5.4e17 operations": 0.899},
-}
-"""F1 of the winner of the IJCAI-ECAI 2022 challenge on CIFAR-N, and of the majority of the three people's labels."""
 _SIZE = 96  # pixels of an image for the network whose confusions are drawn
 
 
@@ -242,13 +237,13 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw F1 at the cut against operations, a panel a label set by people, with other methods as lines."""
-    names = [name for name in SETS if name in REFERENCES and any(row["set"] == name for row in rows)]
+    names = [name for name in SETS if name in PUBLISHED and any(row["set"] == name for row in rows)]
     figure, panels = plt.subplots(1, max(1, len(names)), figsize=(4 * max(1, len(names)), 3.6), squeeze=False)
     for axes, name in zip(panels[0], names, strict=False):
         for plan in dict.fromkeys(row["plan"] for row in rows if row["set"] == name):
             of_plan = [row for row in rows if (row["set"], row["plan"]) == (name, plan)]
             axes.plot([r["operations"] for r in of_plan], [r["f1"] for r in of_plan], "o-", ms=4, label=plan)
-        for label, f1 in REFERENCES[name].items():
+        for label, f1 in PUBLISHED[name].items():
             axes.axhline(f1, color="grey", lw=0.8, ls=":")
             axes.text(axes.get_xlim()[0], f1, f" {label}", fontsize=7, va="bottom")
         axes.set(xscale="log", title=name, xlabel="floating-point operations", ylabel="F1 at the cut")

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from gwaudit.benchmarks.detection.benchmark import read_rows
-from gwaudit.benchmarks.detection.figures import cost_quality_figure, precision_recall_figure
+from gwaudit.benchmarks.detection.figures import (
+    PUBLISHED,
+    cost_quality_figure,
+    precision_recall_figure,
+    published_figure,
+)
 
 ROWS = read_rows(Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "results" / "detection" / "cifar10")
 
@@ -16,7 +21,7 @@ def drawn(axes):
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
-@pytest.mark.parametrize("draw", [precision_recall_figure, cost_quality_figure])
+@pytest.mark.parametrize("draw", [precision_recall_figure, cost_quality_figure, published_figure])
 def test_a_method_has_one_colour_in_all_panels_and_a_place_in_the_legend(draw):
     figure = draw(ROWS)
     colours = defaultdict(set)
@@ -50,6 +55,19 @@ def test_cost_is_drawn_where_methods_differ_in_it_and_rounds_are_joined():
         assert {"gwaudit combined", "ctrl"} <= set(drawn(axes))
         assert "gwaudit margin" not in drawn(axes)
         assert ("aum" in drawn(axes)) == (column == "average_precision"), "no cut of its own, no F1 there"
+
+
+def test_published_numbers_stand_beside_each_cut_and_what_its_trainings_cost():
+    figure = published_figure(ROWS)
+    assert [axes.get_title() for axes in figure.axes] == ["worse_label", "random_label1", "aggre_label"]
+    for axes in figure.axes:
+        name = axes.get_title()
+        (row,) = (row for row in ROWS if (row.label_variant, row.method) == (name, "gwaudit_fast_2"))
+        point = drawn(axes)["gwaudit fast 2"]
+        assert (point.get_xdata()[0], point.get_ydata()[0]) == (row.training_flops, row.quality["f1"])
+        assert drawn(axes)["ProMix"].get_ydata()[0] == PUBLISHED[name]["ProMix"] > row.quality["f1"]
+        assert {text.get_text() for text in axes.texts} == {f"{who} {f1:.3f}" for who, f1 in PUBLISHED[name].items()}
+    assert not published_figure([row for row in ROWS if row.label_variant == "instance-20"]).legends
 
 
 def test_what_costs_more_than_one_training_is_within_its_panel():
