@@ -57,13 +57,13 @@ from gwaudit.training.checkpoints import (
     save_checkpoint,
 )
 from gwaudit.training.convergence import require_converging
-from gwaudit.training.copies import copies_among, find_copies
+from gwaudit.training.copies import find_copies
+from gwaudit.training.cross_fitting import CrossFitting
 from gwaudit.training.device import DtypeChoice, autocast, choose_dtype, measure_dtype, resolve_device
 from gwaudit.training.feeding import Batch, BatchFeed
-from gwaudit.training.fold_heads import FoldHeads, assign_heads, learned_by_heads, loss_of_heads
+from gwaudit.training.fold_heads import FoldHeads
 from gwaudit.training.frozen_features import FrozenBackbone
-from gwaudit.training.head_choice import HeadChoice, choose_head, samples_to_try
-from gwaudit.training.label_weights import LabelWeights
+from gwaudit.training.head_choice import HeadChoice
 from gwaudit.training.latents import keep_latents, latents_of, nearly_equal
 from gwaudit.training.loss import Loss
 from gwaudit.training.models import NETWORKS, build_feature_head
@@ -235,12 +235,10 @@ class _Training:
         else:
             mean, std = (tuple(values.tolist()) for values in dataset.channel_statistics())
         self.mean, self.std = torch.tensor(mean), torch.tensor(std)
-        crosses, repeats = settings.folds > 1, settings.fold_repeats
-        self.copies = copies = find_copies(dataset, self.nearly_equal) if crosses else []
-        self.left_out = assign_heads(self.labels, settings.folds, repeats, settings.seed, copies) if crosses else None
-        self.n_heads = settings.folds * repeats if crosses else 1
-        self.label_weights, self.weights = LabelWeights(settings.epochs), torch.ones(len(self.labels))
-        self.choice = self._choose_head() if "auto" in (settings.head, settings.weight_decay) else None
+        self.crossed = None
+        if settings.folds > 1:
+            self.crossed = CrossFitting(self.labels, settings, find_copies(dataset, self.nearly_equal))
+        self.choice = self._choose_head()
         settings = self.settings
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         weights = self.loss.class_weights[self.labels] if settings.balance == "sampling" else None
@@ -249,7 +247,7 @@ class _Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = self._build()
-        if self.left_out is None:
+        if self.crossed is None:
             require_head(model, type(model).__name__, len(dataset.class_names))
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
         times_dtypes = dataset.modality == "images" and settings.model not in NETWORKS
@@ -277,10 +275,9 @@ class _Training:
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
         assert settings.head != "auto"  # it was chosen
-        if self.left_out is not None:
-            return FoldHeads(
-                settings.head, n_features=dataset.input_shape[0], n_classes=n_classes, n_heads=self.n_heads
-            )
+        if self.crossed is not None:
+            n_features, n_heads = dataset.input_shape[0], self.crossed.n_heads
+            return FoldHeads(settings.head, n_features=n_features, n_classes=n_classes, n_heads=n_heads)
         if dataset.modality == "features":
             return build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=n_classes)
         if dataset.modality != "images":
@@ -294,13 +291,11 @@ class _Training:
             model.whiten(normalise(dataset.read(drawn), self.mean, self.std))
         return model
 
-    def _choose_head(self) -> HeadChoice:
+    def _choose_head(self) -> HeadChoice | None:
         """Choose the head and the weight decay that the settings leave open, and put them into the settings."""
-        ids = samples_to_try(len(self.labels), self.settings.seed)
-        features, labels = self._prepare(self.dataset.read(ids)), self.labels[ids].to(self.device)
-        n_classes = len(self.dataset.class_names)
-        copies = copies_among(self.copies, ids)
-        choice = choose_head(features, labels, n_classes, self.loss, self.settings, self.progress, copies)
+        if self.crossed is None or "auto" not in (self.settings.head, self.settings.weight_decay):
+            return None
+        choice = self.crossed.choose_head(self.dataset, self._prepare, self.loss, self.settings, self.progress)
         self.settings = replace(self.settings, head=choice.best.head, weight_decay=choice.best.weight_decay)
         return choice
 
@@ -350,8 +345,8 @@ class _Training:
             return latents_of(self.model, map(self._prepare, read_batches(self.dataset, batches)))
 
     def _recorder(self, store: TrajectoryStore) -> AlignmentRecorder | HeldOutRecorder:
-        if isinstance(self.model, FoldHeads) and self.left_out is not None:
-            return HeldOutRecorder(self.model, self.left_out, store)
+        if self.crossed is not None and isinstance(self.model, FoldHeads):
+            return HeldOutRecorder(self.model, self.crossed.left_out, store)
         return AlignmentRecorder(self.model, store)
 
     def _run_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
@@ -391,13 +386,13 @@ class _Training:
 
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         settings = self.settings
-        if settings.reweighting and self.targets is None:  # the targets of a refinement are corrected already
-            self.weights = self.label_weights.of_epoch(epoch, self.store)
+        if self.crossed is not None and settings.reweighting and self.targets is None:
+            self.crossed.begin_epoch(epoch, self.store)  # the targets of a refinement are corrected already
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         update, n_seen, start, last_report = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0
         total_loss, n_own = torch.zeros((), device=self.device), 0
-        sizes = self.feed.batch_sizes
+        sizes, n_heads = self.feed.batch_sizes, 1 if self.crossed is None else self.crossed.n_heads
         for step, batch in enumerate(self.feed.training_batches(epoch)):
             loss = self._forward(batch, recorder)
             total_loss += loss.detach() * batch.n_own
@@ -405,7 +400,7 @@ class _Training:
             group = sizes[step - step % settings.accumulate :][: settings.accumulate]
             # DDP averages gradients over ranks: times their number it is the mean over the samples of all ranks.
             share = batch.n_own * world_size() / sum(group)
-            (loss * share * self.n_heads).backward()  # type: ignore[no-untyped-call]  # torch's
+            (loss * share * n_heads).backward()  # type: ignore[no-untyped-call]  # torch's
             is_last = step + 1 == self.feed.n_steps
             if (step + 1) % settings.accumulate == 0 or is_last:
                 self._update(update)
@@ -426,12 +421,8 @@ class _Training:
             outputs = self.ddp_model(self._prepare(batch.inputs))
         targets = labels if self.targets is None else self.targets[sample_ids]
         targets = targets.to(self.device, non_blocking=True)
-        if self.left_out is not None:
-            of_rank, of_batch = (
-                learned_by_heads(self.left_out[ids], self.weights[ids], self.n_heads).to(self.device)
-                for ids in (sample_ids, batch.ids)
-            )
-            return loss_of_heads(self.loss, outputs[1].float(), targets, labels, of_rank, of_batch)
+        if self.crossed is not None:
+            return self.crossed.loss(self.loss, outputs[1].float(), targets, batch)
         loss = self.loss(outputs.float(), targets, labels)
         if self.settings.record == "online" and batch.n_own and isinstance(recorder, AlignmentRecorder):
             recorder.observe(sample_ids, labels)
@@ -461,11 +452,11 @@ class _Training:
     @property
     def _pass_size(self) -> int:
         """Return the number of samples in a batch of a pass without training."""
-        return 2 * self.settings.batch_size if self.left_out is None else _FEATURES_AT_ONCE
+        return 2 * self.settings.batch_size if self.crossed is None else _FEATURES_AT_ONCE
 
     def _autocast(self) -> AbstractContextManager[object]:
         # Heads are small: float32 costs them nothing. The dtype of a frozen backbone is that of its features.
-        is_float32 = self.settings.backbone == "frozen" or (self.left_out is not None and self.settings.dtype == "auto")
+        is_float32 = self.settings.backbone == "frozen" or (self.crossed is not None and self.settings.dtype == "auto")
         return autocast("float32" if is_float32 else self.settings.dtype, self.device)
 
     def _selected(self) -> SelectedEpoch:
