@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
-from gwaudit.review.decided_samples import decided_samples
+from gwaudit.review.decided_samples import DecidedSamples, decided_samples
 from gwaudit.review.decision_log import LoggedDecision
 from gwaudit.review.decisions import Decisions
+from gwaudit.review.estimates import NEXT, estimate_wrong_labels
 from gwaudit.review.review_sample import ReviewSample
 
 FIT_EVERY = 10
@@ -36,6 +37,7 @@ class ReviewLearner:
         self._thread: threading.Thread | None = None
         self._revision = 0
         self._learned: dict[str, Any] = {}
+        self._unseen = int((audit.is_to_review() & ~np.isin(audit.rows, self._shown)).sum()) if audit.has_cut else 0
 
     def follow(self, decisions: Mapping[int, LoggedDecision]) -> None:
         """Begin to calibrate on decisions, by sample id, if enough of them are new and nothing is being fitted."""
@@ -58,8 +60,10 @@ class ReviewLearner:
             revision: Revision of the calibration that the page has seen; 0 for none.
 
         Returns:
-            {"revision": the new one, "headline": sentences, "samples": [id, rank, probability, suggested label] of each
-            shown sample without a decision, None for a withheld probability}; None if there is nothing new.
+            {"revision": the new one, "sentences": texts by the id of their element on the page, as `sentences` returns
+            them, "samples": [id, rank, probability, suggested label, category] of each shown sample without a decision,
+            None for a withheld probability}; None if there is nothing new. Decided samples count as the first ranks, as
+            they stand on the page before the others.
         """
         return self._learned if self._learned and self._revision != revision else None
 
@@ -77,28 +81,98 @@ class ReviewLearner:
         decided = decided_samples(self._audit.n_samples, Decisions(frame, ()), self._sample)
         calibrated = calibrate(self._audit, frame, decided.is_random, self._votes)
         rows = calibrated.undecided
-        rows = rows[rows["sample_id"].isin(self._shown)]
+        ranks = np.arange(1, len(rows) + 1) + self._audit.n_samples - len(rows)
+        is_shown = rows["sample_id"].isin(self._shown).to_numpy()
+        unseen = int(calibrated.is_to_review().sum()) - int((is_shown & rows["suspect"].to_numpy(bool)).sum())
+        rows, ranks = rows[is_shown], ranks[is_shown]
         probabilities = rows["probability_wrong"].tolist() if calibrated.has_probabilities else [None] * len(rows)
-        columns = (rows["sample_id"].tolist(), rows["rank"].tolist(), probabilities, rows["suggested_label"].tolist())
+        columns = (rows["sample_id"], ranks, probabilities, rows["suggested_label"], rows["category"])
+        texts = sentences(calibrated, None if self._sample is None else decided)
+        if calibrated.has_cut and unseen > self._unseen:
+            others = f"{_counted(unseen, 'suspect')} {'is' if unseen == 1 else 'are'} not on this page"
+            texts["learned"] += f" {others}: gwaudit rank and a new review show them."
         self._fitted = decisions
         revision = self._revision + 1
         self._learned = {
             "revision": revision,
-            "headline": headline(calibrated),
-            "samples": [list(row) for row in zip(*columns, strict=True)],
+            "sentences": texts,
+            "samples": [list(row) for row in zip(*(list(column) for column in columns), strict=True)],
         }
         self._revision = revision
 
 
-def headline(audit: Audit) -> str:
-    """Return what decisions say of an audit, as sentences."""
+def sentences(audit: Audit, decided: DecidedSamples | None = None) -> dict[str, str]:
+    """Return what the page says in numbers of an audit, by the id of the element that shows it; empty for nothing.
+
+    Args:
+        audit: Audit that is shown.
+        decided: Decisions on it, where a random sample was drawn.
+
+    Returns:
+        "suspects": numbers of suspects and of expected wrong labels; "learned": what the decisions changed;
+        "estimated": the estimate from decisions on a random sample; "left": numbers that are left to find, briefly.
+    """
+    return {
+        "suspects": _suspects(audit),
+        "learned": _learned(audit),
+        "estimated": "" if decided is None else _estimated(audit, decided),
+        "left": _left(audit),
+    }
+
+
+def _suspects(audit: Audit) -> str:
+    if not audit.has_cut:
+        return "No cut is offered, so no sample is a suspect. The samples below are the first of the ranking."
+    left = audit.is_undecided
+    n, n_suspects = int(left.sum()), int((left & audit.column("suspect")).sum())
+    open_labels = "labels" if audit.calibration is None else "labels without a decision"
+    text = f"{n_suspects:,} of {n:,} {open_labels} ({_share(n_suspects, n)}) are suspect."
+    if not audit.has_probabilities:
+        return text
+    expected = audit.expected_wrong(of_undecided=True)
+    if n_suspects:
+        wrong = float(expected[n_suspects])
+        text += f" About {wrong:,.0f} of these suspects ({_share(wrong, n_suspects)}) are expected to be wrong."
+    in_all = float(expected[-1])
+    return f"{text} About {in_all:,.0f} of all {open_labels} ({_share(in_all, n)}) are expected to be wrong."
+
+
+def _learned(audit: Audit) -> str:
     calibration = audit.calibration
     if calibration is None:
         return "The numbers are not yet calibrated on decisions." if audit.has_probabilities else ""
     order = "; the order follows them too" if calibration.scale else ""
-    found = f"Calibrated on {calibration.decided:,} decisions, which found {calibration.wrong:,} wrong labels{order}."
+    found = (
+        f"Calibrated on {_counted(calibration.decided, 'decision')}, which found "
+        f"{_counted(calibration.wrong, 'wrong label')}{order}."
+    )
     if not audit.has_probabilities:
         return f"{found} How many others are wrong is withheld: 100 decisions on a random sample show it."
-    expected, mistakes = audit.expected_wrong(of_undecided=True)[-1], audit.expected_mistakes
-    doubt = "" if mistakes < 0.5 else f" About {mistakes:,.0f} of the decisions seem to be mistakes."
-    return f"{found}{doubt} Of the {len(audit.undecided):,} without a decision, about {expected:,.0f} are wrong."
+    doubtful = audit.expected_mistakes
+    if doubtful < 0.5:
+        return found
+    return f"{found} About {doubtful:,.0f} of the decisions contradict what the scores are sure of: check them again."
+
+
+def _estimated(audit: Audit, decided: DecidedSamples) -> str:
+    total = estimate_wrong_labels(audit, decided).total
+    if total.estimate is None:
+        return ""
+    limits = f"{total.low:,.0f} to {total.high:,.0f}, 95 % interval"
+    return f"By decisions on a random sample, about {total.estimate:,.0f} of all labels are wrong ({limits})."
+
+
+def _left(audit: Audit) -> str:
+    if audit.calibration is None or not audit.has_probabilities:
+        return ""
+    expected = audit.expected_wrong(of_undecided=True)
+    following = min(NEXT, len(expected) - 1)
+    return f"about {expected[-1]:,.0f} more expected to be wrong, {expected[following]:,.0f} of the next {following:,}"
+
+
+def _share(part: float, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "0.0%"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

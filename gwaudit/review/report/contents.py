@@ -26,8 +26,7 @@ from gwaudit.core.shown_paths import with_urls
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.encoded_images import recorded_warnings
 from gwaudit.data.summary import DataSummary
-from gwaudit.review.decided_samples import read_decided
-from gwaudit.review.estimates import Estimate, estimate_wrong_labels
+from gwaudit.review.decided_samples import DecidedSamples, read_decided
 from gwaudit.review.report.nearest import PICTURE_BYTES, nearest_neighbours
 from gwaudit.review.report.thumbnails import large_picture, thumbnail, whole_picture
 from gwaudit.review.report.trajectories import Trajectories, alignment_trajectories
@@ -93,7 +92,7 @@ class ReportData:
         large_picture: Function of a sample id that returns the whole picture as WebP, larger than on the page; None
             where the data are missing or are no images.
         neighbours: Samples for a person that are nearest neighbours of others in the gallery, by their ids.
-        estimated_wrong: Wrong labels in all as decisions on a random sample estimate them; None without such decisions.
+        decided: Decisions of the run; None without a random sample, or where they cannot be read.
     """
 
     audit: Audit
@@ -114,7 +113,7 @@ class ReportData:
     calibration: pd.DataFrame | None
     large_picture: Callable[[int], bytes] | None
     neighbours: Mapping[int, dict[str, Any]]
-    estimated_wrong: Estimate | None = None
+    decided: DecidedSamples | None = None
 
 
 def collect_report_data(
@@ -190,16 +189,14 @@ def collect_report_data(
         calibration=None if truth_by_row is None else _calibration(audit, truth_by_row),
         large_picture=None if dataset is None or not _has_pictures(dataset) else partial(large_picture, dataset),
         neighbours={sample_id: preview(sample_id, PICTURE_BYTES) for sample_id in near.sample_ids},
-        estimated_wrong=_estimated_wrong(audit),
+        decided=_decided(audit),
     )
 
 
-def _estimated_wrong(audit: Audit) -> Estimate | None:
-    """Return the estimate from the decisions of the run; None without a random sample, or where they cannot be read."""
+def _decided(audit: Audit) -> DecidedSamples | None:
     with suppress(GwauditError):
         if not audit.is_multi_label and load_sample(audit) is not None:
-            total = estimate_wrong_labels(audit, read_decided(audit)).total
-            return None if total.estimate is None else total
+            return read_decided(audit)
     return None
 
 

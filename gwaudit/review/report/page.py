@@ -23,7 +23,7 @@ from gwaudit.analysis.guidelines import guideline_questions
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import without_nan
 from gwaudit.core.shown_paths import with_urls
-from gwaudit.review.learning import headline
+from gwaudit.review.learning import sentences
 from gwaudit.review.report.contents import ReportData
 from gwaudit.review.report.figures import draw_figures
 
@@ -98,7 +98,7 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
     """Return the values that the template itself prints."""
     audit = data.audit
     left = audit.is_undecided
-    expected, n_suspects = audit.expected_wrong(of_undecided=True), int((left & audit.column("suspect")).sum())
+    n_suspects = int((left & audit.column("suspect")).sum())
     run = with_urls(str(audit.run))
     decisions = str(audit.run / "decisions.csv") if served else "decisions.csv"
     return {
@@ -106,15 +106,12 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
         "apply_command": shlex.join(["gwaudit", "apply", run, decisions, "--output", "corrected"]),
         "served": served,
         "multi_label": audit.is_multi_label,
-        "n": int(left.sum()),
         "n_suspects": n_suspects,
-        "expected_suspects": float(expected[n_suspects]),
-        "expected_all": float(expected[-1]),
         "verdict": audit.verdict,
         "has_cut": audit.has_cut,
         "may_clean": audit.may_clean,
         "has_probabilities": audit.has_probabilities,
-        "learned": headline(audit),
+        "sentences": sentences(audit, data.decided),
         "questions": guideline_questions(audit),
         "n_shown": sum(sample["category"] == "suspect" for sample in data.samples),
         "contradictory": sum("same_input" in sample for sample in data.samples),

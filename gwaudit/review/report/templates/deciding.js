@@ -32,6 +32,14 @@ function focusOn(sample) {
   else moveTo(visible.indexOf(sample));
 }
 
+/* Go to the first sample without a decision behind the current one, or else before it. */
+function nextUndecided() {
+  const positions = [...visible.keys()].map((i) => (current + 1 + i) % visible.length);
+  const next = positions.find((position) => !decisions.get(visible[position].id));
+  if (next === undefined) announce("Every sample shown has a decision.");
+  else moveTo(next);
+}
+
 function columns() {
   return getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
 }
@@ -184,7 +192,7 @@ const OTHER_KEYS = {
   a: () => facts.multi_label || $("detail").open || selectAll(),
   " ": () => ($("detail").open ? $("detail").close() : enlarge()),
 };
-const KEYS_ANYWHERE = { z: undo, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal() };
+const KEYS_ANYWHERE = { z: undo, j: nextUndecided, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal() };
 const STEPS = { ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: columns, ArrowUp: () => -columns(), n: () => 1, p: () => -1 };
 
 /* Return the action of a key, or null where the key belongs to the browser or to a field. */

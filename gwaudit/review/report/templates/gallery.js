@@ -191,6 +191,12 @@ function fillFilters() {
   if (suspects) suspects.selected = suspects.defaultSelected = true; // also after a reset
 }
 
+/* Add a choice to a filter that has no such choice yet. */
+function addChoice(name, value, text) {
+  const select = filters.elements[name];
+  if (![...select.options].some((option) => option.value === String(value))) select.append(element("option", { value, text: shortened(text, 60) }));
+}
+
 function passes(sample) {
   const { given, suggested, category, decision, from, to, search } = filters.elements;
   const decided = decisions.get(sample.id)?.decision;
@@ -233,9 +239,8 @@ function showConfusion(given, suggested) {
   filters.reset();
   filters.elements.category.value = "";
   for (const [name, value] of [["given", given], ["suggested", suggested]]) {
-    const select = filters.elements[name];
-    if (![...select.options].some((option) => option.value === String(value))) select.append(element("option", { value, text: shortened(nameOf(value), 60) }));
-    select.value = String(value);
+    addChoice(name, value, nameOf(value));
+    filters.elements[name].value = String(value);
   }
   show();
   $("suspects").scrollIntoView();

@@ -1,47 +1,42 @@
-/* Follow what the server learns from the decisions: headline, order, probabilities and suggested classes.
+/* Follow what the server learns from the decisions: numbers, order, probabilities, categories and suggested classes.
 
-   The samples up to the current one stay where they are; the undecided ones behind it are sorted anew. A change waits while
-   samples are selected or a dialog is open. */
+   The samples up to the last one in sight stay where they are; those in sight, which a person is looking at, stay as they are
+   too. The undecided ones behind are sorted anew. A change waits while samples are selected. */
 
-let learned = null; // what came from the server, and is not shown yet
+let learned = new Map(); // by sample id, what came from the server and is not shown yet
 
-function follow(news) {
-  learned = news;
+function follow({ sentences, samples }) {
+  for (const [name, text] of Object.entries(sentences)) setText($(`${name}-sentence`), text);
+  learned = new Map(samples.filter(([id]) => byId.has(id)).map(([id, ...values]) => [id, values]));
   showLearned();
 }
 
 function showLearned() {
-  if (learned === null || selected.size || document.querySelector("dialog[open]")) return;
-  const { headline, samples } = learned;
-  learned = null;
-  setText($("learned"), headline);
-  for (const [id, rank, probability, suggested] of samples) {
-    const sample = byId.get(id);
-    if (sample) Object.assign(sample, { rank, probability, suggested });
+  if (!learned.size || selected.size) return;
+  const inView = [...gallery.children].map((node, position) => (position === current || inSight(node) ? position : -1)).filter((position) => position >= 0);
+  const stay = visible.length ? Math.max(...inView) + 1 : 0;
+  const held = new Set(inView.map((position) => visible[position].id));
+  const news = [...learned].filter(([id]) => !held.has(id));
+  if (!news.length) return;
+  for (const [id, [rank, probability, suggested, category]] of news) {
+    learned.delete(id);
+    if (decisions.get(id)) continue; // decided meanwhile
+    Object.assign(byId.get(id), { rank, probability, suggested, category });
+    if (suggested >= 0) addChoice("suggested", suggested, nameOf(suggested));
+    addChoice("category", category, category);
   }
-  const passed = new Set(visible.slice(0, current + 1));
+  const before = visible.slice(0, stay), passed = new Set(before);
   facts.samples.sort((one, other) => one.rank - other.rank || one.id - other.id);
-  const behind = facts.samples.filter((sample) => passes(sample) && !passed.has(sample));
-  const stay = current + 1;
-  visible = [...visible.slice(0, stay), ...behind];
+  visible = [...before, ...facts.samples.filter((sample) => passes(sample) && !passed.has(sample))];
   const shown = Math.max(drawn, stay);
   while (gallery.children.length > stay) gallery.lastChild.remove();
-  for (const node of gallery.children) renew(node);
+  before.forEach((sample, position) => { if (!held.has(sample.id)) gallery.children[position].replaceWith(card(sample, position)); });
   drawn = stay;
   drawMore(shown);
+  $("none").hidden = visible.length > 0;
   showSelection();
   progress();
   nearEnd.observe($("more"));
-}
-
-/* Replace a card by one of the same sample, without losing the focus. */
-function renew(node) {
-  const position = [...gallery.children].indexOf(node);
-  const { activeElement } = document;
-  if (node.contains(activeElement)) return; // a person is at it: it stays as it is
-  const fresh = card(visible[position], position);
-  node.replaceWith(fresh);
-  if (position === current) markCurrent(fresh, true);
 }
 
 if (facts.served) {

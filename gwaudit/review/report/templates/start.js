@@ -11,6 +11,7 @@ function progress() {
   $("progress-text").textContent = wanted.length
     ? `${done.toLocaleString("en")} of ${wanted.length.toLocaleString("en")} ${suspects.length ? "suspects" : "samples"} decided`
     : `${decisions.bySample.size.toLocaleString("en")} samples decided`;
+  $("next-undecided").disabled = decisions.bySample.size === 0;
   $("undo").disabled = decisions.history.length === 0;
   $("download").disabled = decisions.bySample.size === 0;
 }
@@ -46,6 +47,7 @@ filters.addEventListener("reset", () => setTimeout(show));
 filters.addEventListener("submit", (event) => event.preventDefault());
 $("none-reset").addEventListener("click", () => { filters.reset(); show(); });
 $("undo").addEventListener("click", undo);
+$("next-undecided").addEventListener("click", nextUndecided);
 $("select-all").addEventListener("click", selectAll);
 for (const button of $("bulk").querySelectorAll("[data-bulk]")) button.addEventListener("click", () => decideSelected(button.dataset.bulk));
 $("select-none").addEventListener("click", () => select([...selected], false));
