@@ -118,17 +118,16 @@ class EpochBuffer:
         return ObservedRows(ids, labels.numpy(), views)
 
 
-def first_occurrences(ids: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
-    """Return the position at which each id occurs first, ordered by id: [number of distinct ids].
+def first_occurrences(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the index at which each position occurs first, ordered by position: [number of distinct positions].
 
     Args:
-        ids: [N] row numbers from 0 to n_rows - 1.
-        n_rows: Number of rows of the run.
+        positions: [N] integers from 0; memory grows with the largest.
     """
-    position = np.full(n_rows, -1, dtype=np.int64)
+    first = np.full(positions.max(initial=-1) + 1, -1, dtype=np.int64)
     # Assigned from the back, so that the first occurrence is written last.
-    position[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)
-    return position[position >= 0]
+    first[positions[::-1]] = np.arange(len(positions) - 1, -1, -1)
+    return first[first >= 0]
 
 
 def finite_rows(signals: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:

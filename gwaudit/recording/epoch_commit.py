@@ -28,6 +28,7 @@ from gwaudit.recording.repeats import are_several_passes, rows_before_first_repe
 from gwaudit.store.store import TrajectoryStore
 
 _SHOWN = 5  # samples that a message names
+_LABEL = "given_label"
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ class EpochCommitter:
 
     def __init__(self, store: TrajectoryStore) -> None:
         self._store = store
-        self._given_labels = store.given_labels()
 
     def check(self, observed: ObservedRows) -> None:
         """Raise RecordingError if ids are not of the run, or labels are not its given labels.
 
-        Here and not for each batch, where ids on a GPU would have to be waited for.
+        Here and not for each batch, where ids on a GPU would have to be waited for. The given labels are read block by
+        block.
 
         Args:
             observed: The rows that this rank observed.
@@ -93,7 +94,7 @@ class EpochCommitter:
         if len(outside):
             sample = store.layout.sample_of(int(ids[outside[0]]))
             raise RecordingError(out_of_range("sample_ids", sample, store.n_samples))
-        given = self._given_labels[ids]
+        given = self._given_labels(ids)
         differing = np.flatnonzero(given != observed.labels)
         if len(differing):
             first = differing[0]
@@ -124,15 +125,30 @@ class EpochCommitter:
             )
         finite = finite_rows(observed.signals)
         n_finite = n_observed - self._report_not_finite(epoch, n_observed, observed.ids[~finite])
-        observed = observed.take(finite)
+        observed = observed if finite.all() else observed.take(finite)
         owners = observed.ids // self._store.layout.block_rows % world_size()
-        ids, signals = send_to_owner(observed.ids, observed.signals, owners)
-        first = first_occurrences(ids, self._store.n_rows)
-        ids, signals = ids[first], {name: values[first] for name, values in signals.items()}
-        summary = self._summarise(epoch, n_finite, ids, signals, moving)
+        ids, columns = send_to_owner(observed.ids, {**observed.signals, _LABEL: observed.labels}, owners)
+        first = first_occurrences(self._position_in_own_blocks(ids))
+        ids, signals = ids[first], {name: values[first] for name, values in columns.items()}
+        labels = signals.pop(_LABEL)
+        summary = self._summarise(epoch, n_finite, labels, signals, moving)
         self._report_repeats(summary, first)
         self._write(ids, signals, summary, {**metrics, **summary.metrics()})
         return summary
+
+    def _given_labels(self, row_ids: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the given label of each of some rows, [N]; those of one block at a time are in memory."""
+        blocks = row_ids // self._store.layout.block_rows
+        given = np.empty(len(row_ids), np.int32)
+        for block in np.flatnonzero(np.bincount(blocks)).tolist():
+            rows = blocks == block
+            given[rows] = self._store.given_labels(block=block)[row_ids[rows] - self._store.block_range(block).start]
+        return given
+
+    def _position_in_own_blocks(self, row_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the position of rows of this rank's blocks, as if there were no others: it has the rows' order."""
+        block, row = np.divmod(row_ids, self._store.layout.block_rows)
+        return np.asarray(block // world_size() * self._store.layout.block_rows + row)
 
     def _report_not_finite(self, epoch: int, n_observed: int, row_ids: NDArray[np.int64]) -> int:
         """Warn of the rows whose signals are not finite, on rank 0, and return their number over all ranks.
@@ -187,12 +203,21 @@ class EpochCommitter:
         self,
         epoch: int,
         n_finite: int,
-        ids: NDArray[np.int64],
+        labels: NDArray[np.int32],
         signals: Mapping[str, NDArray[Any]],
         moving: MovingMoments,
     ) -> EpochSummary:
-        right = signals["predicted_label"] == self._given_labels[ids]
-        sums = torch.tensor([len(ids), signals["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
+        """Return the summary of the epoch over all ranks.
+
+        Args:
+            epoch: Its number.
+            n_finite: Number of observations with finite signals, over all ranks.
+            labels: [M] given label of each row of this rank's blocks that was observed.
+            signals: [M] each, of the same rows.
+            moving: The moving moments of this rank.
+        """
+        right = signals["predicted_label"] == labels
+        sums = torch.tensor([len(labels), signals["loss"].sum(dtype=np.float64), right.sum()], dtype=torch.float64)
         recorded, loss, n_right = all_reduce_sum(sums).tolist()
         return EpochSummary(
             epoch=epoch,

@@ -39,6 +39,10 @@ def rows_before_first_repeat(first: NDArray[np.int64]) -> int:
     return int(late[0]) if len(late) else len(in_order)
 
 
+MOST_WATCHED = 2**24
+"""The largest number of samples that are watched, a byte each; of more, every second, third ... one is."""
+
+
 class RepeatWatch:
     """Signal, by a warning, that the samples of an epoch are observed for the second time, as soon as they are.
 
@@ -48,7 +52,8 @@ class RepeatWatch:
     """
 
     def __init__(self, n_samples: int, n_expected: int) -> None:
-        self._n_samples, self._n_expected = n_samples, n_expected
+        self._step = -(-n_samples // MOST_WATCHED)
+        self._n_watched, self._n_expected = -(-n_samples // self._step), n_expected // self._step
         self.clear()
 
     def clear(self) -> None:
@@ -70,8 +75,10 @@ class RepeatWatch:
         if self._warned or sample_ids.device.type != "cpu" or not len(sample_ids):
             return False
         if self._seen is None:
-            self._seen = np.zeros(self._n_samples, np.bool_)
+            self._seen = np.zeros(self._n_watched, np.bool_)
         ids = sample_ids.numpy()
+        if self._step > 1:
+            ids = ids[ids % self._step == 0] // self._step
         new = len(np.unique(ids[~self._seen[ids]]))
         self._seen[ids] = True
         begins_again = False
@@ -84,8 +91,9 @@ class RepeatWatch:
             return begins_again
         if are_several_passes(self._distinct_at_first, self._distinct, self._repeated):
             self._warned = True
+            watched = "samples" if self._step == 1 else f"samples (those whose id is divisible by {self._step})"
             warnings.warn(
-                f"{self._repeated} of {self._distinct} samples were observed again since the last end_epoch(), which "
+                f"{self._repeated} of {self._distinct} {watched} were observed again since the last end_epoch(), which "
                 "keeps the first observation of each: call end_epoch() after each pass over the data",
                 stacklevel=3,
             )

@@ -70,10 +70,10 @@ def make_run(
     labels = _checked_matrix(labels, len(class_names)) if is_multi_label else _checked_labels(labels, len(class_names))
     n = len(labels)
     layout = RunLayout(path, n, tuple(class_names), is_multi_label, block_rows)
-    splits = [split] * n if isinstance(split, str) else list(split)
-    names = [str(i) for i in range(n)] if keys is None else checked_keys(keys)
+    splits = split if isinstance(split, str) else list(split)
+    names = None if keys is None else checked_keys(keys)
     for what, values in (("keys", names), ("splits", splits)):
-        if len(values) != n:
+        if isinstance(values, list) and len(values) != n:
             raise InvalidEpochError(f"{len(values)} {what} for {n} labels: one {what[:-1]} a sample is needed")
     require_free(path)
     with writing(path):
@@ -86,7 +86,7 @@ def make_run(
             for part in ("samples", *_PARTS_OF_EPOCHS):
                 shutil.rmtree(path / part, ignore_errors=True)
                 (path / part).mkdir()
-            samples = pa.table({"key": pa.array(names, pa.string()), "split": pa.array(splits, pa.string())})
+            files = _write_all_samples(layout, names, splits, labels.reshape(-1))
             manifest = {
                 "format": "gwaudit",
                 "format_version": FORMAT_VERSION,
@@ -95,7 +95,7 @@ def make_run(
                 "is_multi_label": is_multi_label,
                 "block_rows": block_rows,
                 "signals": {name: dtype.name for name, dtype in SIGNALS.items()},
-                "samples": [asdict(file) for file in _write_all_samples(layout, samples, labels.reshape(-1))],
+                "samples": [asdict(file) for file in files],
                 "settings": dict(settings or {}),
                 "fingerprint": fingerprint,
                 "alignment": alignment,
@@ -272,12 +272,15 @@ def _require_no_epochs(path: Path) -> None:
         raise damaged(path / "run.json", "is missing, though epochs are committed")
 
 
-def _write_all_samples(layout: RunLayout, samples: pa.Table, given_labels: NDArray[np.int32]) -> list[FileRecord]:
-    """Write the samples' files, one a block.
+def _write_all_samples(
+    layout: RunLayout, keys: list[str] | None, splits: list[str] | str, given_labels: NDArray[np.int32]
+) -> list[FileRecord]:
+    """Write the samples' files, one a block; of what is the same for all samples one block is in memory.
 
     Args:
         layout: The run's.
-        samples: Key and split, a row a sample.
+        keys: The key of each sample, [n]; None for the ids.
+        splits: The split of each sample, [n], or of all.
         given_labels: The label of each row of the run, [n_rows].
     """
     files = []
@@ -287,8 +290,14 @@ def _write_all_samples(layout: RunLayout, samples: pa.Table, given_labels: NDArr
         columns: dict[str, Any] = {layout.id_column: rows, "sample_id": sample_ids}
         if layout.is_multi_label:
             columns["class_id"] = layout.class_of(rows).astype(np.int32)
-        of_rows = samples.take(sample_ids)
-        columns |= {"key": of_rows["key"], "given_label": given_labels[rows], "split": of_rows["split"]}
+        first, of_row = int(sample_ids[0]), pa.array(sample_ids - sample_ids[0])
+        samples = slice(first, int(sample_ids[-1]) + 1)
+        key = pa.array(map(str, range(samples.start, samples.stop)) if keys is None else keys[samples], pa.string())
+        columns |= {"key": key.take(of_row), "given_label": given_labels[rows]}
+        if isinstance(splits, str):
+            columns["split"] = pa.repeat(pa.scalar(splits, pa.string()), len(rows))
+        else:
+            columns["split"] = pa.array(splits[samples], pa.string()).take(of_row)
         target = layout.path / "samples" / f"block-{block:06d}.parquet"
         files.append(write_samples(layout, target, block, pa.table(columns)))
     sync(layout.path / "samples")
