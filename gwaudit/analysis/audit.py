@@ -335,21 +335,32 @@ class Audit:
         except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
             if isinstance(error, OSError) and is_absent(error):
                 raise no_audit(folder) from None
-            raise StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again") from error
+            raise _broken(folder, error) from error
 
 
 def recorded_verdict(folder: Path | str) -> Verdict | None:
-    """Read the verdict on a run; None if the run is not ranked, or its audit is broken or of another version."""
-    with suppress(FileNotFoundError, NotADirectoryError, StoreVersionError, ValueError, KeyError, TypeError):
-        return Verdict.from_dict(_read_facts(run_folder(folder))["verdict"])
+    """Read the verdict on a run; None if the run is not ranked, or its audit is of another version.
+
+    Raises:
+        StoreDamagedError: The audit is broken.
+    """
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError, StoreVersionError):
+            return Verdict.from_dict(_read_facts(run_folder(folder))["verdict"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _broken(folder, error) from error
     return None
+
+
+def _broken(folder: Path | str, error: Exception) -> StoreDamagedError:
+    return StoreDamagedError(f"the audit in {folder} is broken ({error}): rank the run again")
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
     """Read `audit.json`; raise StoreVersionError if it is of another version, ValueError if it is damaged."""
-    facts = read_json(results_of(folder) / FACTS_FILE)
+    facts = unsealed(read_json(results_of(folder) / FACTS_FILE))
     if facts.get("format_version") != FORMAT_VERSION or not {"frame_sha256", "verdict"} <= facts.keys():
         raise StoreVersionError(
             f"the audit in {folder} was saved by another version of gwaudit: rank the run again (gwaudit rank {folder})"
         )
-    return unsealed(facts)
+    return facts

@@ -10,7 +10,7 @@ from gwaudit.cli.command import app, command
 from gwaudit.cli.options import AsJson, NoVerify, Run
 from gwaudit.cli.show.rows import print_rows_as_json, print_table, print_written
 from gwaudit.cli.show.stages import StageDisplay
-from gwaudit.core.errors import SettingsError
+from gwaudit.core.errors import QueryError, SettingsError
 
 
 @command(
@@ -40,7 +40,7 @@ def sql_command(
 
     if as_json and output is not None:
         raise SettingsError("`output` and --json both say where the rows go: choose one")
-    text = sys.stdin.read() if query == "-" else query
+    text = _standard_input() if query == "-" else query
     with StageDisplay() as display:
         if output is not None:
             rows = write_query(run, text, output, verify=not no_verify, progress=display)
@@ -52,3 +52,10 @@ def sql_command(
                 print_rows_as_json(result.schema.names, result.batches)
             else:
                 print_table(result.schema.names, result.batches)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise QueryError("the query on standard input is not UTF-8: write it again in UTF-8") from error

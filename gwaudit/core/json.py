@@ -40,6 +40,21 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def with_texts(value: Any) -> Any:
+    """Return a value with texts in place of what JSON has no form for, such as dates and bytes.
+
+    Example:
+        >>> import datetime
+        >>> with_texts({"day": datetime.date(2026, 1, 31), "counts": (1, None)})
+        {'day': '2026-01-31', 'counts': [1, None]}
+    """
+    if isinstance(value, list | tuple):
+        return [with_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): with_texts(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
 def write_json(path: Path, value: Any) -> Path:
     """Write a value as a JSON file, atomically, and return its path.
 

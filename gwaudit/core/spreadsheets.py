@@ -57,7 +57,8 @@ def _csv_text(frame: pd.DataFrame, *, index: bool, header: bool) -> str:
     if index:
         frame = frame.rename(index=without_formula)
     for column in frame.select_dtypes(exclude=["number", "bool"]).columns:
-        frame[column] = frame[column].astype(object).map(without_formula)
+        cells = frame[column].astype(object)
+        frame[column] = cells.where(frame[column].notna(), None).map(without_formula)  # else NaN is written as a text
     return frame.round(6).to_csv(index=index, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 

@@ -143,7 +143,7 @@ def _load(
     """
     training_rule(training.select)  # an unknown rule is refused before anything is loaded
     init_process_group(training.device)
-    given = training
+    typed = given = training
     if resume:
         given = run_on_rank0(lambda: as_recorded(training, run))
         training = run_on_rank0(lambda: as_recorded(training, run, STARTING_WEIGHTS))
@@ -164,7 +164,7 @@ def _load(
         if dataset.modality == "images":
             check_weights(dataset.holds_photos)
         other = read_other_split(data, dataset, progress)
-    for sentence in describe_unused(data, training, refinement, _kind(dataset, resolved)):
+    for sentence in describe_unused(data, typed, refinement, _kind(dataset, resolved)):
         dataset.notes.warn(sentence)
     if dataset.modality == "images":
         dataset.notes.remark(describe_start(training, resolved, dataset))

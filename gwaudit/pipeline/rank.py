@@ -11,7 +11,7 @@ from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.engine import LOCAL, open_engine
 from gwaudit.pipeline.results import AuditResult, write_results
 from gwaudit.pipeline.run_data import samples_of_run
-from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unverified
+from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unfinished, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
 from gwaudit.store.working_copies import run_folder
 from gwaudit.training.rounds import open_rounds, rounds_of
@@ -55,6 +55,8 @@ def rank_again(
     run, progress = run_folder(run), progress or Warnings()
     progress.on_stage("ranking")
     with open_rounds(rounds_of(run), verify=verify) as (first, *later):
+        for store in (first, *later):
+            note_unfinished(store, progress)
         with open_engine(engine) as executor:
             ranked = rank(first, ranking, rounds=later, executor=executor)
         ranked = _calibrated(ranked, [Path(file) for file in decisions], progress)

@@ -31,6 +31,7 @@ from gwaudit.core.errors import (
     StoreNotFoundError,
 )
 from gwaudit.core.files import write_atomically
+from gwaudit.core.json import to_json, with_texts
 from gwaudit.core.outputs import require_file
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unverified
@@ -160,10 +161,12 @@ def write_query(
     with run_query(run, query, verify=verify, progress=progress) as result:
         batches = counted(result.batches)
         if file.suffix == ".csv":
-            empty = pa.RecordBatch.from_pylist([], schema=result.schema)
-            write_csv((part.to_pandas(types_mapper=_CSV_TYPES.get) for part in _or_one(batches, empty)), file)
+            with _writable_types(file):
+                empty = pa.RecordBatch.from_pylist([], schema=result.schema)
+                write_csv((_csv_frame(part) for part in _or_one(batches, empty)), file)
         else:
-            write_atomically(file, lambda temporary: _write_parquet(batches, result.schema, temporary))
+            with _writable_types(file):
+                write_atomically(file, lambda temporary: _write_parquet(batches, result.schema, temporary))
     return rows
 
 
@@ -327,6 +330,10 @@ def _named_views(query: str) -> list[str]:
 
 def _require_select(connection: "DuckDBPyConnection", query: str) -> None:
     """Raise QueryError unless a query is one SELECT: a statement of another kind could write."""
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise QueryError("the query is not UTF-8: write it again in UTF-8") from None
     kinds = [statement.type.name for statement in connection.extract_statements(query)]
     if kinds == ["SELECT"]:
         return
@@ -388,6 +395,31 @@ def _or_one(batches: Iterator[pa.RecordBatch], other: pa.RecordBatch) -> Iterato
     first = next(batches, other)
     yield first
     yield from batches
+
+
+@contextmanager
+def _writable_types(file: Path) -> Iterator[None]:
+    """Raise QueryError if a column has a type that the block cannot write."""
+    try:
+        yield
+    except pa.ArrowNotImplementedError as error:
+        raise QueryError(
+            f"a {file.suffix} file cannot hold a column of this result ({error}): make it a text in the query, as "
+            "column::varchar"
+        ) from error
+
+
+def _csv_frame(batch: pa.RecordBatch) -> pd.DataFrame:
+    """Return rows as they are written as CSV: lists, structs and maps as JSON, which no length shortens."""
+    columns = [_json_texts(column) if pa.types.is_nested(column.type) else column for column in batch.columns]
+    texts = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    frame: pd.DataFrame = texts.to_pandas(types_mapper=_CSV_TYPES.get)
+    return frame
+
+
+def _json_texts(column: pa.Array) -> pa.Array:
+    values = with_texts(column.to_pylist())
+    return pa.array([None if value is None else to_json(value, indent=None) for value in values], pa.string())
 
 
 def _write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:

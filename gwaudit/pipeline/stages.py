@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # for its type alone
     from gwaudit.review.decisions import Decisions
+    from gwaudit.store.store import TrajectoryStore
 
 
 class StageProgress(Protocol):
@@ -63,4 +64,14 @@ def note_unverified(files: int, run: Path, progress: StageProgress) -> None:
         progress.on_note(
             f"{files:,} files of the run were read without being compared with their checksums: damage to them is "
             f"not noticed. To compare them: gwaudit show {run} --verify"
+        )
+
+
+def note_unfinished(store: "TrajectoryStore", progress: StageProgress) -> None:
+    """Show that a run has fewer epochs than its training was to have, where that is so."""
+    planned, done = store.settings.get("training", {}).get("epochs"), len(store.training_epochs)
+    if isinstance(planned, int) and done < planned:
+        progress.on_note(
+            f"{store.path} has {done} of {planned} epochs, and the ranking uses these: the training was stopped, which "
+            "`resume` continues; or the last files of its commits are missing, as after an incomplete copy"
         )

@@ -13,6 +13,7 @@ next one is published, as a reader may be in the middle of it.
 """
 
 import glob
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ FOLDER = "results"
 CONTENTS = "contents.json"
 WAIT = 60.0
 """Seconds that a command waits for another one that is writing results of the same run."""
+_NAME = re.compile(rb"[0-9a-f]{12}")
 EDITABLE = frozenset({"suspects.csv"})
 """The files that people fill in, whose changes are no damage."""
 
@@ -39,11 +41,15 @@ def results_of(run: Path) -> Path:
     """Return the folder with the results of a run in use: the current version, or the run itself if it has none.
 
     Raises:
-        StoreDamagedError: The run was copied without its links, and its files are of no version.
+        StoreDamagedError: The run was copied without its links, and its files are of no version; or the name of the
+            version in use is damaged.
     """
     current = run / FOLDER / "current"
     if current.is_file():
-        return run / FOLDER / current.read_text(encoding="utf-8").strip()
+        name = current.read_bytes().strip()
+        if not _NAME.fullmatch(name):
+            raise StoreDamagedError(f"{current} does not hold the name of a version: rank the run again")
+        return run / FOLDER / name.decode()
     if current.is_dir():
         is_complete = current.is_symlink() or (current / CONTENTS).exists()
         return current.resolve() if is_complete else _version_copied_to(run)

@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gwaudit.core.json import parse_json
+
 SUFFIX = ".safetensors"
 
 _CONTENT = "content"
@@ -50,11 +52,11 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except Exception as error:  # safetensors raises its own error, and those of Rust's JSON and of torch
         raise ValueError(str(error) or type(error).__name__) from error
-    content = json.loads(metadata.get(_CONTENT, "{}"))
+    content = parse_json(metadata.get(_CONTENT, "{}"))
     structure = str(content.get("structure")) if isinstance(content, dict) else ""
     if not structure or content.get("sha256") != _checksum(structure, tensors):
         raise ValueError("its checksum differs")
-    values: dict[str, Any] = _with_tensors(json.loads(structure), tensors, device)
+    values: dict[str, Any] = _with_tensors(parse_json(structure), tensors, device)
     return values
 
 

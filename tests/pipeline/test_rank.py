@@ -48,6 +48,14 @@ def test_a_verified_ranking_says_that_no_file_was_skipped(tmp_path):
     assert "checksum" not in done.stderr
 
 
+def test_a_run_without_its_last_epochs_is_ranked_with_a_word(tmp_path):
+    run = tmp_path / "run"
+    make_run(run, few_digits(40), epochs=3, settings={"training": {"epochs": 3, "select": "gwa"}}).close()
+    assert "of 3 epochs" not in gwaudit("rank", run).stderr
+    (run / "commits" / "epoch-00002.json").unlink()
+    assert "has 2 of 3 epochs" in " ".join(gwaudit("rank", run).stderr.split())
+
+
 def test_a_sample_is_read_from_verified_files_of_any_size(damaged_run):
     with TrajectoryStore.open(damaged_run) as store, pytest.raises(Exception, match="block-000000"):
         store.trajectory(0)

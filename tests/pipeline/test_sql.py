@@ -173,6 +173,7 @@ def test_files_that_are_not_compared_are_counted_and_their_damage_is_an_error(ru
         ("create table samples as select 1", "not CREATE"),
         ("select * from epochs; select * from samples", "not 2 statements"),
         ("", "not 0 statements"),
+        ("select '\udcff' from epochs", "not UTF-8"),
         ("pivot audit on category using count(*)", "PIVOT needs its values"),
         ("set memory_limit = '9GB'", "not SET"),
         ("select 1", "names none of the views of a run, which are epochs,"),
@@ -258,3 +259,28 @@ def test_a_file_elsewhere_than_outside_the_run_is_refused(run, tmp_path):
         assert reason in done.stderr
     assert pd.read_parquet(run / "audit.parquet").shape[0] == N
     assert not (run / "new.csv").exists()
+
+
+def test_lists_structs_and_missing_texts_are_whole_in_a_csv_file(run, tmp_path):
+    query = "select list(sample_id order by sample_id) as ids, {'k': min(key)} as first, null::varchar as no, " \
+        "map{1: date '2026-01-31'} as days from samples"  # fmt: skip
+    gwaudit("sql", run, query, "--output", tmp_path / "a.csv")
+    row = pd.read_csv(tmp_path / "a.csv", keep_default_na=False).iloc[0]
+    assert json.loads(row["ids"]) == list(range(N))
+    assert json.loads(row["first"]) == {"k": "k0"}
+    assert json.loads(row["days"]) == [[1, "2026-01-31"]]
+    assert row["no"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("a.csv", "select union_value(k := 1) as either from samples"),
+        ("a.parquet", "select interval 1 day as long from samples"),
+    ],
+)
+def test_a_type_that_a_file_cannot_hold_is_refused_with_the_way_on(run, tmp_path, name, query):
+    done = gwaudit("sql", run, query, "--output", tmp_path / name)
+    assert done.returncode == 2
+    assert "make it a text in the query" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -42,3 +42,21 @@ def test_a_round_that_is_missing_before_a_later_one_is_named(run):
     done = gwaudit("show", run, "--verify")
     assert done.returncode == 2
     assert "1 is missing, though round 2 is there" in " ".join(done.stderr.split())
+
+
+def test_a_damaged_verdict_is_named_without_verify_too(run):
+    facts = (run / "audit.json").resolve()
+    facts.write_text(facts.read_text().replace('"level"', '"levle"'))
+    done = gwaudit("show", run)
+    assert done.returncode == 2
+    assert "is broken" in done.stderr
+
+
+@pytest.mark.parametrize("name", [b"", b"../..", b"\xff\xfe"])
+def test_a_damaged_name_of_the_version_in_use_is_named(run, name):
+    current = run / "results" / "current"
+    current.unlink()
+    current.write_bytes(name)
+    done = gwaudit("show", run, "--verify")
+    assert done.returncode == 2
+    assert f"{current} does not hold the name of a version" in done.stderr

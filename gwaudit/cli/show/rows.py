@@ -1,6 +1,5 @@
 """Show the rows of a query: the first of them as a table, or all as JSON."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gwaudit.cli.show.console import one_line, out
-from gwaudit.core.json import to_json
+from gwaudit.core.json import to_json, with_texts
 from gwaudit.core.shown_paths import with_urls
 
 if TYPE_CHECKING:  # for its type alone
@@ -57,7 +56,7 @@ def print_rows_as_json(names: Sequence[str], batches: "Iterable[pa.RecordBatch]"
     for batch in batches:
         columns = [column.to_pylist() for column in batch.columns]
         for row in zip(*columns, strict=True):
-            values = {name: _json_value(value) for name, value in zip(names, row, strict=True)}
+            values = with_texts(dict(zip(names, row, strict=True)))
             print(f"{before}{with_urls(to_json(values, indent=None))}", end="")
             before = ",\n "
     print("[]" if before == "[" else "]")
@@ -85,14 +84,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return one_line(str(value), _WIDEST)
-
-
-def _json_value(value: Any) -> Any:
-    """Return a value as JSON can hold it: dates, bytes and others as text."""
-    if isinstance(value, list):
-        return [_json_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name): _json_value(item) for name, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
