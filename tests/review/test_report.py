@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,12 @@ def test_an_audit_writes_its_report(tmp_path):
     shown = [s for s in facts_of(page)["samples"] if s["category"] == "suspect"]
     assert [s["id"] for s in shown] == suspects["sample_id"].tolist()
     assert [s["key"] for s in shown] == suspects["key"].tolist()
+
+
+def test_names_in_backticks_are_shown_as_code(data):
+    page = render_page(replace(data, warnings=("give `label_column`, not `<b>`", "a lone ` stays"))).decode()
+    assert "give <code>label_column</code>, not <code>&lt;b&gt;</code>" in page
+    assert "a lone ` stays" in page
 
 
 class TestContents:

@@ -333,7 +333,7 @@ def _or_missing(preview: Preview) -> Preview:
         try:
             return preview(sample_id, most_bytes)
         except DataError as error:
-            return {"missing": str(error)}
+            return {"missing": str(error).replace("`", "")}
 
     return guarded
 

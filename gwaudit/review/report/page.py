@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import secrets
 import shlex
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
@@ -71,7 +72,7 @@ def render_page(data: ReportData, *, served: bool = False) -> bytes:
         loader=jinja2.PackageLoader("gwaudit.review.report"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["json"] = _json
+    environment.filters["json"], environment.filters["code"] = _json, _with_code
     templates = files("gwaudit.review.report") / "templates"
     page = environment.get_template("page.html.j2").render(
         **_summary(data, served=served),
@@ -153,6 +154,11 @@ def _digest_of_samples(audit: Audit) -> str:
             digest.update(f"{', ' if start else opening}{part}".encode())
     digest.update(f"], {json.dumps(list(audit.class_names))}]".encode())
     return digest.hexdigest()
+
+
+def _with_code(text: str) -> Markup:
+    """Return a note as markup: names in backticks, as messages of the library have them, as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _json(value: Any) -> Markup:

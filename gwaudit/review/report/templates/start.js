@@ -32,10 +32,11 @@ decisions.storage.onstate = (unsaved, problem) => {
   $("saved").classList.toggle("failed", problem !== null);
   $("unsaved").hidden = problem === null;
   if (problem === null) return;
+  const reason = problem.replaceAll("`", "");
   const rescue = facts.served ? " Then load that file on the page of the new review, or give it to gwaudit apply." : "";
   setText($("unsaved"), unsaved
-    ? `${counted(unsaved, "decision")} ${unsaved === 1 ? "is" : "are"} not saved: ${problem} Press “Download decisions” before you close this page: the file holds all of your decisions.${rescue}`
-    : `Decisions that you make now will not be saved: ${problem}`);
+    ? `${counted(unsaved, "decision")} ${unsaved === 1 ? "is" : "are"} not saved: ${reason} Press “Download decisions” before you close this page: the file holds all of your decisions.${rescue}`
+    : `Decisions that you make now will not be saved: ${reason}`);
 };
 window.addEventListener("beforeunload", (event) => {
   if (decisions.storage.pending.size) event.preventDefault();
