@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import SettingsError, UnresolvedDecisionsError
+from gwaudit.core.errors import SettingsError
 from gwaudit.pipeline.groups import groups_of_run
 from gwaudit.pipeline.stages import StageProgress
-from gwaudit.review.decided_samples import DecidedSamples, read_decided
+from gwaudit.review.decided_samples import DecidedSamples, read_decided, require_usable
 from gwaudit.review.estimates import (
     Estimates,
     estimate_wrong_labels,
@@ -164,10 +164,5 @@ def _require_share(name: str, value: Any) -> None:
 def _read_valid(audit: Audit, files: Sequence[Path | str]) -> DecidedSamples:
     """Return the decisions; raise UnresolvedDecisionsError where some cannot be used, which would bias the estimate."""
     decided = read_decided(audit, files)
-    if problems := decided.decisions.problems:
-        raise UnresolvedDecisionsError(
-            f"there is no estimate, as {len(problems)} decision{'s' * (len(problems) > 1)} cannot be used, and which "
-            "these are depends on the answers: fix the files",
-            problems,
-        )
+    require_usable(decided.decisions, "there is no estimate")
     return decided

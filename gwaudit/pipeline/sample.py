@@ -12,7 +12,7 @@ from gwaudit.core.outputs import require_file
 from gwaudit.core.spreadsheets import column_name, read_cells, write_csv
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
-from gwaudit.review.decided_samples import DecidedSamples, read_decided
+from gwaudit.review.decided_samples import DecidedSamples, read_decided, require_usable
 from gwaudit.review.decision_files import fingerprint_cell
 from gwaudit.review.review_sample import ReviewSample, most_uncertain, sample_to_review
 from gwaudit.store.store import TrajectoryStore
@@ -38,10 +38,12 @@ def draw_for_review(
     Raises:
         SettingsError: `size` is not positive.
         DataError: The run is multi-label, its sample was drawn from other data, or a file cannot be read.
+        UnresolvedDecisionsError: Decisions contradict each other, or are invalid: nobody can say what is undecided.
         StoreError: The sample cannot be read or written.
     """
     audit = Audit.load(run)
     decided = read_decided(audit, decisions, with_sample=not redraw)
+    require_usable(decided.decisions, "no sample is drawn")
     known = np.flatnonzero(decided.is_decided).tolist()
     sample = sample_to_review(audit, size, seed=seed, redraw=redraw, decided=known)
     return audit, sample, decided
@@ -99,6 +101,7 @@ def write_sample(
         SettingsError: `size` is not positive.
         DataError: The run is multi-label, its sample was drawn from other data, all of the sample is decided, or
             `output` is a file with answers, which are never written over.
+        UnresolvedDecisionsError: Decisions contradict each other, or are invalid.
         StoreError: The sample cannot be read or written, or the file cannot be written.
     """
     output = require_file(output)

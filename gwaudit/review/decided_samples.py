@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.core.errors import UnresolvedDecisionsError
 from gwaudit.review.decisions import Decisions, read_decisions, require_single_label
 from gwaudit.review.review_sample import ReviewSample, load_sample
 
@@ -76,6 +77,21 @@ def read_decided(
     paths = [own] if run_decisions and own.exists() else []
     paths += [Path(file) for file in files if not (paths and Path(file).resolve() == own.resolve())]
     return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit) if with_sample else None)
+
+
+def require_usable(decisions: Decisions, refused: str) -> None:
+    """Raise UnresolvedDecisionsError if decisions contradict each other or are invalid.
+
+    Args:
+        decisions: Decisions as they were read.
+        refused: What is not done because of them, as the beginning of the message.
+    """
+    if problems := decisions.problems:
+        raise UnresolvedDecisionsError(
+            f"{refused}, as {len(problems)} decision{'s' * (len(problems) > 1)} cannot be used, and which these are "
+            "depends on the answers: fix the files",
+            problems,
+        )
 
 
 def decided_samples(n: int, decisions: Decisions, sample: ReviewSample | None) -> DecidedSamples:

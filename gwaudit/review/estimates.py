@@ -55,7 +55,7 @@ class Estimate:
     def with_whole_limits(self) -> Self:
         """Return the estimate with whole numbers between its limits as limits, as the number of labels is whole."""
         low, high = whole_limits(self.low if self.estimate is None else self.estimate, self.low, self.high)
-        return replace(self, low=float(low), high=float(high))
+        return replace(self, low=float(low) + 0.0, high=float(high))  # no negative zero
 
     @property
     def rate(self) -> tuple[float | None, float, float]:
@@ -335,10 +335,10 @@ def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
             f"{n_open:,} of the {sample.size:,} samples drawn are not decided yet; {n_random:,} decisions are random."
         )
     if total.estimate is None:
-        notes.append(
-            "There is no estimate yet: parts of the data have no random decision. Decide the samples drawn in their "
-            "order, without leaving any out."
-        )
+        way_on = "Decide the samples drawn in their order, without leaving any out."
+        if not n_open and decided.is_unsure[drawn].any():
+            way_on = "Let another person decide on the unsure samples, or draw more."
+        notes.append(f"There is no estimate yet: parts of the data have no random decision. {way_on}")
     chosen = int((drawn & decided.is_decided & ~decided.is_random).sum())
     if chosen:
         notes.append(

@@ -180,6 +180,36 @@ def test_contradictory_decisions_give_no_estimate(run, to_check, truth):
         estimate(run, [to_check])
 
 
+@pytest.mark.parametrize("draw", ["sample", "review"])
+def test_nothing_is_drawn_beside_contradictory_decisions(run, to_check, truth, tmp_path, draw):
+    """Otherwise their samples would be asked about again, and the next estimate refused for the old rows."""
+    table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    decide(run, [int(table["sample_id"][0])], ~truth)
+    drawing = {
+        "sample": lambda: write_sample(run, tmp_path / "more.csv", 300, decisions=[to_check]),
+        "review": lambda: draw_for_review(run, 300, decisions=[to_check]),
+    }
+    with pytest.raises(UnresolvedDecisionsError, match="no sample is drawn, as 1 decision cannot be used"):
+        drawing[draw]()
+    assert not (tmp_path / "more.csv").exists()
+
+
+def test_a_sample_that_is_all_unsure_needs_another_person(run, to_check):
+    table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
+    table.assign(decision="unsure").to_csv(to_check, index=False)
+    result = estimate(run, [to_check])
+    assert result.total.estimate is None
+    assert any("Let another person decide on the unsure samples" in note for note in result.notes)
+
+
+def test_no_limit_is_a_negative_zero(run, tmp_path, truth):
+    for rows in (20, 30, 40):
+        write_sample(run, tmp_path / "few.csv", 200, seed=0)
+        fill(tmp_path / "few.csv", truth, rows=rows)
+        assert not np.signbit(estimate(run, [tmp_path / "few.csv"]).classes["low"]).any()
+        (tmp_path / "few.csv").unlink()
+
+
 def test_unsure_counts_as_undecided_and_is_named(run, to_check):
     table = pd.read_csv(to_check, dtype=str, keep_default_na=False)
     table.loc[:9, "decision"] = "unsure"
