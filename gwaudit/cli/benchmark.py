@@ -416,6 +416,9 @@ def review_command(
         Literal["learning", "coverage"] | None,
         typer.Option(help="Part to run: learning, or the coverage of intervals. By default both.", show_default=False),
     ] = None,
+    neighbours: Annotated[
+        bool, typer.Option(help="Use the vote of the nearest neighbours in the evidence, for photos.")
+    ] = True,
     processes: Processes = 1,
     cifar10: Cifar10 = None,
     weights: Weights = None,
@@ -437,6 +440,7 @@ def review_command(
         sources=ReviewSources(cifar10, weights, questions, encoder, human_labels),
         reviews=reviews,
         parts=(part,) if part else PARTS,
+        neighbours=neighbours,
         processes=processes,
         progress=_Lines(),
     )

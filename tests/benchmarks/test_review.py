@@ -1,5 +1,7 @@
 """Simulated reviews decide by the true labels, and measure what an audit learns from them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,13 @@ def test_expected_numbers_are_nearer_after_decisions(known):
     assert row.first < row.first_before
     assert row.gain is None or row.gain > -0.002
     assert measure_learning(known, 600, 0.0, reviews=1) is None
+
+
+def test_the_vote_of_the_neighbours_is_a_part_of_the_evidence(known):
+    noise = np.random.default_rng(1).normal(0, 0.5, 1000)
+    voted = replace(known, votes=np.where(known.is_wrong, 1.0, -1.0) + noise)
+    row = measure_learning(voted, 300, 0.0, reviews=1)
+    assert row.reordered == 1
 
 
 def test_the_effort_is_counted_in_each_order(known):

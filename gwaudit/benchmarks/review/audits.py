@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.latent_scores import nearest_neighbours, vote
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.multilabel import composed_digits
 from gwaudit.benchmarks.trust.cells import audited, with_errors
-from gwaudit.benchmarks.trust.data_sets import Role
+from gwaudit.benchmarks.trust.data_sets import Role, TrustSet, features_of
 from gwaudit.benchmarks.trust.peers import cleanlab_detection
 from gwaudit.benchmarks.trust.processes import prepared_set
 from gwaudit.benchmarks.trust.rows import Cell
@@ -25,12 +26,13 @@ from gwaudit.benchmarks.trust.sources import IMAGES, Sources, require
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.json import read_json, write_json
 from gwaudit.core.settings import RankingSettings, TrainingSettings
+from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.label_files import read_label_file
 from gwaudit.data.label_noise import add_multilabel_noise
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import train
 
-_TRUTH = "truth.json"
+_KNOWN = "known.json"
 _COMPOSED = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp")
 _CIFAR10 = 50_000  # images of its training split, in the order of the human labels
 
@@ -107,12 +109,15 @@ class KnownAudit:
         audit: The unsupervised audit; the rows of a multi-label one are samples of their own here.
         truth: [n] true labels, by sample id.
         cleanlab: [n] cleanlab's scores, higher for more suspicious samples; None where it takes no such data.
+        votes: [n] margin of the nearest neighbours' vote against each label; None but for photos, of which alone an
+            audit keeps latents.
     """
 
     source: ReviewSet
     audit: Audit
     truth: NDArray[np.int64]
     cleanlab: NDArray[np.float64] | None
+    votes: NDArray[np.float64] | None = None
 
     @property
     def is_wrong(self) -> NDArray[np.bool_]:
@@ -127,16 +132,14 @@ def known_audit(source: ReviewSet, folder: Path, sources: ReviewSources) -> Know
         GwauditError: A file or package that the set needs is missing.
     """
     kept = folder / source.name.replace(", ", "-").replace(" ", "-").replace("%", "")
-    if not (kept / _TRUTH).exists():
+    if not (kept / _KNOWN).exists():
         made = _composed(source) if source.data == "composed" else _trained(source, sources)
         made.audit.save(kept)
-        write_json(
-            kept / _TRUTH,
-            {"truth": made.truth.tolist(), "cleanlab": None if made.cleanlab is None else made.cleanlab.tolist()},
-        )
-    known = read_json(kept / _TRUTH)
-    cleanlab = None if known["cleanlab"] is None else np.array(known["cleanlab"], np.float64)
-    return KnownAudit(source, Audit.load(kept), np.array(known["truth"], np.int64), cleanlab)
+        scores = {"truth": made.truth, "cleanlab": made.cleanlab, "votes": made.votes}
+        write_json(kept / _KNOWN, {name: None if row is None else row.tolist() for name, row in scores.items()})
+    known = read_json(kept / _KNOWN)
+    cleanlab, votes = (None if known[name] is None else np.array(known[name]) for name in ("cleanlab", "votes"))
+    return KnownAudit(source, Audit.load(kept), np.array(known["truth"], np.int64), cleanlab, votes)
 
 
 def select_review_sets(names: Sequence[str] = ()) -> list[ReviewSet]:
@@ -168,7 +171,18 @@ def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
     with tempfile.TemporaryDirectory() as folder:
         audit = audited(dataset, Path(folder) / "run", prepared.source, seed=0)
     cleanlab = cleanlab_detection(prepared.features, dataset.labels).score
-    return KnownAudit(source, audit, dataset.true_labels, np.asarray(cleanlab, np.float64))
+    return KnownAudit(
+        source, audit, dataset.true_labels, np.asarray(cleanlab, np.float64), _votes(prepared.source, dataset)
+    )
+
+
+def _votes(source: TrustSet, dataset: LabeledDataset) -> NDArray[np.float64] | None:
+    """Return the vote of the neighbours in the features of photos, which an audit of the photos keeps as latents."""
+    if source.kind != "images":
+        return None
+    features = features_of(dataset)
+    latents = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    return vote(dataset.labels, nearest_neighbours(latents), len(dataset.class_names))[0]
 
 
 def _composed(source: ReviewSet) -> KnownAudit:

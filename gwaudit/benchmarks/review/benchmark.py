@@ -1,7 +1,7 @@
 """Run simulated reviews of many audits with known errors, and keep what they yield in JSON files and `review.md`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -57,6 +57,7 @@ class _Task:
     sources: ReviewSources
     reviews: int
     parts: tuple[Part, ...]
+    neighbours: bool
 
 
 def review(
@@ -66,6 +67,7 @@ def review(
     sources: ReviewSources | None = None,
     reviews: int = 20,
     parts: Sequence[Part] = PARTS,
+    neighbours: bool = True,
     processes: int = 1,
     progress: TrustProgress | None = None,
 ) -> ReviewResults:
@@ -78,6 +80,7 @@ def review(
         reviews: Number of reviews of each set, for each number of decisions and share of wrong answers; the coverage
             is measured on `COVERAGE_REVIEWS` times as many.
         parts: Parts of the benchmark to run.
+        neighbours: Whether the evidence has the vote of the nearest neighbours, for photos.
         processes: Number of processes, each with one thread.
         progress: Receives the sets that are left out, and the number of sets done.
 
@@ -94,7 +97,7 @@ def review(
         "coverage": {row.name for row in results.coverage},
     }
     missing = [
-        _Task(each, folder / AUDITS, sources or ReviewSources(), reviews, lacking)
+        _Task(each, folder / AUDITS, sources or ReviewSources(), reviews, lacking, neighbours)
         for each in sets
         if (lacking := tuple(part for part in parts if each.name not in kept[part]))
     ]
@@ -135,6 +138,8 @@ def _run(task: _Task) -> list[tuple[_Task, ReviewResults | str]]:
         known = known_audit(task.source, task.folder, task.sources)
     except GwauditError as error:
         return [(task, str(error))]
+    if not task.neighbours:
+        known = replace(known, votes=None)
     learning: list[LearningRow] = []
     effort: list[EffortRow] = []
     coverage: list[CoverageRow] = []

@@ -166,7 +166,7 @@ def decided_samples_of_review(
 
 def _measure_review(known: KnownAudit, decisions: int, error: float, seed: int) -> dict[str, float]:
     ids, is_random = decided_samples_of_review(known, decisions, seed)
-    calibrated = calibrate(known.audit, answers(known, ids, error=error, seed=seed), is_random)
+    calibrated = calibrate(known.audit, answers(known, ids, error=error, seed=seed), is_random, known.votes)
     left = calibrated.undecided
     wrong = known.is_wrong[left["sample_id"].to_numpy()]
     gain = math.nan
@@ -199,7 +199,7 @@ def _learned_order(known: KnownAudit, n_wanted: int) -> NDArray[np.int64]:
     audit, decided, step = known.audit, np.empty(0, np.int64), max(STEP, n_wanted // 8)
     while known.is_wrong[decided].sum() < n_wanted and len(left := audit.undecided):
         decided = np.concatenate([decided, left["sample_id"].to_numpy(np.int64)[:step]])
-        audit = calibrate(known.audit, answers(known, decided, error=0.0, seed=0))
+        audit = calibrate(known.audit, answers(known, decided, error=0.0, seed=0), votes=known.votes)
     return decided
 
 
