@@ -386,7 +386,10 @@ def _plain_batches(reader: pa.RecordBatchReader, schema: pa.Schema, run: Path) -
                 batch = reader.read_next_batch()
             except StopIteration:
                 return
+        try:
             columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
+        except pa.ArrowInvalid as error:
+            raise QueryError(f"an integer of the result has more than 64 bits ({error}): cast it to double") from error
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -180,6 +180,7 @@ def test_files_that_are_not_compared_are_counted_and_their_damage_is_an_error(ru
         ("selec * from epochs", "Parser Error: syntax error"),
         ("select nothing from epochs", "nothing"),
         ("select key::int from samples", "Could not convert string 'k0'"),
+        ("select sum(sample_id) * 1e30::decimal(38, 0) from samples", "more than 64 bits"),
         ("select * from epochs, read_csv('{run}/run.json')", "Permission Error"),
         ("select * from epochs, '{run}/audit.parquet'", "Permission Error"),
         ("select * from epochs, glob('/*')", "Permission Error"),
