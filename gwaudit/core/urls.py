@@ -20,6 +20,7 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 _HIDDEN = "***"
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
+_OF_PATHS = ("file", "local")  # kinds of URLs that name no host or bucket before the path
 _ATTEMPTS = 4
 _NOT_FOUND = (404, 410)  # answers of http
 _BUSY = (408, 425, 429)
@@ -41,11 +42,16 @@ def is_url(place: object) -> bool:
 def path_of_file_url(url: str) -> Path | None:
     """Return the path on this machine that a `file://` URL names; None for other URLs.
 
+    Raises:
+        SettingsError: The URL names another machine, as where a slash is missing.
+
     Example:
         >>> path_of_file_url("file:///data/my%20photos").name
         'my photos'
     """
     parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise SettingsError(f"{url} names a file of the machine {parts.netloc!r}: write file:/// before a whole path")
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
@@ -68,6 +74,8 @@ def restored_url(place: Path | str) -> str:
     Example:
         >>> restored_url(Path("s3://bucket/photos")), restored_url(Path("run:1/photos"))
         ('s3://bucket/photos', 'run:1/photos')
+        >>> restored_url(Path("file:///data/photos"))
+        'file:///data/photos'
     """
     text = os.fspath(place)
     found = re.match(r"([a-z][a-z0-9+.-]*):/(?!/)", text, re.IGNORECASE)
@@ -75,7 +83,8 @@ def restored_url(place: Path | str) -> str:
         from fsspec import available_protocols
 
         if found[1].lower() in available_protocols():
-            return f"{found[1]}://{text[found.end() :]}"
+            root = "/" if found[1].lower() in _OF_PATHS else ""
+            return f"{found[1]}://{root}{text[found.end() :]}"
     return text
 
 

@@ -7,6 +7,7 @@ import pytest
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.outputs import require_file, require_folder, require_new
 from gwaudit.core.urls import is_url, path_of_file_url, reaching, redacted, require_local, restored_url, retrying
+from gwaudit.store.working_copies import run_folder
 
 
 @pytest.mark.parametrize("place", ["runs/x", "run:1/x", "hf:name", "/data/a.csv", "C:/data", "a b://c"])
@@ -71,3 +72,10 @@ def test_a_call_is_repeated_only_where_its_failure_may_pass(monkeypatch) -> None
     with pytest.raises(PermissionError):
         retrying(lambda: failing(PermissionError("no"), 1))
     assert len(calls) == 1
+
+
+def test_a_run_at_a_file_url_lies_where_the_url_says(tmp_path):
+    assert run_folder(Path(tmp_path.as_uri())) == tmp_path
+    assert run_folder(tmp_path.as_uri()) == tmp_path
+    with pytest.raises(SettingsError, match="write file:///"):
+        run_folder("file://tmp/run")
