@@ -8,11 +8,12 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -45,6 +46,8 @@ from gwaudit.store.working_copies import run_folder
 
 if TYPE_CHECKING:  # for its type alone: the extra `sql` may not be installed
     from duckdb import DuckDBPyConnection
+
+Value = TypeVar("Value")
 
 VIEWS = ("epochs", "evaluation_passes", "samples", "classes", "audit", "decisions")
 """The names of the views."""
@@ -124,9 +127,9 @@ def run_query(
         with _named_errors(run, absent):
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
-            reader = connection.sql(query).to_arrow_reader(_BATCH_ROWS)
+            reader = _interruptible(connection, lambda: connection.sql(query).to_arrow_reader(_BATCH_ROWS))
         schema = _plain_schema(reader.schema)
-        yield QueryResult(schema, _plain_batches(reader, schema, run))
+        yield QueryResult(schema, _plain_batches(connection, reader, schema, run))
         note_unverified(store.unverified_files, run, progress)
 
 
@@ -379,12 +382,27 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _plain_batches(reader: pa.RecordBatchReader, schema: pa.Schema, run: Path) -> Iterator[pa.RecordBatch]:
+def _interruptible(connection: "DuckDBPyConnection", call: Callable[[], Value]) -> Value:
+    """Return the value of a call of DuckDB or Arrow, which an exception of this thread, as by Ctrl-C, ends.
+
+    The call runs in another thread, as Python handles no signal while this one is in it.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(call)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
+def _plain_batches(
+    connection: "DuckDBPyConnection", reader: pa.RecordBatchReader, schema: pa.Schema, run: Path
+) -> Iterator[pa.RecordBatch]:
     while True:
         with _named_errors(run):
-            try:
-                batch = reader.read_next_batch()
-            except StopIteration:
+            batch = _interruptible(connection, lambda: next(reader, None))
+            if batch is None:
                 return
         try:
             columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]

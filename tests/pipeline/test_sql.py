@@ -1,8 +1,11 @@
 """`gwaudit sql` shows what a run has committed, as the rest of the package reads it, and changes nothing."""
 
 import json
+import os
 import shutil
+import signal
 import sys
+import threading
 
 import numpy as np
 import pandas as pd
@@ -285,3 +288,15 @@ def test_a_type_that_a_file_cannot_hold_is_refused_with_the_way_on(run, tmp_path
     assert done.returncode == 2
     assert "make it a text in the query" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_a_query_that_runs(run):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rows(run, "select count(*) from range(100000000000), epochs")
+    finally:
+        interrupt.join()
+        signal.signal(signal.SIGINT, before)
