@@ -56,7 +56,7 @@ def _plans() -> dict[str, tuple[TrainingSettings, ...]]:
     return {
         "fast": (first, *(rounds.training(first, k) for k in (1, 2))),
         "resnet9_16, 12 epochs": (replace(first, epochs=12),),
-        "whitened_32, 7 epochs": _whitened("whitened_32", (7,)),
+        "scratch-5min": (PRESETS["scratch-5min"][0],),
         "whitened_32, 10 epochs three times": _whitened("whitened_32", (10, 10, 10)),
         "whitened_64, 10 epochs three times": _whitened("whitened_64", (10, 10, 10)),
         "whitened_64, 20 epochs three times": _whitened("whitened_64", (20, 20, 20)),

@@ -116,7 +116,7 @@ def detection_command(
         typer.Option(
             help="Trainings, separated by commas: plain (one run, for all detectors that read trajectories), folds "
             "(five runs, for confident learning), threshold (two runs, for AUM with threshold samples), second-split "
-            "(four runs, for second-split forgetting), fast, quality (the presets, with their refinement), frozen (a "
+            "(four runs, for second-split forgetting), scratch-5min, fast, quality (the presets), frozen (a "
             "head on the features of a pretrained network, beside cleanlab on these features), fine-tune (that preset, "
             "changed by the options of the training)."
         ),

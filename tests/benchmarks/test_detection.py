@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -255,7 +256,8 @@ def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, mon
     folder, arguments, _ = benchmark
     small = TrainingSettings(epochs=3, batch_size=128, augment="none", learning_rate=0.05)
     monkeypatch.setitem(PRESETS, "fast", (small, RefinementSettings(refine=1)))
-    done = gwaudit(*arguments, "--label-variants", "worse_label", "--trainings", "fast")
+    monkeypatch.setitem(PRESETS, "scratch-5min", (replace(small, epochs=1), RefinementSettings()))
+    done = gwaudit(*arguments, "--label-variants", "worse_label", "--trainings", "fast,scratch-5min")
     assert done.returncode == 0, done.stderr
     rows = as_frame(read_rows(folder)).set_index(["label_variant", "method"]).loc["worse_label"]
     first, refined = rows.loc["gwaudit_fast_0"], rows.loc["gwaudit_fast_1"]
@@ -263,6 +265,9 @@ def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, mon
     assert refined["training_flops"] == pytest.approx(2 * first["training_flops"])
     assert refined["seconds"] > first["seconds"] > 0
     assert refined["auroc"] > 0.7
+    shortest = rows.loc["gwaudit_scratch-5min_0"]
+    assert (shortest["epochs"], shortest["training"]) == (1, "scratch-5min")
+    assert shortest["samples_trained"] == shortest["n"]
 
 
 @pytest.mark.parametrize(("options", "message"), [

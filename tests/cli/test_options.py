@@ -84,7 +84,7 @@ def test_train_takes_the_presets_of_a_single_training_and_refuses_the_others():
     app = typer.Typer()
     commands.command(app, "train")(train)
     app.callback()(lambda: None)
-    for preset in ("pretrained", "fine-tune", "scratch"):
+    for preset in ("pretrained", "fine-tune", "scratch", "scratch-5min"):
         assert CliRunner().invoke(app, ["train", "digits", "--preset", preset]).exit_code == 0
         assert received[-1] == PRESETS[preset][0]
     assert CliRunner().invoke(app, ["train", "digits", "--preset", "fine-tune", "--epochs", "3"]).exit_code == 0
@@ -93,8 +93,8 @@ def test_train_takes_the_presets_of_a_single_training_and_refuses_the_others():
         refused = CliRunner().invoke(app, ["train", "digits", "--preset", preset])
         assert refused.exit_code == 2
         assert "`gwaudit audit`" in refused.output
-        assert "pretrained, fine-tune, scratch" in refused.output.replace("\n", " ")
-    assert len(received) == 4
+        assert "pretrained, fine-tune, scratch, scratch-5min" in refused.output.replace("\n", " ")
+    assert len(received) == 5
 
 
 def test_settings_that_other_settings_hold_are_options_with_the_values_held():

@@ -51,10 +51,10 @@ from gwaudit.training.refinement import rank_run, refine
 from gwaudit.training.rounds import rounds_of
 from gwaudit.training.trainer import train
 
-_REFINING = tuple(name for name, (_, refinement) in PRESETS.items() if refinement.refine)
-TRAININGS = ("plain", "folds", "threshold", "second-split", *_REFINING, *PRETRAINED)
+_OF_SMALL_IMAGES: tuple[Preset, ...] = ("scratch-5min", "fast", "quality")
+TRAININGS = ("plain", "folds", "threshold", "second-split", *_OF_SMALL_IMAGES, *PRETRAINED)
 """The trainings of a label variant: one; five folds; two with threshold samples; two halves, each learned first and
-second; those of each preset that refines; and those that start from pretrained weights."""
+second; those of each preset for small images; and those that start from pretrained weights."""
 
 Cost = tuple[int, float, float]  # samples seen, floating point operations, seconds
 _CURVE_POINTS = 101

@@ -85,7 +85,8 @@ def published_figure(rows: Sequence[DetectionRow]) -> "Figure":
     """
     frame = as_frame(rows).astype({"f1": float, "training_flops": float}).dropna(subset=["f1"])
     own = frame["method"].str.startswith("gwaudit") & ~frame["training"].isin(PRESETS)
-    frame = frame[(frame["training_flops"] > 0) & (~own | (frame["method"] == "gwaudit_combined"))]
+    has_cut = (frame["training_flops"] > 0) & (frame["f1"] > 0)  # a cut that the verdict withholds has F1 0
+    frame = frame[has_cut & (~own | (frame["method"] == "gwaudit_combined"))]
     names = [name for name in PUBLISHED if (frame["label_variant"] == name).any()]
     figure, colours = _figure(len(names), columns=3), _colours(sorted(set(frame["method"])))
     for axes, name in zip(figure.axes, names, strict=False):
@@ -93,8 +94,8 @@ def published_figure(rows: Sequence[DetectionRow]) -> "Figure":
         _points(axes, of_variant, "f1", colours)
         for reference, value in PUBLISHED[name].items():
             axes.axhline(value, color="grey", linewidth=0.8, linestyle=":")
-            place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "fontsize": "small"}
-            axes.annotate(f"{reference} {value:.3f}", (0.9, value), **place)
+            text = axes.text(0.9, value, f"{reference} {value:.3f}", transform=axes.get_yaxis_transform())
+            text.set(ha="right", va="bottom", fontsize="small")
         axes.plot(PROMIX_OPERATIONS, PUBLISHED[name]["ProMix"], "k*", label="ProMix")
         axes.set(
             xscale="log", title=name, xlabel="floating-point operations", ylabel="F1 at the own cut", ylim=(None, 1)
