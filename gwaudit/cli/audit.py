@@ -158,6 +158,7 @@ def show_command(
 ) -> None:
     """Show the state of a run and the verdict on it, or the trajectory of one of its samples."""
     from gwaudit.analysis.audit import recorded_verdict
+    from gwaudit.pipeline.stages import note_unfinished
     from gwaudit.store.store import TrajectoryStore
 
     with TrajectoryStore.open(run) as store:
@@ -165,6 +166,8 @@ def show_command(
             from gwaudit.pipeline.verify import verify_run
 
             verify_run(run)
+        with StageDisplay() as display:
+            note_unfinished(store, display)
         if sample is None:
             verdict = recorded_verdict(run)
             if as_json:

@@ -10,7 +10,7 @@ from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, write_export
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
 from gwaudit.pipeline.source_columns import read_source_columns
-from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.pipeline.stages import StageProgress, Warnings, note_unfinished
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -71,6 +71,7 @@ def export_audit(
     progress = progress or Warnings()
     data = dataset = None
     with TrajectoryStore.open(ranked.run) as store:
+        note_unfinished(store, progress)
         if needs == "data" or (needs == "texts" and store.settings.get("has_texts")):
             data = data_of_run(store, root)
             dataset = samples_of_run(store, progress, root)

@@ -8,7 +8,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.core.outputs import require_file
 from gwaudit.pipeline.results import REPORT_FILE
 from gwaudit.pipeline.run_data import samples_of_run, true_labels
-from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.pipeline.stages import StageProgress, Warnings, note_unfinished
 from gwaudit.review.report.contents import TOP, ReportData, collect_report_data
 from gwaudit.review.report.page import write_page
 from gwaudit.store.results import publishing
@@ -86,6 +86,7 @@ def load_report_data(
     run, progress = run_folder(run), progress or Warnings()
     labels = None if truth is None else true_labels(run, Path(truth), truth_key)
     with TrajectoryStore.open(run) as store:
+        note_unfinished(store, progress)
         audit, dataset = Audit.load(run), samples_of_run(store, progress, root)
         progress.on_stage("collecting the report")
         on_sample = partial(progress.on_stage, "drawing the samples")

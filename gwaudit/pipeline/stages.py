@@ -69,9 +69,10 @@ def note_unverified(files: int, run: Path, progress: StageProgress) -> None:
 
 def note_unfinished(store: "TrajectoryStore", progress: StageProgress) -> None:
     """Show that a run has fewer epochs than its training was to have, where that is so."""
-    planned, done = store.settings.get("training", {}).get("epochs"), len(store.training_epochs)
-    if isinstance(planned, int) and done < planned:
+    training, done = store.settings.get("training") or {}, len(store.training_epochs)
+    planned = training.get("epochs")
+    if isinstance(planned, int) and done < planned and training.get("patience") is None:  # which ends it earlier
         progress.on_note(
-            f"{store.path} has {done} of {planned} epochs, and the ranking uses these: the training was stopped, which "
+            f"{store.path} has {done} of {planned} epochs, and only these are read: the training was stopped, which "
             "`resume` continues; or the last files of its commits are missing, as after an incomplete copy"
         )

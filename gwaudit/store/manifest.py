@@ -65,7 +65,10 @@ def make_run(
     """
     if alignment not in get_args(Alignment):
         raise SettingsError(f"`alignment` must be one of {', '.join(get_args(Alignment))}, not {alignment!r}")
-    labels = np.asarray(given_labels)
+    try:
+        labels = np.asarray(given_labels)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor that requires grad or is on a GPU; a ragged list
+        raise InvalidEpochError(f"given labels cannot be made an array of NumPy: {error}") from error
     is_multi_label = labels.ndim == 2
     labels = _checked_matrix(labels, len(class_names)) if is_multi_label else _checked_labels(labels, len(class_names))
     n = len(labels)

@@ -8,7 +8,7 @@ import pytest
 
 from gwaudit import TrajectoryStore
 from gwaudit.analysis.audit import Audit
-from helpers.audits import make_decisions
+from helpers.audits import make_audit, make_decisions
 from helpers.command import gwaudit
 from helpers.making import few_digits
 from helpers.recorded_runs import make_run
@@ -53,7 +53,17 @@ def test_a_run_without_its_last_epochs_is_ranked_with_a_word(tmp_path):
     make_run(run, few_digits(40), epochs=3, settings={"training": {"epochs": 3, "select": "gwa"}}).close()
     assert "of 3 epochs" not in gwaudit("rank", run).stderr
     (run / "commits" / "epoch-00002.json").unlink()
-    assert "has 2 of 3 epochs" in " ".join(gwaudit("rank", run).stderr.split())
+    dataset = few_digits(40)
+    make_audit(dataset.keys, dataset.labels, dataset.class_names, run=run, fingerprint=dataset.fingerprint).save(run)
+    export = ("export", run, "--to", "csv", "--top", 5, "--output", tmp_path / "first.csv")
+    for command in (("rank", run), ("show", run), ("report", run), export):
+        assert "has 2 of 3 epochs" in " ".join(gwaudit(*command).stderr.split()), command
+
+
+def test_a_run_that_patience_ended_is_not_called_stopped(tmp_path):
+    training = {"epochs": 9, "select": "gwa", "patience": 1}
+    make_run(tmp_path / "run", few_digits(40), epochs=3, settings={"training": training}).close()
+    assert "of 9 epochs" not in gwaudit("rank", tmp_path / "run").stderr
 
 
 def test_a_sample_is_read_from_verified_files_of_any_size(damaged_run):

@@ -9,8 +9,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from gwaudit.core.errors import GwauditError, StoreBusyError, StoreDamagedError, StoreExistsError, StoreNotFoundError
+from gwaudit.core.errors import (
+    GwauditError,
+    InvalidEpochError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
 from gwaudit.store.store import SIGNALS, TrajectoryStore
 
 N, EPOCHS = 12, 4
@@ -195,3 +203,10 @@ def test_verification_can_be_left_out(run):
     with pytest.raises(StoreDamagedError, match="checksum differs"):
         TrajectoryStore.open(run).read_epoch(1)
     assert TrajectoryStore.open(run, verify=False).read_epoch(1).num_rows == N
+
+
+@pytest.mark.parametrize("labels", [torch.ones(2, 2, requires_grad=True), [[0, 1], [1]], np.array(1)])
+def test_labels_that_are_no_array_of_one_value_a_sample_are_refused(tmp_path, labels):
+    with pytest.raises(InvalidEpochError, match="given labels"):
+        TrajectoryStore.create(tmp_path / "run", given_labels=labels, class_names=("a", "b"))
+    assert not (tmp_path / "run" / "run.json").exists()
