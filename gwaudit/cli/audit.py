@@ -151,7 +151,8 @@ def show_command(
         bool,
         typer.Option(
             "--verify",
-            help="Compare every file of the samples, of the epochs of all rounds and of the results with its checksum.",
+            help="Compare every file of the samples, of the epochs and checkpoints of all rounds and of the results "
+            "with its checksum.",
         ),
     ] = False,
     as_json: AsJson = False,

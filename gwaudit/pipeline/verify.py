@@ -10,7 +10,9 @@ from gwaudit.store.working_copies import run_folder
 
 
 def verify_run(run: Path | str) -> None:
-    """Compare every file that a run vouches for with its checksum: samples and epochs, of all rounds, and the results.
+    """Compare every file that a run vouches for with its checksum: of all rounds, and the results.
+
+    Of each round these are the samples, the epochs and the checkpoints.
 
     Args:
         run: the folder of the run.
@@ -19,6 +21,8 @@ def verify_run(run: Path | str) -> None:
         StoreNotFoundError: there is no run.
         StoreDamagedError: a file or a round is missing, or a file was altered; the message names the first one.
     """
+    from gwaudit.training.checkpoints import verify_checkpoints  # imports torch, which the rest of `show` need not
+
     run = run_folder(run)
     results = results_of(run)
     for file in [*run.rglob("commits/*.json"), *(results.rglob("*") if results != run else ())]:
@@ -37,5 +41,6 @@ def verify_run(run: Path | str) -> None:
     for path in (run, *(begun[number] for number in sorted(begun))):
         with TrajectoryStore.open(path) as store:
             store.verify()
+            verify_checkpoints(store)
     if results != run:
         require_intact(results)

@@ -69,10 +69,12 @@ class CommitLog:
         known = committed_epochs(self._layout.path) | self._commits.keys()
         for epoch in range(len(known)):
             if epoch not in known:
+                before = (
+                    "to go on with the epochs before the gap, move the commit files of later epochs to another place"
+                )
                 raise StoreDamagedError(
                     f"{commit_path(self._layout.path, epoch)} is missing, though epoch {max(known)} is committed: copy "
-                    "the run's folder again as a whole; or, to go on with the epochs before the gap, move the commit "
-                    "files of later epochs to another place"
+                    f"the run's folder again as a whole; or, {before if epoch else 'train anew in another folder'}"
                 )
             self.read(epoch)
         return len(known)

@@ -6,6 +6,7 @@ copy of the one of the epoch that the selection rule chose.
 """
 
 import hashlib
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
 from gwaudit.store.manifest import require_free
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import names_at_origin
 from gwaudit.training.device import DtypeChoice
 from gwaudit.training.head_choice import HeadChoice
 from gwaudit.training.preprocessing import Preprocessing
@@ -102,6 +104,38 @@ def restore_checkpoint(
         StoreVersionError: An earlier version of gwaudit wrote it.
     """
     path = best_checkpoint(store) if epoch is None else epoch_checkpoint(store, epoch)
+    values = _read_checkpoint(store, path, epoch, device)
+    try:
+        state.model.load_state_dict(values["model"])
+        state.optimizer.load_state_dict(_in_layout_of_parameters(state.optimizer, values["optimizer"]))
+        if state.ema is not None:
+            state.ema.module.load_state_dict(values["ema"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def verify_checkpoints(store: TrajectoryStore) -> None:
+    """Compare every checkpoint of a run with its checksum, one after the other.
+
+    Args:
+        store: The run.
+
+    Raises:
+        StoreDamagedError: A file is damaged, or belongs to another run or epoch.
+    """
+    names = {path.name for path in store.checkpoints.glob(f"*{SUFFIX}")} | names_at_origin(store.checkpoints)
+    for name in sorted(names):
+        if kind := re.fullmatch(rf"(?:best|epoch-(\d+)){re.escape(SUFFIX)}", name):
+            path = store.checkpoints / name
+            try:
+                _read_checkpoint(store, path, None if kind[1] is None else int(kind[1]), torch.device("cpu"))
+            except StoreDamagedError:
+                if path.exists():  # otherwise a training that goes on has deleted it
+                    raise
+
+
+def _read_checkpoint(store: TrajectoryStore, path: Path, epoch: int | None, device: torch.device) -> dict[str, Any]:
+    """Return the content of a checkpoint of a run, and of an epoch unless that is None."""
     fetch(path, anew=True)
     if not path.exists() and (earlier := path.with_suffix(".pt")).exists():
         raise StoreVersionError(
@@ -114,15 +148,16 @@ def restore_checkpoint(
             raise ValueError("it belongs to another run")
         if epoch not in (None, values["epoch"]):
             raise ValueError(f"it belongs to epoch {values['epoch']}")
-        state.model.load_state_dict(values["model"])
-        state.optimizer.load_state_dict(_in_layout_of_parameters(state.optimizer, values["optimizer"]))
-        if state.ema is not None:
-            state.ema.module.load_state_dict(values["ema"])
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise StoreDamagedError(
-            f"the checkpoint {path} is missing or damaged ({str(error).splitlines()[0]}): restore the file, "
-            "or start a new run"
-        ) from error
+        raise _damaged(path, error) from error
+    return values
+
+
+def _damaged(path: Path, error: Exception) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"the checkpoint {path} is missing or damaged ({str(error).splitlines()[0]}): restore the file, or start a new "
+        "run"
+    )
 
 
 def _in_layout_of_parameters(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> dict[str, Any]:

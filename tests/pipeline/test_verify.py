@@ -3,7 +3,12 @@
 import shutil
 
 import pytest
+import torch
+from torch import nn
 
+from gwaudit import TrajectoryStore
+from gwaudit.core.settings import TrainingSettings
+from gwaudit.training.checkpoints import TrainingState, best_checkpoint, keep_best, save_checkpoint
 from helpers.command import gwaudit
 from helpers.making import few_digits
 from helpers.recorded_runs import make_run, ranked_run
@@ -60,3 +65,36 @@ def test_a_damaged_name_of_the_version_in_use_is_named(run, name):
     done = gwaudit("show", run, "--verify")
     assert done.returncode == 2
     assert f"{current} does not hold the name of a version" in done.stderr
+
+
+class TestCheckpoints:
+    @pytest.fixture(params=[".", "rounds/2"])
+    def checkpoint(self, run, request):
+        """The checkpoint of a round, of its only epoch."""
+        model = nn.Linear(2, 2)
+        state = TrainingState(model, torch.optim.SGD(model.parameters(), momentum=0.9, lr=0.1), None)
+        with TrajectoryStore.open(run / request.param) as store:
+            store.checkpoints.mkdir(exist_ok=True)
+            save_checkpoint(store, state, 0, TrainingSettings())
+            keep_best(store, 0)
+            return best_checkpoint(store)
+
+    def test_whole_ones_pass(self, run, checkpoint):
+        checkpoint.with_name("mine.safetensors").write_text("of the user")
+        assert gwaudit("show", run, "--verify").returncode == 0
+
+    def test_a_flipped_bit_is_named(self, run, checkpoint):
+        content = bytearray(checkpoint.read_bytes())
+        content[-1] ^= 1
+        checkpoint.write_bytes(content)
+        assert gwaudit("show", run).returncode == 0
+        done = gwaudit("show", run, "--verify")
+        assert done.returncode == 2
+        assert f"{checkpoint} is missing or damaged (its checksum differs)" in " ".join(done.stderr.split())
+
+    def test_one_of_another_epoch_is_named(self, run, checkpoint):
+        other = checkpoint.with_name("epoch-00007.safetensors")
+        shutil.copyfile(checkpoint, other)
+        done = gwaudit("show", run, "--verify")
+        assert done.returncode == 2
+        assert "it belongs to epoch 0" in done.stderr

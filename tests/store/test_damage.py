@@ -74,8 +74,9 @@ def test_a_missing_commit_in_the_middle_is_damage_and_nothing_is_deleted(run, mi
     for attempt in (lambda: TrajectoryStore.open(run).epochs, lambda: TrajectoryStore.open(run, writable=True)):
         with pytest.raises(
             StoreDamagedError, match=rf"epoch-{missing:05d}\.json is missing, though epoch 3 is committed"
-        ):
+        ) as refusal:
             attempt()
+        assert ("epochs before the gap" in str(refusal.value)) == (missing > 0)
     with pytest.raises(StoreDamagedError):
         TrajectoryStore.open(run).verify()
     after = files_of(run)
