@@ -14,7 +14,7 @@ from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unfinished, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
 from gwaudit.store.working_copies import run_folder
-from gwaudit.training.rounds import open_rounds, rounds_of
+from gwaudit.training.rounds import open_rounds, rounds_of, unfinished_round
 
 
 def rank_again(
@@ -54,7 +54,13 @@ def rank_again(
     """
     run, progress = run_folder(run), progress or Warnings()
     progress.on_stage("ranking")
-    with open_rounds(rounds_of(run), verify=verify) as (first, *later):
+    rounds = rounds_of(run)
+    if (unfinished := unfinished_round(rounds)) is not None:
+        progress.on_note(
+            f"{unfinished} is not finished, and the ranking goes on without this round: `resume` continues the audit; "
+            "or the last files of its commits are missing, as after an incomplete copy"
+        )
+    with open_rounds(rounds, verify=verify) as (first, *later):
         for store in (first, *later):
             note_unfinished(store, progress)
         with open_engine(engine) as executor:

@@ -27,6 +27,16 @@ def rounds_of(run: Path) -> list[Path]:
     return rounds
 
 
+def unfinished_round(rounds: Sequence[Path]) -> Path | None:
+    """Return the folder of the round after the finished ones, or None where none was begun.
+
+    Args:
+        rounds: Folders of the finished rounds, as `rounds_of` returns them.
+    """
+    path = rounds[0] / "rounds" / str(len(rounds))
+    return path if path.exists() else None
+
+
 def _is_finished(run: Path) -> bool:
     """Return whether a folder holds a finished round; a training cut short may not have made its run yet."""
     try:

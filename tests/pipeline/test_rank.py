@@ -60,6 +60,16 @@ def test_a_run_without_its_last_epochs_is_ranked_with_a_word(tmp_path):
         assert "has 2 of 3 epochs" in " ".join(gwaudit(*command).stderr.split()), command
 
 
+def test_a_round_without_its_last_epoch_is_left_out_with_a_word(tmp_path):
+    run, settings = tmp_path / "run", {"training": {"epochs": 2, "select": "gwa"}}
+    for folder in (run, run / "rounds" / "1"):
+        make_run(folder, few_digits(40), epochs=2, settings=settings).close()
+    left_out = "rounds/1 is not finished, and the ranking goes on without this round"
+    assert left_out not in " ".join(gwaudit("rank", run).stderr.split())
+    (run / "rounds" / "1" / "commits" / "epoch-00001.json").unlink()
+    assert left_out in " ".join(gwaudit("rank", run).stderr.split())
+
+
 def test_a_run_that_patience_ended_is_not_called_stopped(tmp_path):
     training = {"epochs": 9, "select": "gwa", "patience": 1}
     make_run(tmp_path / "run", few_digits(40), epochs=3, settings={"training": training}).close()
