@@ -359,7 +359,7 @@ def _named_errors(run: Path, absent: dict[str, GwauditError] | None = None) -> I
                 raise reason from None
         if "files_of_" in message or "get_next failed" in message:  # as DuckDB 2 and 1 say it
             raise StoreDamagedError(
-                f"a file of {run} cannot be read ({message.splitlines()[0]}): gwaudit show {run} --verify names it"
+                f"a file of {run} cannot be read ({message.splitlines()[0]}): `gwaudit show` with `verify` names it"
             ) from error
         raise QueryError(f"DuckDB: {message}") from error
 

@@ -13,6 +13,7 @@ from gwaudit.analysis.evaluation import evaluate
 from gwaudit.analysis.noise import class_health
 from gwaudit.analysis.ranking import believed_wrong, rank
 from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreNotFoundError, StoreVersionError
+from gwaudit.core.json import SEAL
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.cleaned_data import clean_data
 from gwaudit.store.store import TrajectoryStore
@@ -236,6 +237,7 @@ def test_no_audit_and_a_broken_one_are_told_apart(store, tmp_path):
 def test_an_audit_of_an_earlier_version_is_refused_with_the_remedy(store, tmp_path):
     rank(store).save(tmp_path)
     facts = json.loads((tmp_path / "audit.json").read_text())
+    del facts[SEAL]  # earlier versions wrote none
     del facts["format_version"]  # the table had a column score then, in place of log_odds_wrong
     (tmp_path / "audit.json").write_text(json.dumps(facts))
     with pytest.raises(StoreVersionError, match=f"rank the run again \\(gwaudit rank {re.escape(str(tmp_path))}\\)"):

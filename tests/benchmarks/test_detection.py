@@ -71,7 +71,11 @@ def test_every_method_stands_beside_every_label_variant_with_its_cost(benchmark,
     # The multiplications and additions of one training step, by hand for a network of this kind: at least the head's.
     assert (rows["training_flops"] > rows["samples_trained"] * 6 * 128 * 10).all()
     assert done.stdout.strip() == (folder / "detection.md").read_text().strip()
-    assert {path.name for path in folder.glob("*.png")} == {"precision-recall.png", "cost-quality.png"}
+    assert {path.name for path in folder.glob("*.png")} == {
+        "precision-recall.png",
+        "cost-quality.png",
+        "published.png",
+    }
 
 
 def test_curves_fall_and_expected_counts_stand_beside_the_found(benchmark):

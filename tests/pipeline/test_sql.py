@@ -164,7 +164,7 @@ def test_files_that_are_not_compared_are_counted_and_their_damage_is_an_error(ru
     with pytest.warns(UserWarning, match="9 files of the run were read without"):
         rows(damaged, "select * from epochs", verify=False)
     next(damaged.glob("epochs/epoch-00001/*/block-000001.parquet")).write_bytes(b"no Parquet")
-    with pytest.raises(StoreDamagedError, match=r"show .* --verify"):
+    with pytest.raises(StoreDamagedError, match=r"show` with `verify`"):
         rows(damaged, "select * from epochs", verify=False)
 
 
@@ -182,7 +182,7 @@ def test_files_that_are_not_compared_are_counted_and_their_damage_is_an_error(ru
         ("select 1", "names none of the views of a run, which are epochs,"),
         ("selec * from epochs", "Parser Error: syntax error"),
         ("select nothing from epochs", "nothing"),
-        ("select key::int from samples", "Could not convert string 'k0'"),
+        ("select key::int from samples", "Could not convert string 'k"),
         ("select sum(sample_id) * 1e30::decimal(38, 0) from samples", "more than 64 bits"),
         ("select * from epochs, read_csv('{run}/run.json')", "Permission Error"),
         ("select * from epochs, '{run}/audit.parquet'", "Permission Error"),
