@@ -119,7 +119,8 @@ def _points(axes: "Axes", frame: pd.DataFrame, column: str, colours: Mapping[str
     """Draw a point for each method, its mean over the seeds, and join the rounds of each preset."""
     for _, rounds in frame[frame["training"].isin(PRESETS)].groupby("training"):
         means = rounds.groupby("method")[["cost", column]].mean().sort_values("cost")
-        axes.plot(means["cost"], means[column], color="grey", linewidth=1, zorder=1)
+        if len(means) > 1:
+            axes.plot(means["cost"], means[column], color="grey", linewidth=1, zorder=1)
     for method, (cost, value) in frame.groupby("method")[["cost", column]].mean().iterrows():
         marker = "o" if str(method).startswith("gwaudit") else "x"
         axes.plot(cost, value, marker, color=colours[str(method)], label=str(method).replace("_", " "))
