@@ -3,11 +3,12 @@
 import math
 from concurrent.futures import Executor
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.analysis.blocks import map_blocks
+from gwaudit.analysis.blocks import map_blocks, map_parts, threads_of
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
 from gwaudit.analysis.sample_statistics import HALVES, is_held_out
@@ -151,7 +152,8 @@ def _early_flagged(store: TrajectoryStore, judged: NDArray[np.bool_], executor: 
     """Return the share of the judged rows that a cut flags by the first third of the epochs; 0 if it is not sharp."""
     if store.is_multi_label:
         return math.nan
-    early, block_means = ColumnFiles(), partial(_block_means, epochs=range(max(1, len(store.training_epochs) // 3)))
+    early, epochs = ColumnFiles(), range(max(1, len(store.training_epochs) // 3))
+    block_means = partial(_block_means, epochs=epochs, threads=threads_of(executor))
     for means in map_blocks(block_means, store, executor):
         early.append(means)
     evidence = _evidence(early["gap"], early["margin"])[judged]
@@ -167,16 +169,20 @@ def _evidence(gap: Floats, margin: Floats) -> Floats:
     return evidence
 
 
-def _block_means(store: TrajectoryStore, block: int, *, epochs: range) -> dict[str, Floats]:
+def _block_means(store: TrajectoryStore, block: int, *, epochs: range, threads: int) -> dict[str, NDArray[Any]]:
     """Return the mean gap and margin over some epochs, [rows] each; NaN where nothing was recorded."""
-    gap, margin, recorded = np.zeros((3, len(store.block_range(block))))
-    for epoch in epochs:
-        signals = store.read_block(epoch, block, ("alignment", "alternative_alignment", "margin"))
-        gap += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
-        margin += np.nan_to_num(signals["margin"])
-        recorded += ~np.isnan(signals["alignment"])
-    recorded[recorded == 0] = np.nan
-    return {"gap": gap / recorded, "margin": margin / recorded}
+
+    def means(part: range) -> dict[str, NDArray[Any]]:
+        gap, margin, recorded = np.zeros((3, len(part)))
+        for epoch in epochs:
+            signals = store.read_block(epoch, block, ("alignment", "alternative_alignment", "margin"), part=part)
+            gap += np.nan_to_num(signals["alignment"] - signals["alternative_alignment"])
+            margin += np.nan_to_num(signals["margin"])
+            recorded += ~np.isnan(signals["alignment"])
+        recorded[recorded == 0] = np.nan
+        return {"gap": gap / recorded, "margin": margin / recorded}
+
+    return map_parts(means, store, block, epochs, threads)
 
 
 def _metric(store: TrajectoryStore, epoch: int, name: str) -> float:

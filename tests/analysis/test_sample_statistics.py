@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gwaudit.analysis.sample_statistics import COLUMNS, most_voted, sample_statistics
 from gwaudit.core.errors import SettingsError
-from gwaudit.store.store import MISSING_LABEL, TrajectoryStore
+from gwaudit.store.store import MISSING_LABEL, SIGNALS, TrajectoryStore
 
 N, EPOCHS, CLASSES = 53, 9, 4
 WINDOW = range(4, 9)
@@ -130,6 +130,35 @@ def test_what_was_never_recorded_is_missing_and_not_a_number(run):
 def test_an_executor_changes_nothing(run, pool):
     with pool(2) as executor:
         pd.testing.assert_frame_equal(sample_statistics(run, WINDOW, executor=executor), sample_statistics(run, WINDOW))
+
+
+def test_threads_that_share_a_block_change_nothing(run, monkeypatch):
+    whole = sample_statistics(run, WINDOW)
+    monkeypatch.setattr("gwaudit.analysis.blocks.ROW_GROUP", 5)
+    monkeypatch.setattr("gwaudit.analysis.sample_statistics.threads_of", lambda executor: 3)
+    with TrajectoryStore.open(run.path) as store:
+        pd.testing.assert_frame_equal(sample_statistics(store, WINDOW), whole, check_exact=True)
+
+
+def test_rows_that_every_epoch_recorded_do_not_depend_on_others(tmp_path):
+    """Where no row of a part is missing, the sums are computed in another way."""
+    random, n = np.random.default_rng(1), 40
+    epochs = [
+        {
+            name: random.integers(0, 3, n) if dtype.kind == "i" else random.normal(size=n)
+            for name, dtype in SIGNALS.items()
+        }
+        for _ in range(EPOCHS)
+    ]
+    statistics = []
+    for first in (0, 1):
+        labels = np.arange(n) % 3
+        with TrajectoryStore.create(tmp_path / f"{first}", given_labels=labels, class_names=["a", "b", "c"]) as store:
+            for epoch, signals in enumerate(epochs):
+                recorded = {name: values[first:].astype(SIGNALS[name]) for name, values in signals.items()}
+                store.append_epoch(epoch, np.arange(first, n), recorded)
+            statistics.append(sample_statistics(store, WINDOW).iloc[1:])
+    pd.testing.assert_frame_equal(*statistics, check_exact=True)
 
 
 @pytest.mark.parametrize("window", [range(0), range(3, 10), range(-1, 3), range(9, 10)])

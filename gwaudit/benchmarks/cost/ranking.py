@@ -79,7 +79,7 @@ def ranking(
         samples: Number of samples of each run.
         epochs, classes: Size of each run.
         folder: Folder for the runs, 25 bytes a sample and epoch; by default a temporary one.
-        output: Folder for `ranking.json` and its table; by default nothing is written.
+        output: Folder for `ranking.json` and its table, written after each size; by default nothing is written.
         seed: Seed of the numbers.
         on_row: Receives each row.
 
@@ -98,10 +98,10 @@ def ranking(
         rows.append(_measure_size(n, epochs, classes, folder, seed))
         if on_row is not None:
             on_row(rows[-1])
-    if output is not None:
-        from gwaudit.benchmarks.results import write_results  # needs torch
+        if output is not None:
+            from gwaudit.benchmarks.results import write_results  # needs torch
 
-        write_results(output / "ranking.json", rows, table=markdown(rows))
+            write_results(output / "ranking.json", rows, table=markdown(rows))
     return rows
 
 
