@@ -69,4 +69,4 @@ def test_a_cut_for_each_class_ranks_errors_of_one_class_better(tmp_path):
     with TrajectoryStore.open(tmp_path / "run") as store:
         for_all, for_each = (evaluate(rank(store, RankingSettings(per_class=c)), digits.labels) for c in (False, True))
     assert for_each.average_precision > for_all.average_precision
-    assert for_each.f1 > 0.75
+    assert for_each.best_f1 > 0.8  # whether its cut is given depends on the verdict, and that on the dtype
