@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Generic, Literal, TypeVar
@@ -24,6 +25,7 @@ from gwaudit.data.inputs import are_in_memory
 _MOST_AUTOMATIC = 16
 _PREFETCHED = 2  # requests of each worker
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+_UNTIL_DEATH_IS_KNOWN = 5.0  # seconds
 _SIGNAL = re.compile(r"by signal: (.+?)\.?\s*$", re.MULTILINE)
 
 Request = TypeVar("Request")
@@ -104,10 +106,14 @@ class WorkerPool(Generic[Request, Result]):
             return
         self._requests.iterable = requests
         with naming_dead_workers():
-            for result in self._made_loader():
-                if isinstance(result, _Failure):
-                    raise result.error
-                yield result
+            try:
+                for result in self._made_loader():
+                    if isinstance(result, _Failure):
+                        raise result.error
+                    yield result
+            except (OSError, EOFError):  # the connection to a worker broke: most often it died while it sent
+                time.sleep(_UNTIL_DEATH_IS_KNOWN)  # torch raises its error here, when the system reports the death
+                raise
 
     def close(self) -> None:
         """End the workers."""

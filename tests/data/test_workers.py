@@ -53,6 +53,25 @@ def test_a_worker_that_is_killed_is_named_with_the_way_on():
         kill_one()
 
 
+def test_a_worker_that_dies_while_it_sends_is_named_too(monkeypatch):
+    def results(loader):
+        """Stand in for torch's queue: the connection breaks, and then the system reports the death."""
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield
+
+    def report(signum, frame):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", results)
+    before = signal.signal(signal.SIGALRM, report)
+    try:
+        with pytest.raises(WorkerDiedError, match="Killed"):
+            list(WorkerPool(torch.tensor, 1).map(range(3)))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_other_errors_pass_unchanged():
     with pytest.raises(RuntimeError, match="shapes differ"), naming_dead_workers():
         raise RuntimeError("shapes differ")
