@@ -344,7 +344,7 @@ def most_voted(votes: NDArray[np.integer], weights: Floats | None = None) -> tup
 
 
 def _majority(votes: NDArray[np.integer]) -> tuple[Labels, Floats]:
-    """Return the label that more than half of all voters name in each column, whatever the weights.
+    """Return the label that more than half of all voters name in each column, for any weights.
 
     Most columns have one. It is found by the vote of Boyer and Moore, one pass over the votes and another to count.
 

@@ -21,7 +21,7 @@ import typer
 import gwaudit
 from gwaudit.cli.errors import flags_of
 from gwaudit.cli.interrupts import INTERRUPTED, raise_between_imports
-from gwaudit.cli.options import RUNS, takes_settings
+from gwaudit.cli.options import AT_URLS, RUNS, takes_settings
 from gwaudit.cli.show.console import err
 from gwaudit.cli.show.problems import print_error, print_problems, print_rows
 from gwaudit.core.errors import BrokenRowsError, GwauditError, UnresolvedDecisionsError
@@ -82,13 +82,16 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
         inner = takes_settings(function)
         annotations = inspect.signature(function, eval_str=True).parameters.values()
         runs = {parameter.name for parameter in annotations if parameter.annotation in RUNS}
+        at_urls = {
+            parameter.name for parameter in annotations if AT_URLS in getattr(parameter.annotation, "__metadata__", ())
+        }
 
         @functools.wraps(inner)
         def guarded(context: typer.Context, **values: Any) -> None:
             with flags_of(context):
                 try:
                     raise_between_imports()
-                    inner(context, **_local_paths(values, runs))
+                    inner(context, **_local_paths(values, runs, at_urls))
                 except GwauditError as error:
                     print_error(str(error))
                     if isinstance(error, BrokenRowsError) and len(error.rows) > 1:
@@ -119,19 +122,25 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
     return register
 
 
-def _local_paths(values: dict[str, Any], runs: set[str]) -> dict[str, Any]:
+def _local_paths(values: dict[str, Any], runs: set[str], at_urls: set[str]) -> dict[str, Any]:
     """Return the values of a command with the working copies of runs at URLs.
 
     Args:
         values: The values by parameter.
         runs: The parameters that are folders of runs.
+        at_urls: The parameters that are outputs, at URLs too.
 
     Raises:
         SettingsError: A URL was typed for a file or folder of this machine.
         StoreError: A run's store cannot be reached.
     """
     copies = {name: _each(values[name], run_folder) for name in runs}
-    return {name: copies[name] if name in runs else _each(value, _local_path) for name, value in values.items()}
+    return {
+        name: copies[name]
+        if name in runs
+        else _each(value, functools.partial(_local_path, allows_urls=name in at_urls))
+        for name, value in values.items()
+    }
 
 
 def _each(value: Any, local: Callable[[Path], Path]) -> Any:
@@ -141,10 +150,11 @@ def _each(value: Any, local: Callable[[Path], Path]) -> Any:
     return local(value) if isinstance(value, Path) else value
 
 
-def _local_path(path: Path) -> Path:
+def _local_path(path: Path, *, allows_urls: bool) -> Path:
     if (copy := path_at(restored_url(path))) is not None:  # of a run that the command names too
         return Path(copy)
-    require_local(path)
+    if not allows_urls:
+        require_local(path)
     return path
 
 

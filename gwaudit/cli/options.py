@@ -28,6 +28,8 @@ Before = Annotated[Path, typer.Argument(help="Folder of a ranked run, or its URL
 After = Annotated[Path, typer.Argument(help="Folder of a later ranked run, or its URL.", show_default=False)]
 RUNS = (Run, Runs, Output, Before, After)
 """The parameters of commands that are folders of runs, which may lie on an object store."""
+AT_URLS = "may be a URL of an object store"
+"""Mark, in the annotation of a parameter, an output that commands write at a URL too."""
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run after its last complete epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Truth = Annotated[

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import After, AsJson, Before, Root, Run, Shown, Truth, TruthKey
+from gwaudit.cli.options import AT_URLS, After, AsJson, Before, Root, Run, Shown, Truth, TruthKey
 from gwaudit.cli.show.console import out, print_json
 from gwaudit.cli.show.review import (
     print_applied,
@@ -23,7 +23,8 @@ def report_command(
     run: Run,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write. By default report.html in the run."),
+        typer.Option("--output", "-o", help="File to write, or its URL. By default report.html in the run."),
+        AT_URLS,
     ] = None,
     top: Shown = 1000,
     truth: Truth = None,
@@ -86,7 +87,7 @@ def review_command(
 @command(app, "plot", "For example: gwaudit plot runs/photos --to figures --figure noise-matrix --format pdf")
 def plot_command(
     run: Run,
-    to: Annotated[Path, typer.Option(help="New folder for the figures.")],
+    to: Annotated[Path, typer.Option(help="New folder for the figures, or its URL."), AT_URLS],
     format: Annotated[Literal["pdf", "svg", "png"], typer.Option(help="Format of the figures.")] = "pdf",
     figure: Annotated[list[str] | None, typer.Option(help="Name of a figure; may be repeated. By default all.")] = None,
     truth: Truth = None,
@@ -94,15 +95,17 @@ def plot_command(
     root: Root = None,
 ) -> None:
     """Write the figures of the report as files, for papers and slides."""
-    from gwaudit.core.outputs import require_new
+    from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
     from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.report.figure_files import write_figures
 
-    require_new(to)
-    with StageDisplay() as display:
-        contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key, root=root, progress=display)
-    for path in write_figures(contents, to, format=format, names=figure or ()):
-        out.print(escape(str(path)), highlight=False, soft_wrap=True)
+    with written_output(to, is_file=False) as folder:
+        with StageDisplay() as display:
+            contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key, root=root, progress=display)
+        paths = write_figures(contents, folder, format=format, names=figure or ())
+    for path in paths:
+        shown = f"{shown_output(to)}/{path.name}" if is_at_url(to) else str(path)
+        out.print(escape(shown), highlight=False, soft_wrap=True)
 
 
 @command(
@@ -121,7 +124,9 @@ def export_command(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New folder or file.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder or file, or its URL.", show_default=False), AT_URLS
+    ],
     action: Annotated[
         Literal["drop", "relabel"] | None,
         typer.Option(help="Treatment of suspects in data to train on: drop (the default), or relabel as suggested."),
@@ -158,7 +163,9 @@ def apply_command(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the corrected labels and data.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder for the corrected labels and data, or its URL."), AT_URLS
+    ],
     guidelines: Annotated[
         Path | None,
         typer.Option(

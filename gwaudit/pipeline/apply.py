@@ -11,9 +11,9 @@ import pandas as pd
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsError
 from gwaudit.core.files import write_folder
-from gwaudit.core.outputs import require_new
 from gwaudit.core.settings import DataSettings
 from gwaudit.core.spreadsheets import write_csv
+from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
 from gwaudit.data.readers.columns import label_column_of
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
@@ -45,14 +45,14 @@ class Applied:
         decisions: the decisions that were read.
         corrections: the labels before and after, and every change.
         problems: the decisions that were not applied, with `force`.
-        files: the files and folders that were written.
+        files: the files and folders that were written: paths, or URLs.
         next_command: the command that audits the corrected data; None where gwaudit did not train the run.
     """
 
     decisions: Decisions
     corrections: Corrections
     problems: tuple[Problem, ...]
-    files: tuple[Path, ...]
+    files: tuple[Path | str, ...]
     next_command: str | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,7 +88,8 @@ def apply_decisions(
     Args:
         run: the folder of a ranked run.
         files: the files with decisions; `gwaudit.review.decisions` reads them.
-        output: a new folder, which is complete or does not exist. It holds
+        output: a new folder, or its URL at an object store; it is complete or does not exist, but for a folder at a
+            URL, where a killed process leaves the object `.incomplete` too. It holds
 
             - `labels.csv`: the label of every key, as `load_dataset(..., labels=...)` takes them;
             - `changes.csv`: each change with its reason;
@@ -120,8 +121,26 @@ def apply_decisions(
         >>> applied.corrections.changes["key"].tolist()
         ['digits/0007', 'digits/0009']
     """
-    run, output = run_folder(run), Path(output)
-    require_new(output)
+    run, progress = run_folder(run), progress or Warnings()
+    with written_output(output, is_file=False) as path:
+        shown = shown_output(output) if is_at_url(output) else path
+        return _apply(run, files, path, shown, guidelines, format, undecided, force, copy, root, progress)
+
+
+def _apply(
+    run: Path,
+    files: Sequence[Path | str],
+    output: Path,
+    shown: Path | str,
+    guidelines: Path | str | None,
+    format: str,
+    undecided: Undecided,
+    force: bool,
+    copy: bool,
+    root: Path | str | None,
+    progress: StageProgress,
+) -> Applied:
+    """Write a new folder on this machine, whose files are shown below `shown`."""
     if format not in cleaned_formats():
         raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")
     audit = Audit.load(run)
@@ -132,7 +151,6 @@ def apply_decisions(
             f"{', '.join(Path(file).name for file in files)}: no decision found: write keep, relabel, drop or unsure "
             "into a column decision, or new classes into a column label, or choose how to treat suspects (`undecided`)"
         )
-    progress = progress or Warnings()
     data, dataset = _data(run, root, progress, needed=format != "ids")
     progress.on_stage("applying the decisions")
     corrections = correct(audit, decisions, guidelines=answers, undecided=undecided, dataset=dataset)
@@ -168,8 +186,9 @@ def apply_decisions(
 
     write_folder(output, write)
     written = sorted(output.iterdir(), key=lambda path: (path.is_dir(), path.name))
-    command = None if data is None else next_command(run, audit, data, output / LABELS)
-    return Applied(decisions, corrections, problems, tuple(written), command)
+    named = {path.name: shown / path.name if isinstance(shown, Path) else f"{shown}/{path.name}" for path in written}
+    command = None if data is None else next_command(run, audit, data, named[LABELS])
+    return Applied(decisions, corrections, problems, tuple(named.values()), command)
 
 
 def _data(

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError
-from gwaudit.core.outputs import require_file, require_new
+from gwaudit.core.errors import DataError, SettingsError
+from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
 from gwaudit.data.url_copies import with_local_files
 from gwaudit.export.cleaned_data import Action
 from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, write_export
@@ -25,7 +25,7 @@ def export_audit(
     copy: bool = False,
     root: Path | str | None = None,
     progress: StageProgress | None = None,
-) -> Path:
+) -> Path | str:
     """Export a ranked run for review in another tool, or its data without suspects or with corrected ones.
 
     The data of the run are loaded again if the format needs them. Samples that are no longer there are left out, with a
@@ -35,7 +35,8 @@ def export_audit(
         audit: a ranking that is saved in its run, or the folder of a ranked run.
         format: the format: `csv`, `label-studio`, `cvat`, `fiftyone` or `cleanlab`, to review; `ids`, `hf` or
             `imagefolder`, to train on (`gwaudit.export.formats.FORMATS`).
-        output: the new folder or file; it is complete or does not exist.
+        output: the new folder or file, or its URL at an object store; it is complete or does not exist, but for a
+            folder at a URL, where a killed export leaves the object `.incomplete` too.
         action: of formats to train on: "drop" the suspects (the default), or "relabel" them as suggested.
         top: of formats to review: the first samples of the ranking, instead of the suspects.
         all: of formats to review: all samples.
@@ -44,10 +45,10 @@ def export_audit(
         progress: receives the stages, and notes on the data; by default these are warnings.
 
     Returns:
-        The output.
+        The output: its path, or its URL.
 
     Raises:
-        SettingsError: the format is unknown, or does not take an option.
+        SettingsError: the format is unknown, or does not take an option, or not at a URL.
         StoreNotFoundError: the run is not ranked.
         VerdictError: the verdict on the run does not allow its suspects to be exported, or dropped.
         DataError: the data cannot be read, or are of a kind that the format cannot hold.
@@ -62,14 +63,22 @@ def export_audit(
     """
     ranked = audit if isinstance(audit, Audit) else Audit.load(audit)
     options = ExportOptions(action, top, all, copy)
-    output, chosen = Path(output), find_format(format, options)
-    if chosen.is_file:
-        output = require_file(output)
-    else:
-        require_new(output)
-    needs = chosen.needs
-    progress = progress or Warnings()
-    data = dataset = None
+    chosen, progress = find_format(format, options), progress or Warnings()
+    if format == "label-studio" and copy and is_at_url(output):
+        raise SettingsError(
+            "Label Studio serves copied images from a folder of its machine alone: leave out `copy`, so that the tasks "
+            "hold the images, or give a local path"
+        )
+    with written_output(output, is_file=chosen.is_file) as path:
+        written = _write(ranked, format, path, options, root, progress)
+    return shown_output(output) if is_at_url(output) else written
+
+
+def _write(
+    ranked: Audit, format: str, output: Path, options: ExportOptions, root: Path | str | None, progress: StageProgress
+) -> Path:
+    """Write an export to a new path on this machine."""
+    needs, data, dataset = find_format(format).needs, None, None
     with TrajectoryStore.open(ranked.run) as store:
         note_unfinished(store, progress)
         if needs == "data" or (needs == "texts" and store.settings.get("has_texts")):

@@ -24,14 +24,14 @@ from gwaudit.training.automatic_settings import as_typed, ran_on_photos, resolve
 from gwaudit.training.rounds import rounds_of
 
 
-def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path) -> str:
+def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path | str) -> str:
     """Return the command that audits a run again under corrected labels.
 
     Args:
         run: the folder of the run.
         audit: its ranking.
         data: the data that were audited.
-        labels: the file with the corrected labels.
+        labels: the file with the corrected labels, or its URL.
 
     Returns:
         A line for a shell, with every setting of the run that is not the default, and a new folder.

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.outputs import require_file
+from gwaudit.core.url_outputs import shown_output, written_output
 from gwaudit.pipeline.results import REPORT_FILE
 from gwaudit.pipeline.run_data import samples_of_run, true_labels
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_unfinished
@@ -25,12 +25,12 @@ def write_report(
     truth_key: str | None = None,
     root: Path | str | None = None,
     progress: StageProgress | None = None,
-) -> Path:
+) -> Path | str:
     """Write the report of a ranked run as one HTML file.
 
     Args:
         run: Folder of the run.
-        output: The file, by default `report.html` in the run's folder.
+        output: The file, or its URL at an object store; by default `report.html` in the run's folder.
         top: Number of suspects to show, the most suspicious ones.
         truth: File of true labels; by default those of the data set, where it has any.
         truth_key: Which labels of that file, where it holds several kinds.
@@ -52,8 +52,9 @@ def write_report(
         write_page(data, path)
 
     if output is not None:
-        write(require_file(output))
-        return Path(output)
+        with written_output(output, is_file=True) as path:
+            write(path)
+        return shown_output(output)
     with publishing(run, update=True) as folder:  # locked, so that the page is of the ranking that it lies beside
         write(folder / REPORT_FILE)
     return run / REPORT_FILE

@@ -97,7 +97,7 @@ def test_errors_name_the_url_and_no_secret(folder, objects, tmp_path, monkeypatc
     assert refused.returncode == 2
     assert f"{RUN} cannot be read" in refused.stderr
     assert "credentials" in refused.stderr
-    output = gwaudit("export", RUN, "--to", "csv", "--output", "s3://bucket/x.csv", "--top", 5)
+    output = gwaudit("sql", RUN, "select 1", "--output", "s3://bucket/x.csv")
     assert output.returncode == 2
     assert "s3://bucket/x.csv is a URL" in output.stderr
     assert not (folder / "s3:").exists()
