@@ -114,13 +114,26 @@ def count_with_best_f1(probability: Floats) -> int:
     Args:
         probability: [n] of being wrong, in falling order.
     """
+    return cut_with_best_f1(probability)[0]
+
+
+def cut_with_best_f1(probability: Floats) -> tuple[int, float]:
+    """Return how many of the first to flag for the highest expected F1, and that F1.
+
+    Args:
+        probability: [n] of being wrong, in falling order.
+
+    Returns:
+        0 and 0 if less than one wrong label is expected.
+    """
     expected_wrong = float(np.sum(probability))
     if expected_wrong < 1:
-        return 0
+        return 0, 0.0
     expected_f1 = np.cumsum(probability).astype(np.float64, copy=False)  # then in place, to save memory
     expected_f1 *= 2
     expected_f1 /= np.arange(1, len(probability) + 1) + expected_wrong
-    return int(np.argmax(expected_f1)) + 1
+    best = int(np.argmax(expected_f1))
+    return best + 1, float(expected_f1[best])
 
 
 def count_with_precision(probability: Floats, precision: float) -> int:

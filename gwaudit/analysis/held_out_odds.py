@@ -16,9 +16,17 @@ Predictions cannot distinguish label noise that lies where a class is difficult 
 of the same scores differs in that: by mode, `gwaudit.analysis.error_probability` takes modes of the margin above zero
 for wrong labels, as where people mislabel the samples that are difficult for a head.
 
-The probability of being wrong is the mean of both (a linear opinion pool), with weight ⅔ for the reading by class and ⅓
-for that by mode: either can be right, and one that sees nothing does not overrule the other, as it does in the mean of
-log odds. It was chosen on the sets of `gwaudit benchmark trust` with the role `chosen`.
+The probability of being wrong is the mean of both (a linear opinion pool): either can be right, and one that sees
+nothing does not overrule the other, as it does in the mean of log odds. Their weights follow from the cut that each of
+them would make, by the score
+
+    expected F1 of the cut · min(1, labels that it flags / labels that the head contradicts)
+
+A reading is believed as far as it is sure, and as far as it explains why the head contradicts labels. Of errors among
+difficult samples the reading by class sees none, and that by mode nearly all; of errors in a few classes that by mode
+may see some alone, and be sure of them. Weights are `PRIOR_WEIGHTS` / (1 - score + `DOUBT`). A training, which weights
+its labels by these odds, uses `TRAINING_WEIGHTS`. Both were chosen on sets of `gwaudit benchmark trust` with the role
+`chosen`.
 """
 
 from typing import NamedTuple
@@ -27,20 +35,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_expit
 
-from gwaudit.analysis.error_probability import log_odds_wrong
+from gwaudit.analysis.error_probability import cut_with_best_f1, log_odds_wrong, sigmoid
 
 CLASS_WEIGHT = 20.0
 """Weight of the prior on each row of T, in samples."""
 
-MODE_WEIGHT = 1 / 3
-"""Weight of the reading by mode in the pool."""
+PRIOR_WEIGHTS, DOUBT = (4.0, 1.0), 0.02
+"""Weights of the readings by class and by mode with equal scores, and the least doubt about a score."""
+
+TRAINING_WEIGHTS = (1 - 1 / 3, 1 / 3)
+"""Weights of both readings in a training."""
 
 _TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(12.0), 22))
 _USUAL_TEMPERATURE = 2.0  # the middle of a log-normal prior of deviation 1
 _USUAL_SHARE = 0.05  # of wrong labels, with the weight of one sample
 _ITERATIONS = 60
 _MOST_FITTED = 50_000
-_WEIGHTS = (1 - MODE_WEIGHT, MODE_WEIGHT)
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -69,19 +79,45 @@ class HeldOutPredictions(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """Hold the log odds of each reading, and their pool, [n] each."""
+    """Hold the log odds of each reading.
+
+    Attributes:
+        by_class: [n] log odds by class; NaN where nothing was recorded.
+        by_mode: [n] log odds by mode.
+        n_contradicted: number of given labels that the head contradicts.
+    """
 
     by_class: Floats
     by_mode: Floats
+    n_contradicted: int
 
-    @property
-    def pooled(self) -> Floats:
-        """Return the log odds of the weighted mean of both probabilities."""
-        return np.asarray(self._log_mean(1) - self._log_mean(-1))
+    def pool(self, weights: tuple[float, float] | None = None) -> Floats:
+        """Return the log odds of the weighted mean of both probabilities, [n].
 
-    def _log_mean(self, sign: int) -> Floats:
-        """Return the log of the weighted mean probability of being wrong (1) or right (-1)."""
-        parts = [np.log(weight) + log_expit(sign * log_odds) for weight, log_odds in zip(_WEIGHTS, self, strict=True)]
+        Args:
+            weights: Weights of the readings by class and by mode, above 0; by default `weights()`.
+        """
+        weights = weights or self.weights()
+        return np.asarray(self._log_mean(1, weights) - self._log_mean(-1, weights))
+
+    def weights(self) -> tuple[float, float]:
+        """Return the weights of the readings by class and by mode, by the score of each; their sum is 1."""
+        by_class, by_mode = (
+            prior / (1 - self._score(log_odds) + DOUBT)
+            for prior, log_odds in zip(PRIOR_WEIGHTS, (self.by_class, self.by_mode), strict=True)
+        )
+        return by_class / (by_class + by_mode), by_mode / (by_class + by_mode)
+
+    def _score(self, log_odds: Floats) -> float:
+        """Return the expected F1 of a reading's own cut, less as it leaves contradicted labels unexplained."""
+        probability = np.sort(sigmoid(log_odds[np.isfinite(log_odds)]))[::-1]
+        count, expected_f1 = cut_with_best_f1(probability)
+        return expected_f1 * min(1.0, count / max(self.n_contradicted, 1))
+
+    def _log_mean(self, sign: int, weights: tuple[float, float]) -> Floats:
+        """Return the log of the weighted sum of the probabilities of being wrong (1) or right (-1)."""
+        readings = zip(weights, (self.by_class, self.by_mode), strict=True)
+        parts = [np.log(weight) + log_expit(sign * log_odds) for weight, log_odds in readings]
         with np.errstate(invalid="ignore"):  # NaN where nothing was recorded
             return np.asarray(np.logaddexp(*parts))
 
@@ -89,7 +125,7 @@ class Readings(NamedTuple):
 def held_out_readings(
     given: Labels, alternative: Labels, margin: NDArray[np.floating], loss: NDArray[np.floating], n_classes: int
 ) -> Readings:
-    """Return the log odds of each label being wrong, by each of the two readings.
+    """Return the log odds of each label being wrong by each of the two readings, NaN where nothing was recorded.
 
     Args:
         given: [n] given labels.
@@ -97,9 +133,6 @@ def held_out_readings(
         margin: [n] mean margin of the logits; NaN where nothing was recorded.
         loss: [n] mean cross entropy of the given label, in nats.
         n_classes: Number of classes C.
-
-    Returns:
-        [n] each, NaN where nothing was recorded.
     """
     by_mode = log_odds_wrong(-margin)
     recorded = np.flatnonzero(np.isfinite(margin) & np.isfinite(loss) & (alternative >= 0))
@@ -110,7 +143,7 @@ def held_out_readings(
     by_class = np.full(len(given), np.nan)
     if len(recorded):
         by_class[recorded] = _fitted_log_odds(predictions, n_classes)
-    return Readings(by_class, by_mode)
+    return Readings(by_class, by_mode, int((margin[recorded] < 0).sum()))
 
 
 def _fitted_log_odds(predictions: HeldOutPredictions, n_classes: int) -> Floats:

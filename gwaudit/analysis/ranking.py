@@ -50,7 +50,7 @@ from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
 from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
 from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
-from gwaudit.analysis.held_out_odds import held_out_readings
+from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_readings
 from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
 from gwaudit.analysis.sample_statistics import COLUMNS, default_window, is_held_out, statistics_files
@@ -106,8 +106,8 @@ def rank(
 
 
 def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:
-    """Return the probability of each label being wrong by some epochs of a cross-fitted training, [n]."""
-    return sigmoid(_held_out_log_odds(store, statistics_files(store, window)))
+    """Return the probability of each label being wrong by some epochs of a cross-fitted training, [n], for training."""
+    return sigmoid(_held_out_readings(store, statistics_files(store, window)).pool(TRAINING_WEIGHTS))
 
 
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
@@ -152,7 +152,7 @@ def _log_odds(store: TrajectoryStore, statistics: ColumnFiles, settings: Ranking
     if store.is_multi_label:
         return multilabel_log_odds_wrong(score, store.given_labels(), len(store.class_names))
     if is_held_out(store):
-        fitted = _held_out_log_odds(store, statistics)
+        fitted = _held_out_readings(store, statistics).pool()
         return fitted if settings.detector == "margin" else _reorder(fitted, score, fitted)
     if not detector.signed:
         combined = _log_odds(store, statistics, replace(settings, detector="combined"))
@@ -197,15 +197,15 @@ def _fitted_detector(store: TrajectoryStore) -> str:
     return "margin" if is_held_out(store) else "combined"
 
 
-def _held_out_log_odds(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.float64]:
-    """Return the log odds of samples that were held out, [n]."""
+def _held_out_readings(store: TrajectoryStore, statistics: ColumnFiles) -> Readings:
+    """Return both readings of the log odds of samples that were held out."""
     return held_out_readings(
         store.given_labels().astype(np.int64),
         statistics["alternative_label"].astype(np.int64),
         statistics["mean_margin"],
         statistics["mean_loss"],
         len(store.class_names),
-    ).pooled
+    )
 
 
 def _groups(

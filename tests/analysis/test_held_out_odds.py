@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from gwaudit.analysis.error_probability import sigmoid
-from gwaudit.analysis.held_out_odds import held_out_readings
+from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_readings
 
 
 def drawn(noise, *, n=6000, sharpness=5.0, seed=0):
@@ -59,13 +59,37 @@ def test_clean_labels_of_overlapping_classes_are_not_taken_for_wrong():
     given, _, log_probability = drawn(np.eye(3), sharpness=1.5)
     readings = readings_of(given, log_probability)
     assert (readings.by_class > 0).mean() < 0.005
-    assert (readings.pooled > 0).mean() < 0.01
+    assert (readings.pool() > 0).mean() < 0.01
 
 
 def test_the_pool_is_the_weighted_mean_of_the_probabilities():
     readings = readings_of(*drawn(uniform(0.1, 3))[::2])
-    mean = 2 / 3 * sigmoid(readings.by_class) + 1 / 3 * sigmoid(readings.by_mode)
-    np.testing.assert_allclose(sigmoid(readings.pooled), mean)
+    for weights in (TRAINING_WEIGHTS, readings.weights()):
+        assert sum(weights) == pytest.approx(1)
+        mean = np.average([sigmoid(readings.by_class), sigmoid(readings.by_mode)], axis=0, weights=weights)
+        np.testing.assert_allclose(sigmoid(readings.pool(weights)), mean)
+    np.testing.assert_array_equal(readings.pool(), readings.pool(readings.weights()))
+
+
+def two_groups(n_suspicious, n=1000):
+    """Return log odds that are sure of some labels being wrong, and of all others being right."""
+    return np.where(np.arange(n) < n_suspicious, 6.0, -6.0)
+
+
+def test_a_reading_that_explains_what_the_head_contradicts_is_believed():
+    nothing = np.full(1000, -6.0)
+    assert Readings(nothing, two_groups(200), n_contradicted=200).weights()[1] > 0.8
+    assert Readings(nothing, two_groups(60), n_contradicted=200).weights()[1] < 0.3  # sure, but of a part
+    assert Readings(nothing, nothing, n_contradicted=0).weights() == pytest.approx((0.8, 0.2))
+    assert Readings(two_groups(200), two_groups(200), n_contradicted=200).weights() == pytest.approx((0.8, 0.2))
+
+
+def test_errors_among_difficult_samples_are_counted_where_one_reading_alone_sees_them():
+    """Of these, the reading by class sees none: the head is as unsure as it would be of right labels."""
+    nothing, wrong = np.full(1000, -6.0), two_groups(200)
+    readings = Readings(nothing, wrong, n_contradicted=205)
+    assert sigmoid(readings.pool()).sum() == pytest.approx(200, rel=0.2)
+    assert sigmoid(readings.pool(TRAINING_WEIGHTS)).sum() < 100
 
 
 def test_what_was_not_recorded_has_no_odds():
@@ -75,8 +99,8 @@ def test_what_was_not_recorded_has_no_odds():
     alternative = (given + 1) % 3
     alternative[:5] = -1
     readings = held_out_readings(given, alternative, margin, loss, 3)
-    assert np.isnan(readings.pooled[:5]).all()
-    assert np.isfinite(readings.pooled[5:]).all()
+    assert np.isnan(readings.pool()[:5]).all()
+    assert np.isfinite(readings.pool()[5:]).all()
 
 
 def test_more_samples_than_are_fitted_all_get_odds(monkeypatch):
