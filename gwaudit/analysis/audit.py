@@ -330,7 +330,7 @@ class Audit:
                 fingerprint=facts["fingerprint"],
                 is_multi_label=facts["is_multi_label"],
                 verdict=Verdict.from_dict(facts["verdict"]),
-                calibration=Calibration(**facts["calibration"]) if facts.get("calibration") else None,
+                calibration=Calibration.from_dict(facts["calibration"]) if facts.get("calibration") else None,
             )
         except (ValueError, KeyError, TypeError, OSError, pa.ArrowException) as error:
             if isinstance(error, OSError) and is_absent(error):

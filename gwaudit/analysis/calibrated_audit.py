@@ -80,7 +80,9 @@ def calibrate(
     frame = _unsupervised(audit.frame)
     rows = pd.Index(frame["sample_id"]).get_indexer(decided["sample_id"])
     wrong = (decided["decision"] != "keep").to_numpy(bool)
-    refit = refit_log_odds(_evidence(frame, len(audit.class_names), votes), rows, wrong)
+    given = frame["given_label"].to_numpy(np.int64)
+    is_counted = ~small_classes(given, len(audit.class_names))[given]
+    refit = refit_log_odds(_evidence(frame, len(audit.class_names), votes), rows, wrong, is_counted)
     log_odds = frame["unsupervised_log_odds"].to_numpy(np.float64) if decided.empty else refit.log_odds
     log_odds, probability = log_odds.copy(), sigmoid(log_odds)
     probability[rows] = probability_after_answers(log_odds[rows], wrong, refit.answer_error)
@@ -93,7 +95,7 @@ def calibrate(
     if not decided.empty:
         random = 0 if is_random is None else int(is_random[decided["sample_id"].to_numpy(np.int64)].sum())
         calibration = Calibration(
-            len(rows), int(wrong.sum()), random, refit.scale, refit.answer_error, _digest(decided)
+            len(rows), int(wrong.sum()), random, refit.scale, refit.answer_error, _digest(decided), refit.left
         )
     else:
         frame = frame.drop(columns=list(CALIBRATED_COLUMNS))

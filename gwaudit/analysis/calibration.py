@@ -15,6 +15,11 @@ from the unsupervised reading only as far as they contradict it: the deviations 
 `SEGMENT`, `PART`, `GIVEN`, `PAIR`) are the stated weight of that reading. The parameters have the highest posterior
 probability of the decisions.
 
+Such decisions alone leave open what the map is elsewhere, though: after a hundred on the most suspicious samples, all
+of them wrong, it is the prior's there. So the number of wrong labels among the others has limits, which the model and
+the decisions leave possible with 95 % probability: its parameters are drawn from their posterior (importance sampling
+around the mode), and the labels from their probabilities. docs/benchmarks/learning.md has the measured coverage.
+
 People err. An answer is wrong with probability ε, so a sample with the probability p is said to be wrong with
 ε + (1 - 2ε) p. ε is the one of `ANSWER_ERRORS` with the highest posterior probability, under an exponential prior of
 mean `ANSWER_ERROR`: answers that contradict what the scores are sure of show it. Where reviewers did not err, this cost
@@ -34,8 +39,9 @@ labels, and larger extremes: after 100 decisions, half of them random, nine of t
 and within 18 % without.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -80,6 +86,8 @@ ENOUGH_RANDOM = 100
 """Number of random decisions from which on calibrated probabilities are given where only the order is trusted."""
 
 _FOLDS = 5
+_DRAWS, _STEP, _FREEDOM, _TAILS = 400, 1e-4, 5, (0.025, 0.975)
+_MOST_SUMMED = 5_000  # samples whose probabilities are summed for each draw, evenly along the ranking
 _ERRORS, _NATS = 2.5, 2.0
 _ITERATIONS = 300
 
@@ -115,6 +123,8 @@ class Calibration:
         scale: scale of the parameters that change the order, 0 where it is the unsupervised one.
         answer_error: estimated share of decisions that are wrong themselves.
         decisions_sha256: SHA-256 of the decisions.
+        left: limits of the number of wrong labels among the other samples, which the model and the decisions leave
+            possible with 95 % probability; None in a calibration of an earlier version.
     """
 
     decided: int
@@ -123,6 +133,22 @@ class Calibration:
     scale: float
     answer_error: float
     decisions_sha256: str
+    left: tuple[float, float] | None = None
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+        """Return the calibration of values as JSON holds them."""
+        left = facts.get("left")
+        return cls(**{**facts, "left": None if left is None else tuple(left)})
+
+    @property
+    def is_left_open(self) -> bool:
+        """Return whether few decisions are random, and they leave the number of other wrong labels open: its limits
+        are further from each other than half of their sum, and ten labels.
+        """
+        if self.left is None or self.has_enough_random:
+            return False
+        return self.left[1] - self.left[0] > max(sum(self.left) / 2, 10.0)
 
     @property
     def has_enough_random(self) -> bool:
@@ -137,20 +163,28 @@ class Refit(NamedTuple):
         log_odds: [n] log odds of being wrong; NaN where nothing was recorded.
         scale: Scale of the parameters that change the order; 0 where it is the unsupervised one.
         answer_error: Estimated share of wrong decisions.
+        left: 95 % interval of the number of wrong labels among the samples without a decision that are counted.
     """
 
     log_odds: Floats
     scale: float
     answer_error: float
+    left: tuple[float, float]
 
 
-def refit_log_odds(evidence: Evidence, decided: NDArray[np.integer], wrong: NDArray[np.bool_]) -> Refit:
+def refit_log_odds(
+    evidence: Evidence,
+    decided: NDArray[np.integer],
+    wrong: NDArray[np.bool_],
+    is_counted: NDArray[np.bool_] | None = None,
+) -> Refit:
     """Return the log odds of all samples, refitted on the decided ones.
 
     Args:
         evidence: The evidence about all n samples.
         decided: [m] indices of the decided samples; those without log odds are passed over.
         wrong: [m] whether their labels are wrong.
+        is_counted: [n] whether a sample counts in the number of wrong labels that are left; by default all do.
     """
     recorded = np.isfinite(evidence.log_odds[decided])
     rows, target = np.asarray(decided)[recorded], np.asarray(wrong, np.float64)[recorded]
@@ -158,7 +192,13 @@ def refit_log_odds(evidence: Evidence, decided: NDArray[np.integer], wrong: NDAr
     with threadpool_limits(1):  # the arrays are small: threads would wait for each other
         error = min(ANSWER_ERRORS, key=lambda error: design.fit(rows, target, error).loss + error / ANSWER_ERROR)
         scale = _cross_validated_scale(design, rows, target, error)
-        return Refit(design.fit(rows, target, error, scale).log_odds(), scale, error)
+        fitted = design.fit(rows, target, error, scale)
+        is_left = design.recorded if is_counted is None else design.recorded & is_counted
+        is_left = is_left & ~np.isin(np.arange(len(is_left)), decided)
+        low, high = _limits_of_left(_Posterior(design, rows, target, error, scale), np.flatnonzero(is_left))
+        log_odds = fitted.log_odds()
+        expected = float(sigmoid(log_odds[is_left]).sum())
+        return Refit(log_odds, scale, error, (min(low, expected), max(high, expected)))
 
 
 def probability_after_answers(log_odds: Floats, wrong: NDArray[np.bool_], answer_error: float) -> Floats:
@@ -205,6 +245,31 @@ def _cross_validated_scale(design: "_Design", rows: Integers, target: Floats, er
     return SCALES[int(np.argmax(np.where(sure, total, 0.0)))]
 
 
+def _limits_of_left(posterior: "_Posterior", left: Integers) -> tuple[float, float]:
+    """Return the limits of the number of wrong labels among samples, by the posterior of the model.
+
+    Args:
+        posterior: Posterior of the parameters.
+        left: Samples without a decision.
+    """
+    if not len(left):
+        return 0.0, 0.0
+    every = -(-len(left) // _MOST_SUMMED)
+    counted = left[np.argsort(posterior.unsupervised[left], kind="stable")][every // 2 :: every]
+    stands_for = len(left) / len(counted)
+    fits, weight = posterior.draws(_DRAWS)
+    number = np.empty(len(fits))
+    noise = np.random.default_rng(1).standard_normal(len(fits))
+    for position, fit in enumerate(fits):
+        probability = sigmoid(fit.log_odds(counted))
+        spread = np.sqrt(stands_for * (probability * (1 - probability)).sum())
+        number[position] = stands_for * probability.sum() + spread * noise[position]
+    order = np.argsort(number)
+    share = np.cumsum(weight[order]) / weight.sum()
+    low, high = (number[order[min(int(np.searchsorted(share, tail)), len(order) - 1)]] for tail in _TAILS)
+    return float(np.clip(low, 0, len(left))), float(np.clip(high, 0, len(left)))
+
+
 class _Design:
     """Hold the terms of the model for all samples, and fit it to some."""
 
@@ -221,44 +286,80 @@ class _Design:
 
     def fit(self, rows: Integers, target: Floats, error: float, scale: float = 0.0) -> "_Fit":
         """Fit the model to the answers on some rows, of which the share `error` is wrong."""
-        lengths, parts = self.lengths[rows], self.parts[rows]
-        groups = [np.unique(group[rows], return_inverse=True) for group in self.groups]
+        return _Posterior(self, rows, target, error, scale).mode()
+
+
+class _Posterior:
+    """Hold the posterior of the parameters, in units of their deviations, given answers on some rows."""
+
+    def __init__(self, design: _Design, rows: Integers, target: Floats, error: float, scale: float) -> None:
+        self._design, self._target, self._error = design, target, error
+        self.unsupervised = design.unsupervised
+        self._lengths, self._parts = design.lengths[rows], design.parts[rows]
+        self._groups = [np.unique(group[rows], return_inverse=True) for group in design.groups]
         if scale == 0:  # without the terms that change the order
-            parts, groups = parts[:, :0], []
-        sizes = [1, 1, lengths.shape[1], parts.shape[1], *(len(names) for names, _ in groups)]
+            self._parts, self._groups = self._parts[:, :0], []
+        n_groups = [len(names) for names, _ in self._groups]
+        sizes = [1, 1, self._lengths.shape[1], self._parts.shape[1], *n_groups]
         deviations = [LEVEL, SLOPE, SEGMENT, *(scale * each for each in (PART, GIVEN, PAIR))][: len(sizes)]
-        deviation, ends = np.repeat(deviations, sizes), np.cumsum(sizes)[:-1]
+        self._deviation, self._ends = np.repeat(deviations, sizes), np.cumsum(sizes)[:-1]
 
-        def loss(standardised: Floats) -> tuple[float, Floats]:
-            """Return the negative log posterior of parameters, in units of their deviations, and its gradient."""
-            level, slope, segment, weights, *offsets = np.split(standardised * deviation, ends)
-            slopes = np.exp(slope + segment)
-            fitted = level + lengths @ slopes + parts @ weights
-            for offset, (_, member) in zip(offsets, groups, strict=True):
-                fitted = fitted + offset[member]
-            value, residual = _answer_loss(fitted, target, error)
-            by_segment = (residual @ lengths) * slopes
-            gradient = [
-                [residual.sum()],
-                [by_segment.sum()],
-                by_segment,
-                residual @ parts,
-                *(np.bincount(member, residual, len(names)) for names, member in groups),
-            ]
-            return value + float(standardised @ standardised) / 2, np.concatenate(gradient) * deviation + standardised
+    def loss(self, standardised: Floats) -> tuple[float, Floats]:
+        """Return the negative log posterior of parameters, and its gradient."""
+        level, slope, segment, weights, *offsets = np.split(standardised * self._deviation, self._ends)
+        slopes = np.exp(slope + segment)
+        fitted = level + self._lengths @ slopes + self._parts @ weights
+        for offset, (_, member) in zip(offsets, self._groups, strict=True):
+            fitted = fitted + offset[member]
+        value, residual = _answer_loss(fitted, self._target, self._error)
+        by_segment = (residual @ self._lengths) * slopes
+        gradient = [
+            [residual.sum()],
+            [by_segment.sum()],
+            by_segment,
+            residual @ self._parts,
+            *(np.bincount(member, residual, len(names)) for names, member in self._groups),
+        ]
+        gradient = np.concatenate(gradient) * self._deviation + standardised
+        return value + float(standardised @ standardised) / 2, gradient
 
-        start = np.zeros(sum(sizes))
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
-        level, slope, segment, weights, *offsets = np.split(found.x * deviation, ends)
-        named = [pd.Series(offset, index=names) for offset, (names, _) in zip(offsets, groups, strict=True)]
-        return _Fit(self, float(found.fun), float(level[0]), np.exp(slope + segment), weights, named)
+    def mode(self) -> "_Fit":
+        """Return the model of the highest posterior probability."""
+        start = np.zeros(len(self._deviation))
+        found = minimize(self.loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
+        return self._fit(found.x, float(found.fun))
+
+    def draws(self, count: int) -> tuple[list["_Fit"], Floats]:
+        """Return models drawn around the mode by a t distribution, and the weights that make them posterior ones."""
+        mode = self.mode()
+        centre, n = mode.standardised, len(mode.standardised)
+        steps = np.eye(n) * _STEP
+        hessian = np.stack([(self.loss(centre + s)[1] - self.loss(centre - s)[1]) / (2 * _STEP) for s in steps])
+        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+        values = np.maximum(values, 1.0)  # the prior's alone, which no answer lowers
+        random = np.random.default_rng(0)
+        normal = random.standard_normal((count, n))
+        distance = normal * np.sqrt(_FREEDOM / random.chisquare(_FREEDOM, (count, 1)))
+        drawn = [self._fit(x, self.loss(x)[0]) for x in centre + (distance / np.sqrt(values)) @ vectors.T]
+        proposed = -(_FREEDOM + n) / 2 * np.log1p((distance**2).sum(1) / _FREEDOM)
+        log_weight = mode.loss - np.array([each.loss for each in drawn]) - proposed
+        return drawn, np.exp(log_weight - log_weight.max())
+
+    def _fit(self, standardised: Floats, loss: float) -> "_Fit":
+        level, slope, segment, weights, *offsets = np.split(standardised * self._deviation, self._ends)
+        groups = zip(offsets, self._groups, strict=True)
+        named = [pd.Series(offset, index=names) for offset, (names, _) in groups]
+        return _Fit(self._design, loss, standardised, float(level[0]), np.exp(slope + segment), weights, named)
 
 
 class _Fit(NamedTuple):
-    """Hold a fitted model: its negative log posterior, level, slope of each segment, weights of parts, and offsets."""
+    """Hold a model: its negative log posterior, its parameters in units of their deviations, level, slope of each
+    segment, weights of parts, and offsets.
+    """
 
     design: _Design
     loss: float
+    standardised: Floats
     level: float
     slopes: Floats
     weights: Floats

@@ -33,7 +33,6 @@ _LEAST_OF_DOMAIN = 5
 
 _ROUNDING = 1e-6  # errors of sums and quantiles
 _SIMULATIONS = 200
-_POWER = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,14 +310,16 @@ def ratio_limits(numerator: tuple[float, float, float], denominator: tuple[float
     return float(low), float(high)
 
 
-def more_random_decisions(cells: Cells, found: int, limit: float, prior: NDArray[np.float64], seed: int = 0) -> int:
-    """Return the number of further random decisions with which the interval will probably not hold a limit.
+def chance_to_decide(
+    cells: Cells, further: NDArray[np.int64], found: int, limit: float, prior: NDArray[np.float64], seed: int = 0
+) -> float:
+    """Return the probability that the interval will not hold a limit after further random decisions in each cell.
 
-    The share of wrong labels in each cell is drawn from its posterior, and further decisions are simulated. The number
-    suffices in four of five simulations.
+    The share of wrong labels in each cell is drawn from its posterior, and the decisions are simulated.
 
     Args:
         cells: Counts of shape [cells].
+        further: Number of further random decisions in each cell, [cells], at most as many as are undecided.
         found: Number of wrong labels found so far.
         limit: The number of wrong labels in all to compare with.
         prior: Expected share of wrong labels in each cell before any decision, [cells], which counts as one decision.
@@ -326,31 +327,14 @@ def more_random_decisions(cells: Cells, found: int, limit: float, prior: NDArray
     """
     rng = np.random.default_rng(seed)
     share = rng.beta(cells.wrong + prior, cells.random - cells.wrong + 1 - prior, (_SIMULATIONS, len(cells.rest)))
-    most = int(cells.undecided.sum())
-    sizes = np.unique(np.geomspace(10, max(most, 10), 40).round().astype(int))
-    for size in sizes[sizes < most]:
-        further = np.minimum(cells.undecided, _shares(cells.undecided, int(size)))
-        wrong = rng.binomial(further, share)
-        future = replace(
-            cells,
-            rest=np.broadcast_to(cells.rest - further, share.shape),
-            undecided=np.broadcast_to(cells.undecided - further, share.shape),
-            found=np.broadcast_to(cells.found, share.shape),
-            random=np.broadcast_to(cells.random + further, share.shape),
-            wrong=cells.wrong + wrong,
-        )
-        left, known = wrong_among_undecided(future), found + wrong.sum(-1)
-        is_clear = (known + left.high <= limit) | (known + left.low > limit)
-        if is_clear.mean() >= _POWER:
-            return int(size)
-    return most
-
-
-def _shares(undecided: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return about equal shares of a number of further decisions, [cells], of cells with undecided samples."""
-    shares = np.zeros(len(undecided), np.int64)
-    left = size
-    for number, cell in enumerate(np.argsort(undecided)):
-        shares[cell] = min(int(undecided[cell]), left // (len(undecided) - number))
-        left -= int(shares[cell])
-    return shares
+    wrong = rng.binomial(further, share)
+    future = Cells(
+        rest=np.broadcast_to(cells.rest - further, share.shape),
+        undecided=np.broadcast_to(cells.undecided - further, share.shape),
+        found=np.broadcast_to(cells.found, share.shape),
+        random=np.broadcast_to(cells.random + further, share.shape),
+        wrong=cells.wrong + wrong,
+    )
+    left, known = wrong_among_undecided(future), found + wrong.sum(-1)
+    is_clear = (known + left.high <= limit) | (known + left.low > limit)
+    return float(is_clear.mean())

@@ -413,8 +413,12 @@ def review_command(
         int, typer.Option(min=1, help="Number of simulated reviews of each set, length and share of wrong answers.")
     ] = 20,
     part: Annotated[
-        Literal["learning", "coverage"] | None,
-        typer.Option(help="Part to run: learning, or the coverage of intervals. By default both.", show_default=False),
+        Literal["learning", "coverage", "checks", "remaining"] | None,
+        typer.Option(
+            help="Part to run: learning, the coverage of intervals, the numbers that `check` asks for, or what "
+            "decisions worst first leave. By default all.",
+            show_default=False,
+        ),
     ] = None,
     neighbours: Annotated[
         bool, typer.Option(help="Use the vote of the nearest neighbours in the evidence, for photos.")
@@ -444,7 +448,7 @@ def review_command(
         processes=processes,
         progress=_Lines(),
     )
-    print(to_json(asdict(results)) if as_json else markdown(results.learning, results.effort, results.coverage))
+    print(to_json(asdict(results)) if as_json else markdown(**vars(results)))
 
 
 class _Lines:

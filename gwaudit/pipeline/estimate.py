@@ -127,8 +127,19 @@ def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (
     """
     _require_share("max_wrong", max_wrong)
     audit = Audit.load(run)
-    decided = _read_valid(audit, decisions)
-    result = estimate_wrong_labels(audit, decided)
+    return check_decided(audit, _read_valid(audit, decisions), max_wrong, corrected=corrected)
+
+
+def check_decided(audit: Audit, decided: DecidedSamples, max_wrong: float, *, corrected: bool = False) -> Check:
+    """Check whether at most a share of the labels is wrong, from decisions that were read.
+
+    Args:
+        audit: Audit of the run.
+        decided: Decisions on its samples, none of them contradictory.
+        max_wrong: The largest share of wrong labels that is accepted, in [0, 1).
+        corrected: Count wrong labels that were found as corrected.
+    """
+    result = estimate_wrong_labels(audit, decided, by_class=False)
     n, wrong = audit.n_samples, result.remaining if corrected else result.total
     outcome: Outcome = "undecided"
     if wrong.high <= max_wrong * n:

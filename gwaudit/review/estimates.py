@@ -17,7 +17,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.stratified_intervals import (
     Cells,
     WrongAmongUndecided,
-    more_random_decisions,
+    chance_to_decide,
     ratio_limits,
     whole_limits,
     wrong_among_undecided,
@@ -29,8 +29,15 @@ from gwaudit.review.review_sample import draw_sample
 NEXT = 100
 """The number of samples whose wrong labels are predicted, worst first."""
 
-PLANNED = 200
-"""The size of a sample for which it is planned how many decisions are needed, where none was drawn."""
+LEAST_FIRST = 100
+"""The least number of random decisions that are asked for where there are none: the ranking's own reading is then all
+that is known, and it can be wrong by half."""
+
+POWER, FIRST_POWER = 0.8, 0.9
+"""Probability with which a number of decisions has to suffice, and that where there is no random decision yet. With
+these, nine of ten numbers sufficed in simulated reviews (docs/benchmarks/learning.md)."""
+
+_LEAST_ASKED, _SIZES_TRIED = 10, 40
 
 MOST_UNSAMPLED = 0.01
 """The share of samples in cells without a random decision above which there are limits, but no estimate."""
@@ -154,7 +161,11 @@ class Estimates:
 
 
 def estimate_wrong_labels(
-    audit: Audit, decided: DecidedSamples, groups: Mapping[str, Sequence[str]] | None = None
+    audit: Audit,
+    decided: DecidedSamples,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    *,
+    by_class: bool = True,
 ) -> Estimates:
     """Return what the decisions on a run say about its labels.
 
@@ -162,6 +173,7 @@ def estimate_wrong_labels(
         audit: Audit of the run, with the ranking and cut in use.
         decided: Decisions on its samples.
         groups: Group of each sample, by sample id, by the name of the column of groups; empty for samples without one.
+        by_class: Whether the table of the classes is filled in.
     """
     is_open = ~decided.is_decided
     total = _of_domains(decided, np.zeros(audit.n_samples, np.int64))[0].with_whole_limits()
@@ -185,7 +197,7 @@ def estimate_wrong_labels(
         flagged=flagged,
         missed=missed,
         recall=recall,
-        classes=_table(decided, names[given], "class"),
+        classes=_table(decided, names[given], "class") if by_class else pd.DataFrame(),
         groups={name: _table(decided, np.array(values, object), name) for name, values in (groups or {}).items()},
         decided=int(decided.is_decided.sum()),
         found_wrong=found,
@@ -235,16 +247,49 @@ def to_review_worst_first(audit: Audit, decided: DecidedSamples, most_wrong: flo
 
 
 def random_decisions_needed(audit: Audit, decided: DecidedSamples, most_wrong: float) -> int:
-    """Return how many more random decisions will probably show whether more labels than `most_wrong` are wrong."""
-    if decided.sample is None:  # those of a sample that would be drawn now
-        sample = draw_sample(audit, PLANNED, seed=0, decided=np.flatnonzero(decided.is_decided).tolist())
+    """Return how many more random decisions will probably show whether more labels than `most_wrong` are wrong.
+
+    Each number is tried as it would be decided: on the samples that are drawn already, and on those that an
+    enlargement draws; where no sample was drawn, on one of that size.
+
+    Args:
+        audit: Audit of the run.
+        decided: Decisions on its samples.
+        most_wrong: The number of wrong labels in all to compare with.
+    """
+    most = int((~decided.is_decided).sum())
+    least = min(_LEAST_ASKED if decided.is_random.any() else LEAST_FIRST, most)
+    sizes = np.unique(np.geomspace(max(least, 1), max(most, 1), _SIZES_TRIED).round().astype(int))
+    before, enough = 0, len(sizes) - 1  # all samples are enough in any case
+    while before < enough:
+        middle = (before + enough) // 2
+        if _is_enough(audit, decided, most_wrong, int(sizes[middle])):
+            enough = middle
+        else:
+            before = middle + 1
+    return int(sizes[enough])
+
+
+def _is_enough(audit: Audit, decided: DecidedSamples, most_wrong: float, size: int) -> bool:
+    """Return whether a number of further random decisions will probably show on which side of `most_wrong` we are."""
+    if decided.sample is None:
+        sample = draw_sample(audit, size, seed=0, decided=np.flatnonzero(decided.is_decided).tolist())
         decided = decided_samples(audit.n_samples, decided.decisions, sample)
-    cells = Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random)
-    prior = np.full(len(cells.rest), audit.frame["suspect"].mean() if audit.has_cut else 0.1)
+    assert decided.sample is not None
+    open_drawn = int((decided.sample.is_drawn & ~decided.is_decided).sum())
+    to_decide = decided.sample.enlarged(decided.sample.size + max(size - open_drawn, 0)).is_drawn & ~decided.is_decided
+    n_cells = int(decided.cell.max(initial=-1)) + 1
+    further = np.bincount(decided.cell[to_decide], minlength=n_cells)
+    if size < open_drawn:
+        further = further * size // open_drawn
+    prior = np.full(n_cells, audit.frame["suspect"].mean() if audit.has_cut else 0.1)
     if audit.has_probabilities:
         probability = np.nan_to_num(audit.by_id("probability_wrong").astype(np.float64), nan=0.5)
         prior = np.bincount(decided.cell, weights=probability) / np.bincount(decided.cell)
-    return more_random_decisions(cells, int(decided.is_wrong.sum()), most_wrong, np.clip(prior, 1e-3, 1 - 1e-3))
+    cells = Cells.count(decided.cell, decided.is_wrong, decided.is_right, decided.is_random)
+    found = int(decided.is_wrong.sum())
+    chance = chance_to_decide(cells, further, found, most_wrong, np.clip(prior, 1e-3, 1 - 1e-3))
+    return chance >= (POWER if decided.is_random.any() else FIRST_POWER)
 
 
 def _among_undecided(decided: DecidedSamples) -> WrongAmongUndecided:

@@ -148,6 +148,11 @@ def _learned(audit: Audit) -> str:
     )
     if not audit.has_probabilities:
         return f"{found} How many others are wrong is withheld: 100 decisions on a random sample show it."
+    if calibration.left is not None and calibration.is_left_open:
+        found += (
+            " Few of them are random, so they leave open how many others are wrong ({:,.0f} to {:,.0f}): decisions on "
+            "a random sample show it.".format(*calibration.left)
+        )
     doubtful = audit.expected_mistakes
     if doubtful < 0.5:
         return found
@@ -167,7 +172,12 @@ def _left(audit: Audit) -> str:
         return ""
     expected = audit.expected_wrong(of_undecided=True)
     following = min(NEXT, len(expected) - 1)
-    return f"about {expected[-1]:,.0f} more expected to be wrong, {expected[following]:,.0f} of the next {following:,}"
+    left = audit.calibration.left
+    limits = "" if left is None else " ({:,.0f} to {:,.0f})".format(*left)
+    return (
+        f"about {expected[-1]:,.0f}{limits} more expected to be wrong, {expected[following]:,.0f} of the next "
+        f"{following:,}"
+    )
 
 
 def _share(part: float, whole: int) -> str:

@@ -42,6 +42,8 @@ LEAST_DEVIATION = 0.1
 """The least standard deviation that a label is given for the strata, that of one in a hundred being wrong: a ranking
 that is sure of the bottom has to show it."""
 
+_ORDERS = 3  # not 0: (seed, 0) and seed are one stream, in which planted errors of that seed come first
+
 _BUSY_SECONDS = 60.0
 
 
@@ -147,7 +149,7 @@ def draw_sample(audit: Audit, size: int, *, seed: int | None = None, decided: Co
     stratum = np.full(n, DECIDED_BEFORE, np.int16)
     stratum[ids[undecided]] = _strata(_deviation(audit)[undecided], _flagged(audit)[undecided], size)
     order = np.zeros(n, np.int64)
-    shuffled = np.random.default_rng((seed, 0)).permutation(n)
+    shuffled = np.random.default_rng((seed, _ORDERS)).permutation(n)
     for h in range(DECIDED_BEFORE, int(stratum.max(initial=DECIDED_BEFORE)) + 1):
         members = shuffled[stratum[shuffled] == h]
         order[members] = np.arange(len(members))

@@ -43,6 +43,39 @@ def test_decisions_correct_the_number_of_wrong_labels():
     assert np.mean(errors_after) < np.mean(errors_before) / 2
 
 
+def test_the_number_left_is_within_its_limits_in_most_cases_and_these_are_wide_after_decisions_worst_first():
+    held = []
+    for seed in range(3):
+        evidence, wrong = made_up(600, level=1.0 - seed / 2, slope=0.7 + seed / 4, seed=seed)
+        worst = np.argsort(-evidence.log_odds)
+        for decided in (worst[:40], worst[:100], drawn(evidence, 100, seed)):
+            low, high = refit_log_odds(evidence, decided, wrong[decided]).left
+            held.append(low - 0.5 <= np.delete(wrong, decided).sum() <= high + 0.5)
+            assert 0 <= low <= high <= len(wrong) - len(decided)
+    assert np.mean(held) > 0.8
+    evidence, wrong = made_up(600)
+    worst = np.argsort(-evidence.log_odds)
+    by_worst, by_random = (
+        refit_log_odds(evidence, decided, wrong[decided]).left for decided in (worst[:100], drawn(evidence, 100))
+    )
+    assert by_worst[1] - by_worst[0] > by_random[1] - by_random[0]
+
+
+def test_samples_that_do_not_count_are_not_left():
+    evidence, wrong = made_up(400)
+    decided = drawn(evidence, 50)
+    assert refit_log_odds(evidence, decided, wrong[decided], np.zeros(400, bool)).left == (0, 0)
+    assert refit_log_odds(evidence, np.arange(400), wrong).left == (0, 0)
+
+
+def test_the_number_left_is_open_where_few_decisions_are_random_and_its_limits_are_far_apart():
+    assert Calibration(148, 148, 0, 0.0, 0.0, "", (40.0, 300.0)).is_left_open
+    assert not Calibration(148, 148, 0, 0.0, 0.0, "", (40.0, 50.0)).is_left_open
+    assert not Calibration(148, 148, 0, 0.0, 0.0, "", (0.0, 8.0)).is_left_open
+    assert not Calibration(300, 148, 100, 0.0, 0.0, "", (40.0, 300.0)).is_left_open
+    assert not Calibration(148, 148, 0, 0.0, 0.0, "").is_left_open
+
+
 def test_few_decisions_keep_the_order():
     evidence, wrong = made_up(pair_offset=4.0)
     decided = drawn(evidence, 18)

@@ -6,7 +6,7 @@ from scipy.stats import hypergeom
 
 from gwaudit.analysis.stratified_intervals import (
     Cells,
-    more_random_decisions,
+    chance_to_decide,
     ratio_limits,
     whole_limits,
     wrong_among_undecided,
@@ -135,9 +135,13 @@ def test_limits_of_a_ratio_hold_it():
     assert 0.05 < low < 0.1 < high < 0.16
 
 
-def test_more_decisions_are_needed_the_nearer_the_limit_is():
+def test_the_chance_to_decide_falls_with_the_distance_of_the_limit_and_rises_with_decisions():
     counts = cells(SIZES, DRAWN, np.array([47, 10, 1, 0]))
-    prior = WRONG / SIZES
-    found, total = 58, 58 + float(wrong_among_undecided(counts).estimate)
-    near, far = (more_random_decisions(counts, found, total * share, prior) for share in (1.2, 3.0))
-    assert 10 <= far < near <= int((SIZES - DRAWN).sum())
+    prior, found = WRONG / SIZES, 58
+    total = found + float(wrong_among_undecided(counts).estimate)
+
+    def chance(further, share):
+        return chance_to_decide(counts, np.minimum(SIZES - DRAWN, further), found, total * share, prior)
+
+    assert chance(50, 1.2) < chance(200, 1.2) < chance(10**9, 1.2) == 1
+    assert chance(20, 1.2) < chance(20, 3.0)

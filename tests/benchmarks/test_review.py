@@ -8,7 +8,10 @@ import pytest
 from gwaudit.analysis.error_probability import sigmoid
 from gwaudit.benchmarks.review.audits import KnownAudit, ReviewSet, ReviewSources, known_audit, select_review_sets
 from gwaudit.benchmarks.review.benchmark import read_review, review
+from gwaudit.benchmarks.review.checks import measure_checks
+from gwaudit.benchmarks.review.concentrated_errors import concentrated_errors
 from gwaudit.benchmarks.review.learning import decided_samples_of_review, measure_effort, measure_learning
+from gwaudit.benchmarks.review.remaining import measure_remaining
 from gwaudit.benchmarks.review.reviewers import answers
 from gwaudit.core.errors import SettingsError
 from helpers.audits import make_audit
@@ -68,6 +71,45 @@ def test_the_effort_is_counted_in_each_order(known):
     assert eighty.cleanlab is None
 
 
+def test_the_number_that_a_check_asks_for_suffices_in_most_reviews(known):
+    near, far = (measure_checks(known, limit, 100, reviews=10) for limit in (1.3, 8.0))
+    assert far.asked == 0
+    assert far.right == 1
+    assert near.asked > 0.5
+    assert near.sufficed >= 0.7
+    assert near.rounds <= 1.5
+    assert 0 < near.number < 900
+    unknown = measure_checks(known, 1.3, 0, reviews=2)  # no sample is drawn before the first check
+    assert unknown.asked == 1
+    assert unknown.number >= 100
+    assert measure_checks(known, 1.3, 1000, reviews=1) is None
+
+
+def test_the_interval_of_what_is_left_is_wide_after_decisions_worst_first(known):
+    few, many = (measure_remaining(known, decisions) for decisions in (50, 300))
+    assert few.found + few.left == many.found + many.left == known.is_wrong.sum()
+    assert few.low <= few.expected <= few.high
+    assert few.is_covered
+    assert few.high - few.low > 2 * (many.high - many.low)
+    assert measure_remaining(known, 600) is None
+
+
+@pytest.mark.parametrize("kind", ["pairs", "one-way", "region"])
+def test_concentrated_errors_lie_in_few_pairs_of_classes(kind):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 8, 400)
+    features = np.eye(8)[labels] + random.normal(0, 0.3, (400, 8))
+    given = concentrated_errors(features, labels, 8, kind=kind, rate=0.1, seed=1)
+    wrong = given != labels
+    assert wrong.sum() == 40
+    pairs = set(zip(labels[wrong], given[wrong], strict=True))
+    if kind == "pairs":
+        assert len(pairs) == 6
+        assert {(b, a) for a, b in pairs} == pairs
+    else:
+        assert len({b for _, b in pairs}) == 1
+
+
 def test_a_set_is_audited_once_and_its_rows_are_kept(tmp_path):
     pytest.importorskip("cleanlab", reason="needs the peers extra")
     results = review(tmp_path, [TINY], reviews=1)
@@ -87,6 +129,6 @@ def test_a_set_without_its_file_is_left_out_with_the_reason(tmp_path):
 
 def test_sets_are_chosen_by_name_data_or_role():
     assert {each.role for each in select_review_sets(["chosen"])} == {"chosen"}
-    assert len(select_review_sets(["digits", "composed"])) == 6
+    assert len(select_review_sets(["digits", "composed"])) == 10
     with pytest.raises(SettingsError, match="unknown set 'digit'"):
         select_review_sets(["digit"])

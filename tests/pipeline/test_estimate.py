@@ -383,7 +383,7 @@ def test_the_precision_does_not_follow_from_the_decisions_that_a_calibration_too
     frame.loc[decided.is_decided[ids], "decision"] = "keep"
     frame["suspect"] = (frame["suspect"] & ~decided.is_right[ids]) | decided.is_wrong[ids]
     after = estimate_wrong_labels(replace(audit, table=RankedTable(frame)), decided).flagged
-    assert after.rate[0] == pytest.approx(before.rate[0], abs=0.03)
+    assert after.rate[0] == pytest.approx(before.rate[0], abs=0.05)
     assert before.rate[0] < 0.95  # and not 1, as of the samples that were found wrong alone
 
 

@@ -8,6 +8,7 @@ import pytest
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.errors import DataError, SettingsError, StoreDamagedError
+from gwaudit.data.label_noise import add_label_noise
 from gwaudit.review.decided_samples import read_decided
 from gwaudit.review.decisions import write_decisions
 from gwaudit.review.review_sample import DECIDED_BEFORE, draw_sample, load_sample, sample_to_review
@@ -61,6 +62,13 @@ def test_every_sample_is_drawn_as_often_as_its_inclusion_probability_says(audit)
     z = (share - expected) / np.sqrt(expected * (1 - expected) / len(draws))
     assert abs(z.mean()) < 0.2
     assert 0.8 < z.std() < 1.2
+
+
+def test_a_sample_is_independent_of_errors_that_were_planted_with_its_seed():
+    truth = np.arange(2000) % 10
+    planted = np.flatnonzero(add_label_noise(truth, 10, rate=0.1, seed=0) != truth)
+    audit = make_audit([f"k{i}" for i in truth], truth, list("abcdefghij"), log_odds=np.linspace(3, -5, 2000))
+    assert np.isin(draw_sample(audit, 200, seed=0).ids(), planted).mean() < 0.2
 
 
 def test_a_larger_sample_holds_the_smaller_one(audit):

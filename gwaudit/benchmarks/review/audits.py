@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from gwaudit.analysis.latent_scores import nearest_neighbours, vote
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.multilabel import composed_digits
+from gwaudit.benchmarks.review.concentrated_errors import CONCENTRATED, ConcentratedKind, concentrated_errors
 from gwaudit.benchmarks.trust.cells import audited, with_errors
-from gwaudit.benchmarks.trust.data_sets import Role, TrustSet, features_of
+from gwaudit.benchmarks.trust.data_sets import Role, TrustSet, features_of, with_wrong_labels
 from gwaudit.benchmarks.trust.peers import cleanlab_detection
 from gwaudit.benchmarks.trust.processes import prepared_set
 from gwaudit.benchmarks.trust.rows import Cell
@@ -96,6 +98,11 @@ REVIEW_SETS: tuple[ReviewSet, ...] = (
         for key in ("aggre_label", "random_label1", "worse_label")
     ),
     _set("test", "composed", "multi-label", 0.1),
+    *(_set("chosen", "digits", "pairs", rate) for rate in (0.05, 0.1)),
+    *(_set("test", "digits", kind, 0.1) for kind in ("one-way", "region")),
+    *(_set("test", "blobs-overlapping", kind, 0.1) for kind in CONCENTRATED),
+    *(_set("test", "biopsies", kind, 0.1) for kind in ("one-way", "region")),
+    *(_set("test", "clusters-5-classes", kind, 0.05) for kind in CONCENTRATED),
 )
 """All sets. Human labels are those of CIFAR-N."""
 
@@ -157,7 +164,18 @@ def select_review_sets(names: Sequence[str] = ()) -> list[ReviewSet]:
 def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
     trust_sources = Sources(sources.cifar10, sources.weights, sources.questions, sources.encoder)
     prepared = prepared_set(source.data, trust_sources)
-    if source.rate:
+    if source.errors in CONCENTRATED:
+        clean = prepared.dataset
+        given = concentrated_errors(
+            prepared.features,
+            clean.labels,
+            len(clean.class_names),
+            kind=cast(ConcentratedKind, source.errors),
+            rate=source.rate,
+            seed=0,
+        )
+        dataset = with_wrong_labels(clean, given)
+    elif source.rate:
         dataset = with_errors(prepared, Cell(source.errors, source.rate, 0))
     else:
         labels = read_label_file(require(sources.human_labels, "human_labels"), source.errors)

@@ -7,13 +7,16 @@ from typing import Literal, get_args
 
 from gwaudit.benchmarks.results import read_results, write_results
 from gwaudit.benchmarks.review.audits import REVIEW_SETS, ReviewSet, ReviewSources, known_audit
+from gwaudit.benchmarks.review.checks import FIRST_SAMPLES, LIMITS, CheckRow, measure_checks
 from gwaudit.benchmarks.review.coverage import CoverageRow, measure_coverage
 from gwaudit.benchmarks.review.learning import EffortRow, LearningRow, measure_effort, measure_learning
+from gwaudit.benchmarks.review.remaining import WORST_FIRST, RemainingRow, measure_remaining
 from gwaudit.benchmarks.review.summary import markdown
 from gwaudit.benchmarks.trust.processes import TrustProgress, in_processes
 from gwaudit.core.errors import GwauditError
 
-LEARNING_FILE, EFFORT_FILE, COVERAGE_FILE, AUDITS = "learning.json", "effort.json", "coverage.json", "audits"
+LEARNING_FILE, EFFORT_FILE, COVERAGE_FILE, CHECKS_FILE = "learning.json", "effort.json", "coverage.json", "checks.json"
+REMAINING_FILE, AUDITS = "remaining.json", "audits"
 
 DECISIONS = (100, 300)
 """Numbers of decisions of a review."""
@@ -30,16 +33,29 @@ class ReviewResults:
         learning: One row for each set, number of decisions and share of wrong answers.
         effort: One row for each set and share of the wrong labels.
         coverage: One row for each set, number of random decisions and share of wrong answers.
+        checks: One row for each set, limit of a check and number of random decisions before it.
+        remaining: One row for each set and number of decisions worst first.
     """
 
     learning: list[LearningRow]
     effort: list[EffortRow]
     coverage: list[CoverageRow]
+    checks: list[CheckRow]
+    remaining: list[RemainingRow]
 
 
-Part = Literal["learning", "coverage"]
+Part = Literal["learning", "coverage", "checks", "remaining"]
 PARTS: tuple[Part, ...] = get_args(Part)
-"""The parts of the benchmark: what decisions teach an audit, and how often intervals hold the truth."""
+"""The parts of the benchmark: what decisions teach an audit, how often intervals hold the truth, whether the number of
+decisions that a check asks for suffices, and the number of wrong labels that decisions worst first leave."""
+
+_FILES = {
+    LEARNING_FILE: "learning",
+    EFFORT_FILE: "effort",
+    COVERAGE_FILE: "coverage",
+    CHECKS_FILE: "checks",
+    REMAINING_FILE: "remaining",
+}
 
 COVERAGE_REVIEWS = 50
 """The number of reviews of a set that the coverage is measured on, for each that learning is measured on."""
@@ -95,6 +111,8 @@ def review(
     kept: dict[Part, set[str]] = {
         "learning": {row.name for row in results.effort},
         "coverage": {row.name for row in results.coverage},
+        "checks": {row.name for row in results.checks},
+        "remaining": {row.name for row in results.remaining},
     }
     missing = [
         _Task(each, folder / AUDITS, sources or ReviewSources(), reviews, lacking, neighbours)
@@ -108,12 +126,16 @@ def review(
                 progress.on_left_out(name, rows)
             continue
         learning = [row for row in results.learning if row.name != name or not rows.learning] + rows.learning
-        results = ReviewResults(learning, results.effort + rows.effort, results.coverage + rows.coverage)
-        write_results(folder / LEARNING_FILE, results.learning)
-        write_results(folder / EFFORT_FILE, results.effort)
-        write_results(folder / COVERAGE_FILE, results.coverage)
-        text = markdown(results.learning, results.effort, results.coverage)
-        (folder / "review.md").write_text(text, encoding="utf-8")
+        results = ReviewResults(
+            learning,
+            results.effort + rows.effort,
+            results.coverage + rows.coverage,
+            results.checks + rows.checks,
+            results.remaining + rows.remaining,
+        )
+        for file, part in _FILES.items():
+            write_results(folder / file, getattr(results, part))
+        (folder / "review.md").write_text(markdown(**vars(results)), encoding="utf-8")
         if progress is not None:
             progress.on_cells(name, done, len(missing))
     return results
@@ -129,6 +151,8 @@ def read_review(folder: Path) -> ReviewResults:
         read_results(folder / LEARNING_FILE, LearningRow),
         read_results(folder / EFFORT_FILE, EffortRow),
         read_results(folder / COVERAGE_FILE, CoverageRow),
+        read_results(folder / CHECKS_FILE, CheckRow),
+        read_results(folder / REMAINING_FILE, RemainingRow),
     )
 
 
@@ -143,6 +167,7 @@ def _run(task: _Task) -> list[tuple[_Task, ReviewResults | str]]:
     learning: list[LearningRow] = []
     effort: list[EffortRow] = []
     coverage: list[CoverageRow] = []
+    checks: list[CheckRow] = []
     if "learning" in task.parts:
         learning = [
             row
@@ -158,4 +183,14 @@ def _run(task: _Task) -> list[tuple[_Task, ReviewResults | str]]:
             for error in ANSWER_ERRORS
             if (covered := measure_coverage(known, decisions, error, COVERAGE_REVIEWS * task.reviews)) is not None
         ]
-    return [(task, ReviewResults(learning, effort, coverage))]
+    if "checks" in task.parts:
+        checks = [
+            row
+            for first in FIRST_SAMPLES
+            for limit in LIMITS
+            if (row := measure_checks(known, limit, first, task.reviews)) is not None
+        ]
+    remaining = [] if "remaining" not in task.parts else [
+        row for decisions in WORST_FIRST if (row := measure_remaining(known, decisions)) is not None
+    ]  # fmt: skip
+    return [(task, ReviewResults(learning, effort, coverage, checks, remaining))]

@@ -1,13 +1,21 @@
-"""Write the tables of the review benchmark: what decisions teach an audit, effort, and coverage of the intervals."""
+"""Write the tables of the review benchmark: what decisions teach an audit, effort, coverage, checks, remainder."""
 
 from collections.abc import Sequence
 
+from gwaudit.benchmarks.review.checks import CheckRow
 from gwaudit.benchmarks.review.coverage import CoverageRow
 from gwaudit.benchmarks.review.learning import EffortRow, LearningRow
+from gwaudit.benchmarks.review.remaining import RemainingRow
 
 
-def markdown(learning: Sequence[LearningRow], effort: Sequence[EffortRow], coverage: Sequence[CoverageRow]) -> str:
-    """Return the tables: of each number of decisions and share of wrong answers, of the effort, of the coverage."""
+def markdown(
+    learning: Sequence[LearningRow],
+    effort: Sequence[EffortRow],
+    coverage: Sequence[CoverageRow],
+    checks: Sequence[CheckRow],
+    remaining: Sequence[RemainingRow],
+) -> str:
+    """Return all tables, those of each number of decisions and share of wrong answers first."""
     parts = []
     for decisions, error in sorted({(row.decisions, row.error) for row in learning}):
         rows = [row for row in learning if (row.decisions, row.error) == (decisions, error)]
@@ -19,7 +27,49 @@ def markdown(learning: Sequence[LearningRow], effort: Sequence[EffortRow], cover
         said = f", {error:.0%} of the answers wrong" if error else ""
         covered = [row for row in coverage if row.error == error]
         parts.append(f"### Coverage of 95 % intervals{said}\n\n{coverage_table(covered)}")
+    for first in sorted({row.first for row in checks}):
+        rows = [row for row in checks if row.first == first]
+        parts.append(f"### Checks after {first} random decisions\n\n{checks_table(rows)}")
+    if remaining:
+        parts.append(f"### Wrong labels left after decisions worst first\n\n{remaining_table(remaining)}")
     return "\n\n".join(parts) + "\n"
+
+
+def remaining_table(rows: Sequence[RemainingRow]) -> str:
+    """Return a row for each set and number of decisions: what is expected to be left, and what is."""
+    lines = [
+        "| set | role | wrong | verdict | decisions | found | expected before | expected | 95 % interval "
+        "| left | held |",
+        "|---" * 11 + "|",
+    ]
+    lines += [
+        f"| {row.name} | {row.role} | {row.n_wrong:,} of {row.n:,} | {row.level} | {row.decisions} | {row.found} "
+        f"| {row.unsupervised:,.0f} | {row.expected:,.0f} | {row.low:,.0f} to {row.high:,.0f} | {row.left:,} "
+        f"| {'yes' if row.is_covered else 'no'} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def checks_table(rows: Sequence[CheckRow]) -> str:
+    """Return a row for each set and limit: how often the number that was asked for sufficed, rounds, right answers."""
+    lines = [
+        "| set | role | wrong | limit / share wrong | asked for more | number, median | sufficed | of those not all "
+        "| rounds, mean | most | decisions at the end | right |",
+        "|---" * 12 + "|",
+    ]
+    lines += [
+        f"| {row.name} | {row.role} | {row.n_wrong:,} of {row.n:,} | {row.limit:g} | {row.asked:.0%} "
+        f"| {_number(row.number)} | {_share(row.sufficed)} | {_share(row.sufficed_partly)} "
+        f"| {'–' if row.rounds is None else f'{row.rounds:.1f}'} | {row.most_rounds} | {_number(row.decisions)} "
+        f"| {row.right:.0%} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def coverage_table(rows: Sequence[CoverageRow]) -> str:

@@ -132,9 +132,16 @@ def _expectation(audit: "Audit") -> str:
     together = f"Together {total:,.0f}." if mistakes < 0.5 else (
         f"As about {mistakes:,.0f} of the decisions seem to be mistakes, {total:,.0f} labels are wrong in all."
     )  # fmt: skip
+    limits = "" if audit.calibration.left is None else " ({:,.0f} to {:,.0f})".format(*audit.calibration.left)
+    way_on = ""
+    if audit.calibration.is_left_open:
+        way_on = (
+            " Few decisions are random, so the others may differ from the decided ones: gwaudit review --estimate 100 "
+            "narrows the interval."
+        )
     return (
         f"Wrong labels: {audit.calibration.wrong:,} found; expected among those without a decision: "
-        f"{among}{expected[-1]:,.0f} in all. {together}"
+        f"{among}{expected[-1]:,.0f} in all{limits}. {together}{way_on}"
     )
 
 
