@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from gwaudit.core.errors import GwauditError, RecordingError, SettingsError, StoreError, StoreNotFoundError
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.store.working_copies import place_of, run_folder
 
 T = TypeVar("T")
 
@@ -305,7 +306,8 @@ def shared_store(open_run: Callable[[], TrajectoryStore]) -> TrajectoryStore:
     """Return one run for all ranks: rank 0 creates or opens it for writing, the others open it for reading.
 
     Call it on every rank, after the process group is initialised. The ranks must share the file system that holds the
-    run. In a single process it returns `open_run()`.
+    run, unless it lies at a URL of an object store: then each machine has a working copy. In a single process it
+    returns `open_run()`.
 
     Args:
         open_run: Creates the run, or opens it with `writable=True`. It is called on rank 0 only.
@@ -328,13 +330,13 @@ def shared_store(open_run: Callable[[], TrajectoryStore]) -> TrajectoryStore:
 
     def open_on_rank0() -> tuple[Any, ...]:
         stores.append(open_run())
-        return stores[0].path.absolute(), [stores[0].commit(epoch) for epoch in stores[0].epochs]
+        return place_of(stores[0].path), [stores[0].commit(epoch) for epoch in stores[0].epochs]
 
-    path, commits = run_on_rank0(open_on_rank0)
+    place, commits = run_on_rank0(open_on_rank0)
     try:
         with raise_on_all_ranks():
             if not is_rank0():
-                stores.append(_open_for_reading(path))
+                stores.append(_open_for_reading(*place))
     except BaseException:
         for store in stores:
             store.close()
@@ -344,13 +346,13 @@ def shared_store(open_run: Callable[[], TrajectoryStore]) -> TrajectoryStore:
     return stores[0]
 
 
-def _open_for_reading(path: Path) -> TrajectoryStore:
+def _open_for_reading(folder: str, name: str) -> TrajectoryStore:
     try:
-        return TrajectoryStore.open(path)
+        return TrajectoryStore.open(run_folder(folder) / name)
     except StoreNotFoundError as error:
         raise StoreError(
-            f"rank {process_rank()} does not see the run {path}, which rank 0 writes: "
-            "put the run on a file system that all ranks share"
+            f"rank {process_rank()} does not see the run {Path(folder, name)}, which rank 0 writes: "
+            "put the run on a file system that all ranks share, or at a URL of an object store"
         ) from error
 
 

@@ -38,6 +38,7 @@ from gwaudit.core.urls import is_url, path_of_file_url, redacted, restored_url
 _ON_DEMAND = ("samples", "epochs", "checkpoints")
 _HERE_ALONE = ("leftovers", "replaced")
 _ROUND = re.compile(r"rounds/\d+/")
+_EPOCH = re.compile(r"(rounds/\d+/)?epochs/(epoch-\d{5})/")
 _NAMED_BY_CONTENT = re.compile(r"(rounds/\d+/)?results/[0-9a-f]+/")
 _CURRENT, _ANY = re.compile(r"(rounds/\d+/)?results/current"), re.compile(r".*", re.DOTALL)
 
@@ -76,6 +77,16 @@ def url_of(run: Path) -> str | None:
     """Return the URL of a run with a working copy in this folder, or None."""
     origin = origin_of(run)
     return None if origin is None else f"{origin.folder}/{origin.name}".removesuffix("/.")
+
+
+def place_of(run: Path) -> tuple[str, str]:
+    """Return what names the folder of a run on other machines too.
+
+    Returns:
+        The folder of its working copy's origin, for `run_folder`, and its name there; without one its path, and ".".
+    """
+    origin = origin_of(run)
+    return (str(run.absolute()), ".") if origin is None else (origin.folder.url, origin.name)
 
 
 @contextmanager
@@ -170,7 +181,7 @@ def _refresh(origin: Origin, locked: str | None) -> None:
             versions |= {name: version_of(info) for name, info in wanted.items()}
     for path in [path for path in root.rglob("*") if path.is_file()]:
         name = path.relative_to(root).as_posix()
-        if name not in found and _is_published(name) and is_ours(name):
+        if name not in found and _is_published(name) and not _is_uncommitted(name, found) and is_ours(name):
             path.unlink(missing_ok=True)
     write_text(state, to_json(versions))
 
@@ -243,6 +254,12 @@ def _is_published(name: str) -> bool:
         or path.parts[0] in _HERE_ALONE
         or path.name.endswith((TEMPORARY, ".lock"))
     )
+
+
+def _is_uncommitted(name: str, found: Mapping[str, Any]) -> bool:
+    """Return whether a file is of an epoch that is not committed: a rank of another machine's training may write it."""
+    matched = _EPOCH.match(name)
+    return matched is not None and f"{matched[1] or ''}commits/{matched[2]}.json" not in found
 
 
 def _is_locked(folder: Path) -> bool:

@@ -193,10 +193,14 @@ def keep_best(store: TrajectoryStore, epoch: int) -> None:
 
 
 def delete_other_checkpoints(store: TrajectoryStore, epoch: int) -> None:
-    """Delete the checkpoints of all epochs but this one; `best.safetensors` stays."""
-    for path in store.checkpoints.glob(f"epoch-*{SUFFIX}"):
-        if path != epoch_checkpoint(store, epoch):
-            delete(path)
+    """Delete the checkpoints of all epochs but this one; `best.safetensors` stays.
+
+    Those at the URL of a run too, which a process on another machine may have left.
+    """
+    names = {path.name for path in store.checkpoints.glob(f"epoch-*{SUFFIX}")}
+    names |= {name for name in names_at_origin(store.checkpoints) if re.fullmatch(rf"epoch-\d+{SUFFIX}", name)}
+    for name in names - {epoch_checkpoint(store, epoch).name}:
+        delete(store.checkpoints / name)
 
 
 def require_place(run: Path, *, resume: bool) -> None:

@@ -29,6 +29,7 @@ from gwaudit.core.presets import RefinementSettings
 from gwaudit.core.settings import RankingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.recording.distributed import is_rank0, run_on_rank0
+from gwaudit.store.working_copies import refreshed
 from gwaudit.training.automatic_settings import as_recorded, resolve_for
 from gwaudit.training.progress import Progress
 from gwaudit.training.rounds import open_rounds
@@ -68,7 +69,7 @@ def refine(
     on_images = dataset.modality == "images"
     if not on_images:  # the recipes are for networks on images
         refinement = replace(refinement, refine_as=None, refine_model=None)
-    if refinement.refine and not force and not (run / "rounds").exists():
+    if refinement.refine and not force and not run_on_rank0((run / "rounds").exists):
         verdict = run_on_rank0(lambda: rank_run([run]).verdict)
         if verdict.level == "do not use":
             if progress is not None and is_rank0():
@@ -76,6 +77,8 @@ def refine(
             return
     for number in range(1, refinement.refine + 1):
         settings = refinement.training(training, number)
+        with refreshed(run, None):  # a working copy on another machine than rank 0's lacks the epochs of this training
+            pass
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
         if progress is not None and is_rank0():
             trained = resolve_for(dataset, settings)

@@ -1,5 +1,6 @@
 """An S3-compatible server of this process (moto's), in which requests can be made to fail."""
 
+import logging
 import os
 import re
 import threading
@@ -22,6 +23,7 @@ class ObjectServer:
         from moto.server import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # which else prints each request
         self.faults: list[tuple[str, str, Fault]] = []
         self.refuses_after: int | None = None  # number of requests that write, before all are refused
         self.hidden = ""  # text in keys that listings do not show yet

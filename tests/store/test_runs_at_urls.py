@@ -18,6 +18,7 @@ from gwaudit.core.errors import (
 from gwaudit.store.results import publishing, require_intact, results_of
 from gwaudit.store.store import SIGNALS, TrajectoryStore
 from gwaudit.store.working_copies import run_folder
+from gwaudit.training.checkpoints import delete_other_checkpoints
 from helpers.forking import PROCESSES, Forked
 from helpers.object_server import (
     cut_request,
@@ -227,6 +228,16 @@ def test_a_listing_that_is_late_hides_no_epoch(objects, elsewhere):
     with TrajectoryStore.open(URL, writable=True) as store:
         require_epochs(store, 2)
         append(store, 2)
+
+
+def test_a_checkpoint_that_another_machine_has_left_is_deleted(bucket, elsewhere):
+    create().close()
+    names = [f"{URL}/checkpoints/{name}.safetensors" for name in ("epoch-00003", "epoch-00004", "best")]
+    bucket.pipe(dict.fromkeys(names, b"state"))
+    elsewhere()
+    with TrajectoryStore.open(URL, writable=True) as store:
+        delete_other_checkpoints(store, 4)
+    assert [f"s3://{path}" for path in bucket.find(f"{URL}/checkpoints")] == sorted(names[1:])
 
 
 def test_a_working_copy_of_an_earlier_run_is_forgotten(bucket, elsewhere, tmp_path, monkeypatch):
