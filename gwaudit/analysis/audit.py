@@ -58,7 +58,7 @@ CALIBRATED_COLUMNS = {
 """The further columns, at the end, of an audit that is calibrated on decisions."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audit:
     """Hold every sample of a run, ranked.
 
@@ -94,6 +94,10 @@ class Audit:
     is_multi_label: bool = False
     verdict: Verdict = UNJUDGED
     calibration: Calibration | None = None
+
+    def __repr__(self) -> str:
+        suspects = f"{self.column('suspect').astype(bool).sum():,} suspects" if self.has_cut else "without a cut"
+        return f"<Audit of {self.n_samples:,} samples: {self.verdict.level}, {suspects}>"
 
     @property
     def frame(self) -> pd.DataFrame:

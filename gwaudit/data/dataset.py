@@ -42,7 +42,7 @@ class SkippedSample:
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]]):
     """Hold labelled samples with ids from 0 to n-1 that are the same each time that the source is loaded.
 
@@ -131,6 +131,10 @@ class LabeledDataset(torch.utils.data.Dataset[tuple[Tensor, int | Tensor, int]])
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        samples = f"{len(self):,} {self.modality}" + (f" of shape {self.input_shape}" if self.input_shape else "")
+        return f"<LabeledDataset {self.name!r}: {samples}, {len(self.class_names):,} classes>"
 
     def __getitem__(self, sample_id: int) -> tuple[Tensor, int | Tensor, int]:
         """Return a sample: image [C, H, W] or features [D], given label (or [C] int64 of 0 and 1), and id."""

@@ -1,6 +1,7 @@
 """A ranking in a file, sorted block by block: the same rows, bit for bit, as one in memory."""
 
 import json
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -12,11 +13,13 @@ from gwaudit.analysis import ranked_table
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranked_table import RankedTable, in_rank_order
 from gwaudit.analysis.ranking import rank
+from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.results import write_results
 from gwaudit.review.report import page
 from gwaudit.store.results import results_of
 from gwaudit.store.store import TrajectoryStore
+from helpers.audits import make_audit
 
 N, EPOCHS, CLASSES = 400, 4, ("ant", "bee", "cat")
 
@@ -116,3 +119,10 @@ def test_rows_come_in_the_order_of_their_ranks(rows, small_blocks):
 def test_a_table_without_rows_has_its_columns():
     table = RankedTable(pd.DataFrame({"rank": np.empty(0, np.int64)}))
     assert (len(table), table.names, len(table.head(5)), len(table.select(np.empty(0, bool)))) == (0, ["rank"], 0, 0)
+
+
+def test_an_audit_is_shown_in_one_line():
+    audit = make_audit("abc", [0, 1, 1], ["cat", "dog"], suspects=[2])
+    assert repr(audit) == "<Audit of 3 samples: trust it, 1 suspects>"
+    withheld = replace(audit, verdict=Verdict("use the order"))
+    assert repr(withheld) == "<Audit of 3 samples: use the order, without a cut>"

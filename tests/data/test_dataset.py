@@ -26,3 +26,7 @@ def test_channel_statistics_are_numpys(tmp_path):
     pixels = all_pixels(dataset).astype(np.float64)
     np.testing.assert_allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(std, pixels.std((0, 2, 3)), rtol=1e-5)
+
+
+def test_a_data_set_is_shown_in_one_line():
+    assert repr(load_dataset("digits")) == "<LabeledDataset 'digits': 1,797 images of shape (1, 8, 8), 10 classes>"
