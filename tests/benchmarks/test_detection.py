@@ -30,7 +30,7 @@ from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import build_model
 from helpers.command import FAST, gwaudit
-from helpers.making import make_cifar_n, make_parquet, png
+from helpers.making import few_digits_file, make_cifar_n, make_parquet, png
 
 SETS = "clean,symmetric-20,instance-30,long-tail-10,worse_label"
 
@@ -38,10 +38,12 @@ SETS = "clean,symmetric-20,instance-30,long-tail-10,worse_label"
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory):
     folder = tmp_path_factory.mktemp("detection")
-    truth = load_dataset("digits").labels
+    digits = few_digits_file(folder / "digits.npz", 900)
+    truth = load_dataset(digits).labels
     noisy = np.where(np.arange(len(truth)) % 4 == 0, (truth + 3) % 10, truth)
     labels = make_cifar_n(folder / "human.pt", truth, worse_label=noisy)
-    arguments = ["benchmark", "detection", "digits", "--labels", labels, "-o", folder / "out", *FAST]
+    training = [*FAST, "--batch-size", "64"]
+    arguments = ["benchmark", "detection", digits, "--labels", labels, "-o", folder / "out", *training]
     done = gwaudit(*arguments, "--label-variants", SETS)
     assert done.returncode == 0, done.stderr
     return folder / "out", arguments, done
@@ -62,7 +64,7 @@ def test_every_method_stands_beside_every_label_variant_with_its_cost(benchmark,
     assert rows.loc[("symmetric-20", "gwaudit_combined"), "auroc"] > 0.9
     wrong = rows["n_wrong"] / rows["n"]
     assert wrong["symmetric-20", "aum"] == pytest.approx(0.2, abs=1e-3)
-    assert wrong["instance-30", "aum"] == pytest.approx(0.3, abs=0.03)
+    assert wrong["instance-30", "aum"] == pytest.approx(0.3, abs=0.05)
     assert wrong["worse_label", "aum"] == pytest.approx(0.25, abs=1e-3)
     assert np.isnan(rows.loc[("worse_label", "mean_loss"), "f1"])
     assert rows.loc[("worse_label", "ctrl"), "f1"] > 0.5
@@ -84,7 +86,7 @@ def test_curves_fall_and_expected_counts_stand_beside_the_found(benchmark):
     assert len(row.curve) == 101
     assert (np.diff(row.curve) <= 0).all()
     assert row.curve[-1] >= row.quality["n_wrong"] / row.quality["n"] - 1e-4
-    assert [count.first for count in row.expected_counts] == sorted({500, 1000, row.quality["n_suspects"]})
+    assert [count.first for count in row.expected_counts] == sorted({500, row.quality["n_suspects"]})
     assert all(0 <= count.found <= count.first for count in row.expected_counts)
     assert rows["clean", "aum"].curve == ()
 
@@ -154,7 +156,7 @@ def test_folds_and_threshold_samples_have_trainings_of_their_own(benchmark):
         "aum_threshold_samples": 2,
     }.items():
         row = rows.loc[method]
-        assert row["auroc"] > 0.9
+        assert row["auroc"] > 0.8
         assert row["f1"] > 0.5
         assert row["samples_trained"] == pytest.approx(times * plain["samples_trained"], rel=0.01)
     entropy = rows.loc["signed_entropy_threshold_samples"]
@@ -215,7 +217,7 @@ def test_instance_noise_fall_on_what_the_clean_run_was_unsure_of(benchmark):
         wrong = labels != truth
         sure = store.read_epoch(3, ["given_probability"])["given_probability"].to_numpy()
         np.testing.assert_array_equal(labels, instance_noise(store, rate=0.2, seed=1))
-    assert wrong.mean() == pytest.approx(0.2, abs=0.03)
+    assert wrong.mean() == pytest.approx(0.2, abs=0.05)
     assert sure[wrong].mean() < sure[~wrong].mean()
 
 
@@ -283,8 +285,8 @@ def test_a_preset_has_a_row_after_each_round_and_its_costs_add_up(benchmark, mon
 ])  # fmt: skip
 def test_what_is_unknown_is_refused_before_anything_is_trained(benchmark, tmp_path, options, message):
     _, arguments, _ = benchmark
-    labels = arguments[arguments.index("--labels") + 1]
-    done = gwaudit("benchmark", "detection", "digits", "--labels", labels, *options, "-o", tmp_path / "out")
+    digits, labels = arguments[2], arguments[arguments.index("--labels") + 1]
+    done = gwaudit("benchmark", "detection", digits, "--labels", labels, *options, "-o", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ import pytest
 
 import gwaudit as package
 from helpers.command import gwaudit
+from helpers.making import few_digits_file
 from helpers.pages import ROOT, blocks
 
 FOLDER = ROOT / "docs" / "benchmarks"
@@ -30,15 +31,16 @@ def test_the_round_of_corrections_runs():
 
 
 @pytest.mark.slow
-def test_a_round_of_twice_the_width_runs():
+def test_a_round_of_twice_the_width_runs(tmp_path):
     [program] = blocks(FOLDER / "refinement.md", "python")
     training = package.TrainingSettings(epochs=2, batch_size=128)
     refinement = package.RefinementSettings(refine=1, refine_as="whitened", refine_epochs=1)
-    digits, forced = package.DataSettings("digits", add_noise=0.2), package.RankingSettings(force=True)
+    few_digits_file(tmp_path / "digits.npz")
+    digits, forced = package.DataSettings("digits.npz", add_noise=0.2), package.RankingSettings(force=True)
     package.audit(digits, "runs/worse", training, forced, refinement)  # so few epochs learn nothing
     source = 'load_dataset("cifar10/", labels="CIFAR-10_human.pt", label_key="worse_label")'
     assert source in program
-    program = program.replace(source, 'load_data(DataSettings("digits", add_noise=0.2))').replace(
+    program = program.replace(source, 'load_data(DataSettings("digits.npz", add_noise=0.2))').replace(
         "seed=2", "seed=2, epochs=1, batch_size=128"
     )
     namespace = {}

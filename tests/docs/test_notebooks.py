@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, as they are."""
+"""The notebooks run from top to bottom, as they are, but for fewer epochs of a training."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_draws_its_figures(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("epochs=20", "epochs=4")
+    shutil.copytree(ROOT / "docs" / "benchmarks" / "results", tmp_path / "docs" / "benchmarks" / "results")
     (tmp_path / "notebooks").mkdir()
     place = {"metadata": {"path": tmp_path / "notebooks"}}
     nbclient.NotebookClient(notebook, timeout=600, resources=place).execute()

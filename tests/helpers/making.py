@@ -23,6 +23,13 @@ def few_digits(n=600):
     return dataclasses.replace(dataset, inputs=inputs, labels=dataset.labels[:n], keys=dataset.keys[:n])
 
 
+def few_digits_file(path, n=400):
+    """Write the first of scikit-learn's digits as an `.npz`, and return its path."""
+    digits = few_digits(n)
+    np.savez(path, images=all_pixels(digits), labels=digits.labels)
+    return path
+
+
 def all_pixels(dataset):
     """Return the inputs of all samples as an array."""
     return dataset.read(torch.arange(len(dataset))).numpy()

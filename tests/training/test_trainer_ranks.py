@@ -17,7 +17,7 @@ from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
 from helpers.command import run_command
-from helpers.making import few_digits
+from helpers.making import few_digits, few_digits_file
 from helpers.ranks import run_ranks, torchrun
 
 # Of 600 samples: twice a batch of 299 in shares of 149 and 150, then two samples, both for the first rank.
@@ -103,14 +103,15 @@ def test_each_rank_gets_all_predictions_in_their_order(trained):
 
 @pytest.mark.slow
 def test_an_audit_with_refinement_under_torchrun_prints_and_writes_once(tmp_path):
-    source = ["audit", "digits", "--add-noise", "0.1", "-o", tmp_path / "run"]
-    training = ["--epochs", "6", "--batch-size", "128", "--learning-rate", "0.05", "--augment", "none"]
-    rounds = ["--refine", "1", "--refine-as", "whitened", "--refine-epochs", "2", "--json"]
+    digits = few_digits_file(tmp_path / "digits.npz")
+    source = ["audit", digits, "--add-noise", "0.1", "-o", tmp_path / "run"]
+    training = ["--epochs", "8", "--batch-size", "64", "--learning-rate", "0.05", "--augment", "none"]
+    rounds = ["--refine", "1", "--refine-as", "whitened", "--refine-epochs", "1", "--json"]
     done = torchrun(2, "--no-python", sys.executable, "-c", CLI, *source, *training, *rounds)
     facts = json.loads(done.stdout)  # one object: one process has spoken
     assert facts["evaluation"]["auroc"] > 0.8
     assert all(Path(file).exists() for file in facts["files"])
-    for run, epochs in ((tmp_path / "run", 6), (tmp_path / "run" / "rounds" / "1", 2 + 1)):
+    for run, epochs in ((tmp_path / "run", 8), (tmp_path / "run" / "rounds" / "1", 1 + 1)):
         store = TrajectoryStore.open(run)
         assert len(store.epochs) == epochs
         assert all(store.commit(epoch).missing == 0 for epoch in store.epochs)
