@@ -15,7 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
-from . import damages, file_systems, full_disk, kills, pairs
+from . import damages, file_systems, full_disk, kills, object_kills, pairs
 from .commands import CASES, import_everything
 from .processes import forked, results
 from .rows import Rows, checksum_of_sources, read_lines
@@ -23,7 +23,7 @@ from .table import table
 from .trials import FAILURE, Outcome, Trial, failure
 from .workplace import Workplace
 
-PARTS = {**kills.PARTS, **damages.PARTS, **pairs.PARTS, **file_systems.PARTS, **full_disk.PARTS}
+PARTS = {**kills.PARTS, **damages.PARTS, **pairs.PARTS, **file_systems.PARTS, **full_disk.PARTS, **object_kills.PARTS}
 FEW = [case for case in CASES if case.name in ("rank", "apply", "review")]
 
 _workplaces: list[Workplace] = []

@@ -1,4 +1,4 @@
-"""The short form of the torture: kills, damages, full disks, two commands at once, poor file systems."""
+"""The short form of the torture: kills, damages, full disks, two commands at once, poor file systems, object stores."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def rows(tmp_path_factory):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("part", ["kills", "damages", "files", "pairs", "systems"])
+@pytest.mark.parametrize("part", ["kills", "damages", "files", "pairs", "systems", "urls"])
 def test_a_command_that_is_disturbed_leaves_the_run_whole(rows, part):
     taken = [row for row in rows if row["part"] == part]
     assert taken
