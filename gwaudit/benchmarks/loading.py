@@ -117,7 +117,7 @@ def loading(
 
     Args:
         settings: The comparison.
-        output: Folder for `loading.json` and its table; by default nothing is written.
+        output: Folder for `loading.json` and its table, written after each row; by default nothing is written.
         folder: Photos to read, in a folder for each class; by default `settings.images` are made, of 500x375 pixels.
         on_row: Receives each row.
     """
@@ -129,10 +129,10 @@ def loading(
         for model in settings.models:
             for pipeline in PIPELINES:
                 rows.append(_in_new_process(pipeline, model, photos, settings))
+                if output is not None:
+                    write_results(output / "loading.json", rows, table=markdown(rows))
                 if on_row is not None:
                     on_row(rows[-1])
-    if output is not None:
-        write_results(output / "loading.json", rows, table=markdown(rows))
     return rows
 
 
