@@ -7,6 +7,7 @@ the role `test` are only scored. An audit is made once, and kept.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -19,12 +20,13 @@ from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.multilabel import composed_digits
 from gwaudit.benchmarks.review.concentrated_errors import CONCENTRATED, ConcentratedKind, concentrated_errors
-from gwaudit.benchmarks.trust.cells import audited, with_errors
+from gwaudit.benchmarks.trust.cells import PreparedSet, audited, with_errors
 from gwaudit.benchmarks.trust.data_sets import Role, TrustSet, features_of, with_wrong_labels
+from gwaudit.benchmarks.trust.label_errors import standardised
 from gwaudit.benchmarks.trust.peers import cleanlab_detection
 from gwaudit.benchmarks.trust.processes import prepared_set
 from gwaudit.benchmarks.trust.rows import Cell
-from gwaudit.benchmarks.trust.sources import IMAGES, Sources, require
+from gwaudit.benchmarks.trust.sources import Sources, image_features, questions_set, require
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.json import read_json, write_json
 from gwaudit.core.settings import RankingSettings, TrainingSettings
@@ -69,6 +71,13 @@ class ReviewSet:
     rate: float = 0.0
 
 
+LARGER_SETS: tuple[TrustSet, ...] = (
+    TrustSet("cifar10-5000", "test", "images", lambda s: image_features("cifar10-5000", s, 5000, image_size=96)),
+    TrustSet("questions-all", "test", "text", lambda s: questions_set("questions-all", s, lambda t: range(len(t)))),
+)
+"""Data sets that the trust benchmark leaves out for their size; cleanlab is left out on them for the same reason."""
+
+
 def _set(role: Role, data: str, errors: str, rate: float) -> ReviewSet:
     return ReviewSet(f"{data}, {errors} {rate:.0%}", role, data, errors, rate)
 
@@ -97,6 +106,12 @@ REVIEW_SETS: tuple[ReviewSet, ...] = (
         ReviewSet(f"cifar10-2000, {key}", "test", "cifar10-2000", key)
         for key in ("aggre_label", "random_label1", "worse_label")
     ),
+    *(
+        ReviewSet(f"cifar10-5000, {key}", "test", "cifar10-5000", key)
+        for key in ("aggre_label", "random_label1", "worse_label")
+    ),
+    _set("test", "questions-all", "uniform", 0.1),
+    _set("test", "questions-all", "class", 0.1),
     _set("test", "composed", "multi-label", 0.1),
     *(_set("chosen", "digits", "pairs", rate) for rate in (0.05, 0.1)),
     *(_set("test", "digits", kind, 0.1) for kind in ("one-way", "region")),
@@ -115,7 +130,8 @@ class KnownAudit:
         source: The set.
         audit: The unsupervised audit; the rows of a multi-label one are samples of their own here.
         truth: [n] true labels, by sample id.
-        cleanlab: [n] cleanlab's scores, higher for more suspicious samples; None where it takes no such data.
+        cleanlab: [n] cleanlab's scores, higher for more suspicious samples; None where it takes no such data, or too
+            much time.
         votes: [n] margin of the nearest neighbours' vote against each label; None but for photos, of which alone an
             audit keeps latents.
     """
@@ -163,7 +179,7 @@ def select_review_sets(names: Sequence[str] = ()) -> list[ReviewSet]:
 
 def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
     trust_sources = Sources(sources.cifar10, sources.weights, sources.questions, sources.encoder)
-    prepared = prepared_set(source.data, trust_sources)
+    prepared = _prepared(source.data, trust_sources)
     if source.errors in CONCENTRATED:
         clean = prepared.dataset
         given = concentrated_errors(
@@ -179,7 +195,9 @@ def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
         dataset = with_errors(prepared, Cell(source.errors, source.rate, 0))
     else:
         labels = read_label_file(require(sources.human_labels, "human_labels"), source.errors)
-        chosen = np.random.default_rng(0).permutation(_CIFAR10)[:IMAGES]  # as the trust benchmark chooses images
+        chosen = np.random.default_rng(0).permutation(_CIFAR10)[
+            : len(prepared.dataset)
+        ]  # as the trust benchmark chooses images
         if len(labels.given) != _CIFAR10 or (
             labels.clean is None or (labels.clean[chosen] != prepared.dataset.labels).any()
         ):
@@ -188,10 +206,20 @@ def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
     assert dataset.true_labels is not None
     with tempfile.TemporaryDirectory() as folder:
         audit = audited(dataset, Path(folder) / "run", prepared.source, seed=0)
-    cleanlab = cleanlab_detection(prepared.features, dataset.labels).score
-    return KnownAudit(
-        source, audit, dataset.true_labels, np.asarray(cleanlab, np.float64), _votes(prepared.source, dataset)
-    )
+    cleanlab = None
+    if prepared.source not in LARGER_SETS:
+        cleanlab = np.asarray(cleanlab_detection(prepared.features, dataset.labels).score, np.float64)
+    return KnownAudit(source, audit, dataset.true_labels, cleanlab, _votes(prepared.source, dataset))
+
+
+@cache
+def _prepared(name: str, sources: Sources) -> PreparedSet:
+    """Build a data set of the trust benchmark, or a larger one, once."""
+    for source in LARGER_SETS:
+        if source.name == name:
+            dataset = source.build(sources)
+            return PreparedSet(source, dataset, standardised(features_of(dataset)), accuracy=np.nan)
+    return prepared_set(name, sources)
 
 
 def _votes(source: TrustSet, dataset: LabeledDataset) -> NDArray[np.float64] | None:

@@ -131,17 +131,18 @@ def questions_set(name: str, sources: Sources, choose: Callable[[pd.DataFrame], 
     return text_set(name, table["text"].astype(str).tolist(), table["category"].astype(str).tolist(), sources)
 
 
-def image_features(name: str, sources: Sources, n: int) -> LabeledDataset:
-    """Return the first n of the chosen CIFAR-10 images, as features of the frozen EfficientNet-Lite0."""
-    features = _features_of_images(require(sources.cifar10, "cifar10"), require(sources.weights, "weights"))
+def image_features(name: str, sources: Sources, n: int, image_size: int = 224) -> LabeledDataset:
+    """Return the first n of the CIFAR-10 images in random order, as features of the frozen EfficientNet-Lite0."""
+    cifar10, weights = require(sources.cifar10, "cifar10"), require(sources.weights, "weights")
+    features = _features_of_images(cifar10, weights, max(n, IMAGES), image_size)
     return replace(features.subset(np.arange(n)), name=name)
 
 
 @lru_cache(maxsize=1)
-def _features_of_images(cifar10: Path, weights: Path) -> LabeledDataset:
+def _features_of_images(cifar10: Path, weights: Path, n: int, image_size: int) -> LabeledDataset:
     training = replace(_BACKBONE, checkpoint=str(weights))
-    data = with_resizing_of_weights(DataSettings(str(cifar10), image_size=224), training)
-    return extract_features(_chosen_images(read_source(data)), training)
+    data = with_resizing_of_weights(DataSettings(str(cifar10), image_size=image_size), training)
+    return extract_features(_chosen_images(read_source(data), n), training)
 
 
 def images(name: str, sources: Sources, n: int) -> LabeledDataset:
@@ -150,5 +151,5 @@ def images(name: str, sources: Sources, n: int) -> LabeledDataset:
     return replace(chosen.subset(np.arange(n)), name=name)
 
 
-def _chosen_images(dataset: LabeledDataset) -> LabeledDataset:
-    return dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:IMAGES])
+def _chosen_images(dataset: LabeledDataset, n: int = IMAGES) -> LabeledDataset:
+    return dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:n])
