@@ -3,7 +3,7 @@
 Other work on the machine slows both steps of a trial equally, so the ratio of a trial is steadier than two times.
 The benchmark measures:
 
-1. a training step of the CIFAR network (`resnet9_16`, 32x32 images, bfloat16 autocast, channels last),
+1. a training step of the CIFAR network (`resnet9_16`, 32x32 images, in the dtype of a training, channels last),
 2. recording at a head of the size of ViT-S (D = 384, C = 1000, B = 256), beside a ViT-S/16 step,
 3. the commit at the end of an epoch of 50,000 samples, spread over the epoch's steps.
 """
@@ -25,9 +25,11 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.recording.head import find_head
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training.device import autocast, is_fast_at_bfloat16
 from gwaudit.training.models import build_model
 
 _EPOCH_SAMPLES = 50_000
+_CPU = torch.device("cpu")
 _VIT_FEATURES, _VIT_CLASSES, _VIT_BATCH = 384, 1000, 256
 
 
@@ -54,6 +56,7 @@ class OverheadResult:
         vit_measured_batch: Images of the measured step.
         vit_share: `vit_recording_ms` over `vit_step_ms`.
         threads: Number of threads of torch.
+        dtype: That of a training on this processor: bfloat16 if it computes it fast, else float32.
     """
 
     trials: int
@@ -72,6 +75,7 @@ class OverheadResult:
     vit_measured_batch: int
     vit_share: float
     threads: int
+    dtype: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers by name, for JSON."""
@@ -120,6 +124,7 @@ def overhead(*, trials: int = 200, batch_size: int = 512, vit_batch: int = 8, se
         vit_measured_batch=vit_batch,
         vit_share=vit_recording / vit_step,
         threads=torch.get_num_threads(),
+        dtype="bfloat16" if is_fast_at_bfloat16(_CPU) else "float32",
     )
 
 
@@ -138,7 +143,7 @@ def _cifar_steps(
     def train_step(ids: Tensor, observe: Callable[[Tensor, Tensor], None]) -> float:
         x, y = images[ids], labels[ids]
         start = perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("auto", _CPU):
             loss = nn.functional.cross_entropy(model(x), y)
         observe(ids, y)
         optimizer.zero_grad()
@@ -225,13 +230,13 @@ def commit_seconds(folder: Path, classes: int, batch: int, samples: int = _EPOCH
 
 
 def _vit_step(batch: int, repeats: int) -> float:
-    """Measure the seconds of a forward and backward pass of ViT-S/16, in bfloat16 autocast: the median, after one."""
+    """Measure the seconds of a forward and backward pass of ViT-S/16, in the dtype of a training: the median, after one."""
     model = build_model("vit_small_patch16_224", n_classes=_VIT_CLASSES)
     images, labels = torch.randn(batch, 3, 224, 224), torch.randint(_VIT_CLASSES, (batch,))
 
     def step() -> None:
         model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("auto", _CPU):
             loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]  # of torch
 
