@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv, gammaln
+from scipy.special import betainc, betaincinv, betaln, gammaln
 
 CONFIDENCE = 0.95
 """The confidence of the intervals."""
@@ -129,10 +129,11 @@ def wrong_among_undecided(cells: Cells, confidence: float = CONFIDENCE, *, exact
     Returns:
         Arrays of shape [...].
     """
+    tail = (1 - confidence) / 2
     is_sampled, is_open = cells.random > 0, cells.undecided > 0
     share = cells.wrong / np.maximum(cells.random, 1)
     by_cell = np.clip(cells.rest * share - cells.found, 0.0, cells.undecided)
-    low, high = (_exact_limits if exact else _limits)(cells, (1 - confidence) / 2)
+    low, high = (_exact_limits if exact else _limits)(cells, tail)
     low, high = np.minimum(low, by_cell), np.maximum(high, by_cell)
     unsampled = np.where(is_sampled, 0, cells.undecided)
     by_cell = np.where(is_sampled, by_cell, unsampled / 2)
@@ -140,8 +141,19 @@ def wrong_among_undecided(cells: Cells, confidence: float = CONFIDENCE, *, exact
     down, up = np.where(use, by_cell - low, 0.0), np.where(use, high - by_cell, 0.0)
     sum_of_unsampled = unsampled.sum(-1)
     estimate = by_cell.sum(-1)
-    low = np.maximum(estimate - _joined(down, share == 1) - sum_of_unsampled / 2, 0.0)
-    high = np.minimum(estimate + _joined(up, cells.wrong == 0) + sum_of_unsampled / 2, cells.undecided.sum(-1))
+    of_right = replace(cells, wrong=cells.random - cells.wrong, found=cells.rest - cells.undecided - cells.found)
+    no_wrong, no_right = (_may_all_be_none(counts, use, tail) for counts in (cells, of_right))
+    down_in_all = np.maximum(
+        _joined(down, share == 1),
+        np.where(no_wrong, by_cell, 0.0).sum(-1) + _joined(np.where(no_wrong, 0.0, down), share == 1),
+    )
+    up_in_all = np.maximum(
+        _joined(up, cells.wrong == 0),
+        np.where(no_right, cells.undecided - by_cell, 0.0).sum(-1)
+        + _joined(np.where(no_right, 0.0, up), cells.wrong == 0),
+    )
+    low = np.maximum(estimate - down_in_all - sum_of_unsampled / 2, 0.0)
+    high = np.minimum(estimate + up_in_all + sum_of_unsampled / 2, cells.undecided.sum(-1))
     return WrongAmongUndecided(
         estimate=estimate,
         low=low,
@@ -203,6 +215,22 @@ def _joined(distance: NDArray[np.float64], is_extreme: NDArray[np.bool_]) -> NDA
     """
     extreme = np.where(is_extreme, distance, 0.0).max(-1, initial=0.0)
     return np.asarray(np.sqrt((np.where(is_extreme, 0.0, distance) ** 2).sum(-1) + extreme**2))
+
+
+def _may_all_be_none(cells: Cells, use: NDArray[np.bool_], tail: float) -> NDArray[np.bool_]:
+    """Return the cells in which together, with more than the probability `tail`, no wrong label is left, [..., cells].
+
+    Where one or two wrong labels were found in each of several cells, their limits reach 0, and the joined one does
+    not, although none may be left in any of them.
+    """
+    a, b = cells.wrong + _PSEUDO_COUNT, cells.random - cells.wrong + _PSEUDO_COUNT
+    none = np.exp(betaln(a, b + cells.rest) - betaln(a, b))
+    none = np.where(use & (cells.found == 0) & (cells.wrong > 0), none, 0.0)
+    order = np.argsort(-none, axis=-1)
+    together = np.cumprod(np.take_along_axis(none, order, -1), -1) > tail
+    result = np.zeros(none.shape, bool)
+    np.put_along_axis(result, order, together, -1)
+    return result
 
 
 def _limits(cells: Cells, tail: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

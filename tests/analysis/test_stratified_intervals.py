@@ -124,6 +124,16 @@ def test_one_domain_of_all_samples_has_the_limits_in_all():
     assert (float(part.low[0]), float(part.high[0])) == (float(whole.low), float(whole.high))
 
 
+def test_none_may_be_left_where_one_wrong_label_was_found_in_each_of_two_cells():
+    sizes, drawn = np.array([80, 211, 275, 265]), np.array([75, 75, 75, 75])
+    left = wrong_among_undecided(cells(sizes, drawn, np.array([75, 1, 0, 1])))
+    assert np.ceil(left.low) == 5  # of the first cell alone
+    mirror = wrong_among_undecided(cells(sizes, drawn, drawn - np.array([75, 1, 0, 1])))
+    assert float(mirror.high) == pytest.approx((sizes - drawn).sum() - float(left.low))
+    many = wrong_among_undecided(cells(sizes, drawn, np.array([75, 9, 0, 9])))
+    assert many.low > 20
+
+
 def test_the_ratio_of_a_number_to_one_that_may_be_zero_has_no_upper_limit():
     low, high = ratio_limits((10, 5, 20), (4, 0, 8))
     assert 0 < low < 2.5
