@@ -18,7 +18,7 @@ probability of the decisions.
 Such decisions alone leave open what the map is elsewhere, though: after a hundred on the most suspicious samples, all
 of them wrong, it is the prior's there. So the number of wrong labels among the others has limits, which the model and
 the decisions leave possible with 95 % probability: its parameters are drawn from their posterior (importance sampling
-around the mode), and the labels from their probabilities. docs/benchmarks/learning.md has the measured coverage.
+around the mode), and the labels from their probabilities. docs/benchmarks/review.md has the measured coverage.
 
 People err. An answer is wrong with probability ε, so a sample with the probability p is said to be wrong with
 ε + (1 - 2ε) p. ε is the one of `ANSWER_ERRORS` with the highest posterior probability, under an exponential prior of
