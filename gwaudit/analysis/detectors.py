@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gwaudit.core.column_files import ColumnFiles
     from gwaudit.store.store import TrajectoryStore
 
+_ROWS = 2**17  # that a score computes at once
 EL2N_SHARE = 1 / 3
 """The share of the epochs, from the first on, that EL2N is averaged over: it is meant for early training."""
 
@@ -62,15 +63,18 @@ class RecordedRun:
             returns them; by default those of the last half of the epochs.
 
     Attributes:
-        given: [n] int64, the given labels.
         n_classes: number of classes.
     """
 
     def __init__(self, store: "TrajectoryStore", statistics: "ColumnFiles | None" = None) -> None:
         self._store = store
         self._statistics = statistics
-        self.given: NDArray[np.int64] = store.given_labels().astype(np.int64)
         self.n_classes = len(store.class_names)
+
+    @cached_property
+    def given(self) -> NDArray[np.int64]:
+        """Return the given labels, [n]."""
+        return self._store.given_labels().astype(np.int64)
 
     @cached_property
     def statistics(self) -> "ColumnFiles":
@@ -371,15 +375,22 @@ def select_detector(
 
 def _evidence(run: RecordedRun, **weights: int) -> NDArray[np.float32]:
     """Return the negative weighted mean of statistics, [n]; of several, each in units of its root mean square."""
-    values = [run.statistics[name] for name in weights]
-    if len(values) > 1:
-        values = [value / _root_mean_square(value) for value in values]
-    return np.asarray(-np.average(values, axis=0, weights=list(weights.values())), np.float32)
+    columns = [run.statistics[name] for name in weights]
+    units = [_root_mean_square(values) for values in columns] if len(columns) > 1 else [1.0]
+    evidence = np.empty(len(columns[0]), np.float32)
+    for start in range(0, len(evidence), _ROWS):  # each number of double precision takes twice the memory
+        rows = slice(start, start + _ROWS)
+        weighted = [
+            np.multiply(values[rows] / unit, weight, dtype=np.float64)
+            for values, unit, weight in zip(columns, units, weights.values(), strict=True)
+        ]
+        evidence[rows] = -(sum(weighted[1:], weighted[0]) / sum(weights.values()))
+    return evidence
 
 
 def _root_mean_square(values: NDArray[np.float32]) -> float:
     recorded = values[~np.isnan(values)].astype(np.float64)
-    return float(np.sqrt(np.mean(recorded**2))) or 1.0 if len(recorded) else 1.0
+    return float(np.sqrt(np.mean(np.square(recorded, out=recorded)))) or 1.0 if len(recorded) else 1.0
 
 
 def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
