@@ -140,10 +140,10 @@ def _halves_overlap(statistics: ColumnFiles, judged: NDArray[np.bool_], window: 
         return math.nan
     tops = []
     for half in HALVES:
-        evidence = _evidence(statistics[f"{half}_gap"], statistics[f"{half}_margin"])
-        known = np.nan_to_num(evidence[judged], nan=-np.inf)
+        known = _evidence(statistics[f"{half}_gap"], statistics[f"{half}_margin"])[judged]
+        np.nan_to_num(known, copy=False, nan=-np.inf)
         is_top = np.zeros(len(known), bool)
-        is_top[np.argsort(-known, kind="stable")[:count]] = True
+        is_top[np.argsort(np.negative(known, out=known), kind="stable")[:count]] = True
         tops.append(is_top)
     return float((tops[0] & tops[1]).sum() / (tops[0] | tops[1]).sum())
 
@@ -163,10 +163,16 @@ def _early_flagged(store: TrajectoryStore, judged: NDArray[np.bool_], executor: 
 
 
 def _evidence(gap: Floats, margin: Floats) -> Floats:
-    """Return the evidence of the detector `combined` by mean gap and margin, [rows]; NaN where nothing was recorded."""
-    scales = [math.sqrt(float(np.nanmean(mean**2))) or 1.0 for mean in (gap, margin)]
-    evidence: Floats = -(gap / scales[0] + margin / scales[1]) / 2
-    return evidence
+    """Return the evidence of the detector `combined` by mean gap and margin, [rows]; NaN where nothing was recorded.
+
+    Both arrays are overwritten: of millions of rows each further one counts.
+    """
+    for mean in (gap, margin):
+        mean /= math.sqrt(float(np.nanmean(mean**2))) or 1.0
+    gap += margin
+    np.negative(gap, out=gap)
+    gap /= 2
+    return gap
 
 
 def _block_means(store: TrajectoryStore, block: int, *, epochs: range, threads: int) -> dict[str, NDArray[Any]]:
