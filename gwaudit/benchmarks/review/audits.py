@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from gwaudit.analysis.latent_scores import nearest_neighbours, vote
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.multilabel import composed_digits
-from gwaudit.benchmarks.review.concentrated_errors import CONCENTRATED, ConcentratedKind, concentrated_errors
+from gwaudit.benchmarks.review.concentrated_errors import CONCENTRATED, concentrated_errors
 from gwaudit.benchmarks.trust.cells import PreparedSet, audited, with_errors
 from gwaudit.benchmarks.trust.data_sets import Role, TrustSet, features_of, with_wrong_labels
 from gwaudit.benchmarks.trust.label_errors import standardised
@@ -186,7 +185,7 @@ def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
             prepared.features,
             clean.labels,
             len(clean.class_names),
-            kind=cast(ConcentratedKind, source.errors),
+            kind=source.errors,
             rate=source.rate,
             seed=0,
         )

@@ -185,12 +185,12 @@ def _run(task: _Task) -> list[tuple[_Task, ReviewResults | str]]:
         ]
     if "checks" in task.parts:
         checks = [
-            row
+            checked
             for first in FIRST_SAMPLES
             for limit in LIMITS
-            if (row := measure_checks(known, limit, first, task.reviews)) is not None
+            if (checked := measure_checks(known, limit, first, task.reviews)) is not None
         ]
     remaining = [] if "remaining" not in task.parts else [
-        row for decisions in WORST_FIRST if (row := measure_remaining(known, decisions)) is not None
+        left for decisions in WORST_FIRST if (left := measure_remaining(known, decisions)) is not None
     ]  # fmt: skip
     return [(task, ReviewResults(learning, effort, coverage, checks, remaining))]

@@ -28,8 +28,8 @@ def markdown(
         covered = [row for row in coverage if row.error == error]
         parts.append(f"### Coverage of 95 % intervals{said}\n\n{coverage_table(covered)}")
     for first in sorted({row.first for row in checks}):
-        rows = [row for row in checks if row.first == first]
-        parts.append(f"### Checks after {first} random decisions\n\n{checks_table(rows)}")
+        checked = [row for row in checks if row.first == first]
+        parts.append(f"### Checks after {first} random decisions\n\n{checks_table(checked)}")
     if remaining:
         parts.append(f"### Wrong labels left after decisions worst first\n\n{remaining_table(remaining)}")
     return "\n\n".join(parts) + "\n"
