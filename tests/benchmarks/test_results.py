@@ -6,11 +6,13 @@ from gwaudit.benchmarks.detection.benchmark import read_rows as read_detection
 from gwaudit.benchmarks.relabelling import read_rows as read_relabelling
 from gwaudit.benchmarks.stopping.benchmark import read_measurements
 from gwaudit.benchmarks.trust.rows import read_rows as read_trust
+from gwaudit.benchmarks.trust.stability import read_stability
 from helpers.pages import ROOT
 
 READERS = {
     "detection": read_detection,
     "relabelling": read_relabelling,
+    "stability": read_stability,
     "stopping": read_measurements,
     "trust": read_trust,
 }
