@@ -88,6 +88,15 @@ def test_commands_write_to_urls_and_name_them(bucket, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
+def test_figures_are_drawn_to_a_url(bucket, chromium):
+    done = gwaudit("plot", "run", "--to", f"{TO}/figures", "--figure", "mean-trajectories", "--format", "svg")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"{TO}/figures/mean-trajectories.svg"]
+    [(name, content)] = of_bucket(bucket).items()
+    assert name == "figures/mean-trajectories.svg"
+    assert content.startswith(b"<svg")
+
+
 def test_a_folder_that_is_there_is_kept_and_a_file_is_replaced(bucket):
     bucket.pipe({f"{TO}/mine/1.txt": b"1", f"{TO}/a.csv": b"2"})
     with pytest.raises(StoreExistsError, match="s3://bucket/exports/mine exists"):
