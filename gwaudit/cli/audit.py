@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Engine, NoVerify, Output, Resume, Root, Run, Runs, Strict, Truth, TruthKey
+from gwaudit.cli.options import (
+    AT_URLS,
+    AsJson,
+    Engine,
+    NewRun,
+    NoVerify,
+    Output,
+    Resume,
+    Root,
+    Run,
+    Runs,
+    Strict,
+    Truth,
+    TruthKey,
+)
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
 from gwaudit.cli.show.console import print_facts, print_json
 from gwaudit.cli.show.questions import print_questions
@@ -26,9 +40,7 @@ EXIT_CODES = {"use the order": 3, "do not use": 4}
 
 @command(app, "demo")
 def demo_command(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run. By default a new one here.")
-    ] = None,
+    output: NewRun = None,
     seed: Annotated[int, typer.Option(help="Seed of the label errors and of the training.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -94,9 +106,10 @@ def rank_command(
     decisions: Annotated[
         list[Path] | None,
         typer.Option(
-            help="File with decisions to calibrate on, besides decisions.csv of the run; may be repeated.",
+            help="File with decisions to calibrate on, or its URL, besides decisions.csv of the run; may be repeated.",
             show_default=False,
         ),
+        AT_URLS,
     ] = None,
     no_verify: NoVerify = False,
     engine: Engine = "local",
@@ -202,10 +215,11 @@ def noise_command(
     questions: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file to write the questions for the labelling guideline to; fill it in for `gwaudit apply "
-            "--guidelines`.",
+            help="CSV file to write the questions for the labelling guideline to, or its URL; fill it in for `gwaudit "
+            "apply --guidelines`.",
             show_default=False,
         ),
+        AT_URLS,
     ] = None,
     groups: Annotated[
         str | None,
@@ -221,18 +235,23 @@ def noise_command(
     from gwaudit.analysis.audit import Audit
     from gwaudit.analysis.guidelines import GroupQuestion, group_questions, guideline_questions
     from gwaudit.analysis.noise import class_health, confusions, worst_first
+    from gwaudit.core.url_outputs import shown_output, written_file
     from gwaudit.pipeline.groups import groups_of_run
+    from gwaudit.review.decision_files import require_no_answers
     from gwaudit.review.guideline_answers import write_questions
 
-    audit = Audit.load(run)
-    asked = guideline_questions(audit)
-    of_groups: tuple[GroupQuestion, ...] = ()
-    if groups is not None:
-        with StageDisplay() as display:
-            of_groups = group_questions(audit, groups_of_run(run, groups, display))
+    with written_file(questions, with_earlier=True) as file:
+        if file is not None and questions is not None:
+            require_no_answers(file, shown_output(questions))
+        audit = Audit.load(run)
+        asked = guideline_questions(audit)
+        of_groups: tuple[GroupQuestion, ...] = ()
+        if groups is not None:
+            with StageDisplay() as display:
+                of_groups = group_questions(audit, groups_of_run(run, groups, display))
+        if file is not None:
+            write_questions(asked, file)
     facts: dict[str, Any] = {"run": str(run)}
-    if questions is not None:
-        write_questions(asked, questions)
     if questions is None or audit.has_probabilities:  # questions need the order alone
         audit.require_probabilities()
         health, confused = worst_first(class_health(audit)), confusions(audit)

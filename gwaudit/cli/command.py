@@ -128,7 +128,7 @@ def _local_paths(values: dict[str, Any], runs: set[str], at_urls: set[str]) -> d
     Args:
         values: The values by parameter.
         runs: The parameters that are folders of runs.
-        at_urls: The parameters that are outputs, at URLs too.
+        at_urls: The parameters that are other files and folders, at URLs too.
 
     Raises:
         SettingsError: A URL was typed for a file or folder of this machine.

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, Root, Run, parse_share
+from gwaudit.cli.options import AT_URLS, AsJson, Root, Run, parse_share
 from gwaudit.cli.show.console import print_json
 from gwaudit.cli.show.estimate import print_check, print_estimates, print_sample
 from gwaudit.cli.show.stages import StageDisplay
@@ -18,9 +18,10 @@ Decisions = Annotated[
     list[Path] | None,
     typer.Option(
         "--decisions",
-        help="Further file with decisions, beside the run's own decisions.csv; may be repeated.",
+        help="Further file with decisions, or its URL, beside the run's own decisions.csv; may be repeated.",
         show_default=False,
     ),
+    AT_URLS,
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of a new draw. By default a random one.")]
 Redraw = Annotated[
@@ -36,7 +37,9 @@ Redraw = Annotated[
 @command(app, "sample", "For example: gwaudit sample runs/photos --size 200 --output to-check.csv")
 def sample_command(
     run: Run,
-    output: Annotated[Path, typer.Option("--output", "-o", help="CSV file to write.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="CSV file to write, or its URL.", show_default=False), AT_URLS
+    ],
     size: Annotated[int, typer.Option(help="Number of samples in all. A larger one goes on with the same sample.")] = (
         200
     ),

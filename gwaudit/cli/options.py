@@ -24,17 +24,23 @@ from gwaudit.core.settings import DataSettings, TrainingSettings, split_commas
 Run = Annotated[Path, typer.Argument(help="Folder of the run, or its URL.", show_default=False)]
 Runs = Annotated[list[Path], typer.Argument(help="Folders of ranked runs, or their URLs.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or URL of the run; a new one without --resume.")]
+NewRun = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Folder or URL of the run. By default a new folder here.")
+]
 Before = Annotated[Path, typer.Argument(help="Folder of a ranked run, or its URL.", show_default=False)]
 After = Annotated[Path, typer.Argument(help="Folder of a later ranked run, or its URL.", show_default=False)]
-RUNS = (Run, Runs, Output, Before, After)
+RUNS = (Run, Runs, Output, NewRun, Before, After)
 """The parameters of commands that are folders of runs, which may lie on an object store."""
-AT_URLS = "may be a URL of an object store"
-"""Mark, in the annotation of a parameter, an output that commands write at a URL too."""
+AT_URLS = "may be a URL"
+"""Mark, in the annotation of a parameter, a file or folder that commands write, or read, at a URL too."""
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run after its last complete epoch, or start it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 Truth = Annotated[
     Path | None,
-    typer.Option(help="File with the true labels, one per row: .npy, .csv or CIFAR-N's .pt. By default the data's."),
+    typer.Option(
+        help="File with the true labels, one per row: .npy, .csv or CIFAR-N's .pt; or its URL. By default the data's."
+    ),
+    AT_URLS,
 ]
 TruthKey = Annotated[str | None, typer.Option(help="Name of the labels to take from that file.")]
 Patience = Annotated[
@@ -47,10 +53,12 @@ Strict = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        help="Place of the data now, if they were moved: the folder or file that was the source, or the folder that "
-        "holds it or its images. Samples that are gone are shown without a picture, and left out of exports.",
+        help="Place of the data now, or its URL, if they were moved: the folder or file that was the source, or the "
+        "folder that holds it or its images. Samples that are gone are shown without a picture, and left out of "
+        "exports.",
         show_default=False,
     ),
+    AT_URLS,
 ]
 Engine = Annotated[
     str,

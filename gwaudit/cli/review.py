@@ -158,10 +158,11 @@ def apply_command(
     decisions: Annotated[
         list[Path],
         typer.Argument(
-            help="Files with decisions: decisions.csv, an edited suspects.csv, or Label Studio's JSON or CSV; one or "
-            "more.",
+            help="Files with decisions, or their URLs: decisions.csv, an edited suspects.csv, or Label Studio's JSON "
+            "or CSV; one or more.",
             show_default=False,
         ),
+        AT_URLS,
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="New folder for the corrected labels and data, or its URL."), AT_URLS
@@ -169,10 +170,11 @@ def apply_command(
     guidelines: Annotated[
         Path | None,
         typer.Option(
-            help="Table of questions that `gwaudit noise --questions` wrote, with answers in its column decision: "
-            "keep, relabel or drop all samples of a pair of classes without a decision of their own.",
+            help="Table of questions that `gwaudit noise --questions` wrote, or its URL, with answers in its column "
+            "decision: keep, relabel or drop all samples of a pair of classes without a decision of their own.",
             show_default=False,
         ),
+        AT_URLS,
     ] = None,
     format: Annotated[str, typer.Option(help="Format of the corrected data: ids, hf or imagefolder.")] = "ids",
     undecided: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gwaudit.cli.command import app, command
-from gwaudit.cli.options import AsJson, NoVerify, Run
+from gwaudit.cli.options import AT_URLS, AsJson, NoVerify, Run
 from gwaudit.cli.show.rows import print_rows_as_json, print_table, print_written
 from gwaudit.cli.show.stages import StageDisplay
 from gwaudit.core.errors import QueryError, SettingsError
@@ -30,7 +30,10 @@ def sql_command(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write all rows to, .csv or .parquet.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="File to write all rows to, .csv or .parquet, or its URL.", show_default=False
+        ),
+        AT_URLS,
     ] = None,
     no_verify: NoVerify = False,
     as_json: AsJson = False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gwaudit.core.downloads import download
-from gwaudit.core.errors import StoreError
+from gwaudit.core.errors import SettingsError, StoreError
 from gwaudit.core.urls import open_url, reaching, redacted, retrying
 
 WRITABLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
@@ -24,6 +24,26 @@ _VERSION = (
 """The fields by which file systems of fsspec say that a file has changed."""
 
 Value = TypeVar("Value")
+
+
+def require_plain(url: str, what: str) -> None:
+    """Raise an error if the URL of what is to be written holds credentials, or is one of several parts.
+
+    Args:
+        url: The URL, of a kind in `WRITABLE`.
+        what: What lies there, such as "a run".
+
+    Raises:
+        SettingsError: It does.
+    """
+    scheme, _, rest = url.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    is_container = scheme.lower() in ("az", "abfs", "abfss") and ":" not in user  # abfs://container@account/...
+    if "?" in rest or (at and not is_container) or "::" in url or "#" in rest:
+        raise SettingsError(
+            f"the URL of {what}, {redacted(url)}, has a user, a query or several parts: leave them out, and give "
+            "credentials by the service's own means, such as its environment variables"
+        )
 
 
 def version_of(info: Mapping[str, Any]) -> list[str] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
+from gwaudit.core.caches import cache_folder
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.urls import is_url, redacted
 
@@ -169,6 +170,7 @@ class DataSettings:
             raise SettingsError(f"`workers` must be a number of processes, 0 or more, or 'auto', not {self.workers!r}")
         if not self.cache_limit >= 0:
             raise SettingsError(f"`cache_limit` must be a number of GiB, 0 or more, not {self.cache_limit}")
+        cache_folder("images", self.cache)  # a URL is refused before anything is read
 
     @property
     def files_root(self) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from gwaudit.core.caches import cache_folder
 from gwaudit.core.errors import SettingsError, StoreError, StoreExistsError
 from gwaudit.core.files import writing
-from gwaudit.core.object_store import WRITABLE, ObjectFolder
+from gwaudit.core.object_store import WRITABLE, ObjectFolder, require_plain
 from gwaudit.core.outputs import require_file, require_new
 from gwaudit.core.partial_files import partial_beside
 from gwaudit.core.urls import is_url, path_of_file_url, redacted, restored_url
@@ -22,12 +22,14 @@ INCOMPLETE = ".incomplete"
 
 
 @contextmanager
-def written_output(output: Path | str, *, is_file: bool) -> Iterator[Path]:
+def written_output(output: Path | str, *, is_file: bool, with_earlier: bool = False) -> Iterator[Path]:
     """Check an output, yield the path to write it to, and write it to its URL at the end of the block, if it has one.
 
     Args:
         output: A path, or a URL of an object store, also as a `Path` was made of it.
         is_file: Whether it is a file, new or in place of an earlier one, rather than a new folder.
+        with_earlier: Whether an earlier file lies at the path first, for the block to look at, also where it is fetched
+            from its URL.
 
     Yields:
         The path of the file or of the new folder, for the block to write. Of a URL it is a temporary one in the cache,
@@ -50,11 +52,35 @@ def written_output(output: Path | str, *, is_file: bool) -> Iterator[Path]:
     with writing(waiting):
         waiting.parent.mkdir(parents=True, exist_ok=True)
         with partial_beside(waiting, folder=True) as temporary:
+            if with_earlier:
+                with suppress(FileNotFoundError):
+                    above.download({name: temporary / name})
             yield temporary / name
             if is_file:
                 above.upload(temporary / name, name)
             else:
                 _upload_folder(temporary / name, ObjectFolder(f"{above}/{name}"))
+
+
+@contextmanager
+def written_file(output: Path | str | None, *, with_earlier: bool = False) -> Iterator[Path | None]:
+    """Check a file that a command may write, and yield the path to write it to, as `written_output` does.
+
+    Args:
+        output: A path, or a URL of an object store; None where nothing is to be written.
+        with_earlier: As for `written_output`.
+
+    Yields:
+        The path, or None.
+
+    Raises:
+        SettingsError, StoreError: As `written_output`.
+    """
+    if output is None:
+        yield None
+        return
+    with written_output(output, is_file=True, with_earlier=with_earlier) as path:
+        yield path
 
 
 def shown_output(output: Path | str) -> Path | str:
@@ -87,11 +113,7 @@ def _place_of(url: str) -> tuple[ObjectFolder, str]:
             f"nothing can be written to {redacted(url)}: URLs of outputs begin with "
             f"{', '.join(f'{s}://' for s in WRITABLE)}. Give a local path, and copy it there"
         )
-    if "?" in rest or "#" in rest or "::" in url:
-        raise SettingsError(
-            f"the URL of an output, {redacted(url)}, has a query or several parts: leave them out, and give "
-            "credentials by the service's own means, such as its environment variables"
-        )
+    require_plain(url, "an output")
     if len(parts) < 2 or {".", ".."} & set(parts):
         raise SettingsError(f"{redacted(url)} names nothing in a bucket: add a name, such as {scheme}://BUCKET/NAME")
     return ObjectFolder(f"{scheme.lower()}://{'/'.join(parts[:-1])}"), parts[-1]

@@ -25,8 +25,17 @@ from gwaudit.core.locks import acquire_lock
 from gwaudit.core.object_store import version_of
 from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.settings import DataSettings
-from gwaudit.core.shown_paths import show_as
-from gwaudit.core.urls import is_redacted, is_url, open_url, path_of_file_url, reaching, redacted, retrying
+from gwaudit.core.shown_paths import path_at, show_as
+from gwaudit.core.urls import (
+    is_redacted,
+    is_url,
+    open_url,
+    path_of_file_url,
+    reaching,
+    redacted,
+    restored_url,
+    retrying,
+)
 
 _BATCH = 256  # files that are copied at a time, after which the state is written
 _WAIT = 3600.0  # seconds for another process that copies the same source
@@ -44,6 +53,20 @@ def with_local_files(data: DataSettings) -> DataSettings:
 
     source = str(local_copy(data.source)) if is_url(data.source) else data.source
     return replace(data, source=source, labels=local(data.labels), root=local(data.root), classes=local(data.classes))
+
+
+def local_file(place: Path | str) -> Path:
+    """Return the path of a file, which is that of a local copy where the file lies at a URL.
+
+    Args:
+        place: A path, or a URL of fsspec, also as a `Path` was made of it.
+
+    Raises:
+        DataError: As `local_copy`.
+    """
+    url = restored_url(place)
+    in_run = path_at(url)  # in the working copy of a run at a URL
+    return Path(in_run or place) if in_run or not is_url(url) else local_copy(url)
 
 
 def local_copy(url: str) -> Path:

@@ -9,6 +9,7 @@ from gwaudit.analysis.groups import group_of_rows, read_group_columns, require_f
 from gwaudit.core.errors import DataError, SettingsError, did_you_mean
 from gwaudit.core.spreadsheets import column_name
 from gwaudit.data.class_names import label_text
+from gwaudit.data.url_copies import local_file
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
 from gwaudit.pipeline.source_columns import read_source_columns
 from gwaudit.pipeline.stages import StageProgress, Warnings
@@ -20,7 +21,7 @@ def groups_of_run(run: Path | str, groups: Path | str, progress: StageProgress |
 
     Args:
         run: Folder of the run.
-        groups: A CSV file, as `read_group_columns` takes it, or the name of a column of the source of the run.
+        groups: A CSV file, as `read_group_columns` takes it, its URL, or the name of a column of the source of the run.
         progress: Receives the stage, and notes on the data, where the source is read; by default these are warnings.
 
     Returns:
@@ -52,10 +53,10 @@ def read_groups(
 
 
 def _columns_of_groups(store: TrajectoryStore, groups: Path | str, progress: StageProgress) -> dict[str, list[str]]:
-    if Path(groups).exists():
+    if (file := local_file(groups)).exists():
         reading = store.settings.get("reading") or {}
         key_columns = reading.get("notes", {}).get("columns_used", {}).get("keys", [])
-        return read_group_columns(groups, store.keys(), store.path, key_columns=key_columns)
+        return read_group_columns(file, store.keys(), store.path, key_columns=key_columns)
     return _column_of_source(store, str(groups), progress)
 
 

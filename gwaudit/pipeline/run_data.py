@@ -17,7 +17,7 @@ from gwaudit.data.label_noise import with_label_noise
 from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.loading import read_source
 from gwaudit.data.recorded_samples import match_samples, with_recorded_noise
-from gwaudit.data.url_copies import local_copy
+from gwaudit.data.url_copies import local_copy, local_file
 from gwaudit.pipeline.stages import ImageStage, StageProgress, Warnings
 from gwaudit.store.store import TrajectoryStore
 
@@ -174,7 +174,7 @@ def true_labels(
 
     Args:
         run: the folder of the run.
-        truth: a file of true labels; by default those of the data set of the run.
+        truth: a file of true labels, or its URL; by default those of the data set of the run.
         truth_key: the name of the labels in that file.
         root: the place of the data now, as in `data_of_run`.
         progress: receives the progress of loading the data set.
@@ -187,7 +187,7 @@ def true_labels(
     """
     with TrajectoryStore.open(run) as store:
         if truth is not None:
-            return _read_truth(store, truth, truth_key)
+            return _read_truth(store, local_file(truth), truth_key)
         dataset = samples_of_run(store, progress or Warnings(), root)
     if dataset is None or dataset.true_labels is None:
         raise DataError(f"the data of {run} have no true labels: give them with `truth`, a file")

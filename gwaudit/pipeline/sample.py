@@ -8,12 +8,12 @@ import pandas as pd
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
-from gwaudit.core.outputs import require_file
-from gwaudit.core.spreadsheets import column_name, read_cells, write_csv
+from gwaudit.core.spreadsheets import write_csv
+from gwaudit.core.url_outputs import shown_output, written_output
 from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.decided_samples import DecidedSamples, read_decided, require_usable
-from gwaudit.review.decision_files import fingerprint_cell
+from gwaudit.review.decision_files import fingerprint_cell, require_no_answers
 from gwaudit.review.review_sample import ReviewSample, most_uncertain, sample_to_review
 from gwaudit.store.store import TrajectoryStore
 
@@ -86,7 +86,7 @@ def write_sample(
 
     Args:
         run: Folder of a ranked run.
-        output: The file.
+        output: The file, or its URL at an object store.
         size: Number of samples in all: a sample of this run that is as large is used again.
         seed: Seed of a new draw, by default a random one.
         redraw: Draw anew from what is undecided, by the ranking in use.
@@ -104,10 +104,23 @@ def write_sample(
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid.
         StoreError: The sample cannot be read or written, or the file cannot be written.
     """
-    output = require_file(output)
-    _require_no_answers(output)
-    progress = progress or Warnings()
-    audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw, decisions=decisions)
+    with written_output(output, is_file=True, with_earlier=True) as path:
+        advice = "and name this one as `decisions`, so that its samples are left out"
+        require_no_answers(path, shown_output(output), advice)
+        audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw, decisions=decisions)
+        table = _table_to_fill_in(audit, sample, decided, root, progress or Warnings())
+        write_csv(table, path)
+    return len(table)
+
+
+def _table_to_fill_in(
+    audit: Audit, sample: ReviewSample, decided: DecidedSamples, root: Path | str | None, progress: StageProgress
+) -> pd.DataFrame:
+    """Return a row for each sample of a draw that is not decided, with the text where the samples are texts.
+
+    Raises:
+        DataError: All are decided.
+    """
     ids = sample.ids()
     ids = ids[~decided.is_decided[ids]]
     if not len(ids):
@@ -130,21 +143,4 @@ def write_sample(
             dataset = samples_of_run(store, progress, root)
             if dataset is not None and dataset.texts is not None:
                 table.insert(2, "text", [dataset.texts[i] for i in ids])
-    write_csv(table, output)
-    return len(table)
-
-
-def _require_no_answers(path: Path) -> None:
-    """Raise DataError if a table at the path holds answers in the columns `decision` or `label`."""
-    if not path.is_file():
-        return
-    try:
-        header, *rows = read_cells(path, ("decision", "label"))
-    except DataError:
-        return  # no table of decisions
-    columns = [i for i, cell in enumerate(header) if column_name(cell) in ("decision", "label")]
-    if answered := sum(any(row[i].strip() for i in columns) for row in rows):
-        raise DataError(
-            f"{path} holds {answered:,} answers, which would be lost: write to another file, and name this one as "
-            "`decisions`, so that its samples are left out"
-        )
+    return table

@@ -11,6 +11,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.readers import hugging_face, webdataset
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
+from gwaudit.data.url_copies import with_local_files
 from gwaudit.export.source_columns import SourceColumns
 
 
@@ -27,7 +28,7 @@ def read_source_columns(data: DataSettings, dataset: LabeledDataset) -> SourceCo
     Raises:
         DataError: The source cannot be read, or changed since the data set was loaded.
     """
-    table = _read_table(data)
+    table = _read_table(with_local_files(data))
     if table is None:
         return None
     rows = np.arange(len(dataset)) if dataset.rows is None else dataset.rows

@@ -33,8 +33,10 @@ from gwaudit.core.errors import (
 )
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import to_json, with_texts
-from gwaudit.core.outputs import require_file
+from gwaudit.core.shown_paths import path_at
 from gwaudit.core.spreadsheets import write_csv
+from gwaudit.core.url_outputs import shown_output, written_output
+from gwaudit.core.urls import restored_url
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE
 from gwaudit.review.decisions import read_decisions
@@ -140,19 +142,31 @@ def write_query(
 
     Args:
         run, query, verify, progress: as for `run_query`.
-        path: the file, `.csv` or `.parquet`, outside the run. CSV is that of `gwaudit.core.spreadsheets.write_csv`,
-            with numbers rounded to six decimals.
+        path: the file, `.csv` or `.parquet`, outside the run, or its URL at an object store. CSV is that of
+            `gwaudit.core.spreadsheets.write_csv`, with numbers rounded to six decimals.
 
     Raises:
         SettingsError: the file has another suffix, or lies in the run.
         StoreError: it cannot be written.
         GwauditError: as for `run_query`.
     """
-    run, file = run_folder(run), require_file(path)
-    if file.suffix not in (".csv", ".parquet"):
-        raise SettingsError(f"`output` takes a file whose name ends with .csv or .parquet, not {path}")
-    if file.absolute().resolve().is_relative_to(run.resolve()):
-        raise SettingsError(f"{path} lies in the run, which a query does not change: give another folder for `output`")
+    run = run_folder(run)
+    output = path_at(restored_url(path)) or path  # in the working copy of the run, where it lies in the run at its URL
+    with written_output(output, is_file=True) as file:
+        if file.suffix not in (".csv", ".parquet"):
+            raise SettingsError(
+                f"`output` takes a file whose name ends with .csv or .parquet, not {shown_output(output)}"
+            )
+        if file.absolute().resolve().is_relative_to(run.resolve()):
+            raise SettingsError(
+                f"{shown_output(path)} lies in the run, which a query does not change: give another folder for `output`"
+            )
+        with run_query(run, query, verify=verify, progress=progress) as result:
+            return _write_result(result, file)
+
+
+def _write_result(result: QueryResult, file: Path) -> int:
+    """Write a result as a file of the kind that its name says, and return the number of rows."""
     rows = 0
 
     def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -161,15 +175,13 @@ def write_query(
             rows += batch.num_rows
             yield batch
 
-    with run_query(run, query, verify=verify, progress=progress) as result:
-        batches = counted(result.batches)
+    batches = counted(result.batches)
+    with _writable_types(file):
         if file.suffix == ".csv":
-            with _writable_types(file):
-                empty = pa.RecordBatch.from_pylist([], schema=result.schema)
-                write_csv((_csv_frame(part) for part in _or_one(batches, empty)), file)
+            empty = pa.RecordBatch.from_pylist([], schema=result.schema)
+            write_csv((_csv_frame(part) for part in _or_one(batches, empty)), file)
         else:
-            with _writable_types(file):
-                write_atomically(file, lambda temporary: _write_parquet(batches, result.schema, temporary))
+            write_atomically(file, lambda temporary: _write_parquet(batches, result.schema, temporary))
     return rows
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import UnresolvedDecisionsError
+from gwaudit.data.url_copies import local_file
 from gwaudit.review.decisions import Decisions, read_decisions, require_single_label
 from gwaudit.review.review_sample import ReviewSample, load_sample
 
@@ -75,7 +76,7 @@ def read_decided(
     require_single_label(audit)
     own = audit.run / DECISIONS_FILE
     paths = [own] if run_decisions and own.exists() else []
-    paths += [Path(file) for file in files if not (paths and Path(file).resolve() == own.resolve())]
+    paths += [file for file in map(local_file, files) if not (paths and file.resolve() == own.resolve())]
     return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit) if with_sample else None)
 
 

@@ -112,6 +112,30 @@ def fingerprint_cell(fingerprint: str) -> str:
     return f"data-{fingerprint}" if fingerprint else ""
 
 
+def require_no_answers(path: Path, shown: Path | str, advice: str = "") -> None:
+    """Raise an error if the table that is to be written over holds answers in its columns `decision` or `label`.
+
+    Args:
+        path: The file, which need not exist, nor be a table of decisions.
+        shown: The file as the user named it.
+        advice: What to do besides writing to another file.
+
+    Raises:
+        DataError: It holds answers.
+    """
+    if not path.is_file():
+        return
+    try:
+        header, *rows = read_cells(path, ("decision", "label"))
+    except DataError:
+        return  # no table of decisions
+    columns = [i for i, cell in enumerate(header) if column_name(cell) in ("decision", "label")]
+    if answered := sum(any(row[i].strip() for i in columns) for row in rows):
+        raise DataError(
+            f"{shown} holds {answered:,} answers, which would be lost: write to another file{advice and f', {advice}'}"
+        )
+
+
 def read_decision_file(path: Path) -> DecisionFile:
     """Read a file row by row.
 

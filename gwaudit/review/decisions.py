@@ -28,6 +28,7 @@ from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.safe_names import choice_names
 from gwaudit.core.spreadsheet_changes import TextIndex, may_become, whole_numbers
 from gwaudit.core.spreadsheets import from_cell, write_csv
+from gwaudit.data.url_copies import local_file
 from gwaudit.review.decision_files import (
     DecisionFile,
     Problem,
@@ -85,14 +86,14 @@ def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
     """Read decisions from one or several files, as of several people or several rounds.
 
     Args:
-        files: `decisions.csv`, a relabelled `suspects.csv`, or Label Studio's JSON, JSON_MIN or CSV.
+        files: `decisions.csv`, a relabelled `suspects.csv`, or Label Studio's JSON, JSON_MIN or CSV; also at URLs.
         audit: Audit that the decisions are about.
 
     Raises:
         DataError: a file cannot be read, is no table of decisions, or is about other data; or the audit is multi-label.
     """
     require_single_label(audit)
-    return _decide([read_decision_file(Path(file)) for file in files], audit)
+    return _decide([read_decision_file(local_file(file)) for file in files], audit)
 
 
 def require_single_label(audit: Audit) -> None:

@@ -14,6 +14,7 @@ from gwaudit.analysis.guidelines import GuidelineQuestion, apparent_labels
 from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheet_changes import TextIndex
 from gwaudit.core.spreadsheets import column_name, read_cells, write_csv
+from gwaudit.data.url_copies import local_file
 
 GuidelineAnswer = Literal["keep", "relabel", "drop"]
 
@@ -74,14 +75,14 @@ def read_guidelines(path: Path | str, audit: Audit) -> tuple[Guideline, ...]:
     """Read the answers to questions; rows without a decision are passed over.
 
     Args:
-        path: CSV file with the columns `given_name`, `other_name` and `decision` (keep, relabel or drop).
+        path: CSV file, or its URL, with the columns `given_name`, `other_name` and `decision` (keep, relabel or drop).
         audit: Audit that the questions are about.
 
     Raises:
         DataError: The file cannot be read, lacks a column, or a row names an unknown class or decision, or answers a
             pair twice.
     """
-    path = Path(path)
+    path = local_file(path)
     if not path.is_file():
         raise DataError(f"there is no file of guidelines at {path}")
     header, *rows = read_cells(path, _READ)

@@ -29,7 +29,7 @@ from gwaudit.core.errors import SettingsError, StoreError
 from gwaudit.core.files import path_below, write_text, writing
 from gwaudit.core.json import read_json, to_json
 from gwaudit.core.leases import FOLDER as LEASES
-from gwaudit.core.object_store import WRITABLE, ObjectFolder, version_of
+from gwaudit.core.object_store import WRITABLE, ObjectFolder, require_plain, version_of
 from gwaudit.core.origins import MARKER, Origin, origin_of
 from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.shown_paths import show_as
@@ -135,13 +135,7 @@ def _checked(url: str) -> str:
             f"a run cannot lie at {redacted(url)}: URLs of runs begin with {', '.join(f'{s}://' for s in WRITABLE)}. "
             "Record to a local folder, and copy it there"
         )
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    is_container = scheme in ("az", "abfs", "abfss") and ":" not in user  # abfs://container@account/...
-    if "?" in rest or (at and not is_container) or "::" in url or "#" in rest:
-        raise SettingsError(
-            f"the URL of a run, {redacted(url)}, has a user, a query or several parts: leave them out, and give "
-            "credentials by the service's own means, such as its environment variables"
-        )
+    require_plain(url, "a run")
     parts = [part for part in rest.split("/") if part]
     if (len(parts) < 2 and scheme != "memory") or not parts or {".", ".."} & set(parts):
         raise SettingsError(f"{url} names no folder in a bucket: name one, such as {scheme}://BUCKET/runs/NAME")

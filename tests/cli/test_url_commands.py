@@ -97,10 +97,6 @@ def test_errors_name_the_url_and_no_secret(folder, objects, tmp_path, monkeypatc
     assert refused.returncode == 2
     assert f"{RUN} cannot be read" in refused.stderr
     assert "credentials" in refused.stderr
-    output = gwaudit("sql", RUN, "select 1", "--output", "s3://bucket/x.csv")
-    assert output.returncode == 2
-    assert "s3://bucket/x.csv is a URL" in output.stderr
-    assert not (folder / "s3:").exists()
 
 
 def test_no_secret_is_kept_or_shown(folder, objects):

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from gwaudit.cli.errors import with_flags
 from gwaudit.cli.show.console import one_line, out
+from gwaudit.core.url_outputs import shown_output
+from gwaudit.core.urls import redacted
 
 if TYPE_CHECKING:  # for their types alone
     import pandas as pd
@@ -27,12 +29,12 @@ def print_sample(run: Path, output: Path, rows: int, size: int, decisions: Seque
 
     Args:
         run: Folder of the run.
-        output: The file.
+        output: The file, or its URL.
         rows: Number of its rows.
         size: Number of samples that were asked for.
         decisions: Further files with decisions, for the next command.
     """
-    out.print(escape(str(output)), highlight=False, soft_wrap=True)
+    out.print(escape(str(shown_output(output))), highlight=False, soft_wrap=True)
     out.print(
         f"{rows:,} samples to decide, in random order. Write keep, relabel, drop or unsure into the column decision, "
         "and the right class of relabelled samples into the column label.",
@@ -42,7 +44,7 @@ def print_sample(run: Path, output: Path, rows: int, size: int, decisions: Seque
         out.print(
             f"The sample of this run is larger than {size:,} already; --redraw draws another one.", highlight=False
         )
-    files = [word for path in (*decisions, output) for word in ("--decisions", str(path))]
+    files = [word for path in (*decisions, output) for word in ("--decisions", str(shown_output(path)))]
     _print_command(["gwaudit", "status", str(run), *files])
 
 
@@ -117,7 +119,7 @@ def print_check(result: "Check", run: Path, *, corrected: bool, decisions: Seque
     for note in result.notes:
         out.print(escape(with_flags(note)), style="yellow", highlight=False, soft_wrap=True)
     if result.outcome == "undecided":
-        files = [word for path in decisions for word in ("--decisions", str(path))]
+        files = [word for path in decisions for word in ("--decisions", str(shown_output(path)))]
         output = _unused(Path("to-check.csv"))
         size = str(result.sample_size)
         _print_command(["gwaudit", "sample", str(run), "--size", size, *files, "--output", str(output)])
@@ -161,7 +163,7 @@ def _unused(path: Path) -> Path:
 
 
 def _print_command(words: list[str]) -> None:
-    out.print(f"Next: {escape(shlex.join(words))}", highlight=False, soft_wrap=True)
+    out.print(f"Next: {escape(redacted(shlex.join(words)))}", highlight=False, soft_wrap=True)
 
 
 def _with_limits(wrong: "Estimate") -> str:

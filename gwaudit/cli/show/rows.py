@@ -11,6 +11,7 @@ from rich.table import Table
 from gwaudit.cli.show.console import one_line, out
 from gwaudit.core.json import to_json, with_texts
 from gwaudit.core.shown_paths import with_urls
+from gwaudit.core.url_outputs import shown_output
 
 if TYPE_CHECKING:  # for its type alone
     import pyarrow as pa
@@ -64,7 +65,7 @@ def print_rows_as_json(names: Sequence[str], batches: "Iterable[pa.RecordBatch]"
 
 def print_written(path: Path, rows: int) -> None:
     """Print the file that was written, and its number of rows."""
-    out.print(f"{escape(str(path))}: {rows:,} rows", highlight=False, soft_wrap=True)
+    out.print(f"{escape(str(shown_output(path)))}: {rows:,} rows", highlight=False, soft_wrap=True)
 
 
 def _fitting(widths: Sequence[int], width: int) -> int:
