@@ -136,7 +136,8 @@ def test_a_killed_export_is_named(objects, bucket):
     ("url", "message"),
     [
         ("https://host/a.csv", "nothing can be written to https://host/a.csv"),
-        ("s3://bucket/a.csv?token=secret", r"s3://bucket/a.csv\?\*\*\*, has a query"),
+        ("s3://bucket/a.csv?token=secret", r"s3://bucket/a.csv\?\*\*\*, has a user, a query"),
+        ("s3://me:secret@bucket/a.csv", r"s3://\*\*\*@bucket/a.csv, has a user"),
         ("s3://bucket", "names nothing in a bucket"),
     ],
 )
