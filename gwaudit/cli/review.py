@@ -95,7 +95,7 @@ def plot_command(
     root: Root = None,
 ) -> None:
     """Write the figures of the report as files, for papers and slides."""
-    from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
+    from gwaudit.core.url_outputs import shown_inside, written_output
     from gwaudit.pipeline.report import load_report_data
     from gwaudit.review.report.figure_files import write_figures
 
@@ -104,8 +104,7 @@ def plot_command(
             contents = load_report_data(run, top=0, truth=truth, truth_key=truth_key, root=root, progress=display)
         paths = write_figures(contents, folder, format=format, names=figure or ())
     for path in paths:
-        shown = f"{shown_output(to)}/{path.name}" if is_at_url(to) else str(path)
-        out.print(escape(shown), highlight=False, soft_wrap=True)
+        out.print(escape(str(shown_inside(to, path))), highlight=False, soft_wrap=True)
 
 
 @command(

@@ -94,6 +94,16 @@ def shown_output(output: Path | str) -> Path | str:
     return url.rstrip("/") if is_url(url) else Path(output)
 
 
+def shown_inside(output: Path | str, path: Path) -> Path | str:
+    """Return a file or folder inside an output, as a user would name it: its path, or the text of its URL.
+
+    Args:
+        output: The output, a folder.
+        path: Where the file or folder was written before it was uploaded, directly inside that folder.
+    """
+    return f"{shown_output(output)}/{path.name}" if is_at_url(output) else path
+
+
 def is_at_url(output: Path | str) -> bool:
     """Return whether an output is to be written to an object store."""
     url = restored_url(output)

@@ -13,7 +13,7 @@ from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsErr
 from gwaudit.core.files import write_folder
 from gwaudit.core.settings import DataSettings
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
+from gwaudit.core.url_outputs import shown_inside, written_output
 from gwaudit.data.readers.columns import label_column_of
 from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
@@ -121,89 +121,59 @@ def apply_decisions(
         >>> applied.corrections.changes["key"].tolist()
         ['digits/0007', 'digits/0009']
     """
-    run, progress = run_folder(run), progress or Warnings()
-    with written_output(output, is_file=False) as path:
-        shown = shown_output(output) if is_at_url(output) else path
-        return _apply(run, files, path, shown, guidelines, format, undecided, force, copy, root, progress)
-
-
-def _apply(
-    run: Path,
-    files: Sequence[Path | str],
-    output: Path,
-    shown: Path | str,
-    guidelines: Path | str | None,
-    format: str,
-    undecided: Undecided,
-    force: bool,
-    copy: bool,
-    root: Path | str | None,
-    progress: StageProgress,
-) -> Applied:
-    """Write a new folder on this machine, whose files are shown below `shown`."""
     if format not in cleaned_formats():
         raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")
-    audit = Audit.load(run)
-    decisions = read_decisions(files, audit)
-    answers = () if guidelines is None else read_guidelines(guidelines, audit)
-    if decisions.frame.empty and not decisions.problems and undecided == "keep" and not answers:
-        raise DataError(
-            f"{', '.join(Path(file).name for file in files)}: no decision found: write keep, relabel, drop or unsure "
-            "into a column decision, or new classes into a column label, or choose how to treat suspects (`undecided`)"
-        )
-    data, dataset = _data(run, root, progress, needed=format != "ids")
-    progress.on_stage("applying the decisions")
-    corrections = correct(audit, decisions, guidelines=answers, undecided=undecided, dataset=dataset)
-    problems = (*decisions.problems, *corrections.problems)
-    if problems and not force:
-        raise UnresolvedDecisionsError(
-            f"nothing was written, as {len(problems)} decision{'s' * (len(problems) > 1)} cannot be applied: fix the "
-            "files, or apply the valid decisions with `force=True`",
-            problems,
-        )
-
-    def write(folder: Path) -> None:
-        write_label_file(corrections, folder / LABELS)
-        write_csv(corrections.changes, folder / CHANGES)
-        local = None if data is None or dataset is None else with_local_files(data)
-        if local is not None and dataset is not None:
-            _write_table(folder, local, dataset, corrections)
-        if problems:
-            left = [(problem.file, problem.row, problem.reason) for problem in problems]
-            write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
-        root = columns = None
-        if local is not None and dataset is not None:
-            root, columns = local.files_root, None if format == "ids" else read_source_columns(local, dataset)
-        write_cleaned_data(
-            corrections.cleaned_data,
-            folder / SPLIT,
-            format=format,
-            dataset=dataset,
-            root=root,
-            columns=columns,
-            copy=copy,
-        )
-
-    write_folder(output, write)
-    written = sorted(output.iterdir(), key=lambda path: (path.is_dir(), path.name))
-    named = {path.name: shown / path.name if isinstance(shown, Path) else f"{shown}/{path.name}" for path in written}
-    command = None if data is None else next_command(run, audit, data, named[LABELS])
-    return Applied(decisions, corrections, problems, tuple(named.values()), command)
+    run, progress = run_folder(run), progress or Warnings()
+    with written_output(output, is_file=False) as folder:
+        audit = Audit.load(run)
+        decisions = read_decisions(files, audit)
+        answers = () if guidelines is None else read_guidelines(guidelines, audit)
+        if decisions.frame.empty and not decisions.problems and undecided == "keep" and not answers:
+            raise DataError(
+                f"{', '.join(Path(file).name for file in files)}: no decision found: write keep, relabel, drop or "
+                "unsure into a column decision, or new classes into a column label, or choose how to treat suspects "
+                "(`undecided`)"
+            )
+        source = _source_of_run(run, root, progress, needed=format != "ids")
+        progress.on_stage("applying the decisions")
+        corrections = correct(audit, decisions, guidelines=answers, undecided=undecided, dataset=source.dataset)
+        problems = (*decisions.problems, *corrections.problems)
+        if problems and not force:
+            raise UnresolvedDecisionsError(
+                f"nothing was written, as {len(problems)} decision{'s' * (len(problems) > 1)} cannot be applied: fix "
+                "the files, or apply the valid decisions with `force=True`",
+                problems,
+            )
+        write_folder(folder, lambda new: _write(new, corrections, problems, source, format, copy=copy))
+        paths = sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name))
+    written = {path.name: shown_inside(output, path) for path in paths}
+    command = None if source.settings is None else next_command(run, audit, source.settings, written[LABELS])
+    return Applied(decisions, corrections, problems, tuple(written.values()), command)
 
 
-def _data(
-    run: Path, root: Path | str | None, progress: StageProgress, *, needed: bool
-) -> tuple[DataSettings | None, "LabeledDataset | None"]:
-    """Return the settings of the data, and the data as they are now; None where they are not recorded or readable."""
+@dataclass(frozen=True)
+class _Source:
+    """Hold the data of a run: their settings, None where the run records none, and the data where they are readable."""
+
+    settings: DataSettings | None
+    dataset: "LabeledDataset | None"
+
+
+def _source_of_run(run: Path, root: Path | str | None, progress: StageProgress, *, needed: bool) -> _Source:
+    """Return the data of a run as they are now.
+
+    Raises:
+        DataError: They are needed, and not recorded or not readable.
+    """
     with TrajectoryStore.open(run) as store:
         if not store.settings.get("data") and root is None:
             if needed:
                 raise DataError(f"{_NEEDED}: the run does not record where they are. {_IDS}")
-            return None, None
+            return _Source(None, None)
         data = data_of_run(store, root)
         progress.on_stage("reading the data")
         try:
-            return data, current_data(store, data)
+            return _Source(data, current_data(store, data))
         except DataError as error:
             if needed:
                 raise DataError(f"{_NEEDED}: {error}. {_IDS}, or give the new place of the data with `root`") from error
@@ -211,11 +181,36 @@ def _data(
                 f"The labels that the run recorded are corrected, as the data cannot be read: {error}. If they were "
                 "moved, give the new place with `root`."
             )
-            return data, None
+            return _Source(data, None)
 
 
 _NEEDED = "this format of corrected data needs the data"
 _IDS = "Use `format='ids'`, which does not need them"
+
+
+def _write(
+    folder: Path, corrections: Corrections, problems: Sequence[Problem], source: _Source, format: str, *, copy: bool
+) -> None:
+    """Write all files into an empty folder."""
+    write_label_file(corrections, folder / LABELS)
+    write_csv(corrections.changes, folder / CHANGES)
+    root = columns = None
+    if source.settings is not None and source.dataset is not None:
+        data = with_local_files(source.settings)
+        _write_table(folder, data, source.dataset, corrections)
+        root, columns = data.files_root, None if format == "ids" else read_source_columns(data, source.dataset)
+    if problems:
+        left = [(problem.file, problem.row, problem.reason) for problem in problems]
+        write_csv(pd.DataFrame(left, columns=["file", "row", "reason"]).astype({"row": "Int64"}), folder / LEFT)
+    write_cleaned_data(
+        corrections.cleaned_data,
+        folder / SPLIT,
+        format=format,
+        dataset=source.dataset,
+        root=root,
+        columns=columns,
+        copy=copy,
+    )
 
 
 def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", corrections: Corrections) -> None:
