@@ -35,8 +35,8 @@ def map_blocks(
     if executor is None:
         yield from (function(store, block) for block in range(store.n_blocks))
         return
-    for value, files_read in executor.map(partial(_with_files, function, store), range(store.n_blocks)):
-        store.files_read |= files_read
+    for value, files_used in executor.map(partial(_with_files, function, store), range(store.n_blocks)):
+        store.files.used |= files_used
         yield value
 
 
@@ -44,7 +44,7 @@ def _with_files(
     function: Callable[[TrajectoryStore, int], Value], store: TrajectoryStore, block: int
 ) -> tuple[Value, frozenset[str]]:
     """Return the value of a block, and the files that the store has read."""
-    return function(store, block), frozenset(store.files_read)
+    return function(store, block), frozenset(store.files.used)
 
 
 def threads_of(executor: Executor | None) -> int:
@@ -71,7 +71,7 @@ def map_parts(
     parts = [range(start, min(start + ROW_GROUP, rows)) for start in range(0, rows, ROW_GROUP)]
     files = [store.commit(epoch).files[block] for epoch in epochs]
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(store.intact_file, files):  # first: two threads would compare the same file
+        for _ in pool.map(store.files.intact, files):  # first: two threads would compare the same file
             pass
         columns = list(pool.map(function, parts))
     return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}

@@ -223,7 +223,7 @@ class _Views:
         schema = pa.schema([*schema, *(pa.field(self._stored(f.name), f.type) for f in SIGNAL_SCHEMA)])
         self._progress.on_stage("comparing files with their checksums")
         files = [
-            (self._store.intact_file(file), ds.field("epoch") == pa.scalar(epoch + 1, pa.int32()))
+            (self._store.files.intact(file), ds.field("epoch") == pa.scalar(epoch + 1, pa.int32()))
             for epoch in epochs
             for file in self._store.commit(epoch).files
         ]
@@ -235,7 +235,7 @@ class _Views:
         )
 
     def _make_samples(self) -> None:
-        files = [(self._store.intact_file(file), None) for file in self._store.sample_files]
+        files = [(self._store.files.intact(file), None) for file in self._store.sample_files]
         columns = {self._stored(self._layout.id_column): pa.int64(), "key": pa.string()}
         columns |= {"given_label": pa.int32(), "split": pa.string()}
         self._register("samples", files, pa.schema(columns))

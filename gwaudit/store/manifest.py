@@ -199,6 +199,25 @@ def recorded_alignment(manifest: Mapping[str, Any]) -> Alignment:
     return alignment
 
 
+def recorded_samples(manifest: Mapping[str, Any], layout: RunLayout) -> list[FileRecord]:
+    """Return the files of the columns that do not change over the epochs, one a block.
+
+    Args:
+        manifest: The content of `run.json`.
+        layout: The run's.
+
+    Raises:
+        StoreDamagedError: `run.json` names other ones.
+    """
+    try:
+        files = [FileRecord(**record) for record in manifest["samples"]]
+    except TypeError as error:
+        raise damaged(layout.path / "run.json", f"has no valid 'samples' ({error})") from None
+    if len(files) != layout.n_blocks:
+        raise damaged(layout.path / "run.json", f"names {len(files)} files of samples for {layout.n_blocks} blocks")
+    return files
+
+
 def acquire(path: Path) -> Lock:
     """Acquire the lock of the one writer of a run.
 

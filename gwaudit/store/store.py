@@ -41,7 +41,6 @@ from numpy.typing import ArrayLike, NDArray
 from gwaudit.core.errors import InvalidEpochError, StoreError, StoreVersionError
 from gwaudit.core.json import SEAL, sealed
 from gwaudit.core.locks import Lock
-from gwaudit.core.origins import fetch
 from gwaudit.core.settings import Alignment
 from gwaudit.store import version_1
 from gwaudit.store.block_files import (
@@ -50,18 +49,15 @@ from gwaudit.store.block_files import (
     Array,
     FileRecord,
     checked_signals,
-    damaged,
-    read_columns,
     to_numpy,
-    verify_content,
-    verify_file,
 )
-from gwaudit.store.commits import CommitLog, EpochCommit
+from gwaudit.store.commits import CommitLog, EpochCommit, committed_epochs
 from gwaudit.store.epoch_writer import EpochWriter, checked_row_ids
 from gwaudit.store.layout import DEFAULT_BLOCK_ROWS, FORMAT_VERSION, RunLayout
 from gwaudit.store.leftovers import clear_leftovers
-from gwaudit.store.manifest import acquire, make_run, read_manifest, recorded_alignment
+from gwaudit.store.manifest import acquire, make_run, read_manifest, recorded_alignment, recorded_samples
 from gwaudit.store.reopening import reopening
+from gwaudit.store.run_files import RunFiles
 from gwaudit.store.sample_trajectories import find_sample, read_class_trajectories, read_trajectory
 from gwaudit.store.working_copies import run_folder
 
@@ -80,7 +76,7 @@ class TrajectoryStore:
     Attributes:
         path: The run's folder.
         layout: The rows and blocks of the run.
-        files_read: Paths, relative to the run, of the files that were read; workers' files are added to it.
+        files: The reader of its files.
 
     Example:
         >>> store = TrajectoryStore.open("runs/worse")
@@ -100,8 +96,7 @@ class TrajectoryStore:
         )
         self._manifest = manifest
         self._lock = lock
-        self._verify = verify
-        self.files_read: set[str] = set()
+        self.files = RunFiles(self.layout, verify=verify)
         self._commits = CommitLog(self.layout, self.run_id)
 
     @classmethod
@@ -197,6 +192,11 @@ class TrajectoryStore:
             self._lock.release()
             self._lock = None
 
+    def __repr__(self) -> str:
+        size = f"{self.n_samples:,} samples, {len(self.class_names):,} classes"
+        epochs = f"{len(committed_epochs(self.path)):,} epochs"  # as the disk shows them: nothing is read
+        return f"<TrajectoryStore {self.path}: {size}, {epochs}{', open for writing' * self.writable}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -204,7 +204,7 @@ class TrajectoryStore:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reopening(type(self).open, self.path, self.run_id, verify=self._verify)
+        return reopening(type(self).open, self.path, self.run_id, verify=self.files.verifies)
 
     # The run
 
@@ -268,7 +268,7 @@ class TrajectoryStore:
     @property
     def unverified_files(self) -> int:
         """Return the number of files that were read without being compared with their checksums (`verify=False`)."""
-        return 0 if self._verify else len(self.files_read)
+        return self.files.unverified
 
     @property
     def checkpoints(self) -> Path:
@@ -380,7 +380,7 @@ class TrajectoryStore:
         Returns:
             An array a signal, [rows that are read]; missing rows are NaN, labels `MISSING_LABEL`.
         """
-        table = self._read(self.commit(epoch).files[block], signals, part)
+        table = self.files.read(self.commit(epoch).files[block], signals, part)
         return {name: to_numpy(table[name]) for name in signals}
 
     def read_epoch(self, epoch: int, signals: Sequence[str] = tuple(SIGNALS)) -> pa.Table:
@@ -389,7 +389,7 @@ class TrajectoryStore:
         The ids are the first column, `sample_id`, or `row_id` in a multi-label run; the table is sorted by them.
         """
         columns = [self.layout.id_column, *signals]
-        return pa.concat_tables(self._read(file, columns) for file in self.commit(epoch).files)
+        return pa.concat_tables(self.files.read(file, columns) for file in self.commit(epoch).files)
 
     def read_samples(
         self, columns: Sequence[str] = ("sample_id", "key", "given_label", "split"), *, block: int | None = None
@@ -404,7 +404,7 @@ class TrajectoryStore:
             A row for each row of the run, in their order.
         """
         wanted = self.sample_files if block is None else [self.sample_files[block]]
-        return pa.concat_tables(self._read(file, columns) for file in wanted)
+        return pa.concat_tables(self.files.read(file, columns) for file in wanted)
 
     def given_labels(self, *, block: int | None = None) -> NDArray[np.int32]:
         """Return the given label of each row, [n_rows], or of each row of a block."""
@@ -464,37 +464,16 @@ class TrajectoryStore:
         Raises:
             StoreDamagedError: The first file that is missing or altered, and the remedy.
         """
-        for record in [*self.sample_files, *(file for epoch in self.epochs for file in self.commit(epoch).files)]:
-            fetch(self.path / record.path, anew=True)
-            verify_file(self.layout, record)
-
-    def _read(self, file: FileRecord, columns: Sequence[str], part: range | None = None) -> pa.Table:
-        self.intact_file(file)
-        return read_columns(self.layout, file, columns, part)
+        self.files.verify([*self.sample_files, *(file for epoch in self.epochs for file in self.commit(epoch).files)])
 
     def _commits_to_read_rows_of(self) -> list[EpochCommit]:
         """Return all commits, their files verified as a whole: a part of a file has no checksum of its own."""
         commits = [self.commit(epoch) for epoch in self.epochs]
         for file in (file for commit in commits for file in commit.files):
-            self.intact_file(file)
+            self.files.intact(file)
         return commits
-
-    def intact_file(self, file: FileRecord) -> Path:
-        """Return the path of a file of the run, fetched and compared with its checksum when it is first used."""
-        if file.path not in self.files_read:
-            fetch(self.path / file.path)
-            if self._verify:
-                verify_content(self.layout, file)
-            self.files_read.add(file.path)
-        return self.path / file.path
 
     @property
     def sample_files(self) -> list[FileRecord]:
         """Return the files of the columns that do not change over the epochs, one a block."""
-        try:
-            files = [FileRecord(**record) for record in self._manifest["samples"]]
-        except TypeError as error:
-            raise damaged(self.path / "run.json", f"has no valid 'samples' ({error})") from None
-        if len(files) != self.n_blocks:
-            raise damaged(self.path / "run.json", f"names {len(files)} files of samples for {self.n_blocks} blocks")
-        return files
+        return recorded_samples(self._manifest, self.layout)

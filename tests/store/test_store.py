@@ -78,6 +78,12 @@ def test_another_engine_reads_the_same_rows(store):
     assert rows[9][1] == pytest.approx(float(signals["margin"][0]))
 
 
+def test_a_store_is_shown_in_one_line(store):
+    shown = f"<TrajectoryStore {store.path}: {store.n_samples} samples, 3 classes, 0 epochs"
+    assert repr(store) == f"{shown}, open for writing>"
+    assert repr(TrajectoryStore.open(store.path)) == f"{shown}>"
+
+
 def test_a_trajectory_is_one_sample_over_all_epochs(store):
     for epoch in range(3):
         store.append_epoch(epoch, np.arange(10), make_signals(10, epoch))
