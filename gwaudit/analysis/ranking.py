@@ -15,7 +15,7 @@ No ground truth is read. The steps, their defaults and the reasons:
       bounds distort the distributions that are fitted, which then find errors in clean labels.
     - Rounds of refinement give the order alone, too: later rounds were trained on what was believed before, and are
       surer than they are right.
-    - Where samples were held out, the odds follow from the predictions (`gwaudit.analysis.held_out_odds`), and a
+    - Where samples were held out, odds and order follow from the predictions (`gwaudit.analysis.held_out_odds`), and a
       detector other than `margin` gives the order alone.
 - **Cut**: by default the one with the highest expected F1. It is always gwaudit's, also for detectors with a cut of
   their own (`ctrl`, `argmax_disagreement`): the suspects are the first of the ranking. The detection benchmark
@@ -152,8 +152,9 @@ def _log_odds(store: TrajectoryStore, statistics: ColumnFiles, settings: Ranking
     if store.is_multi_label:
         return multilabel_log_odds_wrong(score, store.given_labels(), len(store.class_names))
     if is_held_out(store):
-        fitted = _held_out_readings(store, statistics).pool()
-        return fitted if settings.detector == "margin" else _reorder(fitted, score, fitted)
+        readings = _held_out_readings(store, statistics)
+        fitted = readings.pool()
+        return _reorder(fitted, readings.order if settings.detector == "margin" else score, fitted)
     if not detector.signed:
         combined = _log_odds(store, statistics, replace(settings, detector="combined"))
         return _reorder(combined, score, combined)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
+from sklearn.metrics import average_precision_score
 
 from gwaudit.analysis.error_probability import sigmoid
+from gwaudit.analysis.held_out_noise import HeldOutPredictions, fit_noise_model
 from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_readings
 
 
@@ -76,20 +78,67 @@ def two_groups(n_suspicious, n=1000):
     return np.where(np.arange(n) < n_suspicious, 6.0, -6.0)
 
 
+def pair(by_class, by_mode, n_contradicted):
+    return Readings(by_class, by_mode, by_class, n_contradicted)
+
+
 def test_a_reading_that_explains_what_the_head_contradicts_is_believed():
     nothing = np.full(1000, -6.0)
-    assert Readings(nothing, two_groups(200), n_contradicted=200).weights()[1] > 0.8
-    assert Readings(nothing, two_groups(60), n_contradicted=200).weights()[1] < 0.3  # sure, but of a part
-    assert Readings(nothing, nothing, n_contradicted=0).weights() == pytest.approx((0.8, 0.2))
-    assert Readings(two_groups(200), two_groups(200), n_contradicted=200).weights() == pytest.approx((0.8, 0.2))
+    assert pair(nothing, two_groups(200), 200).weights()[1] > 0.8
+    assert pair(nothing, two_groups(60), 200).weights()[1] < 0.3  # sure, but of a part
+    assert pair(nothing, nothing, 0).weights() == pytest.approx((0.8, 0.2))
+    assert pair(two_groups(200), two_groups(200), 200).weights() == pytest.approx((0.8, 0.2))
 
 
 def test_errors_among_difficult_samples_are_counted_where_one_reading_alone_sees_them():
     """Of these, the reading by class sees none: the head is as unsure as it would be of right labels."""
     nothing, wrong = np.full(1000, -6.0), two_groups(200)
-    readings = Readings(nothing, wrong, n_contradicted=205)
+    readings = pair(nothing, wrong, 205)
     assert sigmoid(readings.pool()).sum() == pytest.approx(200, rel=0.2)
     assert sigmoid(readings.pool(TRAINING_WEIGHTS)).sum() < 100
+
+
+def predictions_of(given, log_probability):
+    rows, others = np.arange(len(given)), log_probability.copy()
+    others[rows, given] = -np.inf
+    alternative = others.argmax(1)
+    return HeldOutPredictions(given, alternative, log_probability[rows, given], others[rows, alternative])
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_order_of_uniform_errors_does_not_set_classes_apart(n_classes, seed):
+    """With few samples, shares that are fitted to each class follow chance."""
+    given, _, log_probability = drawn(uniform(0.2, n_classes), n=200, seed=seed)
+    predictions = predictions_of(given, log_probability)
+    order = readings_of(given, log_probability).order
+    as_if_uniform = fit_noise_model(predictions, n_classes, 1e9).log_odds_wrong(predictions)
+    assert np.corrcoef(order.argsort().argsort(), as_if_uniform.argsort().argsort())[0, 1] > 0.999
+
+
+def test_the_order_of_errors_in_one_class_takes_its_share_into_account():
+    noise = np.eye(4)
+    noise[0, 1], noise[0, 0] = 0.3, 0.7
+    given, true, log_probability = drawn(noise)
+    readings, predictions = readings_of(given, log_probability), predictions_of(given, log_probability)
+    np.testing.assert_array_equal(readings.order, readings.by_class)
+    as_if_uniform = fit_noise_model(predictions, 4, 1e9).log_odds_wrong(predictions)
+    wrong = given != true
+    assert average_precision_score(wrong, readings.order) > average_precision_score(wrong, as_if_uniform) + 0.02
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_the_evidence_is_the_likelihood_where_the_prior_leaves_nothing_open(n_classes):
+    given, _, log_probability = drawn(uniform(0.2, n_classes), n=400)
+    model = fit_noise_model(predictions_of(given, log_probability), n_classes, 1e7)
+    rows, tempered = np.arange(len(given)), model.temperature * log_probability
+    given_and_best = np.argsort(np.where(np.eye(n_classes)[given] == 1, np.inf, tempered), axis=1)[:, ::-1][:, :2]
+    known = np.take_along_axis(log_probability, given_and_best, axis=1)
+    others = np.log(np.maximum(1 - np.exp(known).sum(1), 1e-9) / max(n_classes - 2, 1))
+    tempered = np.broadcast_to(model.temperature * np.minimum(others, known[:, 1])[:, None], tempered.shape).copy()
+    np.put_along_axis(tempered, given_and_best, model.temperature * known, axis=1)
+    likelihood = np.log((softmax(tempered, axis=1) @ model.noise)[rows, given]).sum()
+    assert model.evidence == pytest.approx(likelihood, abs=0.1)
 
 
 def test_what_was_not_recorded_has_no_odds():
@@ -104,7 +153,7 @@ def test_what_was_not_recorded_has_no_odds():
 
 
 def test_more_samples_than_are_fitted_all_get_odds(monkeypatch):
-    monkeypatch.setattr("gwaudit.analysis.held_out_odds._MOST_FITTED", 500)
+    monkeypatch.setattr("gwaudit.analysis.held_out_noise._MOST_FITTED", 500)
     given, true, log_probability = drawn(uniform(0.2, 3), n=3000)
     probability = sigmoid(readings_of(given, log_probability).by_class)
     assert probability.sum() == pytest.approx((given != true).sum(), rel=0.2)
