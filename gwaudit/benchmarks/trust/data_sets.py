@@ -126,6 +126,9 @@ TRUST_SETS: tuple[TrustSet, ...] = (
     _arrays("digits-3-or-not", "chosen", _is_it_a_three),
     # generated
     _arrays("blobs", "chosen", lambda: generated.blobs([250] * 4, 10, distance=5), is_quick=True),
+    _arrays("blobs-near", "chosen", lambda: generated.blobs([250] * 4, 8, distance=2.5, seed=11)),
+    _arrays("blobs-12-classes", "chosen", lambda: generated.blobs([80] * 12, 20, distance=4.5, seed=12)),
+    _arrays("blobs-70-20-10", "chosen", lambda: generated.blobs([700, 200, 100], 10, distance=2.5, seed=13)),
     _arrays("blobs-overlapping", "test", lambda: generated.blobs([200] * 5, 12, distance=3, seed=3)),
     _arrays("blobs-95-5", "chosen", lambda: generated.blobs([950, 50], 10, distance=5, seed=4), is_quick=True),
     _arrays("blobs-90-8-2", "test", lambda: generated.blobs([900, 80, 20], 16, distance=5, seed=5)),
@@ -134,6 +137,8 @@ TRUST_SETS: tuple[TrustSet, ...] = (
     _arrays("linear-2-classes", "chosen", lambda: generated.linear_classes(600, 20, 2, separation=1.8)),
     _arrays("linear-10-classes", "test", lambda: generated.linear_classes(1500, 60, 10, separation=2.5)),
     _arrays("clusters-5-classes", "test", lambda: generated.linear_classes(1000, 40, 5, clusters=3, separation=2.5)),
+    _arrays("clusters-3-classes", "chosen", lambda: generated.linear_classes(800, 15, 3, clusters=2, separation=1.8)),
+    _arrays("clusters-6-classes", "chosen", lambda: generated.linear_classes(1200, 30, 6, clusters=2, separation=2.2)),
     _arrays("ratings", "chosen", generated.ratings),
     _arrays("many-classes", "test", lambda: generated.blobs([10] * 100, 64, distance=9, seed=6)),
     _arrays("twin-classes", "test", generated.twin_classes),
