@@ -24,6 +24,7 @@ MOST_IN_MEMORY = 2**20
 
 _ROW_GROUP = 2**17
 _SPOOLED = 2**20  # bytes
+_MOST_KNOWN = 2**16  # texts, beyond which they are taken for different ones, such as keys
 _ENCODING: dict[str, Any] = {"use_dictionary": False}
 """Hardly a value comes twice: a dictionary of each column takes three times as long, and a third more bytes."""
 
@@ -132,21 +133,37 @@ class RankedTable:
         return self.select(chosen, names).loc[positions]
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column, [n]; equal texts of a file are one object."""
+        """Return a column, [n]; equal texts of a file are one object, but for those of columns with very many."""
         if isinstance(self._source, pd.DataFrame):
             return np.asarray(self._source[name])
-        values = validated(self._source.read(columns=[name]))[name]
-        if pa.types.is_large_string(values.type) or pa.types.is_string(values.type):
-            encoded = values.dictionary_encode().combine_chunks()
-            texts: NDArray[Any] = np.array(encoded.dictionary.to_pylist(), object)[encoded.indices.to_numpy()]
-            return texts
-        return np.asarray(values.to_pandas())
+        column, start, known = np.empty(0), 0, dict[str, str]()
+        for group in range(self._source.num_row_groups):
+            part = _values(validated(self._source.read_row_group(group, columns=[name]))[name], known)
+            if group == 0:
+                column = np.empty(len(self), part.dtype)
+            elif part.dtype != column.dtype:  # missing integers are not numbers
+                column = column.astype(np.result_type(column, part))
+            column[start : start + len(part)] = part
+            start += len(part)
+        return column
 
-    def texts(self, name: str) -> pa.Array:
-        """Return a column of texts, [n], without an object for each."""
+    def texts(self, name: str, rank: NDArray[np.int64]) -> pa.ChunkedArray:
+        """Return a column of texts in another order, [n], without an object for each; they are sorted in parts.
+
+        Args:
+            name: Name of the column.
+            rank: [n] rank of each row in that order, 1 to n.
+
+        Raises:
+            StoreError: A temporary file cannot be written.
+        """
         if isinstance(self._source, pd.DataFrame):
-            return pa.array(self._source[name].astype(str), pa.large_string())
-        return self._source.read(columns=[name])[name].cast(pa.large_string()).combine_chunks()
+            texts = pa.array(self._source[name].astype(str), pa.large_string())
+            return pa.chunked_array([texts.take(np.argsort(rank))])
+        groups = (self._source.read_row_group(i, columns=[name]) for i in range(self._source.num_row_groups))
+        blocks = (pa.table({name: group[name].cast(pa.large_string())}) for group in groups)
+        parts = [chunk for table in in_rank_order(blocks, rank) for chunk in table[name].chunks]
+        return pa.chunked_array(parts, pa.large_string())
 
     def write(self, path: Path) -> None:
         """Write the rows as a Parquet file.
@@ -161,6 +178,18 @@ class RankedTable:
         with path.open("wb") as copy:
             while part := self._file.read(2**24):
                 copy.write(part)
+
+
+def _values(values: pa.ChunkedArray, known: dict[str, str]) -> NDArray[Any]:
+    """Return the values of a column, of which the first texts are kept in `known`: equal ones are one object."""
+    if not (pa.types.is_large_string(values.type) or pa.types.is_string(values.type)):
+        return np.asarray(values.to_pandas())
+    encoded = values.combine_chunks().dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    if len(known) < _MOST_KNOWN:
+        texts = [known.setdefault(text, text) for text in texts]
+    found: NDArray[Any] = np.array(texts, object)[encoded.indices.to_numpy()]
+    return found
 
 
 def open_ranked_table(path: Path) -> RankedTable:

@@ -55,6 +55,7 @@ from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
 from gwaudit.analysis.sample_statistics import COLUMNS, default_window, is_held_out, statistics_files
 from gwaudit.analysis.verdict import judge
+from gwaudit.core.allocators import release_memory
 from gwaudit.core.column_files import ColumnFiles
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import RankingSettings
@@ -102,7 +103,9 @@ def rank(
         rounds = ()  # latents are those of the first training
     settings = replace(settings, detector=detector)
     statistics = statistics_files(store, range(window[0], window[1] + 1), executor=executor)
-    return _audit(store, () if multi_label else rounds, settings, window, statistics, executor)
+    audit = _audit(store, () if multi_label else rounds, settings, window, statistics, executor)
+    release_memory()
+    return audit
 
 
 def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:

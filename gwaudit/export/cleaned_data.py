@@ -28,7 +28,7 @@ class CleanedData:
 
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
-    keys: pa.Array
+    keys: pa.Array | pa.ChunkedArray
     class_names: tuple[str, ...]
     fingerprint: str
 
@@ -54,16 +54,16 @@ def clean_data(audit: Audit, action: Action) -> CleanedData:
     audit.require_cleanable()
     if audit.is_multi_label:
         return _clean_multi_label_data(audit, action)
-    labels = audit.by_id("given_label").astype(np.int64)
     suspect = audit.by_id("suspect").astype(bool)
-    ids = np.arange(len(labels))
-    if action == "drop":
-        ids = np.flatnonzero(~suspect)
-    else:
+    kept = ~suspect if action == "drop" else np.ones(len(suspect), bool)
+    if action == "relabel" and audit.calibration is not None:  # people decided that no class fits these
+        kept = audit.by_id("decision") != "drop"
+    keys = _keys(audit).filter(pa.array(kept))
+    labels = audit.by_id("given_label")
+    if action == "relabel":
         labels[suspect] = audit.by_id("suggested_label")[suspect]
-        if audit.calibration is not None:  # people decided that no class fits these
-            ids = np.flatnonzero(audit.by_id("decision") != "drop")
-    return CleanedData(ids, labels[ids], _keys(audit, ids), audit.class_names, audit.fingerprint)
+    labels = labels[kept].astype(np.int64)
+    return CleanedData(np.flatnonzero(kept), labels, keys, audit.class_names, audit.fingerprint)
 
 
 def _clean_multi_label_data(audit: Audit, action: Action) -> CleanedData:
@@ -75,9 +75,9 @@ def _clean_multi_label_data(audit: Audit, action: Action) -> CleanedData:
         ids = np.flatnonzero(~suspect.any(1))
     else:
         labels = np.where(suspect, 1 - labels, labels)
-    return CleanedData(ids, labels[ids], _keys(audit, ids * n_classes), audit.class_names, audit.fingerprint)
+    return CleanedData(ids, labels[ids], _keys(audit).take(ids * n_classes), audit.class_names, audit.fingerprint)
 
 
-def _keys(audit: Audit, rows: NDArray[np.int64]) -> pa.Array:
-    """Return the keys of rows of the store."""
-    return audit.table.texts("key").take(np.argsort(audit.rows)[rows])
+def _keys(audit: Audit) -> pa.ChunkedArray:
+    """Return the keys of all rows of the store."""
+    return audit.table.texts("key", audit.rows + 1)

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.analysis.ranking import rank
 from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.engine import LOCAL, open_engine
-from gwaudit.pipeline.results import AuditResult, write_results
-from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unfinished, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
 from gwaudit.store.working_copies import run_folder
 from gwaudit.training.rounds import open_rounds, rounds_of, unfinished_round
+
+if TYPE_CHECKING:  # for its type alone
+    from gwaudit.pipeline.results import AuditResult
 
 
 def rank_again(
@@ -26,7 +28,7 @@ def rank_again(
     engine: str = LOCAL,
     root: Path | str | None = None,
     progress: StageProgress | None = None,
-) -> AuditResult:
+) -> "AuditResult":
     """Rank a recorded run and write the results into its folder, in place of those of an earlier ranking.
 
     Where people decided on samples of the run, odds, order and cut are calibrated on all of their decisions
@@ -66,6 +68,10 @@ def rank_again(
         with open_engine(engine) as executor:
             ranked = rank(first, ranking, rounds=later, executor=executor)
         ranked = _calibrated(ranked, [Path(file) for file in decisions], progress)
+        # These need torch, half a GiB: not beside the arrays of the ranking.
+        from gwaudit.pipeline.results import write_results
+        from gwaudit.pipeline.run_data import samples_of_run
+
         dataset = samples_of_run(first, progress, root)
         progress.on_stage("writing the results")
         result = write_results(ranked, dataset, first)

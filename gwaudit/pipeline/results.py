@@ -8,6 +8,7 @@ from typing import Any, get_args
 from gwaudit.analysis.audit import FACTS_FILE, FRAME_FILE, Audit
 from gwaudit.analysis.evaluation import Evaluation, evaluate
 from gwaudit.analysis.neighbours import near_contradictions
+from gwaudit.core.allocators import release_memory
 from gwaudit.core.json import write_json
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.reading_notes import Contradiction
@@ -91,10 +92,16 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
         StoreError: a file cannot be written; the results of the earlier ranking stay in use.
     """
     run, evaluation = ranked.run, None
+    release_memory()  # here and below: of the step before, which keeps several bytes a sample
     with publishing(run) as folder:
-        files = [write_page(collect_report_data(ranked, store, dataset), folder / REPORT_FILE)]
+        report = collect_report_data(ranked, store, dataset)
+        release_memory()
+        files = [write_page(report, folder / REPORT_FILE)]
+        del report
+        release_memory()
         contradictions, copies = _contradictions(store, dataset), read_split_copies(run)
         files.append(write_suspects(ranked, folder / "suspects.csv", texts=None if dataset is None else dataset.texts))
+        release_memory()
         ranked.save(folder)
         files += [folder / FRAME_FILE, folder / FACTS_FILE]
         if ranked.has_probabilities:
@@ -110,7 +117,9 @@ def write_results(ranked: Audit, dataset: LabeledDataset | None, store: Trajecto
             files.append(write_split_copies(copies, folder / "across_splits.csv"))
         if ranked.may_clean:
             actions: tuple[Action, ...] = get_args(Action)
-            files += [write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action) for action in actions]
+            for action in actions:
+                release_memory()
+                files.append(write_cleaned_data(clean_data(ranked, action), folder / "cleaned" / action))
         if dataset is not None and dataset.true_labels is not None:
             evaluation = evaluate(ranked, dataset.true_labels)
             files.append(write_evaluation(evaluation, folder))

@@ -126,3 +126,28 @@ def test_an_audit_is_shown_in_one_line():
     assert repr(audit) == "<Audit of 3 samples: trust it, 1 suspects>"
     withheld = replace(audit, verdict=Verdict("use the order"))
     assert repr(withheld) == "<Audit of 3 samples: use the order, without a cut>"
+
+
+def test_columns_and_texts_of_a_file_are_those_in_memory(small_blocks):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "key": [f"k{i}" for i in range(N)],
+            "name": random.choice(["ant", "bee"], N),
+            "label": pd.array([*range(N - 1), None], pd.Int64Dtype()),  # missing in the last part alone
+            "score": np.where(np.arange(N) % 7, random.normal(size=N), np.nan).astype(np.float32),
+            "suspect": random.random(N) < 0.5,
+        }
+    )
+    table = RankedTable.of_blocks([frame[:150], frame[150:]])
+    for name in ("key", "name", "score", "suspect"):
+        found = table.column(name)
+        np.testing.assert_array_equal(found, frame[name])
+        assert found.dtype == np.asarray(frame[name]).dtype
+    np.testing.assert_array_equal(table.column("label"), frame["label"].to_numpy(np.float64, na_value=np.nan))
+    assert len({id(text) for text in table.column("name")}) == 2
+    order = random.permutation(N)
+    rank = np.empty(N, np.int64)
+    rank[order] = np.arange(1, N + 1)
+    for each in (table, RankedTable(frame)):
+        assert each.texts("key", rank).to_pylist() == frame["key"][order].tolist()

@@ -1,6 +1,8 @@
 """A ranking compares the files of a run with their checksums, unless it is asked not to, and then says so."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,25 @@ def damaged_run(tmp_path):
         first, second = (store.path / store.commit(epoch).files[0].path for epoch in (0, 1))
     second.write_bytes(first.read_bytes())
     return tmp_path / "run"
+
+
+def test_torch_takes_no_memory_beside_the_ranking(tmp_path):
+    with make_run(tmp_path / "run", few_digits(40), epochs=3):
+        pass
+    program = """
+import sys, gwaudit.pipeline.rank as module
+rank = module.rank
+def checked(*arguments, **options):
+    print("torch" in sys.modules)
+    return rank(*arguments, **options)
+module.rank = checked
+module.rank_again(sys.argv[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "run")], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "False", done.stderr
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_an_altered_file_is_noticed(damaged_run):

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup, escape
-from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from gwaudit.analysis.audit import Audit
@@ -142,15 +140,15 @@ def _facts(data: ReportData, *, served: bool) -> dict[str, Any]:
 
 def _digest_of_samples(audit: Audit) -> str:
     """Return a digest of keys, given labels and classes, for runs without a fingerprint of their data."""
-    keys, given, order = audit.table.texts("key"), audit.column("given_label"), np.argsort(audit.rows)
+    keys, given = audit.table.texts("key", audit.rows + 1), audit.by_id("given_label")
     digest = hashlib.blake2b(digest_size=8)  # of [keys, labels, classes] as JSON, which is not made at once
-    values: dict[str, Callable[[NDArray[np.int64]], list[Any]]] = {
-        "[[": lambda rows: keys.take(rows).to_pylist(),
+    values: dict[str, Callable[[slice], list[Any]]] = {
+        "[[": lambda rows: keys[rows].to_pylist(),
         "], [": lambda rows: given[rows].tolist(),
     }
     for opening, of_rows in values.items():
-        for start in range(0, len(order), _DIGESTED_ROWS):
-            part = json.dumps(of_rows(order[start : start + _DIGESTED_ROWS]))[1:-1]
+        for start in range(0, len(given), _DIGESTED_ROWS):
+            part = json.dumps(of_rows(slice(start, start + _DIGESTED_ROWS)))[1:-1]
             digest.update(f"{', ' if start else opening}{part}".encode())
     digest.update(f"], {json.dumps(list(audit.class_names))}]".encode())
     return digest.hexdigest()
