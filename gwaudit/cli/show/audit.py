@@ -80,7 +80,8 @@ def print_verdict(verdict: "Verdict") -> None:
 _MANY_ERRORS = 0.02  # share of decisions
 _WITHOUT_CUT = {
     "use the order": "No cut is offered, and no cleaned data are written: review from the top, or set the number "
-    "yourself (gwaudit rank --top N, --budget N).",
+    "yourself (gwaudit rank --top N, --budget N). With 100 decisions on a random sample (gwaudit review --estimate "
+    "100, or gwaudit sample), gwaudit rank gives counts and a cut.",
     "do not use": "No cut is offered, and no cleaned data are written (--force does both anyway).",
 }
 
