@@ -135,6 +135,13 @@ class Audit:
         return self.verdict.is_trusted or (is_calibrated and self.verdict.level == "use the order")
 
     @property
+    def headline(self) -> str:
+        """Return the verdict as one sentence; where decisions give the numbers that it withholds, this is said."""
+        if self.has_probabilities and not self.verdict.is_trusted:
+            return "The numbers rest on decisions: by itself, this run gives an order alone."
+        return self.verdict.headline
+
+    @property
     def rows(self) -> NDArray[np.int64]:
         """Return the store's row of each row of the frame: the sample's id, or `sample * C + class`."""
         ids = self.column("sample_id").astype(np.int64, copy=False)

@@ -127,6 +127,8 @@ def test_a_hundred_random_decisions_give_a_withheld_count_again(audit):
         assert not calibrate(withheld, decisions).has_probabilities
         calibrated = calibrate(withheld, decisions, np.arange(200) < 100)
         assert calibrated.has_probabilities == calibrated.has_cut == numbers
+        assert withheld.headline == withheld.verdict.headline
+        assert ("rest on decisions" in calibrated.headline) == numbers
         assert calibrated.frame["suspect"].any() == numbers
 
 

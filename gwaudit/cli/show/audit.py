@@ -32,7 +32,7 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     """
     audit = result.audit
     out.print()
-    print_verdict(audit.verdict)
+    print_verdict(audit.verdict, audit.headline)
     if audit.has_cut:
         out.print(_suspects(audit), highlight=False)
     else:
@@ -68,10 +68,10 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
         out.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
-def print_verdict(verdict: "Verdict") -> None:
-    """Print the verdict on a run, with its reasons and what to do."""
+def print_verdict(verdict: "Verdict", headline: str | None = None) -> None:
+    """Print the verdict on a run, with its reasons and what to do; by default under its own headline."""
     style = "bold" if verdict.is_trusted else "bold yellow"
-    out.print(escape(verdict.headline), style=style, highlight=False, soft_wrap=True)
+    out.print(escape(headline or verdict.headline), style=style, highlight=False, soft_wrap=True)
     for finding in verdict.findings:
         remedy = f". {with_flags(finding.remedy)}" if finding.remedy else ""
         out.print(f"  - {escape(finding.reason + remedy)}.", highlight=False, soft_wrap=True)

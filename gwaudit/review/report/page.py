@@ -107,6 +107,7 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
         "multi_label": audit.is_multi_label,
         "n_suspects": n_suspects,
         "verdict": audit.verdict,
+        "headline": audit.headline,
         "has_cut": audit.has_cut,
         "may_clean": audit.may_clean,
         "has_probabilities": audit.has_probabilities,
