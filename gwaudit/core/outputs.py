@@ -10,6 +10,14 @@ from gwaudit.core.files import writing
 from gwaudit.core.partial_files import LONGEST_NAME
 from gwaudit.core.urls import require_local
 
+MANIFEST = "run.json"
+"""The file that makes a folder one of a run."""
+
+_NAMES_OF_RUN = frozenset(
+    {"samples", "epochs", "commits", "checkpoints", "results", "lock", "lock.exists", "decisions.csv", MANIFEST}
+)
+"""What a run records or reads under these names, also where they are free yet."""
+
 
 def require_new(path: Path | str) -> None:
     """Raise an error where nothing new can be made at a path.
@@ -48,7 +56,8 @@ def require_file(path: Path | str) -> Path:
     """Return the path of a file to write, new or in place of an earlier one; a link is followed.
 
     Raises:
-        StoreError: the path is a folder or a device, or a folder above it is not one that can be written to.
+        StoreError: the path is a folder or a device, or is a run's own, or a folder above it is not one that can be
+            written to.
     """
     require_local(path)
     path, found = Path(path), _existing(Path(path))
@@ -56,9 +65,34 @@ def require_file(path: Path | str) -> Path:
         raise StoreError(f"{path} is a folder, where a file is to be written: add the name of the file")
     if found is not None and not stat.S_ISREG(found.st_mode):
         raise StoreError(f"{path} is a device or a pipe, where a file is to be written: choose another path")
+    for place in {path.absolute(), path.resolve()}:
+        run = next((folder for folder in place.parents if (folder / MANIFEST).is_file()), None)
+        if run is not None:
+            require_not_of_run(path, run, place.relative_to(run).as_posix(), is_there=found is not None)
     path = path.resolve() if path.is_symlink() else path
     _require_writable(path)
     return path
+
+
+def require_not_of_run(path: Path | str, run: Path | str, name: str, *, is_there: bool) -> None:
+    """Raise an error where a file to write would replace one in the folder of a run, or would be taken for its own.
+
+    Args:
+        path: the file, as the user named it.
+        run: the folder of the run in which it lies, a path or a URL.
+        name: where it lies in the run, with slashes.
+        is_there: whether it exists.
+
+    Raises:
+        StoreError: it would.
+    """
+    if is_there:
+        raise StoreError(
+            f"{path} lies in the run {run}, where nothing is written over: choose another path, or delete it if it is "
+            "yours"
+        )
+    if (first := name.partition("/")[0]) in _NAMES_OF_RUN:
+        raise StoreError(f"{path} lies in the run {run}, to which the name {first} belongs: choose another path")
 
 
 def _existing(path: Path) -> os.stat_result | None:

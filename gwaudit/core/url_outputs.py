@@ -6,14 +6,14 @@ the object `INCOMPLETE` too, which was created on the condition that there was n
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from gwaudit.core.caches import cache_folder
 from gwaudit.core.errors import SettingsError, StoreError, StoreExistsError
 from gwaudit.core.files import writing
 from gwaudit.core.object_store import WRITABLE, ObjectFolder, require_plain
-from gwaudit.core.outputs import require_file, require_new
+from gwaudit.core.outputs import MANIFEST, require_file, require_new, require_not_of_run
 from gwaudit.core.partial_files import partial_beside
 from gwaudit.core.urls import is_url, path_of_file_url, redacted, restored_url
 
@@ -49,17 +49,18 @@ def written_output(output: Path | str, *, is_file: bool, with_earlier: bool = Fa
     above, name = _place_of(url)
     _require_free(above, name, is_file=is_file)
     waiting = cache_folder("outputs") / hashlib.sha256(url.encode()).hexdigest()[:12]
-    with writing(waiting):
-        waiting.parent.mkdir(parents=True, exist_ok=True)
-        with partial_beside(waiting, folder=True) as temporary:
-            if with_earlier:
-                with suppress(FileNotFoundError):
-                    above.download({name: temporary / name})
-            yield temporary / name
-            if is_file:
-                above.upload(temporary / name, name)
-            else:
-                _upload_folder(temporary / name, ObjectFolder(f"{above}/{name}"))
+    with ExitStack() as stack:
+        with writing(waiting):  # not the block, whose errors have their own words
+            waiting.parent.mkdir(parents=True, exist_ok=True)
+            temporary = stack.enter_context(partial_beside(waiting, folder=True))
+        if with_earlier:
+            with suppress(FileNotFoundError):
+                above.download({name: temporary / name})
+        yield temporary / name
+        if is_file:
+            above.upload(temporary / name, name)
+        else:
+            _upload_folder(temporary / name, ObjectFolder(f"{above}/{name}"))
 
 
 @contextmanager
@@ -134,7 +135,8 @@ def _require_free(above: ObjectFolder, name: str, *, is_file: bool) -> None:
 
     Raises:
         StoreExistsError: A folder is not new.
-        StoreError: A folder is where a file is to be written, or the store cannot be reached.
+        StoreError: A folder is where a file is to be written, or the file is a run's own, or the store cannot be
+            reached.
     """
     found = above.find(name)
     below = [path for path in found if path.startswith(f"{name}/")]
@@ -147,6 +149,17 @@ def _require_free(above: ObjectFolder, name: str, *, is_file: bool) -> None:
         )
     if not is_file and (below or name in found):
         raise StoreExistsError(f"{above}/{name} exists: choose another URL, or delete it")
+    if is_file and (run := _run_around(above)) is not None:
+        inside = f"{above}/{name}".removeprefix(f"{run}/")
+        require_not_of_run(f"{above}/{name}", str(run), inside, is_there=name in found)
+
+
+def _run_around(folder: ObjectFolder) -> ObjectFolder | None:
+    """Return the folder of the run in which a folder lies, or which it is; None where there is no run."""
+    scheme, _, rest = folder.url.partition("://")
+    parts = rest.split("/")
+    folders = (ObjectFolder(f"{scheme}://{'/'.join(parts[:n])}") for n in range(len(parts), 0, -1))
+    return next((above for above in folders if above.exists(MANIFEST)), None)
 
 
 def _upload_folder(folder: Path, target: ObjectFolder) -> None:

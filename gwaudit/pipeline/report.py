@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.url_outputs import shown_output, written_output
+from gwaudit.core.shown_paths import path_at
+from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
+from gwaudit.core.urls import restored_url
 from gwaudit.pipeline.results import REPORT_FILE
 from gwaudit.pipeline.run_data import samples_of_run, true_labels
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_unfinished
@@ -45,6 +47,8 @@ def write_report(
             written.
     """
     run, progress = run_folder(run), progress or Warnings()
+    if output is not None and _is_own_page(run, output):
+        output = None
 
     def write(path: Path) -> None:
         data = load_report_data(run, top=top, truth=truth, truth_key=truth_key, root=root, progress=progress)
@@ -58,6 +62,12 @@ def write_report(
     with publishing(run, update=True) as folder:  # locked, so that the page is of the ranking that it lies beside
         write(folder / REPORT_FILE)
     return run / REPORT_FILE
+
+
+def _is_own_page(run: Path, output: Path | str) -> bool:
+    """Return whether an output is the page that lies in the folder of the run."""
+    path = path_at(restored_url(output)) or output
+    return not is_at_url(path) and Path(path).absolute() == run.absolute() / REPORT_FILE
 
 
 def load_report_data(

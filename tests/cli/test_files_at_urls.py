@@ -9,6 +9,7 @@ import pytest
 from gwaudit import Audit, DataSettings
 from gwaudit.core.caches import cache_folder
 from gwaudit.core.errors import DataError, SettingsError, StoreError
+from gwaudit.core.url_outputs import written_output
 from gwaudit.pipeline.sample import write_sample
 from gwaudit.pipeline.sql import write_query
 from helpers.command import gwaudit
@@ -188,3 +189,20 @@ def test_a_folder_that_must_be_local_is_refused_at_once(folder, monkeypatch):
     monkeypatch.setenv("GWAUDIT_CACHE", f"{TO}/x")
     with pytest.raises(SettingsError, match="variable GWAUDIT_CACHE names s3://bucket/tables/x"):
         cache_folder("images")
+
+
+@pytest.mark.parametrize("name", ["decisions.csv", "run.json", "epochs/table.csv", "mine.csv"])
+def test_no_output_at_a_url_takes_the_place_of_a_file_in_a_run(bucket, folder, name):
+    bucket.pipe({f"{TO}/run/run.json": b"{}", f"{TO}/run/mine.csv": b"kept"})
+    done = gwaudit("monitor", "run", "-o", f"{TO}/run/{name}")
+    assert done.returncode == 2
+    assert f"{TO}/run/{name} lies in the run {TO}/run" in done.stderr.replace("\n", " ")
+    assert bucket.cat_file(f"{TO}/run/mine.csv") == b"kept"
+    assert gwaudit("monitor", "run", "-o", f"{TO}/run/new.csv").returncode == 0
+
+
+def test_an_error_of_reading_is_not_said_to_be_one_of_writing(bucket, folder):
+    with pytest.raises(OSError, match="the disk is gone"), written_output(f"{TO}/epochs.csv", is_file=True):
+        raise OSError("the disk is gone")
+    assert not bucket.exists(f"{TO}/epochs.csv")
+    assert not any((folder / "cache" / "outputs").iterdir())

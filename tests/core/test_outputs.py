@@ -125,3 +125,37 @@ def test_every_command_refuses_what_is_no_run_or_no_file_and_makes_nothing_there
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert sorted(path for path in place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["decisions.csv", "audit.json", "run.json", "epochs/table.csv", "audit.parquet", "mine.csv"]
+)
+@pytest.mark.parametrize("through", ["path", "link"])
+def test_no_output_takes_the_place_of_a_file_in_a_run(run, tmp_path, name, through):
+    (run / "mine.csv").write_text("kept")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    output = run / name
+    if through == "link":
+        output = tmp_path / "link"
+        output.symlink_to(run / name)
+    for arguments in (
+        ["monitor", run, "-o"],
+        ["sample", run, "--size", 5, "-o"],
+        ["noise", run, "--questions"],
+        ["report", run, "-o"],
+    ):
+        done = gwaudit(*arguments, output)
+        assert done.returncode == 2, done.stdout
+        assert f"lies in the run {run}" in done.stderr.replace("\n", " ")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    (run / "mine.csv").unlink()
+
+
+def test_a_new_file_and_the_page_of_the_run_may_lie_in_its_folder(run):
+    assert gwaudit("report", run).returncode == 0
+    assert gwaudit("monitor", run, "-o", run / "epochs.csv").returncode == 0
+    (run / "epochs.csv").unlink()
+    for _ in range(2):
+        done = gwaudit("report", run, "-o", run / "report.html")
+        assert done.returncode == 0, done.stderr
+    assert (run / "report.html").is_symlink(), "the page is still one with the ranking that it shows"
