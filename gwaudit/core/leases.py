@@ -17,6 +17,7 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 
 from gwaudit.core.errors import StoreBusyError, StoreError
 from gwaudit.core.object_store import ObjectFolder
@@ -49,8 +50,9 @@ class Lease:
     _is_lost: bool = False
     _looked: float = field(default_factory=time.monotonic)
     _process: int = field(default_factory=os.getpid)
-    _released: threading.Event = field(default_factory=threading.Event)
-    _writing: threading.Lock = field(default_factory=threading.Lock)
+    _has_ended: bool = False
+    _wake: SimpleQueue[None] = field(default_factory=SimpleQueue)  # unlike an Event, for the garbage collector too
+    _renewals: threading.Thread | None = None
 
     def require(self, *, surely: bool) -> None:
         """Raise an error where another writer has followed.
@@ -72,14 +74,28 @@ class Lease:
                 "ended"
             )
 
+    def keep(self) -> None:
+        """Renew it from now on, in a thread that alone writes its object."""
+        _held.add(self)
+        self._renewals = threading.Thread(target=self._keep_alive, daemon=True)
+        self._renewals.start()
+
     def release(self) -> None:
-        """Let another writer follow at once."""
-        if not self._released.is_set() and os.getpid() == self._process:  # a fork of this process has no lease
-            self._released.set()
+        """Let another writer follow at once, when this returns."""
+        self.abandon()
+        if self._renewals is not None and os.getpid() == self._process:
+            self._renewals.join()
+
+    def abandon(self) -> None:
+        """Let another writer follow soon.
+
+        Nothing is waited for: the garbage collector calls this from any thread, also from the one by which the answers
+        of the store arrive.
+        """
+        if not self._has_ended and os.getpid() == self._process:  # a fork of this process has no lease
+            self._has_ended = True
             _held.discard(self)
-            with suppress(StoreError), self._writing:  # if it fails, the next writer waits for a renewal in vain
-                if not self._is_lost:
-                    self.folder.write(_object(self.name, self.number), self._content())
+            self._wake.put(None)
 
     def _content(self) -> bytes:
         content = {
@@ -87,19 +103,22 @@ class Lease:
             "copy": self.copy,
             "host": socket.gethostname(),
             "renewed": self._renewed,
-            "has_ended": self._released.is_set(),
+            "has_ended": self._has_ended,
         }
         return json.dumps(content).encode()
 
     def _keep_alive(self) -> None:
-        while not self._released.wait(RENEWAL):
-            with suppress(StoreError), self._writing:
-                if self.folder.exists(_object(self.name, self.number + 1)):
-                    self._is_lost = True
+        is_last = False
+        while not is_last:
+            with suppress(Empty):
+                self._wake.get(timeout=RENEWAL)
+            is_last = self._has_ended
+            with suppress(StoreError):  # where the last one fails, the next writer waits for a renewal in vain
+                self._is_lost = self._is_lost or self.folder.exists(_object(self.name, self.number + 1))
+                if self._is_lost:
                     return
                 self._renewed += 1
-                if not self._released.is_set():
-                    self.folder.write(_object(self.name, self.number), self._content())
+                self.folder.write(_object(self.name, self.number), self._content())
 
 
 _held: set[Lease] = set()
@@ -133,8 +152,7 @@ def acquire_lease(folder: ObjectFolder, name: str, *, copy: str, busy: str, wait
                 raise StoreBusyError(busy) from None
     _require_conditions(folder, lease)
     folder.delete([_object(name, earlier) for earlier in range(max(1, number - 1), number)])
-    _held.add(lease)
-    threading.Thread(target=lease._keep_alive, daemon=True).start()
+    lease.keep()
     return lease
 
 

@@ -52,7 +52,7 @@ class Lock:
 
     def __del__(self) -> None:
         if self._lease is not None:
-            self._lease.release()
+            self._lease.abandon()
 
 
 def acquire_lock(path: Path, busy: str, *, wait: float = 0) -> Lock:

@@ -1,7 +1,13 @@
 """A run on an object store holds whole epochs only, of one writer, whatever the network and other writers do."""
 
+import gc
+import subprocess
+import sys
+import threading
+import time
 from contextlib import suppress
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -209,6 +215,42 @@ def test_of_two_commits_of_an_epoch_the_store_takes_one(elsewhere, monkeypatch):
     with pytest.raises(InvalidEpochError, match="is committed already"):
         append(first, 0)
     assert TrajectoryStore.open(URL).commit(0) == kept
+
+
+def test_a_store_that_is_forgotten_waits_for_nothing_and_lets_another_follow(objects, elsewhere, monkeypatch):
+    """The garbage collector may end it in any thread, also in the one by which the answers of the store arrive."""
+    monkeypatch.setattr(leases, "LEASE", 3600.0)
+    stores = [create()]
+    with objects.failing("PUT", "/leases/", delay(1.0)):
+        while objects.faults:  # until a renewal is on its way
+            time.sleep(0.01)
+        cleared = threading.Event()
+        loop = fsspec.asyn.get_loop()
+        loop.call_soon_threadsafe(lambda: (stores.clear(), gc.collect(), cleared.set()))
+        assert cleared.wait(60)
+    elsewhere()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            TrajectoryStore.open(URL, writable=True).close()
+            break
+        except StoreBusyError:
+            assert time.monotonic() < deadline
+
+
+LEFT_OPEN = """
+import numpy as np
+from gwaudit import TrajectoryStore
+store = TrajectoryStore.create(
+    "s3://bucket/runs/x", given_labels=np.zeros(30, int), class_names=["a", "b", "c"], block_rows=20
+)
+"""
+
+
+def test_a_program_that_never_closes_its_store_ends(monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 3600.0)
+    assert subprocess.run([sys.executable, "-c", LEFT_OPEN], timeout=300).returncode == 0
+    TrajectoryStore.open(URL, writable=True).close()  # of the same working copy: nothing is waited for
 
 
 def test_a_store_that_ignores_conditions_is_refused(objects):
