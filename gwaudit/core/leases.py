@@ -75,7 +75,7 @@ class Lease:
             )
 
     def keep(self) -> None:
-        """Renew it from now on, in a thread that alone writes its object."""
+        """Start the thread that renews it, and that alone writes its object."""
         _held.add(self)
         self._renewals = threading.Thread(target=self._keep_alive, daemon=True)
         self._renewals.start()
