@@ -40,12 +40,12 @@ def written_output(output: Path | str, *, is_file: bool, with_earlier: bool = Fa
         StoreExistsError: The folder exists.
         StoreError: The output cannot be written.
     """
-    url = restored_url(output)
-    if (local := path_of_file_url(url) if is_url(url) else Path(output)) is not None:
+    if (local := local_output(output)) is not None:
         if not is_file:
             require_new(local)
         yield require_file(local) if is_file else local
         return
+    url = restored_url(output)
     above, name = _place_of(url)
     _require_free(above, name, is_file=is_file)
     waiting = cache_folder("outputs") / hashlib.sha256(url.encode()).hexdigest()[:12]
@@ -107,8 +107,13 @@ def shown_inside(output: Path | str, path: Path) -> Path | str:
 
 def is_at_url(output: Path | str) -> bool:
     """Return whether an output is to be written to an object store."""
+    return local_output(output) is None
+
+
+def local_output(output: Path | str) -> Path | None:
+    """Return the path of an output on this machine; None where it is to be written to an object store."""
     url = restored_url(output)
-    return is_url(url) and path_of_file_url(url) is None
+    return path_of_file_url(url) if is_url(url) else Path(output)
 
 
 def _place_of(url: str) -> tuple[ObjectFolder, str]:
@@ -155,11 +160,15 @@ def _require_free(above: ObjectFolder, name: str, *, is_file: bool) -> None:
 
 
 def _run_around(folder: ObjectFolder) -> ObjectFolder | None:
-    """Return the folder of the run in which a folder lies, or which it is; None where there is no run."""
+    """Return the folder of the run in which a folder lies, or which it is; None where no run can be seen."""
     scheme, _, rest = folder.url.partition("://")
     parts = rest.split("/")
-    folders = (ObjectFolder(f"{scheme}://{'/'.join(parts[:n])}") for n in range(len(parts), 0, -1))
-    return next((above for above in folders if above.exists(MANIFEST)), None)
+    for n in range(len(parts), 0, -1):
+        above = ObjectFolder(f"{scheme}://{'/'.join(parts[:n])}")
+        with suppress(StoreError):  # credentials may cover a part of the bucket alone
+            if above.exists(MANIFEST):
+                return above
+    return None
 
 
 def _upload_folder(folder: Path, target: ObjectFolder) -> None:

@@ -201,6 +201,13 @@ def test_no_output_at_a_url_takes_the_place_of_a_file_in_a_run(bucket, folder, n
     assert gwaudit("monitor", "run", "-o", f"{TO}/run/new.csv").returncode == 0
 
 
+def test_credentials_for_a_part_of_the_bucket_suffice(bucket, objects):
+    with objects.failing("HEAD", "/run.json", forbidden, forbidden):  # of the folder, and of the bucket
+        done = gwaudit("monitor", "run", "-o", f"{TO}/new.csv")
+    assert done.returncode == 0, done.stderr
+    assert bucket.exists(f"{TO}/new.csv")
+
+
 def test_an_error_of_reading_is_not_said_to_be_one_of_writing(bucket, folder):
     with pytest.raises(OSError, match="the disk is gone"), written_output(f"{TO}/epochs.csv", is_file=True):
         raise OSError("the disk is gone")
