@@ -13,10 +13,11 @@ from gwaudit.core.urls import require_local
 MANIFEST = "run.json"
 """The file that makes a folder one of a run."""
 
-_NAMES_OF_RUN = frozenset(
-    {"samples", "epochs", "commits", "checkpoints", "results", "lock", "lock.exists", "decisions.csv", MANIFEST}
-)
-"""What a run records or reads under these names, also where they are free yet."""
+RECORDED = frozenset({MANIFEST, "samples", "epochs", "commits", "checkpoints", "lock", "lock.exists"})
+"""The names of what a training writes to the folder of its run."""
+
+_NAMES_OF_RUN = RECORDED | {"results", "rounds", "decisions.csv"}
+"""What a run keeps or reads under these names, also where they are free yet."""
 
 
 def require_new(path: Path | str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.shown_paths import path_at
-from gwaudit.core.url_outputs import is_at_url, shown_output, written_output
+from gwaudit.core.url_outputs import local_output, shown_output, written_output
 from gwaudit.core.urls import restored_url
 from gwaudit.pipeline.results import REPORT_FILE
 from gwaudit.pipeline.run_data import samples_of_run, true_labels
@@ -66,8 +66,8 @@ def write_report(
 
 def _is_own_page(run: Path, output: Path | str) -> bool:
     """Return whether an output is the page that lies in the folder of the run."""
-    path = path_at(restored_url(output)) or output
-    return not is_at_url(path) and Path(path).absolute() == run.absolute() / REPORT_FILE
+    local = local_output(path_at(restored_url(output)) or output)
+    return local is not None and local.absolute() == run.absolute() / REPORT_FILE
 
 
 def load_report_data(

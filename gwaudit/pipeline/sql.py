@@ -35,8 +35,8 @@ from gwaudit.core.files import write_atomically
 from gwaudit.core.json import to_json, with_texts
 from gwaudit.core.shown_paths import path_at
 from gwaudit.core.spreadsheets import write_csv
-from gwaudit.core.url_outputs import shown_output, written_output
-from gwaudit.core.urls import is_url, path_of_file_url, restored_url
+from gwaudit.core.url_outputs import local_output, shown_output, written_output
+from gwaudit.core.urls import restored_url
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE
 from gwaudit.review.decisions import read_decisions
@@ -152,7 +152,7 @@ def write_query(
     """
     run = run_folder(run)
     output = path_at(restored_url(path)) or path  # in the working copy of the run, where it lies in the run at its URL
-    local = path_of_file_url(restored_url(output)) if is_url(restored_url(output)) else Path(output)
+    local = local_output(output)
     if local is not None and local.absolute().resolve().is_relative_to(run.resolve()):
         raise SettingsError(
             f"{shown_output(path)} lies in the run, which a query does not change: give another folder for `output`"

@@ -27,7 +27,7 @@ from gwaudit.core.files import is_absent, sync, writing
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.locks import Lock, acquire_lock
 from gwaudit.core.origins import MARKER, withdraw
-from gwaudit.core.outputs import require_folder
+from gwaudit.core.outputs import RECORDED, require_folder
 from gwaudit.core.partial_files import TEMPORARY
 from gwaudit.core.settings import Alignment
 from gwaudit.store import version_1
@@ -36,7 +36,7 @@ from gwaudit.store.commits import committed_epochs
 from gwaudit.store.layout import FORMAT_VERSION, RunLayout
 from gwaudit.store.working_copies import names_at_origin, refreshed
 
-_CONTENTS = {"run.json", "samples", "epochs", "commits", "checkpoints", "lock", "lock.exists", MARKER}
+_CONTENTS = RECORDED | {MARKER}
 _PARTS_OF_EPOCHS = ("epochs", "commits", "checkpoints")
 
 _FIELDS: dict[str, type] = {
