@@ -13,7 +13,7 @@ from gwaudit.core.url_outputs import written_output
 from gwaudit.pipeline.sample import write_sample
 from gwaudit.pipeline.sql import write_query
 from helpers.command import gwaudit
-from helpers.object_server import forbidden, remove_all
+from helpers.object_server import as_usual, forbidden, remove_all
 
 TO, RUN = "s3://bucket/tables", "s3://bucket/runs/flowers"
 FAST = ("--epochs", 3, "--folds", 2, "--fold-repeats", 1, "--head", "linear", "--weight-decay", 0.02, "--force")
@@ -202,7 +202,8 @@ def test_no_output_at_a_url_takes_the_place_of_a_file_in_a_run(bucket, folder, n
 
 
 def test_credentials_for_a_part_of_the_bucket_suffice(bucket, objects):
-    with objects.failing("HEAD", "/run.json", forbidden, forbidden):  # of the folder, and of the bucket
+    # Listings of the place itself, then those by which its folder and the bucket are looked through for a run.
+    with objects.failing("GET", "/bucket", as_usual, as_usual, forbidden, forbidden):
         done = gwaudit("monitor", "run", "-o", f"{TO}/new.csv")
     assert done.returncode == 0, done.stderr
     assert bucket.exists(f"{TO}/new.csv")

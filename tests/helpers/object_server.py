@@ -80,6 +80,11 @@ class ObjectServer:
         return [body.encode()]
 
 
+def as_usual(environ: dict[str, Any], start_response: Any, answer: Callable[[], Any]) -> Any:
+    """Answer, where a later request is to meet a fault."""
+    return answer()
+
+
 def slow_down(environ: dict[str, Any], start_response: Any, answer: Callable[[], Any]) -> Any:
     """Answer 503, as a service that throttles."""
     _read_body(environ)
