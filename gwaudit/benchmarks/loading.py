@@ -259,6 +259,7 @@ def _torchvision(photos: Path, cache: Path, settings: LoadingSettings) -> Iterat
         shuffle=True,
         num_workers=settings.workers,
         persistent_workers=True,
+        multiprocessing_context="fork" if sys.platform == "linux" else None,  # as a user's program and gwaudit do
         generator=torch.Generator().manual_seed(0),
     )
     for _ in range(settings.epochs):
