@@ -61,6 +61,7 @@ def measure_signals(
         epochs=len(store.training_epochs),
         steps=_steps(store),
         scratch_photos=_scratch_photos(store),
+        own_head=_own_head(store),
         held_out=held_out,
         kappa=_kappa(given, predicted),
         accuracy=float(right.mean()),
@@ -114,6 +115,14 @@ def _scratch_photos(store: TrajectoryStore) -> float:
         training.get("pretrained") or training.get("checkpoint")
     )
     return store.n_samples if is_scratch and is_photo(shape) else math.nan
+
+
+def _own_head(store: TrajectoryStore) -> float:
+    """Return the number of samples of which one head on features learned and judges the labels; NaN for others."""
+    training, shape = store.settings.get("training") or {}, store.settings.get("input_shape") or ()
+    has_head = len(shape) == 1 or training.get("backbone") == "frozen"
+    judges_its_own = bool(training) and has_head and not is_held_out(store) and not store.is_multi_label
+    return store.n_samples if judges_its_own else math.nan
 
 
 def _expected_f1(probability: Floats, flagged: NDArray[np.bool_]) -> float:

@@ -36,6 +36,7 @@ class Signals:
         epochs: number of training epochs.
         steps: number of optimizer steps of the training; NaN for a training loop of one's own.
         scratch_photos: number of photos that a network learned from random weights; NaN for other trainings.
+        own_head: number of samples that are judged by the head on features that learned them; NaN for other trainings.
         held_out: whether each row was recorded with a head that did not learn it.
         kappa: Cohen's kappa of the given labels and of those that most epochs of the window predict.
         accuracy: share of the rows whose given label most epochs of the window predict.
@@ -64,6 +65,7 @@ class Signals:
     epochs: int
     steps: float = math.nan
     scratch_photos: float = math.nan
+    own_head: float = math.nan
     held_out: bool = False
     kappa: float = math.nan
     accuracy: float = math.nan
@@ -320,6 +322,17 @@ def _learned_few_photos(s: Signals) -> Iterator[Finding]:
         )
 
 
+def _learned_what_it_judges(s: Signals) -> Iterator[Finding]:
+    if not math.isnan(s.own_head):
+        yield Finding(
+            "own_head",
+            s.own_head,
+            "use the order",
+            "a single head learned all the labels that it judges, so their number cannot be known",
+            "Leave `folds` out: each label is then judged by a head that did not learn it",
+        )
+
+
 def _flags_most(s: Signals) -> Iterator[Finding]:
     share = max(s.flagged, s.expected_wrong)
     if share > MOST_FLAGGED:
@@ -451,6 +464,7 @@ _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _diverged,
     _learned_nothing,
     _learned_few_photos,
+    _learned_what_it_judges,
     _flags_most,
     _overlaps,
     _is_undetermined,

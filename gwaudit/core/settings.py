@@ -274,8 +274,8 @@ class TrainingSettings:
         head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
             By default the one that predicts held-out given labels better.
         folds: Number of folds of features, texts or the features of a frozen backbone. A head for each fold is trained,
-            all at once, and each sample is recorded with the head that did not learn it. By default 10, and
-            1 for more than 20,000 samples: a single head, which learns and records all of them.
+            all at once, and each sample is recorded with the head that did not learn it. By default 10; for n samples,
+            more than 20,000, 200,000 / n, and at least 2. With 1 a single head learns and records all of them.
         fold_repeats: Number of times that the samples are divided into folds, each with its own heads; the epochs are
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.

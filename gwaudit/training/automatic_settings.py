@@ -4,7 +4,8 @@ With the batches of a large data set a network takes too few steps to learn few 
 these steps diverge. Without label smoothing and clipped gradients it soon fits the wrong labels of few images.
 docs/benchmarks/small-data.md has the measurements.
 
-Heads on features are cross-fitted where there are few samples: see `gwaudit.training.fold_heads`.
+Heads on features are cross-fitted, with as few folds as their number of samples allows: see
+`gwaudit.training.fold_heads`.
 """
 
 import math
@@ -32,7 +33,7 @@ _SMALLEST_BATCH = 16
 _FEWEST_UPDATES = 400
 _LABEL_SMOOTHING, _CLIP_NORM = 0.2, 1.0
 _FINE_TUNING = 0.1  # trained weights need smaller steps
-_FOLDS, _MOST_IN_FOLDS = 10, 20_000  # of more samples a head learns few by rote, and folds take minutes
+_MOST_FOLDS, _LEAST_FOLDS, _IN_FOLDS = 10, 2, 200_000  # folds, and samples of all heads in an epoch
 _MOST_REPEATS, _REPEATED = 6, 3000  # repeats of the folds, and samples in all of them
 _FOLD_BATCH = (16, 512)  # smallest and largest, of a tenth of the samples
 _FOLD_RATE = 0.1
@@ -117,7 +118,8 @@ def _folds(settings: TrainingSettings, n_samples: int, *, crosses: bool) -> int:
             )
         return 1
     if settings.folds == "auto":
-        return max(1, min(_FOLDS, n_samples // 4)) if n_samples <= _MOST_IN_FOLDS else 1
+        of_many = max(_LEAST_FOLDS, _IN_FOLDS // n_samples)
+        return max(1, min(_MOST_FOLDS, n_samples // 4, of_many))
     if settings.folds > 1 and n_samples < 2 * settings.folds:
         raise SettingsError(f"`folds` is {settings.folds}, too many for {n_samples} samples: at most {n_samples // 2}")
     return settings.folds

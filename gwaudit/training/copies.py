@@ -24,6 +24,7 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.repeats import equal_values
 
 _ROWS_AT_ONCE = 4096
+_COLUMNS_AT_ONCE = 16  # of features, which may be too many to hold twice
 _MOST_EXPECTED = 0.001
 
 
@@ -78,7 +79,8 @@ def not_by_chance(
 
     Args:
         groups: The groups, by their rows.
-        columns: Columns of the table, each [n] with a number from 0 on for each different value.
+        columns: Columns of the table, each [n] with a number from 0 on for each different value. Only as many are read
+            as show that no group is equal by chance.
         n: Number of rows.
     """
     if not groups:
@@ -87,7 +89,9 @@ def not_by_chance(
     log_expected = np.log(np.full(len(groups), float(n)))
     for values in columns:
         equal_elsewhere = np.bincount(values)[values[first]] - sizes
-        log_expected += np.log((equal_elsewhere + 1) / (n - sizes + 1))
+        log_expected += np.log((equal_elsewhere + 1) / (n - sizes + 1))  # at most 0
+        if (log_expected <= np.log(_MOST_EXPECTED)).all():
+            return list(groups)
     rare = log_expected <= np.log(_MOST_EXPECTED)
     return [group for group, is_rare in zip(groups, rare, strict=True) if is_rare]
 
@@ -106,8 +110,10 @@ def _columns(dataset: LabeledDataset) -> Iterator[NDArray[np.int64]]:
             yield encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         return
     chunks = torch.split(torch.arange(len(dataset)), _ROWS_AT_ONCE)
-    for column in np.concatenate([dataset.read(ids).numpy() for ids in chunks]).T:
-        yield np.unique(column, return_inverse=True)[1]
+    for first in range(0, dataset.input_shape[0], _COLUMNS_AT_ONCE):
+        some = slice(first, first + _COLUMNS_AT_ONCE)
+        for column in np.concatenate([dataset.read(ids)[:, some].numpy() for ids in chunks]).T:
+            yield np.unique(column, return_inverse=True)[1]
 
 
 def _checksum(row: NDArray[np.floating]) -> bytes:

@@ -44,6 +44,7 @@ from gwaudit.recording.distributed import (
 from gwaudit.recording.head import require_head
 from gwaudit.recording.held_out import HeldOutRecorder
 from gwaudit.recording.recorder import AlignmentRecorder
+from gwaudit.store.latents import MOST_SAMPLES
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.store.working_copies import run_folder
 from gwaudit.training.augmentation import normalise
@@ -259,8 +260,11 @@ class _Training:
 
     @cached_property
     def nearly_equal(self) -> list[list[int]]:
-        """Return the groups of nearly equal images by the features of a frozen backbone; none of other inputs."""
-        if self.features is None:
+        """Return the groups of nearly equal images by the features of a frozen backbone; none of other inputs.
+
+        None of more images than the latents are kept of, either: each is compared with all others.
+        """
+        if self.features is None or len(self.features) > MOST_SAMPLES:
             return []
         return nearly_equal(self.source, self.features.read(torch.arange(len(self.features))).numpy())
 

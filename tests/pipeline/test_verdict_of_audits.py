@@ -58,6 +58,17 @@ def test_a_head_that_memorised_wrong_labels_does_not_say_that_there_are_none(tmp
     assert result.verdict.level != "trust it" or len(result.suspects) == pytest.approx(N // 10, abs=2)
 
 
+def test_a_head_that_judges_what_it_learned_gives_an_order_only(tmp_path):
+    write_table(tmp_path / "table.csv", "errors")
+    command = ("audit", tmp_path / "table.csv", "--label-column", "label", "--epochs", "10", "--head", "linear")
+    done = gwaudit(*command, "--folds", "1", "-o", tmp_path / "run")
+    assert "Use the order, not the count" in done.stdout, done.stderr
+    assert "a single head learned all the labels that it judges" in done.stdout
+    assert "Leave --folds out" in done.stdout
+    folded = gwaudit(*command, "-o", tmp_path / "folded")
+    assert "Trust it" in folded.stdout, folded.stderr
+
+
 @pytest.mark.parametrize("shares", [(0.05, 0.35, 0.9), (0.03, 0.2, 0.4, 0.85)])
 def test_outcomes_that_the_inputs_determine_in_part_are_not_counted_as_wrong_labels(tmp_path, shares):
     random = np.random.default_rng(1)

@@ -9,7 +9,7 @@ import torch
 from gwaudit import TrainingSettings, load_dataset, rank
 from gwaudit.data.inputs import features
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.copies import copies_among, find_copies
+from gwaudit.training.copies import copies_among, find_copies, not_by_chance
 from gwaudit.training.fold_heads import assign_folds, assign_heads
 from gwaudit.training.trainer import train
 
@@ -68,6 +68,20 @@ def test_rows_that_are_equal_by_chance_are_no_copies(tmp_path):
     (tmp_path / "coarse.csv").write_text("\n".join(["a,b,c,label", *lines]))
     for name in ("coarse.npz", "coarse.csv"):
         assert find_copies(load_dataset(str(tmp_path / name))) == []
+
+
+def test_no_more_columns_are_read_than_show_that_rows_are_copies():
+    constant, varied, read = np.zeros(2000, np.int64), np.arange(2000), []
+    varied[1999], varied[[5, 7]] = varied[3], varied[0]
+
+    def columns():
+        for number in range(9):
+            read.append(number)
+            yield varied if number % 2 else constant
+
+    groups = [(3, 1999), (0, 5, 7)]
+    assert not_by_chance(groups, columns(), 2000) == groups
+    assert read == [0, 1, 2, 3], "two columns that are never equal by chance"
 
 
 def test_copies_among_some_samples_have_their_positions():

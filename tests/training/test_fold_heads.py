@@ -11,6 +11,7 @@ from torch.nn import functional
 from gwaudit import TrainingSettings, TrajectoryStore, load_dataset, rank
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings
+from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.checkpoints import epoch_checkpoint
 from gwaudit.training.fold_heads import FoldHeads, assign_folds, assign_heads, learned_by_heads, loss_of_heads
 from gwaudit.training.loss import Loss
@@ -186,6 +187,13 @@ def test_folds_that_cannot_be_made_are_refused(table, tmp_path, folds, message):
 def test_repeats_without_folds_are_refused(table, tmp_path):
     with pytest.raises(SettingsError, match="this training has no folds"):
         train(load_dataset(str(table[0])), tmp_path / "run", TrainingSettings(folds=1, fold_repeats=2))
+
+
+@pytest.mark.parametrize(
+    ("samples", "folds"), [(3, 1), (12, 3), (20_000, 10), (20_001, 9), (50_000, 4), (100_000, 2), (10_000_000, 2)]
+)
+def test_many_samples_are_divided_into_folds_too(samples, folds):
+    assert resolve(TrainingSettings(), samples, "features").folds == folds
 
 
 def test_folds_of_images_are_refused(tmp_path):

@@ -14,7 +14,9 @@ from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.inputs import InMemory, features
 from gwaudit.data.label_noise import add_label_noise
 from gwaudit.pipeline.run_data import load_data
+from gwaudit.store.latents import read_latents
 from gwaudit.store.store import TrajectoryStore
+from gwaudit.training import trainer
 from gwaudit.training.frozen_features import FrozenBackbone, extract_features
 from gwaudit.training.models import build_model
 from gwaudit.training.refinement import refine
@@ -51,6 +53,18 @@ def test_two_views_have_the_mean_features_of_images_as_they_are_and_mirrored(wei
     of_one = [extract_features(images, one, preprocessing=prepared).read(ids) for images in (digits, mirrored)]
     of_two = extract_features(digits, replace(one, views=2), preprocessing=prepared).read(ids)
     torch.testing.assert_close(of_two, (of_one[0] + of_one[1]) / 2)
+
+
+@pytest.mark.parametrize(("most", "groups"), [(20, [[0, 10], [3, 17]]), (19, [])])
+def test_no_copies_are_searched_among_more_images_than_can_be_compared(weights, tmp_path, monkeypatch, most, groups):
+    monkeypatch.setattr(trainer, "MOST_SAMPLES", most)
+    images = torch.randint(0, 256, (20, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[10], images[17] = images[0], images[3]
+    dataset = replace(load_dataset("digits").subset(np.arange(20)), inputs=InMemory(images), originals=None)
+    train(dataset, tmp_path / "run", replace(FROZEN, epochs=1, checkpoint=weights, folds=2))
+    kept = read_latents(tmp_path / "run")
+    assert kept is not None
+    assert kept[1] == {"nearly_equal": groups}
 
 
 class Counted:
