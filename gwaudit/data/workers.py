@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -114,9 +115,18 @@ class WorkerPool(Generic[Request, Result]):
             except (OSError, EOFError):  # the connection to a worker broke: most often it died while it sent
                 time.sleep(_UNTIL_DEATH_IS_KNOWN)  # torch raises its error here, when the system reports the death
                 raise
+            finally:
+                if _with_dead_worker(self._loader) is not None:
+                    self.close()
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers.
+
+        Where one has died, nothing is waited for: it may hold a lock that torch needs to end the others.
+        """
+        broken = _with_dead_worker(self._loader)
+        if broken is not None:
+            threading.Thread(target=broken._shutdown_workers, daemon=True).start()
         self._loader = None
 
     def _made_loader(self) -> DataLoader[Any]:
@@ -154,6 +164,13 @@ def read_batches(dataset: LabeledDataset, batches: Sequence[Tensor], *, pin_memo
     workers = 0 if are_in_memory(dataset.inputs) else dataset.workers
     with closing(WorkerPool(dataset.read, workers, pin_memory=pin_memory)) as pool:
         yield from pool.map(batches)
+
+
+def _with_dead_worker(loader: DataLoader[Any] | None) -> Any:
+    """Return torch's iterator of a loader, which has its processes, if one of these has died; None otherwise."""
+    iterator: Any = getattr(loader, "_iterator", None)
+    has_died = iterator is not None and any(worker.exitcode is not None for worker in iterator._workers)
+    return iterator if has_died else None
 
 
 class _Requests:

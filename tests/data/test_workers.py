@@ -1,5 +1,6 @@
 """Worker processes read ahead, in order, and their errors and deaths are named."""
 
+import gc
 import os
 import signal
 import time
@@ -51,6 +52,29 @@ def test_a_worker_that_is_killed_is_named_with_the_way_on():
 
     with pytest.raises(WorkerDiedError, match=r"Killed.*memory ran out.*`workers`.*`resume`"), naming_dead_workers():
         kill_one()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("ends", ["the results are dropped", "the pool is closed"])
+def test_a_worker_that_dies_with_a_lock_hangs_nothing(ends):
+    pool = WorkerPool(lambda request: torch.tensor([os.getpid()]), 2)
+    results = pool.map(range(1000))
+    pid = int(next(results))
+    lock = pool._loader._iterator._workers_done_event._cond
+    lock.acquire()  # stands for that of the worker, which nobody releases
+
+    def wait_for_the_death():
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(30)
+
+    with pytest.raises(WorkerDiedError, match="Killed"), naming_dead_workers():
+        wait_for_the_death()
+    began = time.monotonic()
+    results.close() if ends == "the results are dropped" else pool.close()
+    del results, pool
+    gc.collect()
+    assert time.monotonic() - began < 10
+    lock.release()
 
 
 def test_a_worker_that_dies_while_it_sends_is_named_too(monkeypatch):
