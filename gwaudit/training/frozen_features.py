@@ -6,7 +6,7 @@ that the environment variable `GWAUDIT_CACHE` names, by default `gwaudit` in the
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +125,8 @@ class FrozenBackbone:
             return torch.cat(latents)
 
         mirrored = " also mirrored" if settings.views == 2 else ""
-        digest = _digest_of_model(self.model, f"{settings.model} {dtype} {prepared.mean} {prepared.std}{mirrored}")
+        described = f"{settings.model} {dtype} {prepared.mean} {prepared.std}{mirrored}"
+        digest = _digest_of_model(self.model, described, without=_names_in_head(self.model))
         # The pixels, not the data set's fingerprint, which uses only the file lengths of images that are read on
         # demand. Photos are not read for it: their pixels have checksums since they were decoded.
         if checksums := known_checksums(dataset.inputs):
@@ -192,10 +193,19 @@ def embed_texts(dataset: LabeledDataset, encoder: str, progress: FeatureProgress
     return _with_features(dataset, digest, compute)
 
 
-def _digest_of_model(model: nn.Module, settings: str) -> Any:
-    """Return a checksum of the settings and of every weight, of any dtype."""
+def _names_in_head(model: Any) -> set[str]:
+    """Return the names of the weights of the head, which is drawn anew where the trained one has other classes."""
+    head = model.get_classifier()
+    ids = {id(values) for values in head.parameters()}
+    return {name for name, values in model.named_parameters() if id(values) in ids}
+
+
+def _digest_of_model(model: nn.Module, settings: str, without: Container[str] = ()) -> Any:
+    """Return a checksum of the settings and of every weight, of any dtype, but of those with some names."""
     digest = hashlib.sha256(settings.encode())
     for name, values in model.state_dict().items():
+        if name in without:
+            continue
         digest.update(name.encode())
         digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest

@@ -67,6 +67,17 @@ def test_no_copies_are_searched_among_more_images_than_can_be_compared(weights, 
     assert kept[1] == {"nearly_equal": groups}
 
 
+def test_features_are_kept_for_the_next_audit_also_if_the_classes_are_others_than_those_of_the_weights(tmp_path):
+    torch.save(build_model("resnet9_16", n_classes=3, in_chans=1).state_dict(), tmp_path / "weights.pt")
+    settings = TrainingSettings(backbone="frozen", checkpoint=str(tmp_path / "weights.pt"), dtype="float32")
+    for audit in range(2):
+        torch.manual_seed(audit)  # the head, which has ten classes in place of three, is drawn from it
+        counted = Counted()
+        backbone = FrozenBackbone(load_dataset("digits").subset(np.arange(20)), settings)
+        backbone.extract(load_dataset("digits").subset(np.arange(20)), counted)
+        assert bool(counted.batches) == (audit == 0)
+
+
 class Counted:
     def __init__(self):
         self.batches = 0
