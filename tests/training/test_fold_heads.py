@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
-from gwaudit import TrainingSettings, TrajectoryStore, load_dataset, rank
+from gwaudit import RankingSettings, TrainingSettings, TrajectoryStore, load_dataset, rank
+from gwaudit.analysis.evaluation import quality
+from gwaudit.benchmarks.trust.data_sets import from_arrays, with_wrong_labels
+from gwaudit.benchmarks.trust.generated_sets import linear_classes
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings
 from gwaudit.training.automatic_settings import resolve
@@ -194,6 +197,20 @@ def test_repeats_without_folds_are_refused(table, tmp_path):
 )
 def test_many_samples_are_divided_into_folds_too(samples, folds):
     assert resolve(TrainingSettings(), samples, "features").folds == folds
+
+
+@pytest.mark.slow
+def test_the_wrong_labels_of_many_rows_are_counted(tmp_path):
+    values, labels = linear_classes(24_000, 20, 5, clusters=2, separation=1.5)
+    given = np.where(np.random.default_rng(0).random(24_000) < 0.1, (labels + 1) % 5, labels)
+    dataset = with_wrong_labels(from_arrays("many", (values, labels)), given)
+    train(dataset, tmp_path / "run", TrainingSettings(head="mlp", weight_decay=0.005))
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        audit = rank(store, RankingSettings(force=True))
+    wrong = given != labels
+    assert audit.expected_wrong()[-1] == pytest.approx(wrong.sum(), rel=0.35)
+    found = quality(-audit.by_id("rank").astype(np.float64), wrong, audit.by_id("suspect"))
+    assert found.f1 > 0.95 * found.best_f1
 
 
 def test_folds_of_images_are_refused(tmp_path):
