@@ -329,7 +329,7 @@ def _learned_what_it_judges(s: Signals) -> Iterator[Finding]:
             s.own_head,
             "use the order",
             "a single head learned all the labels that it judges, so their number cannot be known",
-            "Leave `folds` out: each label is then judged by a head that did not learn it",
+            "Leave `folds` out, or set two or more: each label is then judged by a head that did not learn it",
         )
 
 
