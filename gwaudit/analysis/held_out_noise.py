@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.special import gammaln, xlogy
 
-_TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(12.0), 22))
+_LOG_TEMPERATURES = np.linspace(np.log(0.5), np.log(12.0), 12)
+_TOLERANCE = 0.01  # of the log temperature: the number of wrong labels moves by less than 1 %
 _USUAL_TEMPERATURE = 2.0  # the middle of a log-normal prior of deviation 1
 _USUAL_SHARE = 0.05  # of wrong labels, with the weight of one sample
 _ITERATIONS = 60
@@ -83,7 +85,15 @@ def fit_noise_model(predictions: HeldOutPredictions, n_classes: int, weight: flo
     n = len(predictions.given)
     if n > _MOST_FITTED:
         predictions = predictions.take(np.random.default_rng(0).choice(n, _MOST_FITTED, replace=False))
-    fits = [_fit_at(predictions, n_classes, temperature, weight) for temperature in _TEMPERATURES]
+    fits: list[NoiseModel] = []
+
+    def loss(log_temperature: float) -> float:
+        fits.append(_fit_at(predictions, n_classes, float(np.exp(log_temperature)), weight))
+        return -fits[-1].log_posterior
+
+    best = int(np.argmin([loss(log_temperature) for log_temperature in _LOG_TEMPERATURES]))
+    around = _LOG_TEMPERATURES[[max(best - 1, 0), min(best + 1, len(_LOG_TEMPERATURES) - 1)]]
+    minimize_scalar(loss, bounds=tuple(around), method="bounded", options={"xatol": _TOLERANCE})
     return max(fits, key=lambda fit: fit.log_posterior)
 
 
