@@ -1,6 +1,7 @@
 """Find samples that are copies of one another, which cross-fitting holds out together.
 
 A head that learned a copy of a sample predicts the copy's label, so a wrong label that a copy shares would look right.
+Copies that have different labels are not held out together (`gwaudit.training.fold_heads`).
 Copies are nearly equal images (`gwaudit.training.latents.nearly_equal`), texts of equal words, and inputs that are
 equal in every value and are not so by chance.
 

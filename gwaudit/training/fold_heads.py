@@ -5,7 +5,8 @@ samples are divided into K folds, as in cross-validation, and there are K heads:
 fold k, and only these are recorded with it. The samples can be divided anew R times, so that the result depends less on
 how they are. All R K heads are layers of one network, so that each step trains all of them on one batch.
 
-Copies of one input are in one fold (`gwaudit.training.copies`): a head that learned a copy would predict its label.
+Copies of one input that have one label are in one fold (`gwaudit.training.copies`): a head that learned a copy would
+predict its label. Copies with different labels contradict each other, and each is evidence on the other.
 """
 
 from collections.abc import Sequence
@@ -51,10 +52,9 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Seque
         labels: [n] int64 given labels.
         n_folds: Number of folds K.
         seed: Seed of the random numbers.
-        copies: Groups of samples, by their ids, that are copies of one another. A group is assigned as one sample, by
-            the label of its first one. So folds differ in size by the copies. A group that is larger than a fold, or
-            has more than half of the samples of a class, is divided among the folds: the other heads could not learn
-            that class.
+        copies: Groups of samples, by their ids, that are copies of one another. Those of one label are assigned as one
+            sample, so folds differ in size by the copies. If they are more than a fold, or more than half of the class,
+            they are divided among the folds: the other heads could not learn that class.
 
     Returns:
         [n] int64 in [0, K).
@@ -68,9 +68,10 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Seque
     n = len(labels)
     leader, size, class_sizes = torch.arange(n), torch.ones(n, dtype=torch.int64), labels.bincount()
     for group in map(torch.tensor, copies):
-        in_group = labels[group].bincount(minlength=len(class_sizes))
-        if len(group) * n_folds <= n and bool((2 * in_group <= class_sizes).all()):
-            leader[group], size[group[0]] = group[0], len(group)
+        for label in labels[group].unique():
+            same = group[labels[group] == label]
+            if len(same) * n_folds <= n and 2 * len(same) <= class_sizes[label]:
+                leader[same], size[same[0]] = same[0], len(same)
     shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     shuffled = shuffled[leader[shuffled] == shuffled]
     # The large groups of a class come first, so that they are in different folds.

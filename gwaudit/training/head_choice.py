@@ -114,7 +114,8 @@ def choose_head(
         loss: The loss of a sample.
         settings: Those of the training; `head` or `weight_decay` is "auto".
         progress: Receives the number of heads that were tried, and the choice.
-        copies: Groups of samples, by their ids, that are copies of one another; they are held out together.
+        copies: Groups of samples, by their ids, that are copies of one another; those of one label are held out
+            together.
     """
     heads = [
         (head, decay)

@@ -46,6 +46,13 @@ def test_uniform_errors_are_counted_whether_the_head_is_sure_or_not(n_classes, s
     assert (given != true)[sure].mean() == pytest.approx(probability[sure].mean(), abs=0.1)
 
 
+@pytest.mark.parametrize("temperature", [1.1, 1.55, 1.8, 2.6])
+def test_the_number_of_wrong_labels_does_not_depend_on_how_sure_the_head_is(temperature):
+    given, _, log_probability = drawn(uniform(0.05, 2), n=20_000)
+    counted = [sigmoid(readings_of(given, log_probability, temperature=t).by_class).sum() for t in (1.0, temperature)]
+    assert counted[1] == pytest.approx(counted[0], rel=0.01)
+
+
 def test_errors_from_one_class_to_another_are_found_by_class():
     noise = np.eye(4)
     noise[0, 1], noise[0, 0] = 0.3, 0.7

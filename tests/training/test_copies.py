@@ -15,19 +15,28 @@ from gwaudit.training.trainer import train
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_copies_are_in_one_fold_and_every_head_can_learn_every_class(seed):
+def test_copies_of_one_label_are_in_one_fold_and_every_head_can_learn_every_class(seed):
     random = np.random.default_rng(seed)
     labels, n_folds = torch.from_numpy(random.integers(0, 3, 20 + 5 * seed)), int(random.integers(2, 6))
     groups = [[0, 7], [3, 4, 12], list(range(14, 20))]
     folds = assign_folds(labels, n_folds, seed, groups)
     assert set(folds.tolist()) == set(range(n_folds))
     in_all = labels.bincount(minlength=3)
-    for group in groups:
-        is_small = len(group) * n_folds <= len(labels)
-        if is_small and bool((2 * labels[group].bincount(minlength=3) <= in_all).all()):
-            assert len(folds[group].unique()) == 1
+    for group in map(torch.tensor, groups):
+        for label in labels[group].unique():
+            same = group[labels[group] == label]
+            if len(same) * n_folds <= len(labels) and 2 * len(same) <= in_all[label]:
+                assert len(folds[same].unique()) == 1
     for label in labels.unique():
         assert all(bool((labels[folds != fold] == label).any()) for fold in range(n_folds))
+
+
+def test_copies_with_another_label_are_learned_by_the_head_that_judges_a_sample():
+    labels = torch.arange(40) % 2
+    group = [0, 1, 2, 4]  # of the labels 0, 1, 0, 0
+    apart = [assign_folds(labels, 5, seed, [group])[group] for seed in range(10)]
+    assert all(len(folds[[0, 2, 3]].unique()) == 1 for folds in apart)
+    assert sum(bool(folds[0] != folds[1]) for folds in apart) >= 5, "four of five, by chance"
 
 
 def test_samples_without_copies_are_divided_as_ever():
