@@ -21,6 +21,10 @@ from scipy.special import gammaln, xlogy
 
 _LOG_TEMPERATURES = np.linspace(np.log(0.5), np.log(12.0), 12)
 _TOLERANCE = 0.01  # of the log temperature: the number of wrong labels moves by less than 1 %
+PRIORS = (20.0, 100.0, 10_000.0)
+"""Weights of the prior on each row of T, in samples: that of the odds, and others that the order can have; the last one
+makes label noise uniform."""
+
 _USUAL_TEMPERATURE = 2.0  # the middle of a log-normal prior of deviation 1
 _USUAL_SHARE = 0.05  # of wrong labels, with the weight of one sample
 _ITERATIONS = 60
@@ -72,6 +76,11 @@ class NoiseModel(NamedTuple):
         probability = _tempered(predictions, self.temperature, len(self.noise))
         right, to_alternative, to_others = _joint(probability, predictions, self.noise)
         return np.asarray(np.log(to_alternative + to_others + 1e-300) - np.log(right + 1e-300))
+
+
+def highest_evidence(predictions: HeldOutPredictions, n_classes: int) -> float:
+    """Return the highest evidence of label noise under the priors that the order can have, in nats."""
+    return max(fit_noise_model(predictions, n_classes, weight).evidence for weight in PRIORS)
 
 
 def fit_noise_model(predictions: HeldOutPredictions, n_classes: int, weight: float) -> NoiseModel:

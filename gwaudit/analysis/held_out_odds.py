@@ -33,11 +33,7 @@ from numpy.typing import NDArray
 from scipy.special import log_expit
 
 from gwaudit.analysis.error_probability import cut_with_best_f1, log_odds_wrong, sigmoid
-from gwaudit.analysis.held_out_noise import Floats, HeldOutPredictions, Labels, fit_noise_model
-
-CLASS_WEIGHT, STRONGER_WEIGHTS = 20.0, (100.0, 10_000.0)
-"""Weight of the prior on each row of T, in samples, and others that the order can have; the last one makes label noise
-uniform."""
+from gwaudit.analysis.held_out_noise import PRIORS, Floats, HeldOutPredictions, Labels, fit_noise_model
 
 PRIOR_WEIGHTS, DOUBT = (4.0, 1.0), 0.02
 """Weights of the readings by class and by mode with equal scores, and the least doubt about a score."""
@@ -112,7 +108,7 @@ def held_out_readings(
     )
     by_class, order = np.full((2, len(given)), np.nan)
     if len(recorded):
-        models = [fit_noise_model(predictions, n_classes, weight) for weight in (CLASS_WEIGHT, *STRONGER_WEIGHTS)]
+        models = [fit_noise_model(predictions, n_classes, weight) for weight in PRIORS]
         by_class[recorded] = models[0].log_odds_wrong(predictions)
         order[recorded] = max(models, key=lambda model: model.evidence).log_odds_wrong(predictions)
     return Readings(by_class, by_mode, order, int((margin[recorded] < 0).sum()))

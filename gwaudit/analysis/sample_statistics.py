@@ -62,13 +62,13 @@ def default_window(store: TrajectoryStore) -> range:
     """Return the last half of a run's training epochs; where the recorded samples were held out, the last two thirds.
 
     A network learns its training samples in the course of a run. Samples that were held out are never learned, and more
-    epochs rank them better: all of them, or those in which wrong labels count less (`reweighting`).
+    epochs rank them better. But in the first third the heads have learned little, or all labels alike (`reweighting`).
     """
     n_epochs = len(store.training_epochs)
     if not is_held_out(store):
         return range(n_epochs // 2, n_epochs)
     training = store.settings.get("training") or {}
-    first = reweighted_from(training["epochs"]) if training.get("reweighting", False) else 0
+    first = reweighted_from(training["epochs"])
     return range(first if first < n_epochs else 0, n_epochs)
 
 

@@ -68,7 +68,7 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Seque
     n = len(labels)
     leader, size, class_sizes = torch.arange(n), torch.ones(n, dtype=torch.int64), labels.bincount()
     for group in map(torch.tensor, copies):
-        for label in labels[group].unique():
+        for label in labels[group].bincount().nonzero():
             same = group[labels[group] == label]
             if len(same) * n_folds <= n and 2 * len(same) <= class_sizes[label]:
                 leader[same], size[same[0]] = same[0], len(same)
@@ -128,6 +128,7 @@ def held_out_log_probabilities(
     model: "FoldHeads",
     loss: Loss,
     settings: ResolvedTrainingSettings,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Train the heads of all folds, and return their mean held-out log probabilities, [n, C].
 
@@ -138,16 +139,18 @@ def held_out_log_probabilities(
         model: The heads, which are trained.
         loss: The loss of a sample.
         settings: Optimizer, schedule, batch size, number of epochs and seed.
+        weights: [n] weights with which the labels are learned; by default 1.
     """
+    weights = torch.ones(len(labels), device=labels.device) if weights is None else weights
     batches = -(-len(labels) // settings.batch_size)
     optimizer = build_optimizer(model, settings)
     schedule = build_schedule(optimizer, settings, batches * settings.epochs)
     generator = torch.Generator().manual_seed(settings.seed)
-    total, update, equal = torch.zeros((), device=labels.device), 0, torch.ones(len(labels), device=labels.device)
+    total, update = torch.zeros((), device=labels.device), 0
     for _ in range(settings.epochs):
         for ids in torch.randperm(len(labels), generator=generator).to(labels.device).tensor_split(batches):
             _, logits = model(features[ids])
-            learned = learned_by_heads(left_out[ids], equal[ids], model.n_heads)
+            learned = learned_by_heads(left_out[ids], weights[ids], model.n_heads)
             mean = loss_of_heads(loss, logits, labels[ids], labels[ids], learned, learned)
             (mean * model.n_heads).backward()  # type: ignore[no-untyped-call]  # torch's
             optimizer.step()

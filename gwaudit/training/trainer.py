@@ -296,11 +296,14 @@ class _Training:
         return model
 
     def _choose_head(self) -> HeadChoice | None:
-        """Choose the head and the weight decay that the settings leave open, and put them into the settings."""
-        if self.crossed is None or "auto" not in (self.settings.head, self.settings.weight_decay):
+        """Choose the head, the weight decay and the weights that the settings leave open, and put them there."""
+        settings = self.settings
+        if self.crossed is None or "auto" not in (settings.head, settings.weight_decay, settings.reweighting):
             return None
-        choice = self.crossed.choose_head(self.dataset, self._prepare, self.loss, self.settings, self.progress)
-        self.settings = replace(self.settings, head=choice.best.head, weight_decay=choice.best.weight_decay)
+        choice = self.crossed.choose_head(self.dataset, self._prepare, self.loss, settings, self.progress)
+        reweighting = choice.reweighting if settings.reweighting == "auto" else settings.reweighting
+        best = choice.best
+        self.settings = replace(settings, head=best.head, weight_decay=best.weight_decay, reweighting=reweighting)
         return choice
 
     def _choose_dtype(self, measure: Callable[[], DtypeChoice] | None) -> None:

@@ -207,7 +207,7 @@ def _trained(source: ReviewSet, sources: ReviewSources) -> KnownAudit:
         audit = audited(dataset, Path(folder) / "run", prepared.source, seed=0)
     cleanlab = None
     if prepared.source not in LARGER_SETS:
-        cleanlab = np.asarray(cleanlab_detection(prepared.features, dataset.labels).score, np.float64)
+        cleanlab = np.asarray(cleanlab_detection(prepared.features, dataset.labels, seed=0).score, np.float64)
     return KnownAudit(source, audit, dataset.true_labels, cleanlab, _votes(prepared.source, dataset))
 
 

@@ -103,7 +103,7 @@ def measure(prepared: PreparedSet, cell: Cell) -> TrustRow:
     row = replace(row, aum=found(aum_detection(prepared.features, dataset.labels, seed=cell.seed), wrong))
     started = time.monotonic()
     try:
-        detection = cleanlab_detection(prepared.features, dataset.labels)
+        detection = cleanlab_detection(prepared.features, dataset.labels, seed=cell.seed)
     except ValueError as error:
         return replace(row, note="; ".join(filter(None, (row.note, f"cleanlab: {error}"))))
     return replace(row, cleanlab=found(detection, wrong), cleanlab_seconds=_seconds_since(started))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from gwaudit.analysis.detectors import Detection
@@ -19,15 +19,17 @@ _AUM_EPOCHS, _AUM_BATCH, _AUM_RATE = 30, 64, 0.1  # the batch and the rate of th
 _AUM_FEATURES = 32  # number of features above which the rate is lower
 
 
-def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64]) -> Detection:
+def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64], *, seed: int) -> Detection:
     """Return cleanlab's label quality by self-confidence, and the label issues that it flags.
 
     The class probabilities are out of sample: five folds of a logistic regression, as cleanlab's tutorials compute
-    them (Northcutt et al., JAIR 2021).
+    them (Northcutt et al., JAIR 2021). The folds are drawn at random: in a file that is sorted by the true classes,
+    folds of consecutive rows put the wrong labels of a class together, and so show them.
 
     Args:
         features: [n, D] standardised features.
         labels: [n] given labels; classes that are not given count as absent.
+        seed: Seed of the folds.
 
     Raises:
         MissingExtraError: cleanlab is not installed.
@@ -42,7 +44,8 @@ def cleanlab_detection(features: NDArray[np.float64], labels: NDArray[np.int64])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes smaller than the folds, and iterations that did not converge
         model = LogisticRegression(max_iter=_ITERATIONS)
-        probabilities = cross_val_predict(model, features, given, cv=FOLDS, method="predict_proba")
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+        probabilities = cross_val_predict(model, features, given, cv=folds, method="predict_proba")
         probabilities = _with_rows_of_one(probabilities)
         flagged = np.asarray(find_label_issues(given, probabilities, n_jobs=1), bool)
         quality = np.asarray(get_label_quality_scores(given, probabilities, method="self_confidence"))
