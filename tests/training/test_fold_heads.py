@@ -219,7 +219,7 @@ def test_folds_of_images_are_refused(tmp_path):
 
 
 def test_a_head_that_is_named_is_trained(table, tmp_path):
-    settings = TrainingSettings(epochs=1, head="mlp", weight_decay=0.03, folds=3)
+    settings = TrainingSettings(epochs=1, head="mlp", weight_decay=0.03, folds=3, reweighting=True)
     train(load_dataset(str(table[0])), tmp_path / "run", settings)
     with TrajectoryStore.open(tmp_path / "run") as store:
         kept = store.settings["training"]
