@@ -62,6 +62,7 @@ def measure_signals(
         steps=_steps(store),
         scratch_photos=_scratch_photos(store),
         own_head=_own_head(store),
+        weights_gain=_weights_gain(store),
         held_out=held_out,
         kappa=_kappa(given, predicted),
         accuracy=float(right.mean()),
@@ -115,6 +116,11 @@ def _scratch_photos(store: TrajectoryStore) -> float:
         training.get("pretrained") or training.get("checkpoint")
     )
     return store.n_samples if is_scratch and is_photo(shape) else math.nan
+
+
+def _weights_gain(store: TrajectoryStore) -> float:
+    gain = (store.settings.get("heads") or {}).get("weights_gain")
+    return math.nan if gain is None else float(gain)
 
 
 def _own_head(store: TrajectoryStore) -> float:

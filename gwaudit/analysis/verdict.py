@@ -37,6 +37,7 @@ class Signals:
         steps: number of optimizer steps of the training; NaN for a training loop of one's own.
         scratch_photos: number of photos that a network learned from random weights; NaN for other trainings.
         own_head: number of samples that are judged by the head on features that learned them; NaN for other trainings.
+        weights_gain: by how much weights of the labels make the given ones more probable, in nats; NaN if not tried.
         held_out: whether each row was recorded with a head that did not learn it.
         kappa: Cohen's kappa of the given labels and of those that most epochs of the window predict.
         accuracy: share of the rows whose given label most epochs of the window predict.
@@ -66,6 +67,7 @@ class Signals:
     steps: float = math.nan
     scratch_photos: float = math.nan
     own_head: float = math.nan
+    weights_gain: float = math.nan
     held_out: bool = False
     kappa: float = math.nan
     accuracy: float = math.nan
@@ -206,6 +208,9 @@ LEAST_DEVIATIONS = 3.0
 """Cohen's kappa of held-out predictions, in standard deviations of that of independent labels, 1 / sqrt(n). Unrelated
 labels had at most 2.3, learned ones with 40 % uniform errors 3.5 or more."""
 
+STRONG_EVIDENCE = 3.0
+"""Nats, 20 to 1 (Kass and Raftery, Bayes factors, 1995)."""
+
 MOST_FLAGGED = 0.5
 """Data of which people use the labels are mostly right: a cut that flags more shows a network that has not learned."""
 
@@ -330,6 +335,18 @@ def _learned_what_it_judges(s: Signals) -> Iterator[Finding]:
             "use the order",
             "a single head learned all the labels that it judges, so their number cannot be known",
             "Leave `folds` out, or set two or more: each label is then judged by a head that did not learn it",
+        )
+
+
+def _follows_its_own_opinion(s: Signals) -> Iterator[Finding]:
+    if s.weights_gain < -STRONG_EVIDENCE:
+        yield Finding(
+            "weights_gain",
+            s.weights_gain,
+            "use the order",
+            "heads that give less weight to labels they contradict predict the given labels worse: they may follow "
+            "their own opinion",
+            "Decide a random sample (`sample`), which shows how many are wrong; inputs that say more help too",
         )
 
 
@@ -465,6 +482,7 @@ _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _learned_nothing,
     _learned_few_photos,
     _learned_what_it_judges,
+    _follows_its_own_opinion,
     _flags_most,
     _overlaps,
     _is_undetermined,

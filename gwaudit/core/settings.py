@@ -280,8 +280,7 @@ class TrainingSettings:
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.
         reweighting: Whether the heads of folds learn each label with the probability that it is right, as the epochs so
-            far say: after each third of the epochs it is estimated again. By default yes, unless heads that do so
-            predict held-out given labels worse.
+            far say: after each third of the epochs it is estimated again. By default yes.
         latents: Features that the run keeps, to show the nearest neighbours of suspects: `auto`, those of a frozen
             backbone; `keep`, also those of a trained network, of features and texts; `none`. At most 100,000 samples.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
@@ -386,7 +385,7 @@ class ResolvedTrainingSettings(TrainingSettings):
     head: Literal["auto", "linear", "mlp"] = "linear"
     folds: int = 1
     fold_repeats: int = 1
-    reweighting: Literal["auto"] | bool = False
+    reweighting: bool = False
 
 
 @dataclass(frozen=True)

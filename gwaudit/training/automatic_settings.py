@@ -87,7 +87,7 @@ def resolve(
             "learning_rate": _rate(settings.optimizer) * _FOLD_RATE / _LARGE.learning_rate,
             "weight_decay": "auto",
             "head": "auto",
-            "reweighting": "auto",
+            "reweighting": True,
         }
         return ResolvedTrainingSettings.from_dict(of_folds | given)
     if given.get("fold_repeats", 1) > 1:

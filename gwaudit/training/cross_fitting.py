@@ -53,7 +53,7 @@ class CrossFitting:
             dataset: Features, as the heads take them.
             prepare: Function that returns them on the device of the training.
             loss: The loss of a sample.
-            settings: Those of the training; `head`, `weight_decay` or `reweighting` is "auto".
+            settings: Those of the training; `head` or `weight_decay` is "auto".
             progress: Receives the number of heads that were tried, and the choice.
         """
         ids = samples_to_try(len(dataset), settings.seed)

@@ -7,8 +7,8 @@ predictions are judged by their log loss after the best temperature a and the be
 
 so that a head is not preferred because its logits are small, or because it follows wrong labels.
 
-The head that was chosen is tried once more with weights of the labels (`gwaudit.training.label_weights`). They are used
-unless there is strong evidence against them, 20 to 1 (Kass and Raftery, Bayes factors, 1995).
+The head that was chosen is tried once more with weights of the labels (`gwaudit.training.label_weights`), for the
+verdict.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,13 @@ from torch import Tensor
 
 from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, held_out_log_probabilities
-from gwaudit.training.label_weights import gain
+from gwaudit.training.label_weights import weights_gain
 from gwaudit.training.loss import Loss
 
 _HEADS: tuple[Head, ...] = ("linear", "mlp")
 _WEIGHT_DECAYS: dict[Head, tuple[float, ...]] = {"linear": (0.0005, 0.005, 0.05, 0.3), "mlp": (0.005, 0.02, 0.1)}
 _TEMPERATURES = tuple(10 ** (step / 10) for step in range(-3, 12))  # from 0.5 to 13
 _NOISE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-_STRONG_EVIDENCE = 3.0  # nats
 _MOST_SAMPLES = 4000
 _EPOCHS = 30  # and fewer, if the training has fewer
 _MOST_VALUES = 1_200_000  # of the features, in all divisions into folds: more would take minutes
@@ -70,11 +69,6 @@ class HeadChoice:
         """Return the head with the lowest log loss."""
         return min(self.candidates, key=lambda candidate: candidate.log_loss)
 
-    @property
-    def reweighting(self) -> bool:
-        """Return whether the head learns labels with weights, where the settings leave this open."""
-        return self.weights_gain is None or self.weights_gain > -_STRONG_EVIDENCE
-
     def best_of(self, head: Head) -> HeadCandidate | None:
         """Return the candidate of a kind with the lowest log loss, or None where none of this kind was tried."""
         of_kind = [candidate for candidate in self.candidates if candidate.head == head]
@@ -84,13 +78,10 @@ class HeadChoice:
         """Return which head is trained and how well each kind predicts held-out given labels, in one sentence."""
         best, tried = self.best, [self.best_of(head) for head in _HEADS]
         texts = [f"{of_kind.head} {of_kind.accuracy:.1%}" for of_kind in tried if of_kind is not None]
-        described = (
+        return (
             f"head: {best.head}, weight decay {best.weight_decay:g}; accuracy on held-out given labels: "
             f"{', '.join(texts)} (largest class {self.majority:.1%})"
         )
-        if not self.reweighting:
-            described += "; all labels count alike, as weights make heads predict them worse"
-        return described
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as JSON can hold it."""
@@ -128,7 +119,7 @@ def choose_head(
         labels: [n] given labels, on the same device.
         n_classes: Number of classes C.
         loss: The loss of a sample.
-        settings: Those of the training; `head`, `weight_decay` or `reweighting` is "auto".
+        settings: Those of the training; `head` or `weight_decay` is "auto".
         progress: Receives the number of heads that were tried, and the choice.
         copies: Groups of samples, by their ids, that are copies of one another; those of one label are held out
             together.
@@ -160,9 +151,9 @@ def choose_head(
         if candidates[-1].log_loss < lowest:
             best, lowest = predicted, candidates[-1].log_loss
     choice = HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))
-    if settings.reweighting == "auto" and best is not None:
+    if settings.reweighting and best is not None:
         train = partial(predicted_by, choice.best.head, choice.best.weight_decay)
-        choice = replace(choice, weights_gain=gain(best, labels, train))
+        choice = replace(choice, weights_gain=weights_gain(best, labels, train))
     if progress is not None:
         progress.on_heads(len(candidates), len(heads))
         progress.on_head(choice)

@@ -8,8 +8,8 @@ first third learns the given labels as they are, and is not part of the default 
 The weights follow from the recorded epochs alone, so a training that is resumed has the same.
 
 Where the inputs say little about the labels, heads with weights learn their own opinion: what they contradict counts
-less, so they are surer of it still. Such heads predict given labels worse, with any label noise, and `gain`
-measures this before the training: on a survey of voters (carData's Chile) a third of all labels would be flagged.
+less, so they are surer of it still. Such heads predict given labels worse, with any label noise, and `weights_gain`
+measures this before the training, for the verdict: of a survey of voters (carData's Chile) a third is flagged.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def weights_by(store: TrajectoryStore, window: range) -> Tensor:
     return (1 - wrong).clamp_min(LEAST_WEIGHT)
 
 
-def gain(predicted: Tensor, labels: Tensor, train: Callable[[Tensor], Tensor]) -> float:
+def weights_gain(predicted: Tensor, labels: Tensor, train: Callable[[Tensor], Tensor]) -> float:
     """Return by how much weights make the given labels more probable, in nats; below 0 if they make them less so.
 
     Both are the evidence of label noise that is fitted to held-out predictions (`gwaudit.analysis.held_out_noise`), so

