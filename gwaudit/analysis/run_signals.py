@@ -12,7 +12,7 @@ from gwaudit.analysis.blocks import map_blocks, map_parts, threads_of
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
 from gwaudit.analysis.sample_statistics import HALVES, is_held_out
-from gwaudit.analysis.verdict import SHARP, Signals, is_photo
+from gwaudit.analysis.verdict import SHARP, STRONG_EVIDENCE, Signals, is_photo
 from gwaudit.core.column_files import ColumnFiles
 from gwaudit.store.store import TrajectoryStore
 
@@ -62,7 +62,7 @@ def measure_signals(
         steps=_steps(store),
         scratch_photos=_scratch_photos(store),
         own_head=_own_head(store),
-        weights_gain=_weights_gain(store),
+        self_confirmed=_self_confirmed(store),
         held_out=held_out,
         kappa=_kappa(given, predicted),
         accuracy=float(right.mean()),
@@ -118,9 +118,18 @@ def _scratch_photos(store: TrajectoryStore) -> float:
     return store.n_samples if is_scratch and is_photo(shape) else math.nan
 
 
-def _weights_gain(store: TrajectoryStore) -> float:
-    gain = (store.settings.get("heads") or {}).get("weights_gain")
-    return math.nan if gain is None else float(gain)
+def _self_confirmed(store: TrajectoryStore) -> float:
+    """Return by what share heads contradict more labels with weights of the labels, where these speak against weights.
+
+    It is 0 where the given labels do not speak against weights, and NaN where weights were not tried.
+    """
+    trial = (store.settings.get("heads") or {}).get("weights")
+    if trial is None:
+        return math.nan
+    if trial["gain"] >= -STRONG_EVIDENCE:
+        return 0.0
+    before, after = int(trial["contradicted"]), int(trial["contradicted_with_weights"])
+    return (after - before) / max(before, 1)
 
 
 def _own_head(store: TrajectoryStore) -> float:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, held_out_log_probabilities
-from gwaudit.training.label_weights import weights_gain
+from gwaudit.training.label_weights import WeightsTrial, try_weights
 from gwaudit.training.loss import Loss
 
 _HEADS: tuple[Head, ...] = ("linear", "mlp")
@@ -57,12 +57,12 @@ class HeadChoice:
     Attributes:
         candidates: All of them.
         majority: Share of the largest class, the accuracy of a constant prediction.
-        weights_gain: By how much weights of the labels make the given ones more probable, in nats; None if not tried.
+        weights: How the best head with weights of the labels compares with itself without; None if not tried.
     """
 
     candidates: tuple[HeadCandidate, ...]
     majority: float
-    weights_gain: float | None = None
+    weights: WeightsTrial | None = None
 
     @property
     def best(self) -> HeadCandidate:
@@ -153,7 +153,7 @@ def choose_head(
     choice = HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))
     if settings.reweighting and best is not None:
         train = partial(predicted_by, choice.best.head, choice.best.weight_decay)
-        choice = replace(choice, weights_gain=weights_gain(best, labels, train))
+        choice = replace(choice, weights=try_weights(best, labels, train))
     if progress is not None:
         progress.on_heads(len(candidates), len(heads))
         progress.on_head(choice)

@@ -8,14 +8,17 @@ first third learns the given labels as they are, and is not part of the default 
 The weights follow from the recorded epochs alone, so a training that is resumed has the same.
 
 Where the inputs say little about the labels, heads with weights learn their own opinion: what they contradict counts
-less, so they are surer of it still. Such heads predict given labels worse, with any label noise, and `weights_gain`
-measures this before the training, for the verdict: of a survey of voters (carData's Chile) a third is flagged.
+less, so they are surer of it still, and contradict more. Such heads predict given labels worse, with any label noise,
+and `try_weights` measures this before the training, for the verdict: of a survey of voters (carData's Chile) a third
+is flagged.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gwaudit.analysis.error_probability import sigmoid
@@ -28,6 +31,21 @@ from gwaudit.store.store import TrajectoryStore
 
 LEAST_WEIGHT = 0.1
 """A label that is wrong for certain still counts a little: the estimate can be at fault for a whole class."""
+
+
+@dataclass(frozen=True)
+class WeightsTrial:
+    """Hold how heads that were trained with weights of the labels compare with those that learned all labels alike.
+
+    Attributes:
+        gain: By how much weights make the given labels more probable, in nats; below 0 if they make them less so.
+        contradicted: Number of labels that are more probably wrong than right by heads without weights.
+        contradicted_with_weights: The same by heads with weights.
+    """
+
+    gain: float
+    contradicted: int
+    contradicted_with_weights: int
 
 
 class LabelWeights:
@@ -62,11 +80,12 @@ def weights_by(store: TrajectoryStore, window: range) -> Tensor:
     return (1 - wrong).clamp_min(LEAST_WEIGHT)
 
 
-def weights_gain(predicted: Tensor, labels: Tensor, train: Callable[[Tensor], Tensor]) -> float:
-    """Return by how much weights make the given labels more probable, in nats; below 0 if they make them less so.
+def try_weights(predicted: Tensor, labels: Tensor, train: Callable[[Tensor], Tensor]) -> WeightsTrial:
+    """Return how heads with weights of the labels compare with heads without.
 
-    Both are the evidence of label noise that is fitted to held-out predictions (`gwaudit.analysis.held_out_noise`), so
-    a head may be sure of its own class: what counts is that noise explains the labels that it contradicts.
+    The gain is a difference of the evidence of label noise that is fitted to held-out predictions
+    (`gwaudit.analysis.held_out_noise`), so a head may be sure of its own class: what counts is that noise explains the
+    labels that it contradicts.
 
     Args:
         predicted: [n, C] held-out log probabilities of heads that learned all labels alike.
@@ -75,12 +94,19 @@ def weights_gain(predicted: Tensor, labels: Tensor, train: Callable[[Tensor], Te
     """
     n_classes = predicted.shape[1]
     before = _predictions(predicted, labels)
-    readings = held_out_readings(
-        before.given, before.alternative, before.log_given - before.log_alternative, -before.log_given, n_classes
-    )
-    wrong = torch.from_numpy(sigmoid(readings.pool(TRAINING_WEIGHTS))).float()
+    odds = _log_odds_wrong(before, n_classes)
+    wrong = torch.from_numpy(sigmoid(odds)).float()
     after = _predictions(train((1 - wrong).clamp_min(LEAST_WEIGHT).to(labels.device)), labels)
-    return highest_evidence(after, n_classes) - highest_evidence(before, n_classes)
+    return WeightsTrial(
+        highest_evidence(after, n_classes) - highest_evidence(before, n_classes),
+        int((odds > 0).sum()),
+        int((_log_odds_wrong(after, n_classes) > 0).sum()),
+    )
+
+
+def _log_odds_wrong(p: HeldOutPredictions, n_classes: int) -> NDArray[np.float64]:
+    readings = held_out_readings(p.given, p.alternative, p.log_given - p.log_alternative, -p.log_given, n_classes)
+    return readings.pool(TRAINING_WEIGHTS)
 
 
 def _predictions(predicted: Tensor, labels: Tensor) -> HeldOutPredictions:

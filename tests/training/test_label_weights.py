@@ -8,9 +8,10 @@ from gwaudit.benchmarks.trust.data_sets import select_sets
 from gwaudit.benchmarks.trust.sources import Sources
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import TrainingSettings
+from gwaudit.data.label_noise import add_label_noise
 from gwaudit.data.loading import load_dataset
 from gwaudit.store.store import TrajectoryStore
-from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights, weights_gain
+from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights, try_weights
 from gwaudit.training.refinement import rank_run
 from gwaudit.training.trainer import train
 
@@ -112,14 +113,25 @@ def test_heads_that_follow_their_own_opinion_are_not_trusted(tmp_path):
     train(voters.build(Sources()), tmp_path / "run", TrainingSettings())
     verdict = rank_run([tmp_path / "run"]).verdict
     assert verdict.level == "use the order"
-    assert "weights_gain" in {finding.signal for finding in verdict.findings}
+    assert "self_confirmed" in {finding.signal for finding in verdict.findings}
 
 
 def test_weights_that_help_are_no_finding(table, tmp_path):
     run = trained(table, tmp_path / "run", head="auto", weight_decay="auto", epochs=30)
     with TrajectoryStore.open(run) as store:
-        assert store.settings["heads"]["weights_gain"] > 0
+        assert store.settings["heads"]["weights"]["gain"] > 0
     assert rank_run([run]).verdict.level == "trust it"
+
+
+def test_weights_that_contradict_hardly_more_are_no_finding(tmp_path):
+    """A linear head on digits predicts the given labels a little worse with weights, and flags the same ones."""
+    digits = load_dataset("digits")
+    pixels = digits.read(torch.arange(len(digits))).flatten(1).numpy()
+    np.savez(tmp_path / "digits.npz", X=pixels, y=add_label_noise(digits.labels, 10, rate=0.1))
+    train(load_dataset(tmp_path / "digits.npz"), tmp_path / "run", TrainingSettings(epochs=15, head="linear"))
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert store.settings["heads"]["weights"]["gain"] < -3
+    assert rank_run([tmp_path / "run"]).verdict.level == "trust it"
 
 
 def test_the_gain_is_negative_where_heads_with_weights_predict_worse():
@@ -132,7 +144,10 @@ def test_the_gain_is_negative_where_heads_with_weights_predict_worse():
         seen.append(weights)
         return predicted / 3 + 2 * torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
 
-    assert weights_gain(predicted, labels, train_worse) < -3
-    assert weights_gain(predicted, labels, lambda weights: predicted) == pytest.approx(0)
+    worse, same = try_weights(predicted, labels, train_worse), try_weights(predicted, labels, lambda weights: predicted)
+    assert worse.gain < -3
+    assert worse.contradicted_with_weights != worse.contradicted
+    assert same.gain == pytest.approx(0)
+    assert same.contradicted_with_weights == same.contradicted
     assert seen[0].shape == (400,)
     assert LEAST_WEIGHT <= float(seen[0].min()) < float(seen[0].max()) <= 1
