@@ -4,8 +4,6 @@ No ground truth is read. The steps, their defaults and the reasons:
 
 - **Score**: a detector (`gwaudit.analysis.detectors`) scores each sample, over a **window** of epochs. The default
   window is the last half: averages over epochs find more than any single epoch, and late epochs more than early ones.
-  Where each sample was recorded with a head that did not learn it, it is the last two thirds: in the first, the heads
-  learn wrong labels like right ones.
 - **Log odds** of being wrong: fitted to the scores of all samples (`gwaudit.analysis.error_probability`; for
   multi-label runs `gwaudit.analysis.error_probability_multilabel`). The fit needs a score whose sign has a meaning
   (`signed`): below zero the given label fits better, above zero another one.

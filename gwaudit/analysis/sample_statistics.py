@@ -59,22 +59,9 @@ _WINDOW_SIGNALS = (
 
 
 def default_window(store: TrajectoryStore) -> range:
-    """Return the last half of a run's training epochs; where the recorded samples were held out, the last two thirds.
-
-    A network learns its training samples in the course of a run. Samples that were held out are never learned, and more
-    epochs rank them better. But in the first third the heads have learned little, or all labels alike (`reweighting`).
-    """
+    """Return the last half of a run's training epochs: before, a network has learned little."""
     n_epochs = len(store.training_epochs)
-    if not is_held_out(store):
-        return range(n_epochs // 2, n_epochs)
-    training = store.settings.get("training") or {}
-    first = reweighted_from(training["epochs"])
-    return range(first if first < n_epochs else 0, n_epochs)
-
-
-def reweighted_from(n_epochs: int) -> int:
-    """Return the first epoch in which a cross-fitted training of this length weights the labels; 0 if none does."""
-    return n_epochs // 3
+    return range(n_epochs // 2, n_epochs)
 
 
 def is_held_out(store: TrajectoryStore) -> bool:

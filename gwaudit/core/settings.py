@@ -226,7 +226,7 @@ class TrainingSettings:
             ...). By default `resnet9_16` for images of at most 96 pixels a side, and `tf_efficientnet_lite0` for
             photos, which are larger.
         epochs: Number of passes over the data. By default 30; for fewer than 29,700 images 17 to 27, or as many as
-            400 steps need.
+            400 steps need; for heads in folds 60, from 5,120 samples on fewer.
         batch_size: Samples per batch, divided among the processes of a distributed training. By default 512, and
             smaller for fewer than 29,700 images: 16 for 300, 64 for 2,000, 128 for 10,000.
         optimizer: Optimizer by its name in timm (`sgd` and `nmuon` use Nesterov momentum; `adamw`, ...).
@@ -280,7 +280,7 @@ class TrainingSettings:
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.
         reweighting: Whether the heads of folds learn each label with the probability that it is right, as the epochs so
-            far say: after each third of the epochs it is estimated again. By default yes.
+            far say: after half and after three quarters of the epochs it is estimated. By default yes.
         latents: Features that the run keeps, to show the nearest neighbours of suspects: `auto`, those of a frozen
             backbone; `keep`, also those of a trained network, of features and texts; `none`. At most 100,000 samples.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or
@@ -397,9 +397,8 @@ class RankingSettings:
     Attributes:
         detector: Detector that ranks the samples. `auto` is `probability` for runs with final evaluation passes and
             `combined` for others.
-        window: First and last epoch of the means and votes, both included. By default the last half of the epochs,
-            and the last two thirds where samples were held out. Detectors that read whole trajectories, such as `aum`,
-            always rank by all epochs.
+        window: First and last epoch of the means and votes, both included. By default the last half of the epochs.
+            Detectors that read whole trajectories, such as `aum`, always rank by all epochs.
         cut: Threshold on the log odds of being wrong (natural logarithm; 0 is even): suspects lie above it. By default
             the cut with the highest expected F1.
         top: Number of samples to flag, the most suspicious ones, independent of their odds.

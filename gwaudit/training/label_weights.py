@@ -1,9 +1,10 @@
 """Give each label that cross-fitted heads learn the probability that it is right as its weight.
 
 Heads that learn wrong labels are less sure of the right ones. In a cross-fitted training the epochs so far say how
-probable it is that a label is wrong, by predictions of heads that did not learn it. So after each third of the epochs
-the samples get new weights, from the epochs of that third (importance reweighting, Liu and Tao, IEEE TPAMI 2016). The
-first third learns the given labels as they are, and is not part of the default window of a ranking.
+probable it is that a label is wrong, by predictions of heads that did not learn it. So after half and after three
+quarters of the epochs the samples get new weights, from the quarter before (importance reweighting, Liu and Tao, IEEE
+TPAMI 2016). The first half learns the given labels as they are, and is not part of the default window of a ranking.
+Sooner, the heads have learned little: they contradict many right labels, and would not learn these any more.
 
 The weights follow from the recorded epochs alone, so a training that is resumed has the same.
 
@@ -25,7 +26,6 @@ from gwaudit.analysis.error_probability import sigmoid
 from gwaudit.analysis.held_out_noise import HeldOutPredictions, highest_evidence
 from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, held_out_readings
 from gwaudit.analysis.ranking import held_out_probability_wrong
-from gwaudit.analysis.sample_statistics import reweighted_from
 from gwaudit.recording.distributed import run_on_rank0
 from gwaudit.store.store import TrajectoryStore
 
@@ -56,19 +56,20 @@ class LabelWeights:
     """
 
     def __init__(self, n_epochs: int) -> None:
-        self._third, self._window, self._weights = reweighted_from(n_epochs), range(0), torch.empty(0)
+        self._quarters = [n_epochs * quarter // 4 for quarter in range(1, 4)]
+        self._window, self._weights = range(0), torch.empty(0)
 
     def of_epoch(self, epoch: int, store: TrajectoryStore) -> Tensor:
-        """Return the weights of the labels in an epoch, [n] in [0.1, 1]; 1 in the first third. All ranks must call.
+        """Return the weights of the labels in an epoch, [n] in [0.1, 1]; 1 in the first half. All ranks must call.
 
         Args:
             epoch: Number of the epoch, from 0.
             store: The run, with all epochs before it.
         """
-        thirds = min(epoch // self._third, 2) if self._third else 0
-        if thirds == 0:
+        first, half, last = self._quarters
+        window = range(half, last) if epoch >= last else range(first, half)
+        if epoch < half or not window:
             return torch.ones(store.n_samples)
-        window = range((thirds - 1) * self._third, thirds * self._third)
         if window != self._window:
             self._window, self._weights = window, run_on_rank0(lambda: weights_by(store, window))
         return self._weights

@@ -64,6 +64,11 @@ def test_what_the_user_sets_stays():
         assert getattr(resolve(TrainingSettings(**{name: value}), 120, "images"), name) == value
 
 
+@pytest.mark.parametrize(("n", "epochs"), [(60, 60), (5120, 60), (7680, 40), (10_240, 30), (50_000, 30)])
+def test_heads_in_folds_learn_few_samples_for_more_epochs(n, epochs):
+    assert resolve(TrainingSettings(), n, "features").epochs == epochs
+
+
 def test_a_number_of_epochs_that_is_left_out_gives_a_large_batch_its_updates():
     assert resolve(TrainingSettings(batch_size=512), 600, "images").epochs == 200
     assert resolve(TrainingSettings(accumulate=4), 600, "images").epochs == 80

@@ -16,7 +16,7 @@ from gwaudit.training.refinement import rank_run
 from gwaudit.training.trainer import train
 
 WRONG = np.arange(0, 120, 8)
-EPOCHS = 9
+EPOCHS = 12
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,12 @@ def run(table, tmp_path_factory):
     return trained(table, tmp_path_factory.mktemp("run") / "run")
 
 
-def test_wrong_labels_count_less_after_the_first_third(run):
+def test_wrong_labels_count_less_after_the_first_half(run):
     with TrajectoryStore.open(run) as store:
         weights = LabelWeights(EPOCHS)
-        assert weights.of_epoch(2, store).unique().tolist() == [1.0]
-        later, last = weights.of_epoch(3, store), weights.of_epoch(6, store)
-        assert weights.of_epoch(8, store) is last, "the weights are those of a third"
+        assert weights.of_epoch(5, store).unique().tolist() == [1.0]
+        later, last = weights.of_epoch(6, store), weights.of_epoch(9, store)
+        assert weights.of_epoch(11, store) is last, "the weights are those of a quarter"
     assert not torch.equal(later, last)
     is_wrong = torch.zeros(120, dtype=torch.bool)
     is_wrong[WRONG] = True
@@ -57,24 +57,23 @@ def test_wrong_labels_count_less_after_the_first_third(run):
         assert float(given.min()) >= LEAST_WEIGHT
 
 
-def test_the_first_third_is_that_of_a_training_without_weights(run, table, tmp_path):
+def test_the_first_half_is_that_of_a_training_without_weights(run, table, tmp_path):
     equal = trained(table, tmp_path / "equal", reweighting=False)
     with TrajectoryStore.open(run) as weighted, TrajectoryStore.open(equal) as unweighted:
         same = [
             weighted.read_epoch(epoch).equals(unweighted.read_epoch(epoch), check_metadata=False)
             for epoch in range(EPOCHS)
         ]
-        margins = [store.read_epoch(8, ["margin"])["margin"].to_numpy() for store in (weighted, unweighted)]
-    assert same[:3] == [True] * 3
-    assert not any(same[3:])
+        margins = [store.read_epoch(11, ["margin"])["margin"].to_numpy() for store in (weighted, unweighted)]
+    assert same[:6] == [True] * 6
+    assert not any(same[6:])
     right = np.setdiff1d(np.arange(120), WRONG)
     assert np.median(margins[0][right]) > np.median(margins[1][right])
-    assert rank_run([run]).window == (3, 8)
-    assert rank_run([equal]).window == (3, 8), "in the first third the heads have learned little"
+    assert rank_run([run]).window == rank_run([equal]).window == (6, 11)
 
 
 def test_a_resumed_training_has_the_same_weights(run, table, tmp_path):
-    """The training ends in the middle of the last third, and begins again."""
+    """The training ends in the middle of the last quarter, and begins again."""
 
     class InterruptionError(Exception):
         pass
@@ -84,7 +83,7 @@ def test_a_resumed_training_has_the_same_weights(run, table, tmp_path):
             return lambda *arguments: None
 
         def on_epoch(self, report):
-            if report.summary.epoch == 7:
+            if report.summary.epoch == 10:
                 raise InterruptionError
 
     settings = TrainingSettings(epochs=EPOCHS, head="linear", weight_decay=0.005, fold_repeats=1)
@@ -92,13 +91,13 @@ def test_a_resumed_training_has_the_same_weights(run, table, tmp_path):
         train(load_dataset(table), tmp_path / "run", settings, progress=Progress())
     trained(table, tmp_path / "run")
     with TrajectoryStore.open(run) as whole, TrajectoryStore.open(tmp_path / "run") as resumed:
-        assert resumed.read_epoch(8).equals(whole.read_epoch(8), check_metadata=False)
+        assert resumed.read_epoch(11).equals(whole.read_epoch(11), check_metadata=False)
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_a_training_too_short_for_thirds_weights_nothing(table, tmp_path, epochs):
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_training_too_short_for_quarters_is_ranked_too(table, tmp_path, epochs):
     audit = rank_run([trained(table, tmp_path / "run", epochs=epochs)])
-    assert audit.window == (0, epochs - 1)
+    assert audit.window == (epochs // 2, epochs - 1)
 
 
 def test_weights_without_folds_are_refused(table, tmp_path):
