@@ -137,7 +137,7 @@ def test_wrong_labels_of_a_small_table_are_flagged_and_no_others(table, run):
     with TrajectoryStore.open(run) as store:
         audit = rank(store)
     assert audit.settings.detector == "margin"
-    assert audit.window == (2, 5)
+    assert audit.window == (3, 5)
     assert sorted(audit.frame["sample_id"].head(9)) == table[1].tolist()
 
 
