@@ -131,7 +131,7 @@ class WorkerPool(Generic[Request, Result]):
 
     def _made_loader(self) -> DataLoader[Any]:
         if self._loader is None:
-            self._loader = DataLoader(
+            self._loader = _Loader(
                 _Work(self._work),
                 sampler=self._requests,  # requests in place of indices
                 batch_size=None,
@@ -164,6 +164,16 @@ def read_batches(dataset: LabeledDataset, batches: Sequence[Tensor], *, pin_memo
     workers = 0 if are_in_memory(dataset.inputs) else dataset.workers
     with closing(WorkerPool(dataset.read, workers, pin_memory=pin_memory)) as pool:
         yield from pool.map(batches)
+
+
+class _Loader(DataLoader[Any]):
+    """Be torch's loader, without its warning of more workers than processors: their number is what the user asked for.
+
+    It would count as the warning of a decoder (`gwaudit.data.encoded_images.recorded_warnings`).
+    """
+
+    def check_worker_number_rationality(self) -> None:
+        """Accept any number."""
 
 
 def _with_dead_worker(loader: DataLoader[Any] | None) -> Any:

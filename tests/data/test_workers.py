@@ -34,6 +34,16 @@ def test_batches_are_the_same_for_any_number_of_workers(tmp_path, monkeypatch, w
     assert torch.equal(torch.cat(read), torch.from_numpy(all_pixels(dataset))[torch.cat(batches)])
 
 
+@pytest.mark.filterwarnings("error")
+def test_more_workers_than_processors_are_no_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    make_tree(tmp_path)
+    dataset = read_on_demand(tmp_path, monkeypatch, workers=2)
+    read = torch.cat(list(read_batches(dataset, list(torch.arange(6).split(2)))))
+    assert torch.equal(read, torch.from_numpy(all_pixels(dataset)))
+    assert not any("warned" in remark for remark in dataset.notes.remarks)
+
+
 def test_an_image_that_is_gone_is_named_by_the_process_that_asked(tmp_path, monkeypatch):
     paths = make_tree(tmp_path)
     dataset = read_on_demand(tmp_path, monkeypatch, workers=1)
