@@ -226,7 +226,7 @@ class TrainingSettings:
             ...). By default `resnet9_16` for images of at most 96 pixels a side, and `tf_efficientnet_lite0` for
             photos, which are larger.
         epochs: Number of passes over the data. By default 30; for fewer than 29,700 images 17 to 27, or as many as
-            400 steps need; for heads in folds 60, from 5,120 samples on fewer.
+            400 steps need; for heads in folds 60, from 5,120 samples on fewer, and 30 on a frozen backbone.
         batch_size: Samples per batch, divided among the processes of a distributed training. By default 512, and
             smaller for fewer than 29,700 images: 16 for 300, 64 for 2,000, 128 for 10,000.
         optimizer: Optimizer by its name in timm (`sgd` and `nmuon` use Nesterov momentum; `adamw`, ...).

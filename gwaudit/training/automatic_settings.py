@@ -36,7 +36,7 @@ _FINE_TUNING = 0.1  # trained weights need smaller steps
 _MOST_FOLDS, _LEAST_FOLDS, _IN_FOLDS = 10, 2, 200_000  # folds, and samples of all heads in an epoch
 _MOST_REPEATS, _REPEATED = 6, 3000  # repeats of the folds, and samples in all of them
 _FOLD_BATCH = (16, 512)  # smallest and largest, of a tenth of the samples
-_FOLD_EPOCHS, _FOLD_UPDATES = (30, 60), 600  # fewest and most, and updates of the optimizer
+_FOLD_EPOCHS, _FOLD_UPDATES = (30, 60), 600  # fewest and most, and updates of the optimizer; fewest for a backbone
 _FOLD_RATE = 0.1
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
 
@@ -54,8 +54,9 @@ def resolve(
     1, and labels are smoothed by 0.2, unless there are several for each image.
 
     Cross-fitted heads get batches of a tenth of the samples, from 16 to 512, the learning rate 0.1, and epochs for 600
-    updates, from 30 (10,240 samples and more) to 60 (5,120 and fewer). Which head, and its weight decay, stay open
-    ("auto"): they are chosen when the features are there.
+    updates, from 30 (10,240 samples and more) to 60 (5,120 and fewer); those on the many features of a backbone, which
+    overfit sooner, 30. Which head, and its weight decay, stay open ("auto"): they are chosen when the features are
+    there.
 
     Args:
         settings: The settings as the user gives them; what they set stays.
@@ -82,7 +83,7 @@ def resolve(
     given = {name: value for name, value in settings.to_dict().items() if name not in AUTOMATIC or value != "auto"}
     folds = _folds(settings, n_samples, crosses=not learns_images and not multi_label)
     if folds > 1:
-        fewest, most = _FOLD_EPOCHS
+        fewest, most = _FOLD_EPOCHS if modality != "images" else (_FOLD_EPOCHS[0], _FOLD_EPOCHS[0])
         batch = given.get("batch_size", min(max(_FOLD_BATCH[0], n_samples // 10), _FOLD_BATCH[1]))
         of_folds = {
             "folds": folds,

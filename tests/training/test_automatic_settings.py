@@ -67,6 +67,7 @@ def test_what_the_user_sets_stays():
 @pytest.mark.parametrize(("n", "epochs"), [(60, 60), (5120, 60), (7680, 40), (10_240, 30), (50_000, 30)])
 def test_heads_in_folds_learn_few_samples_for_more_epochs(n, epochs):
     assert resolve(TrainingSettings(), n, "features").epochs == epochs
+    assert resolve(TrainingSettings(backbone="frozen", checkpoint="weights.pth"), n, "images").epochs == 30
 
 
 def test_a_number_of_epochs_that_is_left_out_gives_a_large_batch_its_updates():
