@@ -36,7 +36,7 @@ _FINE_TUNING = 0.1  # trained weights need smaller steps
 _MOST_FOLDS, _LEAST_FOLDS, _IN_FOLDS = 10, 2, 200_000  # folds, and samples of all heads in an epoch
 _MOST_REPEATS, _REPEATED = 6, 3000  # repeats of the folds, and samples in all of them
 _FOLD_BATCH = (16, 512)  # smallest and largest, of a tenth of the samples
-_FOLD_EPOCHS, _FOLD_UPDATES = (30, 60), 600  # fewest and most, and updates of the optimizer; fewest for a backbone
+_FOLD_EPOCHS, _FOLD_UPDATES = (30, 60), 600  # fewest and most, and updates of the optimizer
 _FOLD_RATE = 0.1
 _RATES = {"muon": 0.02, "adam": 1e-3, "sgd": _LARGE.learning_rate, "momentum": _LARGE.learning_rate}
 
@@ -83,13 +83,14 @@ def resolve(
     given = {name: value for name, value in settings.to_dict().items() if name not in AUTOMATIC or value != "auto"}
     folds = _folds(settings, n_samples, crosses=not learns_images and not multi_label)
     if folds > 1:
-        fewest, most = _FOLD_EPOCHS if modality != "images" else (_FOLD_EPOCHS[0], _FOLD_EPOCHS[0])
+        fewest, most = _FOLD_EPOCHS
         batch = given.get("batch_size", min(max(_FOLD_BATCH[0], n_samples // 10), _FOLD_BATCH[1]))
+        epochs = math.ceil(_FOLD_UPDATES * batch * settings.accumulate / n_samples)
         of_folds = {
             "folds": folds,
             "fold_repeats": max(1, min(_MOST_REPEATS, _REPEATED // n_samples)),
             "batch_size": batch,
-            "epochs": min(max(fewest, math.ceil(_FOLD_UPDATES * batch * settings.accumulate / n_samples)), most),
+            "epochs": fewest if modality == "images" else min(max(fewest, epochs), most),
             "learning_rate": _rate(settings.optimizer) * _FOLD_RATE / _LARGE.learning_rate,
             "weight_decay": "auto",
             "head": "auto",
