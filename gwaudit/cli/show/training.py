@@ -19,10 +19,11 @@ if TYPE_CHECKING:  # for their types alone: help does not wait for torch
 
 
 _SECONDS_BETWEEN_LINES = 30.0  # without a terminal, where no bar is shown
+_SECONDS_BETWEEN_EPOCHS = 1.0  # heads on features learn many epochs a second, and the run keeps all of them
 
 
 class TrainingDisplay(Bar):
-    """Show a line per epoch, and a bar with the remaining time. A context manager, and a `training.progress.Progress`.
+    """Show lines of epochs, and a bar with the remaining time. A context manager, and a `training.progress.Progress`.
 
     Args:
         quiet: show nothing.
@@ -78,8 +79,12 @@ class TrainingDisplay(Bar):
         )
 
     def on_epoch(self, report: "EpochReport") -> None:
-        """Print the line of an epoch."""
+        """Print the line of an epoch; of short ones the first, the last, and at most one a second."""
         summary, moments = report.summary, report.summary.moments
+        seen = {0, report.epochs - 1}
+        is_due = time.monotonic() - self._last_line >= _SECONDS_BETWEEN_EPOCHS
+        if not (is_due or summary.epoch in seen or summary.missing or summary.repeated):
+            return
         left = (report.epochs - summary.epoch - 1) * report.seconds
         extras = f"  missing {summary.missing}" if summary.missing else ""
         extras += f"  repeated {summary.repeated}" if summary.repeated else ""
