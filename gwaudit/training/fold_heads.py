@@ -130,7 +130,9 @@ def held_out_log_probabilities(
     settings: ResolvedTrainingSettings,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Train the heads of all folds, and return their mean held-out log probabilities, [n, C].
+    """Train the heads of all folds, and return their held-out log probabilities, [n, C].
+
+    They are the means over the last half of the epochs, which a ranking reads by default.
 
     Args:
         features: [n, D], as the heads take them.
@@ -146,8 +148,8 @@ def held_out_log_probabilities(
     optimizer = build_optimizer(model, settings)
     schedule = build_schedule(optimizer, settings, batches * settings.epochs)
     generator = torch.Generator().manual_seed(settings.seed)
-    total, update = torch.zeros((), device=labels.device), 0
-    for _ in range(settings.epochs):
+    total, update, window = torch.zeros((), device=labels.device), 0, range(settings.epochs // 2, settings.epochs)
+    for epoch in range(settings.epochs):
         for ids in torch.randperm(len(labels), generator=generator).to(labels.device).tensor_split(batches):
             _, logits = model(features[ids])
             learned = learned_by_heads(left_out[ids], weights[ids], model.n_heads)
@@ -157,12 +159,14 @@ def held_out_log_probabilities(
             update += 1
             schedule.step_update(update)
             optimizer.zero_grad(set_to_none=True)
+        if epoch not in window:
+            continue
         with torch.no_grad():
             parts = torch.arange(len(labels), device=labels.device).tensor_split(-(-len(labels) // _MOST_AT_ONCE))
             total = total + torch.cat(
                 [_held_out_log_probabilities(model, features[ids], left_out[ids]) for ids in parts]
             )
-    return total / settings.epochs
+    return total / len(window)
 
 
 def _held_out_log_probabilities(model: "FoldHeads", features: Tensor, left_out: Tensor) -> Tensor:
