@@ -30,7 +30,7 @@ _TEMPERATURES = tuple(10 ** (step / 10) for step in range(-3, 12))  # from 0.5 t
 _NOISE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _MOST_SAMPLES = 4000
 _EPOCHS = 30  # and fewer, if the training has fewer
-_MOST_VALUES = 1_200_000  # of the features, in all divisions into folds: more would take minutes
+_MOST_REPEATED, _MOST_VALUES = 3000, 1_200_000  # samples and their features, in all divisions into folds
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def choose_head(
         for head in (_HEADS if settings.head == "auto" else (settings.head,))
         for decay in (_WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,))
     ]
-    repeats = min(settings.fold_repeats, max(1, _MOST_VALUES // features.numel()))
+    affordable = min(_MOST_REPEATED // len(labels), _MOST_VALUES // features.numel())
+    repeats = min(settings.fold_repeats, max(1, affordable))
     left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed, copies).to(labels.device)
 
     def predicted_by(head: Head, decay: float, weights: Tensor | None = None) -> Tensor:
