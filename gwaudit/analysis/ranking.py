@@ -134,9 +134,9 @@ def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int
         window = default_window(store)
         return window[0], window[-1]
     first, last = settings.window
-    if not 0 <= first <= last < n_epochs:
+    if last >= n_epochs:
         raise SettingsError(
-            f"window: epochs {first} to {last} are not within epochs 0 to {n_epochs - 1} of {store.path}"
+            f"`window` ends {last + 1 - n_epochs:,} after the last epoch of {store.path}, which has {n_epochs:,} epochs"
         )
     return first, last
 

@@ -4,6 +4,7 @@ The command line makes its options from these dataclasses (`gwaudit.cli.options`
 `Attributes`: each text stands by itself. Nothing here imports torch, so that `--help` is fast.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -433,3 +434,11 @@ class RankingSettings:
             )
         if isinstance(self.cut, str) and self.cut != "auto":
             raise SettingsError(f"`cut` must be 'auto' or a number, not {self.cut!r}")
+        if not isinstance(self.cut, str) and math.isnan(self.cut):
+            raise SettingsError("`cut` must be a number: no log odds lie above NaN")
+        if not isinstance(self.window, str):
+            first, last = self.window
+            if first < 0:
+                raise SettingsError("`window` begins before the first epoch")
+            if first > last:
+                raise SettingsError("`window` begins after its last epoch: give the first epoch, then the last one")

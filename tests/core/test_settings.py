@@ -1,11 +1,12 @@
 """Settings check their values, and are read back from the runs that keep them."""
 
 import json
+import math
 
 import pytest
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import DataSettings
+from gwaudit.core.settings import DataSettings, RankingSettings
 
 
 def test_data_settings_are_read_back_as_they_were(tmp_path):
@@ -27,6 +28,16 @@ def test_runs_that_wrote_the_noise_as_plant_are_still_read():
 def test_impossible_data_settings_are_refused(options, message):
     with pytest.raises(SettingsError, match=message):
         DataSettings("digits", **options)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"cut": math.nan}, "`cut` must be a number"),
+    ({"window": (5, 4)}, "`window` begins after its last epoch"),
+    ({"window": (-1, 3)}, "`window` begins before the first epoch"),
+])  # fmt: skip
+def test_impossible_ranking_settings_are_refused(options, message):
+    with pytest.raises(SettingsError, match=message):
+        RankingSettings(**options)
 
 
 def test_class_names_are_separated_by_commas_or_stand_one_a_line(tmp_path):
