@@ -12,8 +12,10 @@ from gwaudit.analysis.blocks import map_blocks, map_parts, threads_of
 from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
 from gwaudit.analysis.sample_statistics import HALVES, is_held_out
-from gwaudit.analysis.verdict import SHARP, STRONG_EVIDENCE, Signals, is_photo
+from gwaudit.analysis.signals import Signals
+from gwaudit.analysis.verdict import SHARP, STRONG_EVIDENCE, is_photo
 from gwaudit.core.column_files import ColumnFiles
+from gwaudit.data.class_names import spelling
 from gwaudit.store.store import TrajectoryStore
 
 _LEAST_COMPARED = 5  # rows; the overlap of fewer is a matter of chance
@@ -74,6 +76,7 @@ def measure_signals(
         prior_loss=float(-(shares * np.log(shares)).sum()),
         flagged=float(flagged.mean()),
         flagged_class=float(flagged_of_class.max()),
+        alike_flagged=_alike(store, given[flagged], statistics["alternative_label"][judged][flagged]),
         expected_wrong=float(probability[judged].mean()),
         expected_f1=_expected_f1(probability[judged], flagged),
         depth=_depth(_score(store, statistics, detector)[judged].astype(np.float64), flagged),
@@ -130,6 +133,14 @@ def _self_confirmed(store: TrajectoryStore) -> float:
         return 0.0
     before, after = int(trial["contradicted"]), int(trial["contradicted_with_weights"])
     return (after - before) / max(before, 1)
+
+
+def _alike(store: TrajectoryStore, given: NDArray[np.int32], suggested: NDArray[np.int32]) -> float:
+    """Return the share of labels whose class and the suggested one have names that differ only in their spelling."""
+    spellings = np.array([spelling(name) for name in store.class_names])
+    if store.is_multi_label or not len(given):
+        return math.nan
+    return float((spellings[given] == spellings[suggested]).mean())
 
 
 def _own_head(store: TrajectoryStore) -> float:

@@ -35,6 +35,7 @@ class Signals:
         prior_loss: cross entropy of the shares of the classes, the loss of a model that ignores its inputs, in nats.
         flagged: share of the rows above the fitted cut.
         flagged_class: the highest share of a class above the fitted cut.
+        alike_flagged: share of the flagged rows whose given and suggested classes' names differ only in spelling.
         expected_wrong: expected share of wrong labels.
         expected_f1: expected F1 of the fitted cut; NaN if it flags nothing.
         depth: mean evidence against the flagged labels, in units of the mean evidence for all others. Wrong labels of
@@ -65,6 +66,7 @@ class Signals:
     prior_loss: float = math.nan
     flagged: float = math.nan
     flagged_class: float = math.nan
+    alike_flagged: float = math.nan
     expected_wrong: float = math.nan
     expected_f1: float = math.nan
     depth: float = math.nan

@@ -14,90 +14,15 @@ The levels, and what a ranking offers at each:
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
+from gwaudit.analysis.signals import Signals
 from gwaudit.data.class_sizes import LEAST_SAMPLES
 
 Level = Literal["trust it", "use the order", "do not use"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """The levels, the best first."""
-
-
-@dataclass(frozen=True)
-class Signals:
-    """Hold what is measured of a run to judge it; NaN where it was not measured, which no check finds wrong.
-
-    Shares are of the judged rows, in [0, 1].
-
-    Attributes:
-        rows: number of judged rows: of samples, or of pairs of sample and class in a multi-label run.
-        classes: number of classes that rows have.
-        epochs: number of training epochs.
-        steps: number of optimizer steps of the training; NaN for a training loop of one's own.
-        scratch_photos: number of photos that a network learned from random weights; NaN for other trainings.
-        own_head: number of samples that are judged by the head on features that learned them; NaN for other trainings.
-        self_confirmed: by what share heads on features contradict more labels if what they contradict counts less,
-            where such heads predict given labels worse; 0 where they do not, NaN if not tried.
-        held_out: whether each row was recorded with a head that did not learn it.
-        kappa: Cohen's kappa of the given labels and of those that most epochs of the window predict.
-        accuracy: share of the rows whose given label most epochs of the window predict.
-        last_accuracy: share of the given labels that the last epoch predicted.
-        largest_class: share of the most frequent given label.
-        unlearned: share of the rows in classes of which no row is predicted right.
-        first_loss: mean cross entropy of the given labels in the first epoch, in nats.
-        last_loss: that of the last epoch.
-        prior_loss: cross entropy of the shares of the classes, the loss of a model that ignores its inputs, in nats.
-        flagged: share of the rows above the fitted cut.
-        flagged_class: the highest share of a class above the fitted cut.
-        expected_wrong: expected share of wrong labels.
-        expected_f1: expected F1 of the fitted cut; NaN if it flags nothing.
-        depth: mean evidence against the flagged labels, in units of the mean evidence for all others. Wrong labels of
-            classes that were learned lie nearly as far above zero as right ones below.
-        halves_overlap: Jaccard index of the most suspicious rows, as many as are flagged, by each half of the window.
-        opposed: share of the rows with γ < 0 in nine of ten epochs.
-        early_flagged: share of the rows that a cut flags by the first third of the epochs, where right and wrong labels
-            are two groups then; NaN unless most given labels were learned in the end.
-        late_aligned: share of the rows with a negative mean γ in the first third of the run and a positive one in the
-            last.
-    """
-
-    rows: int
-    classes: int
-    epochs: int
-    steps: float = math.nan
-    scratch_photos: float = math.nan
-    own_head: float = math.nan
-    self_confirmed: float = math.nan
-    held_out: bool = False
-    kappa: float = math.nan
-    accuracy: float = math.nan
-    last_accuracy: float = math.nan
-    largest_class: float = math.nan
-    unlearned: float = math.nan
-    first_loss: float = math.nan
-    last_loss: float = math.nan
-    prior_loss: float = math.nan
-    flagged: float = math.nan
-    flagged_class: float = math.nan
-    expected_wrong: float = math.nan
-    expected_f1: float = math.nan
-    depth: float = math.nan
-    halves_overlap: float = math.nan
-    opposed: float = math.nan
-    early_flagged: float = math.nan
-    late_aligned: float = math.nan
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the signals as JSON can hold them: None in place of NaN."""
-        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the signals that `to_dict` gave; those of other versions are left out."""
-        names = {field.name for field in fields(cls)}
-        known: dict[str, Any] = {n: math.nan if value is None else value for n, value in values.items() if n in names}
-        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -215,6 +140,9 @@ STRONG_EVIDENCE = 3.0
 MOST_SELF_CONFIRMED = 0.2
 """Heads contradicted 40 to 80 % more with weights of the labels where the inputs hardly decide these. Where the given
 labels spoke against weights that did no harm (digits, moons, most texts), it was at most 17 %."""
+
+MOST_ALIKE = 0.1
+"""The share of the suspects between classes that may be one: each of them may be a way to write the class, no error."""
 
 MOST_FLAGGED = 0.5
 """Data of which people use the labels are mostly right: a cut that flags more shows a network that has not learned."""
@@ -355,6 +283,18 @@ def _follows_its_own_opinion(s: Signals) -> Iterator[Finding]:
         )
 
 
+def _confuses_spellings(s: Signals) -> Iterator[Finding]:
+    if s.alike_flagged > MOST_ALIKE:
+        yield Finding(
+            "alike_flagged",
+            s.alike_flagged,
+            "use the order",
+            f"{s.alike_flagged:.0%} of the suspects are suggested a class whose name differs from that of their own "
+            "only in case, white space or the way a number is written",
+            "If they are one class, write its name in one way in the source, and audit it again",
+        )
+
+
 def _flags_most(s: Signals) -> Iterator[Finding]:
     share = max(s.flagged, s.expected_wrong)
     if share > MOST_FLAGGED:
@@ -488,6 +428,7 @@ _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _learned_few_photos,
     _learned_what_it_judges,
     _follows_its_own_opinion,
+    _confuses_spellings,
     _flags_most,
     _overlaps,
     _is_undetermined,

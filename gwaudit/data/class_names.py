@@ -76,7 +76,7 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
     used = {name: count for name, count in zip(class_names, counts, strict=True) if count}
     alike: dict[str, list[str]] = defaultdict(list)
     for name in class_names:
-        alike[_spelling(name)].append(name)
+        alike[spelling(name)].append(name)
     groups = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
     if groups:
         more = f" and {len(groups) - _EXAMPLES} more" if len(groups) > _EXAMPLES else ""
@@ -116,8 +116,13 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
     return warnings
 
 
-def _spelling(name: str) -> str:
-    """Return the text that all ways to write a name have in common."""
+def spelling(name: str) -> str:
+    """Return the text that all ways to write a name have in common: case, white space, Unicode form and zeros differ.
+
+    Example:
+        >>> spelling("Barolo ") == spelling("barolo"), spelling("1.0") == spelling("1")
+        (True, True)
+    """
     text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     try:
         return str(Decimal(text).normalize())

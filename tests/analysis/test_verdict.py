@@ -9,7 +9,8 @@ import pytest
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranking import rank
-from gwaudit.analysis.verdict import Signals, Verdict, judge
+from gwaudit.analysis.signals import Signals
+from gwaudit.analysis.verdict import Verdict, judge
 from gwaudit.core.errors import VerdictError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.cleaned_data import clean_data
@@ -23,11 +24,11 @@ from gwaudit.store.store import TrajectoryStore
 N, CLASSES = 120, ("ant", "bee", "cat")
 
 
-def write_run(path, *, last_loss=0.3):
+def write_run(path, *, last_loss=0.3, class_names=CLASSES):
     """A run of six epochs in which the first twelve samples oppose their labels."""
     random = np.random.default_rng(0)
     labels = np.arange(N) % 3
-    with TrajectoryStore.create(path, given_labels=labels, class_names=CLASSES, fingerprint="f") as store:
+    with TrajectoryStore.create(path, given_labels=labels, class_names=class_names, fingerprint="f") as store:
         for epoch in range(6):
             alignment = np.where(np.arange(N) < 12, -0.06, 0.1) + random.normal(0, 0.01, N)
             signals = {
@@ -119,6 +120,15 @@ class TestDoNotUse:
         assert "the training diverged" in page
         assert "expected to be wrong" not in page
         assert '"sample_id":0' in page
+
+
+@pytest.mark.parametrize("twin", ["ant ", "Ant", "ａｎｔ"])
+def test_two_spellings_of_a_class_are_no_label_errors(twin, tmp_path, trusted):
+    audit = rank(write_run(tmp_path / "run", class_names=("ant", twin, "cat")))
+    assert audit.verdict.level == "use the order"
+    assert audit.verdict.signals.alike_flagged == pytest.approx(4 / 12)
+    assert "in case, white space" in audit.verdict.findings[0].reason
+    assert rank(trusted).verdict.signals.alike_flagged == 0
 
 
 def test_no_signal_is_needed():

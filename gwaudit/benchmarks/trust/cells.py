@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.detectors import Detection
 from gwaudit.analysis.evaluation import quality
-from gwaudit.analysis.verdict import Signals
+from gwaudit.analysis.signals import Signals
 from gwaudit.benchmarks.trust.data_sets import TrustSet, features_of, with_wrong_labels
 from gwaudit.benchmarks.trust.label_errors import ErrorKind, standardised, wrong_labels
 from gwaudit.benchmarks.trust.peers import aum_detection, cleanlab_detection, reference_accuracy
