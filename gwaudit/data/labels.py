@@ -131,10 +131,10 @@ def _names_of_texts(texts: Sequence[str]) -> dict[str, str]:
     """Return the class name for each text that occurs.
 
     White space around a text is no part of the name, unless the text occurs without it too. `3.0` is 3 where all are
-    such numbers beside missing values, as pandas writes whole numbers then.
+    such numbers, as pandas writes whole numbers beside missing values: a name does not change once these are filled in.
     """
     distinct = {text for text in texts if text}
-    if "" in texts and all(text.endswith(".0") and whole_number(text[:-2]) is not None for text in distinct):
+    if all(text.endswith(".0") and whole_number(text[:-2]) is not None for text in distinct):
         return {text: text[:-2] for text in distinct}
     n_spellings = Counter(text.strip() for text in distinct)
     return {text: text if n_spellings[text.strip()] > 1 else text.strip() for text in distinct}

@@ -144,7 +144,7 @@ def apply_decisions(
                 "the files, or apply the valid decisions with `force=True`",
                 problems,
             )
-        write_folder(folder, lambda new: _write(new, corrections, problems, source, format, copy=copy))
+        write_folder(folder, lambda new: _write(new, corrections, problems, source, format, progress, copy=copy))
         paths = sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name))
     written = {path.name: shown_inside(output, path) for path in paths}
     command = None if source.settings is None else next_command(run, audit, source.settings, written[LABELS])
@@ -189,7 +189,14 @@ _IDS = "Use `format='ids'`, which does not need them"
 
 
 def _write(
-    folder: Path, corrections: Corrections, problems: Sequence[Problem], source: _Source, format: str, *, copy: bool
+    folder: Path,
+    corrections: Corrections,
+    problems: Sequence[Problem],
+    source: _Source,
+    format: str,
+    progress: StageProgress,
+    *,
+    copy: bool,
 ) -> None:
     """Write all files into an empty folder."""
     write_label_file(corrections, folder / LABELS)
@@ -197,7 +204,8 @@ def _write(
     root = columns = None
     if source.settings is not None and source.dataset is not None:
         data = with_local_files(source.settings)
-        _write_table(folder, data, source.dataset, corrections)
+        if reason := _write_table(folder, data, source.dataset, corrections):
+            progress.on_note(f"No corrected table is written, as {reason}: {LABELS} has the label of every sample.")
         root, columns = data.files_root, None if format == "ids" else read_source_columns(data, source.dataset)
     if problems:
         left = [(problem.file, problem.row, problem.reason) for problem in problems]
@@ -213,16 +221,20 @@ def _write(
     )
 
 
-def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", corrections: Corrections) -> None:
-    """Write the table of the source, corrected, if it is one file and has the labels that were audited."""
+def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", corrections: Corrections) -> str | None:
+    """Write the table of the source, corrected, if it is one with the labels that were audited, or return why not."""
     source = Path(data.source)
-    files = find_tables(source, data.split).files if holds_tables(source) else []
-    if data.labels is not None or data.add_noise or len(files) != 1 or files[0].suffix.lower() not in SUFFIXES:
-        return
+    if data.labels is not None or data.add_noise or not holds_tables(source):
+        return None
+    files = find_tables(source, data.split).files
+    if len(files) != 1:
+        return f"the source has {len(files):,} files"
+    if files[0].suffix.lower() not in SUFFIXES:
+        return f"{files[0].name} is none of {', '.join(SUFFIXES)}"
     table, _ = read_tables(files, source)
     column = label_column_of(table, data)
-    if column is None or column not in table.column_names:  # several columns of 0 and 1
-        return
+    if column is None or column not in table.column_names:
+        return "the labels are in several columns"
     rows = np.arange(len(dataset)) if dataset.rows is None else dataset.rows
     labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))
     changed = np.flatnonzero((corrections.new != corrections.old) & (corrections.new != DROPPED))
@@ -235,3 +247,4 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
         rows[corrections.new == DROPPED].tolist(),
         spellings_of(table, column, labels, corrections.class_names),
     )
+    return None

@@ -28,6 +28,7 @@ from gwaudit.data.labels import class_indices, parse_labels
         (["-1", "+1"], ("+1", "-1")),
         ([1.0, 2.0, float("nan")], ("1", "2")),
         (["1.0", "2.0", ""], ("1", "2")),  # as pandas writes whole numbers beside missing values
+        (["1.0", "2.0", "1.0"], ("1", "2")),  # the same once these are filled in
         (["1.0", "2.0", "1.5"], ("1.0", "1.5", "2.0")),
         ([0.5, 1.0, 1.5], ("0.5", "1", "1.5")),
         ([b"cat", b"dog", "\xe9".encode()], ("cat", "dog", "\xe9")),

@@ -1,5 +1,6 @@
 """Decisions applied: corrected labels that audits take, splits, the source's own table with nothing else changed."""
 
+import gzip
 import json
 import shlex
 import shutil
@@ -261,6 +262,13 @@ class TestTables:
 
     def run(self, tmp_path, source, **options):
         return ranked_run(tmp_path / "run", DataSettings(str(source), on_error="skip", **options))
+
+    def test_a_table_that_is_not_written_is_named_with_the_way_on(self, tmp_path):
+        (tmp_path / "t.csv.gz").write_bytes(gzip.compress(self.CSV.encode()))
+        audit = self.run(tmp_path, tmp_path / "t.csv.gz", feature_columns="x,y")
+        decided = write_decisions(make_decisions(audit, (0, "relabel", "'q'")), tmp_path / "d.csv")
+        with pytest.warns(UserWarning, match=r"t\.csv\.gz is none of \.csv, .*: labels\.csv has the label of every"):
+            apply(audit, tmp_path, decided)
 
     def test_csv_keeps_every_other_byte(self, tmp_path):
         (tmp_path / "t.csv").write_bytes(self.CSV.encode())

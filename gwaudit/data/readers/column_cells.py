@@ -224,7 +224,11 @@ def _numbers_of_texts(texts: Sequence[str]) -> NDArray[np.float64]:
         truth = np.array([_TRUTH.get(text.casefold(), np.nan) for text in texts], np.float64)
         if not np.isnan(truth).all():
             return truth
-    return pd.to_numeric(pd.Series(list(texts), dtype=object), errors="coerce").to_numpy(np.float64)
+    cells = pd.Series(list(texts), dtype=object)
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, copy=True)
+    are_read = ~np.isnan(numbers)
+    numbers[are_read] = as_float64(pd.to_numeric(cells[are_read]).to_numpy())  # whole numbers of 17 digits stay apart
+    return numbers
 
 
 def _numbers_with_comma(cells: Cells) -> NDArray[np.float64]:

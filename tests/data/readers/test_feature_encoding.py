@@ -145,9 +145,10 @@ def test_every_type_of_time_is_read(tmp_path, kind):
     assert np.corrcoef(matrix(dataset)[:, 1], numbers.to_numpy())[0, 1] > 0.95
 
 
-def test_large_whole_numbers_keep_their_differences(tmp_path):
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_large_whole_numbers_keep_their_differences(tmp_path, name):
     nanoseconds = 1_700_000_000_000_000_000 + RANDOM.integers(0, 100, N)
-    dataset = load(tmp_path, "t.parquet", t=nanoseconds)
+    dataset = load(tmp_path, name, t=nanoseconds)
     assert np.corrcoef(matrix(dataset)[:, 1], nanoseconds - nanoseconds.min())[0, 1] > 0.98
 
 
