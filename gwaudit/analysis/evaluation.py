@@ -12,6 +12,7 @@ from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.noise import transition_matrix
 from gwaudit.core.errors import DataError
 from gwaudit.core.json import without_nan
+from gwaudit.data.labels import class_indices
 
 CHECKED_COUNTS = (500, 1000, 2000, 5000)
 """Numbers of first samples for which the expected number of wrong labels is compared with the found one."""
@@ -138,10 +139,11 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
 
     Args:
         audit: an audit of n samples.
-        true_labels: [n] the true label of each sample id; [n, C] of 0 and 1 for a multi-label audit.
+        true_labels: [n] the true label of each sample id, a class or its name; [n, C] of 0 and 1 for a multi-label
+            audit.
 
     Raises:
-        DataError: There is another number of labels.
+        DataError: There is another number of labels, or a name is none of the classes.
     """
     truth = _truth_by_rank(audit, true_labels)
     wrong, suspect = audit.column("given_label") != truth, audit.column("suspect").astype(bool)
@@ -200,7 +202,18 @@ def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
     if truth.shape != expected:
         needed = f"{expected} of 0 and 1 are needed" if audit.is_multi_label else "one each is needed"
         raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {needed}")
+    if truth.dtype.kind in "OUS":
+        truth = _classes_of(truth.tolist(), audit)
     return np.asarray(truth.reshape(-1)[audit.rows], np.int64)
+
+
+def _classes_of(names: list[Any], audit: Audit) -> NDArray[np.int64]:
+    """Return the classes [n] of true labels that are names."""
+    found = class_indices(names, audit.class_names)
+    for row in np.flatnonzero(found.labels < 0).tolist():
+        reason = found.broken.get(row, "is no label")
+        raise DataError(f"the true label of sample {row} {reason}: give one of the classes of {audit.run}")
+    return found.labels
 
 
 def _nan_as_lowest(score: ArrayLike) -> NDArray[np.float64]:

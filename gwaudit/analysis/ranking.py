@@ -85,6 +85,8 @@ def rank(
     Raises:
         SettingsError: The run has no epoch, or not those of the window, or lacks what the detector needs.
     """
+    if not isinstance(store, TrajectoryStore):
+        raise SettingsError(f"`store` must be an open run, TrajectoryStore.open({str(store)!r}): `rank` takes no path")
     settings = settings or RankingSettings()
     multi_label = store.is_multi_label
     window = _window(store, settings)

@@ -23,7 +23,7 @@ from gwaudit.cli.options import (
     TruthKey,
 )
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
-from gwaudit.cli.show.console import print_facts, print_json
+from gwaudit.cli.show.console import out, print_facts, print_json
 from gwaudit.cli.show.questions import print_questions
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
 from gwaudit.cli.show.stages import StageDisplay
@@ -193,6 +193,8 @@ def show_command(
                 print_json({**facts, "verdict": None if verdict is None else verdict.to_dict()})
             else:
                 print_run(store)
+                if verify:
+                    out.print("Verified: every file has its checksum.", highlight=False)
                 if verdict is not None:
                     print_verdict(verdict)
             return

@@ -79,7 +79,7 @@ READERS: tuple[Reader, ...] = (  # the first that recognises a source reads it
 class LoadingOptions(TypedDict, total=False):
     """Describe the keyword arguments of `load_dataset`; `DataSettings` has their texts and defaults.
 
-    `labels`, `root` and `cache` may also be a `Path`, and `classes` a sequence of names.
+    `labels`, `root` and `cache` may also be a `Path`, and `classes` and `feature_columns` a sequence of names.
     """
 
     labels: str | Path | None
@@ -92,7 +92,7 @@ class LoadingOptions(TypedDict, total=False):
     label_separator: str | None
     image_column: str | None
     text_column: str | None
-    feature_columns: str | None
+    feature_columns: str | Sequence[str] | None
     id_column: str | None
     root: str | Path | None
     classes: str | Sequence[str] | None
@@ -121,7 +121,8 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
         **options: Settings that `gwaudit.DataSettings` describes: `labels`, `label_key`, `split`, `image_size`,
             `fit`, `on_error`, `label_column`, `label_separator`, `image_column`, `text_column`, `feature_columns`,
             `id_column`, `root`, `classes`, `workers`, `cache` and `cache_limit`. Here `labels`, `root` and `cache` may
-            also be a `Path`, and `classes` a sequence of names, which may then have commas in them.
+            also be a `Path`, and `classes` and `feature_columns` a sequence of names. Names of classes may have commas
+            then.
 
     Raises:
         SettingsError: A setting is impossible.
@@ -140,6 +141,8 @@ def load_dataset(source: str | Path | Dataset[Any], **options: Unpack[LoadingOpt
     }
     if not isinstance(classes := options.get("classes"), str | None):
         settings["classes"] = _one_name_a_line(classes)
+    if not isinstance(columns := options.get("feature_columns"), str | None):
+        settings["feature_columns"] = _with_commas(columns)
     text = restored_url(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"
     return read_source(DataSettings(text, **settings), source)
 
@@ -189,6 +192,12 @@ def _one_name_a_line(names: Sequence[str]) -> str:
         if not str(name).strip() or len(str(name).splitlines()) > 1:
             raise SettingsError(f"`classes` holds {name!r}, which is empty or has several lines: give other names")
     return "".join(f"{name}\n" for name in names)
+
+
+def _with_commas(columns: Sequence[str]) -> str:
+    if len(columns) > 1 and (name := next((name for name in columns if "," in name), None)) is not None:
+        raise SettingsError(f"`feature_columns` holds {name!r}, which has a comma: rename this column")
+    return ",".join(columns)
 
 
 def _find_reader(source: Source, settings: DataSettings) -> Reader:

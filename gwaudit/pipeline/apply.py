@@ -26,7 +26,7 @@ from gwaudit.pipeline.source_columns import read_source_columns
 from gwaudit.pipeline.stages import StageProgress, Warnings
 from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
 from gwaudit.review.decision_files import Problem
-from gwaudit.review.decisions import Decisions, read_decisions
+from gwaudit.review.decisions import Decisions, listed_files, read_decisions
 from gwaudit.review.guideline_answers import read_guidelines
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.store.working_copies import run_folder
@@ -72,7 +72,7 @@ class Applied:
 
 def apply_decisions(
     run: Path | str,
-    files: Sequence[Path | str],
+    files: Path | str | Sequence[Path | str],
     output: Path | str,
     *,
     guidelines: Path | str | None = None,
@@ -87,7 +87,7 @@ def apply_decisions(
 
     Args:
         run: the folder of a ranked run.
-        files: the files with decisions; `gwaudit.review.decisions` reads them.
+        files: the file or files with decisions; `gwaudit.review.decisions` reads them.
         output: a new folder, or its URL at an object store; it is complete or does not exist, but for a folder at a
             URL, where a killed process leaves the object `.incomplete` too. It holds
 
@@ -123,7 +123,7 @@ def apply_decisions(
     """
     if format not in cleaned_formats():
         raise SettingsError(f"the formats of cleaned data are {', '.join(cleaned_formats())}, not {format!r}")
-    run, progress = run_folder(run), progress or Warnings()
+    run, progress, files = run_folder(run), progress or Warnings(), listed_files(files)
     with written_output(output, is_file=False) as folder:
         audit = Audit.load(run)
         decisions = read_decisions(files, audit)

@@ -168,8 +168,8 @@ def check_decided(audit: Audit, decided: DecidedSamples, max_wrong: float, *, co
 
 
 def _require_share(name: str, value: Any) -> None:
-    if not 0 <= value < 1:
-        raise SettingsError(f"`{name}` is a share of the labels, from 0 to below 1 (2 % is 0.02), not {value}")
+    if not isinstance(value, int | float) or not 0 <= value < 1:
+        raise SettingsError(f"`{name}` is a share of the labels, from 0 to below 1 (2 % is 0.02), not {value!r}")
 
 
 def _read_valid(audit: Audit, files: Sequence[Path | str]) -> DecidedSamples:

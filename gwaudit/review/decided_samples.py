@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import UnresolvedDecisionsError
 from gwaudit.data.url_copies import local_file
-from gwaudit.review.decisions import Decisions, read_decisions, require_single_label
+from gwaudit.review.decisions import Decisions, listed_files, read_decisions, require_single_label
 from gwaudit.review.review_sample import ReviewSample, load_sample
 
 DECISIONS_FILE = "decisions.csv"
@@ -59,7 +59,7 @@ class DecidedSamples:
 
 
 def read_decided(
-    audit: Audit, files: Sequence[Path | str] = (), *, run_decisions: bool = True, with_sample: bool = True
+    audit: Audit, files: Path | str | Sequence[Path | str] = (), *, run_decisions: bool = True, with_sample: bool = True
 ) -> DecidedSamples:
     """Read the decisions of a run, and of further files.
 
@@ -76,7 +76,7 @@ def read_decided(
     require_single_label(audit)
     own = audit.run / DECISIONS_FILE
     paths = [own] if run_decisions and own.exists() else []
-    paths += [file for file in map(local_file, files) if not (paths and file.resolve() == own.resolve())]
+    paths += [file for file in map(local_file, listed_files(files)) if not (paths and file.resolve() == own.resolve())]
     return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit) if with_sample else None)
 
 

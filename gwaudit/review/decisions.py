@@ -82,7 +82,12 @@ class _OtherDataError(_RefusedError):
     """Signal that a statement is about a sample that the run does not have, or that differs in the run."""
 
 
-def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
+def listed_files(files: Path | str | Sequence[Path | str]) -> list[Path | str]:
+    """Return files as a list, of which one may be given by itself."""
+    return [files] if isinstance(files, str | Path) else list(files)
+
+
+def read_decisions(files: Path | str | Sequence[Path | str], audit: Audit) -> Decisions:
     """Read decisions from one or several files, as of several people or several rounds.
 
     Args:
@@ -93,7 +98,7 @@ def read_decisions(files: Sequence[Path | str], audit: Audit) -> Decisions:
         DataError: a file cannot be read, is no table of decisions, or is about other data; or the audit is multi-label.
     """
     require_single_label(audit)
-    return _decide([read_decision_file(local_file(file)) for file in files], audit)
+    return _decide([read_decision_file(local_file(file)) for file in listed_files(files)], audit)
 
 
 def require_single_label(audit: Audit) -> None:

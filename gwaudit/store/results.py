@@ -79,6 +79,8 @@ def no_audit(run: Path) -> StoreNotFoundError:
     """Return the error for a folder without the results of a ranking."""
     if not run.is_dir():
         return StoreNotFoundError(f"there is no folder at {run}: check the path of the run")
+    if origin_of(run) is None and not (run / "run.json").exists():
+        return StoreNotFoundError(f"{run} holds no audit, and no run (no run.json): check the path")
     return StoreNotFoundError(f"{run} holds no audit: rank the run first (gwaudit rank {run})")
 
 

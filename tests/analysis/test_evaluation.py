@@ -91,3 +91,10 @@ def test_what_was_never_recorded_counts_as_the_least_suspicious():
 def test_another_number_of_labels_is_refused(labels):
     with pytest.raises(DataError, match="one each is needed"):
         evaluate(make_audit([1, 2, 3], [0, 1, 2], [1, 2, 0], 2), labels)
+
+
+def test_true_labels_may_be_names_of_the_classes():
+    audit = make_audit([1, 2, 3], [0, 1, 2], [1, 2, 0], 2)
+    assert evaluate(audit, ["a", "c", "c"]).to_dict() == evaluate(audit, [0, 2, 2]).to_dict()
+    with pytest.raises(DataError, match="sample 1 label 'x' is none of the 3 classes"):
+        evaluate(audit, ["a", "x", "c"])

@@ -146,6 +146,8 @@ def test_the_default_window_is_the_last_half_and_another_can_be_chosen(store):
     assert rank(store).window == (6, 11)
     early = rank(store, RankingSettings(window=(0, 4)))
     assert early.window == (0, 4)
+    with pytest.raises(SettingsError, match=r"TrajectoryStore\.open\('runs/x'\)"):
+        rank("runs/x")
     assert set(LATE) <= set(early.frame.head(WRONG + len(LATE))["sample_id"])
     with pytest.raises(SettingsError, match=r"ends 1 after the last epoch of .* which has 12 epochs"):
         rank(store, RankingSettings(window=(0, 12)))
@@ -226,6 +228,8 @@ def test_nothing_suspected_is_saved_too(store, tmp_path):
 
 def test_no_audit_and_a_broken_one_are_told_apart(store, tmp_path):
     with pytest.raises(StoreNotFoundError, match="rank the run first"):
+        Audit.load(store.path)
+    with pytest.raises(StoreNotFoundError, match=r"no audit, and no run \(no run\.json\): check the path"):
         Audit.load(tmp_path)
     rank(store).save(tmp_path)
     (tmp_path / "audit.parquet").write_bytes(b"PAR1")

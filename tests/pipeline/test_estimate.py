@@ -146,6 +146,11 @@ def test_known_decisions_and_the_sample_are_joined(run, to_check, truth):
     assert after.flagged.low == after.flagged.high  # all suspects are decided
 
 
+def test_a_limit_as_the_command_takes_it_is_refused_with_the_number(run):
+    with pytest.raises(SettingsError, match=r"2 % is 0\.02\), not '2%'"):
+        check(run, "2%")
+
+
 def test_a_sample_that_nobody_decided_estimates_nothing(run, tmp_path):
     write_sample(run, tmp_path / "s.csv", 200)
     result = estimate(run)

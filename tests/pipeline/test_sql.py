@@ -204,6 +204,8 @@ def test_a_view_that_the_run_has_not_is_named_by_what_is_missing(tmp_path):
     assert "holds no audit: rank the run first" in done.stderr
     assert rows(run, "select count(*) as audit from samples") == [{"audit": N}]
     assert "check the path" in gwaudit("sql", tmp_path / "none", "select * from epochs").stderr
+    for command in ("status", "report"):  # a folder that is no run cannot be ranked
+        assert "holds no audit, and no run (no run.json): check the path" in gwaudit(command, tmp_path).stderr
 
 
 def test_without_duckdb_the_extra_is_named(run, monkeypatch):

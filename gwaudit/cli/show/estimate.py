@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for their types alone
     from gwaudit.review.estimates import Estimate, Estimates
 
 _ROWS = 10
+_SAMPLE = 200
 
 
 def print_sample(run: Path, output: Path, rows: int, size: int, decisions: Sequence[Path] = ()) -> None:
@@ -61,7 +62,8 @@ def print_estimates(result: "Estimates", run: Path, *, most: int = _ROWS) -> Non
     for note in result.notes:
         out.print(escape(with_flags(note)), style="yellow", highlight=False, soft_wrap=True)
     if result.drawn == 0:
-        _print_command(["gwaudit", "sample", str(run), "--size", "200", "--output", "to-check.csv"])
+        size = str(min(_SAMPLE, result.total.samples))
+        _print_command(["gwaudit", "sample", str(run), "--size", size, "--output", "to-check.csv"])
     if result.decided:
         for name, table in {"class": result.classes, **result.groups}.items():
             _print_table(name, table, most)

@@ -79,6 +79,7 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
     Raises:
         DataError: The data set has no length, no item can be read, or its items are of another kind.
     """
+    _require_dataset(source)
     if isinstance(source, str | Path) or not hasattr(source, "__len__"):
         raise DataError("a stream has no ids: give a map-style data set, or WebDataset shards (a folder of .tar files)")
     notes = ReadingNotes()
@@ -131,6 +132,20 @@ def read(source: Source, settings: DataSettings) -> RawSamples:
         broken={**parsed.broken, **not_finite, **broken},
         notes=notes,
     )
+
+
+def _require_dataset(source: Any) -> None:
+    """Raise DataError for objects that hold data in another way, with the way on."""
+    kind, module = type(source).__name__, type(source).__module__.split(".")[0]
+    if module in ("pandas", "polars", "pyarrow"):
+        raise DataError(f"a {kind} is not read from memory: write it to a Parquet file, and give the path of that")
+    if isinstance(source, tuple | np.ndarray | Tensor):
+        raise DataError(
+            f"a {kind} is no data set: give a `torch.utils.data.TensorDataset(inputs, labels)`, or the path of an .npz "
+            "file with `x` and `y`"
+        )
+    if not hasattr(source, "__getitem__") and not hasattr(source, "__iter__"):
+        raise DataError(f"a {kind} is no source: give a path, a name, or a map-style `torch.utils.data.Dataset`")
 
 
 def _warn_of_random_items(dataset: Dataset[Any], n: int, notes: ReadingNotes) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -81,3 +82,15 @@ def test_random_augmentation_is_warned_about():
     warning = load_dataset(Noisy(CLASSES)).notes.warnings[0]
     assert "another input each time that item 0 is read: leave out its random augmentation" in warning
     assert not load_dataset(Items(CLASSES)).notes.warnings
+
+
+@pytest.mark.parametrize(("source", "way_on"), [
+    (pd.DataFrame({"x": [1.0, 2.0], "label": ["a", "b"]}), "a DataFrame .* write it to a Parquet file"),
+    ((INPUTS.numpy(), CLASSES.numpy()), r"a tuple is no data set: give a `torch\.utils\.data\.TensorDataset"),
+    (INPUTS, "a Tensor is no data set"),
+    (3, "a int is no source: give a path"),
+])  # fmt: skip
+def test_objects_that_are_no_data_set_are_refused_with_the_way_on(source, way_on):
+    with pytest.raises(DataError, match=way_on):
+        load_dataset(source)
+    assert load_dataset(torch.utils.data.TensorDataset(INPUTS, CLASSES)).class_names == ("0", "1", "2")
