@@ -41,6 +41,16 @@ def label_text(value: Any) -> str:
     return text if text.strip() else ""
 
 
+def shown_name(name: str) -> str:
+    """Return a class name as people read it: in quotes where white space at its ends would not be seen.
+
+    Example:
+        >>> shown_name("barolo"), shown_name("barolo ")
+        ('barolo', "'barolo '")
+    """
+    return name if name == name.strip() else repr(name)
+
+
 def whole_number(text: str) -> int | None:
     """Return the whole number that a text is, in its one usual form; None for any other text.
 

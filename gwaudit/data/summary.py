@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gwaudit.core.urls import redacted
+from gwaudit.data.class_names import shown_name
 from gwaudit.data.class_sizes import LEAST_SAMPLES, small_classes
 from gwaudit.data.reading_notes import FilesPassedOver, ReadingNotes
 
@@ -83,7 +84,7 @@ class DataSummary:
         return f"{self.split}, of {', '.join(self.notes.splits)}" if len(self.notes.splits) > 1 else self.split
 
     def _classes(self) -> str:
-        counts = [f"{name} ({count:,})" for name, count in self.class_counts.items()]
+        counts = [f"{shown_name(name)} ({count:,})" for name, count in self.class_counts.items()]
         if len(counts) == self.n_classes:
             return f"{self.n_classes}: {', '.join(counts)}"
         largest, smallest = counts[:_EXTREME_CLASSES], counts[_EXTREME_CLASSES:]

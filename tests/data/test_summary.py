@@ -24,6 +24,8 @@ def test_it_counts_every_class_and_names_empty_ones():
     assert facts["samples"] == "3 rows of 3 features"
     assert facts["classes"] == "3: dog (2), cat (1), eel (0)"
     assert summary.warnings[0] == "No sample has the class eel."
+    spaced = summarise(dataset_of([0, 1, 1], ("cat", "cat ")))
+    assert dict(spaced.facts())["classes"] == "2: 'cat ' (2), cat (1)"
 
 
 def test_it_warns_of_classes_with_too_few_samples_to_judge():

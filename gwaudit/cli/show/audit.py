@@ -217,6 +217,8 @@ def print_noise(health: "pd.DataFrame", confused: "pd.DataFrame", *, most: int =
 
 
 def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | None, *, with_probability: bool) -> Table:
+    from gwaudit.data.class_names import shown_name
+
     table = Table(title=title)
     several = "class_name" in frame
     probability = ["P(wrong)"] * with_probability
@@ -229,8 +231,8 @@ def _suspects_table(frame: "pd.DataFrame", title: str, texts: Sequence[str] | No
             str(row["rank"]),
             escape(str(row["key"]) if texts is None else one_line(texts[row["sample_id"]], 120)),
             *([escape(str(row["class_name"]))] if several else []),
-            escape(str(row["given_name"])),
-            escape(str(row["suggested_name"])),
+            escape(shown_name(str(row["given_name"]))),
+            escape(shown_name(str(row["suggested_name"]))),
             *([f"{row['probability_wrong']:.3f}"] if with_probability else []),
             f"{row['mean_alignment']:+.4f}",
             f"{row['share_negative']:.0%}",
