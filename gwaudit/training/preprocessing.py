@@ -15,7 +15,7 @@ from torch import Tensor
 from gwaudit.core.settings import DataSettings, Resizing, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.feature_scaling import scale_matrix
-from gwaudit.data.inputs import InMemory, features
+from gwaudit.data.inputs import InMemory, are_in_memory, features
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.models import pretrained_configuration
 from gwaudit.training.starting_weights import with_starting_weights
@@ -105,9 +105,11 @@ def with_scaled_features(dataset: LabeledDataset) -> LabeledDataset:
     Args:
         dataset: A data set of features [D].
     """
-    if dataset.are_scaled or not isinstance(dataset.inputs, InMemory):
+    inputs = dataset.inputs
+    if dataset.are_scaled or not are_in_memory(inputs):
         return dataset
-    scaled = scale_matrix(dataset.inputs.values.numpy())
+    values = inputs.values if isinstance(inputs, InMemory) else inputs.read(torch.arange(len(inputs)))
+    scaled = scale_matrix(values.numpy())
     return replace(dataset, inputs=features(torch.from_numpy(scaled)), are_scaled=True)
 
 

@@ -77,6 +77,9 @@ def test_arrays_keep_what_float32_would_lose_and_csv_gives_the_same_features(tmp
         np.testing.assert_allclose(scaled.read(torch.arange(N))[:, :3], expected, atol=1e-6)
         assert scaled.channel_statistics()[1].tolist() == [1] * scaled.input_shape[0]
     assert in_float32(Z).dtype == np.float32
+    order = np.random.default_rng(1).permutation(N)
+    shuffled = with_scaled_features(from_array.subset(order))  # a subset is scaled too, by its own samples
+    np.testing.assert_allclose(shuffled.read(torch.arange(N))[:, :3], expected[order], atol=1e-6)
 
 
 def test_statistics_of_features_are_those_of_each_by_itself(tmp_path):
