@@ -15,7 +15,7 @@ from gwaudit.analysis.sample_statistics import HALVES, is_held_out
 from gwaudit.analysis.signals import Signals
 from gwaudit.analysis.verdict import SHARP, STRONG_EVIDENCE, is_photo
 from gwaudit.core.column_files import ColumnFiles
-from gwaudit.data.class_names import spelling
+from gwaudit.data.class_names import plain_text
 from gwaudit.store.store import TrajectoryStore
 
 _LEAST_COMPARED = 5  # rows; the overlap of fewer is a matter of chance
@@ -136,8 +136,8 @@ def _self_confirmed(store: TrajectoryStore) -> float:
 
 
 def _alike(store: TrajectoryStore, given: NDArray[np.int32], suggested: NDArray[np.int32]) -> float:
-    """Return the share of labels whose class and the suggested one have names that differ only in their spelling."""
-    spellings = np.array([spelling(name) for name in store.class_names])
+    """Return the share of labels whose class and the suggested one differ in name only by case or white space."""
+    spellings = np.array([plain_text(name) for name in store.class_names])
     if store.is_multi_label or not len(given):
         return math.nan
     return float((spellings[given] == spellings[suggested]).mean())

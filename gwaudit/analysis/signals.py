@@ -35,7 +35,7 @@ class Signals:
         prior_loss: cross entropy of the shares of the classes, the loss of a model that ignores its inputs, in nats.
         flagged: share of the rows above the fitted cut.
         flagged_class: the highest share of a class above the fitted cut.
-        alike_flagged: share of the flagged rows whose given and suggested classes' names differ only in spelling.
+        alike_flagged: share of the flagged rows whose given and suggested classes' names differ in case or white space.
         expected_wrong: expected share of wrong labels.
         expected_f1: expected F1 of the fitted cut; NaN if it flags nothing.
         depth: mean evidence against the flagged labels, in units of the mean evidence for all others. Wrong labels of

@@ -290,7 +290,7 @@ def _confuses_spellings(s: Signals) -> Iterator[Finding]:
             s.alike_flagged,
             "use the order",
             f"{s.alike_flagged:.0%} of the suspects are suggested a class whose name differs from that of their own "
-            "only in case, white space or the way a number is written",
+            "only in case or white space",
             "If they are one class, write its name in one way in the source, and audit it again",
         )
 

@@ -86,7 +86,7 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
     used = {name: count for name, count in zip(class_names, counts, strict=True) if count}
     alike: dict[str, list[str]] = defaultdict(list)
     for name in class_names:
-        alike[spelling(name)].append(name)
+        alike[_spelling(name)].append(name)
     groups = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
     if groups:
         more = f" and {len(groups) - _EXAMPLES} more" if len(groups) > _EXAMPLES else ""
@@ -126,14 +126,19 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
     return warnings
 
 
-def spelling(name: str) -> str:
-    """Return the text that all ways to write a name have in common: case, white space, Unicode form and zeros differ.
+def plain_text(name: str) -> str:
+    """Return the text that names have in common which differ in case, white space or Unicode form.
 
     Example:
-        >>> spelling("Barolo ") == spelling("barolo"), spelling("1.0") == spelling("1")
-        (True, True)
+        >>> plain_text("Barolo ") == plain_text("barolo")
+        True
     """
-    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _spelling(name: str) -> str:
+    """Return the text that all ways to write a name, or a number, have in common: 1.10 may be 1.1 (or another one)."""
+    text = plain_text(name)
     try:
         return str(Decimal(text).normalize())
     except InvalidOperation:

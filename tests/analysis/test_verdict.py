@@ -127,8 +127,9 @@ def test_two_spellings_of_a_class_are_no_label_errors(twin, tmp_path, trusted):
     audit = rank(write_run(tmp_path / "run", class_names=("ant", twin, "cat")))
     assert audit.verdict.level == "use the order"
     assert audit.verdict.signals.alike_flagged == pytest.approx(4 / 12)
-    assert "in case, white space" in audit.verdict.findings[0].reason
+    assert "only in case or white space" in audit.verdict.findings[0].reason
     assert rank(trusted).verdict.signals.alike_flagged == 0
+    assert rank(write_run(tmp_path / "versions", class_names=("1.1", "1.10", "2"))).verdict.level == "trust it"
 
 
 def test_no_signal_is_needed():
