@@ -202,14 +202,14 @@ def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
     if truth.shape != expected:
         needed = f"{expected} of 0 and 1 are needed" if audit.is_multi_label else "one each is needed"
         raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {needed}")
-    if truth.dtype.kind in "OUS":
+    if truth.dtype.kind in "OUS" and not audit.is_multi_label:
         truth = _classes_of(truth.tolist(), audit)
     return np.asarray(truth.reshape(-1)[audit.rows], np.int64)
 
 
 def _classes_of(names: list[Any], audit: Audit) -> NDArray[np.int64]:
     """Return the classes [n] of true labels that are names."""
-    found = class_indices(names, audit.class_names)
+    found = class_indices(names, audit.class_names, numbers_are_indices=True)
     for row in np.flatnonzero(found.labels < 0).tolist():
         reason = found.broken.get(row, "is no label")
         raise DataError(f"the true label of sample {row} {reason}: give one of the classes of {audit.run}")

@@ -1,5 +1,6 @@
 """Every metric against scikit-learn, and the degenerate cases that it warns about."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,5 +97,8 @@ def test_another_number_of_labels_is_refused(labels):
 def test_true_labels_may_be_names_of_the_classes():
     audit = make_audit([1, 2, 3], [0, 1, 2], [1, 2, 0], 2)
     assert evaluate(audit, ["a", "c", "c"]).to_dict() == evaluate(audit, [0, 2, 2]).to_dict()
+    numbered = replace(audit, class_names=("2", "1", "0"))
+    for labels in (["2", "0", "0"], np.array([0, 2, 2], object)):  # texts are names, numbers are classes
+        assert evaluate(numbered, labels).to_dict() == evaluate(numbered, [0, 2, 2]).to_dict()
     with pytest.raises(DataError, match="sample 1 label 'x' is none of the 3 classes"):
         evaluate(audit, ["a", "x", "c"])

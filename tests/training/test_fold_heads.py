@@ -16,7 +16,14 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings
 from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.checkpoints import epoch_checkpoint
-from gwaudit.training.fold_heads import FoldHeads, assign_folds, assign_heads, learned_by_heads, loss_of_heads
+from gwaudit.training.fold_heads import (
+    FoldHeads,
+    assign_folds,
+    assign_heads,
+    held_out_log_probabilities,
+    learned_by_heads,
+    loss_of_heads,
+)
 from gwaudit.training.loss import Loss
 from gwaudit.training.preprocessing import with_scaled_features
 from gwaudit.training.tensor_files import read_tensors
@@ -81,6 +88,21 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole():
 
     whole = gradient(slice(None))
     torch.testing.assert_close(gradient(slice(0, 7)) + gradient(slice(7, 13)), whole)
+
+
+def test_held_out_predictions_are_those_of_the_last_half_of_the_epochs():
+    features, labels = torch.randn((40, 3), generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+    left_out = assign_heads(labels, 2, 1, seed=0)
+    settings = ResolvedTrainingSettings(epochs=2, batch_size=8, learning_rate=0.5)
+    heads = FoldHeads("linear", n_features=3, n_classes=2, n_heads=2)
+    predicted = held_out_log_probabilities(features, labels, left_out, heads, Loss(labels, 2, settings), settings)
+    logits = heads(features)[1].detach()  # of the last epoch, the second of two
+    torch.testing.assert_close(predicted, logits[left_out[:, 0], torch.arange(40)].log_softmax(1))
+
+
+@pytest.mark.parametrize(("rows", "repeats"), [(90, 6), (1000, 6), (1500, 4), (3000, 2), (3001, 1), (20_000, 1)])
+def test_few_rows_are_divided_into_folds_several_times(rows, repeats):
+    assert resolve(TrainingSettings(), n_samples=rows, modality="features").fold_repeats == repeats
 
 
 @pytest.fixture(scope="module")
