@@ -7,14 +7,14 @@ are not counted. It prints the median of the seconds and of the processor second
 """
 
 import argparse
-import multiprocessing
-import multiprocessing.connection
 import os
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -66,20 +66,15 @@ def _with_gwaudit(folder: Path) -> None:
 
 
 def _in_new_process(load: Callable[[Path], None], folder: Path) -> tuple[float, float]:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_timed, args=(load, folder, sender))
-    process.start()
-    measured: tuple[float, float] = receiver.recv()
-    process.join()
-    return measured
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_timed, load, folder).result()
 
 
-def _timed(load: Callable[[Path], None], folder: Path, sender: multiprocessing.connection.Connection) -> None:
+def _timed(load: Callable[[Path], None], folder: Path) -> tuple[float, float]:
     load_dataset("digits")  # the libraries are imported when they are needed
     before, start = _processor_seconds(), time.monotonic()
     load(folder)
-    sender.send((time.monotonic() - start, _processor_seconds() - before))
+    return time.monotonic() - start, _processor_seconds() - before
 
 
 def _processor_seconds() -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gwaudit.core.allocators import reusing_freed_memory
 from gwaudit.core.caches import cache_folder
 from gwaudit.core.errors import DataError, MissingExtraError, ModelError, SettingsError, StoreError
 from gwaudit.core.files import write_atomically
@@ -98,6 +99,7 @@ class FrozenBackbone:
         ids = torch.arange(n) % len(dataset)
         return measure_dtype(self.model, self._prepare(dataset.read(ids)), trains=False)
 
+    @reusing_freed_memory()
     def extract(
         self, dataset: LabeledDataset, progress: FeatureProgress | None = None, dtype: str | None = None
     ) -> LabeledDataset:

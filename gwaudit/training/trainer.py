@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from gwaudit.analysis.monitor import RecordedCurves
 from gwaudit.analysis.stopping import PATIENCE, SelectedEpoch, training_rule
+from gwaudit.core.allocators import reusing_freed_memory
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
@@ -97,6 +98,7 @@ class TrainingResult:
     seconds: float
 
 
+@reusing_freed_memory()
 def train(
     dataset: LabeledDataset,
     run: Path | str,
@@ -175,6 +177,7 @@ def train(
     return result
 
 
+@reusing_freed_memory()
 def predict(run: Path | str, trained_on: LabeledDataset, dataset: LabeledDataset) -> Tensor:
     """Return the class probabilities of a finished run's model, with the weights of its selected epoch.
 
