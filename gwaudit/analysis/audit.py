@@ -199,10 +199,10 @@ class Audit:
         """Raise VerdictError if suspects may not be dropped or relabelled."""
         if self.may_clean:
             return
-        count = "" if self.verdict.level == "do not use" else "flag a number of samples that you choose (`top`), or "
+        count = "" if self.verdict.level == "do not use" else "a number of suspects that you choose (`top`), or with "
         raise VerdictError(
             f"the verdict on {self.run} is {self.verdict.level!r}, so nothing is dropped or relabelled by its suspects "
-            f"({self.verdict.short_reason}): {count}rank it again with `force=True` to use its cut anyway"
+            f"({self.verdict.short_reason}): rank it again with {count}`force=True` to use its cut anyway"
         )
 
     def require_probabilities(self) -> None:

@@ -204,6 +204,13 @@ def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:
         raise DataError(f"{truth.shape} true labels for the {expected[0]} samples of {audit.run}: {needed}")
     if truth.dtype.kind in "OUS" and not audit.is_multi_label:
         truth = _classes_of(truth.tolist(), audit)
+    n_values = 2 if audit.is_multi_label else len(audit.class_names)
+    unknown = np.argwhere(~np.isin(truth, np.arange(n_values)))
+    if len(unknown):
+        raise DataError(
+            f"the true label of sample {unknown[0][0]} of {audit.run} is {truth[tuple(unknown[0])]}: the truth of each "
+            f"sample is needed, as numbers from 0 to {n_values - 1}" + ("" if audit.is_multi_label else " or names")
+        )
     return np.asarray(truth.reshape(-1)[audit.rows], np.int64)
 
 

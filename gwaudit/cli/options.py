@@ -76,7 +76,7 @@ NoVerify = Annotated[
         "about as long as reading them.",
     ),
 ]
-Shown = Annotated[int, typer.Option(help="Number of suspects to show, the most suspicious ones.")]
+Shown = Annotated[int, typer.Option(min=1, help="Number of suspects to show, the most suspicious ones.")]
 
 # Choices that a registry holds: what is registered there is an option here.
 _REGISTRIES = {"detector": ("auto", *DETECTORS), "select": recorded_rules()}

@@ -7,6 +7,7 @@ The command line makes its options from these dataclasses (`gwaudit.cli.options`
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -40,15 +41,29 @@ def split_commas(text: str) -> list[str]:
 
 
 def require_choices(settings: Any) -> None:
-    """Raise SettingsError if a field of the type `Literal`, or `Literal | None`, has another value."""
+    """Raise SettingsError if a field of the type `Literal`, `int` or `str`, or optional, has another value."""
     for name, hint in get_type_hints(type(settings)).items():
         value, types = getattr(settings, name), get_args(hint)
+        _require_whole_or_text(name, value, types or (hint,))
         if NoneType in types and len(types) == 2:
             if value is None:
                 continue
             hint = types[0]
         if get_origin(hint) is Literal and value not in get_args(hint):
             raise SettingsError(f"`{name}` must be one of {', '.join(get_args(hint))}, not {value!r}")
+
+
+def _require_whole_or_text(name: str, value: Any, types: tuple[Any, ...]) -> None:
+    """Raise SettingsError where a field that holds whole numbers has another number, or one of text no text."""
+    allows_texts = any(each is str or get_origin(each) is Literal for each in types)
+    if value is None and NoneType not in types and (int in types or str in types):
+        raise SettingsError(f"`{name}` must not be None")
+    if int in types and float not in types and not isinstance(value, Integral | str | NoneType):
+        raise SettingsError(f"`{name}` must be a whole number, not {value!r}")
+    if int in types and isinstance(value, bool) and bool not in types:
+        raise SettingsError(f"`{name}` must be a whole number, not {value!r}")
+    if isinstance(value, str) and (int in types or float in types) and not allows_texts:
+        raise SettingsError(f"`{name}` must be a number, not the text {value!r}")
 
 
 def _existing_path(text: str) -> Path | None:
@@ -422,6 +437,7 @@ class RankingSettings:
     force: bool = False
 
     def __post_init__(self) -> None:
+        require_choices(self)
         for name in ("top", "budget"):
             count = getattr(self, name)
             if count is not None and count < 0:

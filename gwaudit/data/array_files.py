@@ -59,6 +59,8 @@ def _read(file: IO[bytes], room: int, name: str) -> NDArray[Any]:
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, as columns of text of pandas do: convert it by `.astype(str)`")
     n_bytes, rest = math.prod(shape) * dtype.itemsize, room - file.tell()
     if min(shape, default=0) < 0 or n_bytes > rest:
         raise ValueError(f"the header of {name} names the shape {shape}, more than the file holds")

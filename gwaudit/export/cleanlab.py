@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import SettingsError
+from gwaudit.core.errors import SettingsError, VerdictError
 from gwaudit.core.files import write_atomically
 from gwaudit.core.parquet import write_parquet
 from gwaudit.core.spreadsheets import write_csv
@@ -28,6 +28,12 @@ def label_issues(audit: Audit) -> pd.DataFrame:
         - `given_name`, `predicted_name`: names of these classes;
         - `key`: the key of the sample.
     """
+    if not audit.has_cut:
+        raise VerdictError(
+            f"the verdict on {audit.run} is {audit.verdict.level!r}, so it has no label issues and no scores "
+            f"({audit.verdict.short_reason}): export the first samples of its ranking as csv, or rank it again with a "
+            "number of suspects that you choose (`top`)"
+        )
     frame = audit.frame.sort_values("sample_id", ignore_index=True)
     suspect = frame["suspect"].to_numpy(bool)
     given = frame["given_label"].to_numpy(np.int64)
@@ -37,7 +43,7 @@ def label_issues(audit: Audit) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "is_label_issue": suspect,
-            "label_score": 1 - frame["probability_wrong"].to_numpy(np.float64),
+            "label_score": 1 - frame["probability_wrong"].to_numpy(np.float64) if audit.has_probabilities else np.nan,
             "given_label": given,
             "predicted_label": predicted,
             "given_name": names[given],

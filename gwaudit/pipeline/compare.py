@@ -22,6 +22,10 @@ from gwaudit.pipeline.accuracy import TEST_FILE
 from gwaudit.pipeline.results import EVALUATION_FILE
 from gwaudit.store.store import TrajectoryStore
 
+_NO_CHANGES: dict[str, int | None] = dict.fromkeys(
+    f"suspects_{kind}" for kind in ("corrected", "dropped", "cleared", "stayed", "new", "added")
+)
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -70,13 +74,14 @@ class Comparison:
         gone: the number of samples in the first run alone.
         new: the number of samples in the second run alone.
         labels_changed: the number of common samples with another label.
-        suspects_corrected: suspects of the first run that have another label and are no suspects of the second.
+        suspects_corrected: suspects of the first run that have another label and are no suspects of the second. This
+            and the next five numbers are None where a run has no cut to trust.
         suspects_dropped: suspects of the first run whose sample is gone.
         suspects_cleared: suspects of the first run that have the same label and are no suspects of the second.
         suspects_stayed: suspects of both runs.
         suspects_new: suspects of the second run alone, among the common samples.
         suspects_added: suspects of the second run among its new samples.
-        jaccard: the Jaccard index of the suspects among the common samples; NaN without suspects.
+        jaccard: the Jaccard index of the suspects among the common samples; NaN without suspects, or without a cut.
         rank_correlation: Spearman's correlation of the log odds of the common samples; NaN if one run has equal odds.
         frame: a row per common sample: `key`, `before` and `after` (given class), `log_odds_before`, `log_odds_after`,
             `suspect_before`, `suspect_after`.
@@ -88,12 +93,12 @@ class Comparison:
     gone: int
     new: int
     labels_changed: int
-    suspects_corrected: int
-    suspects_dropped: int
-    suspects_cleared: int
-    suspects_stayed: int
-    suspects_new: int
-    suspects_added: int
+    suspects_corrected: int | None
+    suspects_dropped: int | None
+    suspects_cleared: int | None
+    suspects_stayed: int | None
+    suspects_new: int | None
+    suspects_added: int | None
     jaccard: float
     rank_correlation: float
     frame: pd.DataFrame
@@ -106,6 +111,8 @@ class Comparison:
     @property
     def new_suspects(self) -> list[str]:
         """Return the keys of the common samples that are suspects of the second run alone, most suspicious first."""
+        if self.suspects_new is None:
+            return []
         new = self.frame[self.frame["suspect_after"] & ~self.frame["suspect_before"]]
         keys: list[str] = new.sort_values("log_odds_after", ascending=False, kind="stable")["key"].tolist()
         return keys
@@ -136,9 +143,9 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
     if both.empty:
         raise DataError(f"{before} and {after} have no sample in common: their keys are all different")
     changed = both["given_before"] != both["given_after"]
-    before_suspect, after_suspect = both["suspect_before"], both["suspect_after"]
-    n_before, n_after = (int(sample["suspect"].sum()) for sample in samples)
-    either = int((before_suspect | after_suspect).sum())
+    changes, jaccard = _NO_CHANGES, float("nan")
+    if all(audit.has_cut for audit in audits):
+        changes, jaccard = _changes(both, changed, *(int(sample["suspect"].sum()) for sample in samples))
     log_odds = both[["log_odds_before", "log_odds_after"]].dropna()
     varied = bool((log_odds.nunique() > 1).all())
     return Comparison(
@@ -148,16 +155,28 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
         gone=len(samples[0]) - len(both),
         new=len(samples[1]) - len(both),
         labels_changed=int(changed.sum()),
-        suspects_corrected=int((before_suspect & ~after_suspect & changed).sum()),
-        suspects_dropped=n_before - int(before_suspect.sum()),
-        suspects_cleared=int((before_suspect & ~after_suspect & ~changed).sum()),
-        suspects_stayed=int((before_suspect & after_suspect).sum()),
-        suspects_new=int((~before_suspect & after_suspect).sum()),
-        suspects_added=n_after - int(after_suspect.sum()),
-        jaccard=float((before_suspect & after_suspect).sum() / either) if either else float("nan"),
+        **changes,
+        jaccard=jaccard,
         rank_correlation=float(spearmanr(log_odds).statistic) if varied else float("nan"),
         frame=both.rename(columns={"given_before": "before", "given_after": "after"}).drop(columns="copy"),
     )
+
+
+def _changes(
+    both: pd.DataFrame, changed: "pd.Series[bool]", n_before: int, n_after: int
+) -> tuple[dict[str, int | None], float]:
+    """Return the numbers of suspects that changed, and the Jaccard index of those of the common samples."""
+    before, after = both["suspect_before"], both["suspect_after"]
+    either = int((before | after).sum())
+    numbers: dict[str, int | None] = {
+        "suspects_corrected": int((before & ~after & changed).sum()),
+        "suspects_dropped": n_before - int(before.sum()),
+        "suspects_cleared": int((before & ~after & ~changed).sum()),
+        "suspects_stayed": int((before & after).sum()),
+        "suspects_new": int((~before & after).sum()),
+        "suspects_added": n_after - int(after.sum()),
+    }
+    return numbers, float((before & after).sum() / either) if either else float("nan")
 
 
 def _samples(audit: Audit) -> pd.DataFrame:

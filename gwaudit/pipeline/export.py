@@ -11,6 +11,7 @@ from gwaudit.export.formats import ExportOptions, cleaned_formats, find_format, 
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
 from gwaudit.pipeline.source_columns import read_source_columns
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_unfinished
+from gwaudit.review.decision_files import require_no_answers
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -51,7 +52,8 @@ def export_audit(
         SettingsError: the format is unknown, or does not take an option, or not at a URL.
         StoreNotFoundError: the run is not ranked.
         VerdictError: the verdict on the run does not allow its suspects to be exported, or dropped.
-        DataError: the data cannot be read, or are of a kind that the format cannot hold.
+        DataError: the data cannot be read, or are of a kind that the format cannot hold; or the output is a table with
+            answers, which are never written over.
         StoreError: the output cannot be written.
 
     Example:
@@ -69,7 +71,10 @@ def export_audit(
             "Label Studio serves copied images from a folder of its machine alone: leave out `copy`, so that the tasks "
             "hold the images, or give a local path"
         )
-    with written_output(output, is_file=chosen.is_file) as path:
+    may_hold_answers = format == "csv"
+    with written_output(output, is_file=chosen.is_file, with_earlier=may_hold_answers) as path:
+        if may_hold_answers:
+            require_no_answers(path, shown_output(output), "or give this one to `apply` first")
         written = _write(ranked, format, path, options, root, progress)
     return shown_output(output) if is_at_url(output) else written
 

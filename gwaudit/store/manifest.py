@@ -72,6 +72,8 @@ def make_run(
     is_multi_label = labels.ndim == 2
     labels = _checked_matrix(labels, len(class_names)) if is_multi_label else _checked_labels(labels, len(class_names))
     n = len(labels)
+    if repeated := [name for name, count in Counter(class_names).items() if count > 1]:
+        raise InvalidEpochError(f"two classes have the name {repeated[0]!r}: give each class a name of its own")
     layout = RunLayout(path, n, tuple(class_names), is_multi_label, block_rows)
     splits = split if isinstance(split, str) else list(split)
     names = None if keys is None else checked_keys(keys)

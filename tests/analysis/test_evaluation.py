@@ -102,3 +102,9 @@ def test_true_labels_may_be_names_of_the_classes():
         assert evaluate(numbered, labels).to_dict() == evaluate(numbered, [0, 2, 2]).to_dict()
     with pytest.raises(DataError, match="sample 1 label 'x' is none of the 3 classes"):
         evaluate(audit, ["a", "x", "c"])
+
+
+@pytest.mark.parametrize(("labels", "sample"), [([0, -1, 2], 1), ([0, 1, 3], 2), ([float("nan"), 1, 2], 0)])
+def test_true_labels_outside_the_classes_are_refused(labels, sample):
+    with pytest.raises(DataError, match=rf"sample {sample} .* numbers from 0 to 2 or names"):
+        evaluate(make_audit([1, 2, 3], [0, 1, 2], [1, 2, 0], 2), labels)

@@ -3,10 +3,11 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import DataSettings, RankingSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 
 
 def test_data_settings_are_read_back_as_they_were(tmp_path):
@@ -34,10 +35,28 @@ def test_impossible_data_settings_are_refused(options, message):
     ({"cut": math.nan}, "`cut` must be a number"),
     ({"window": (5, 4)}, "`window` begins after its last epoch"),
     ({"window": (-1, 3)}, "`window` begins before the first epoch"),
+    ({"top": 2.5}, "`top` must be a whole number, not 2.5"),
+    ({"top": True}, "`top` must be a whole number, not True"),
+    ({"top": "5"}, "`top` must be a number, not the text '5'"),
+    ({"budget": 1.5}, "`budget` must be a whole number"),
 ])  # fmt: skip
 def test_impossible_ranking_settings_are_refused(options, message):
     with pytest.raises(SettingsError, match=message):
         RankingSettings(**options)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"epochs": 2.5}, "`epochs` must be a whole number, not 2.5"),
+    ({"batch_size": 10.5}, "`batch_size` must be a whole number, not 10.5"),
+    ({"model": None}, "`model` must not be None"),
+])  # fmt: skip
+def test_training_settings_of_another_type_are_refused(options, message):
+    with pytest.raises(SettingsError, match=message):
+        TrainingSettings(**options)
+
+
+def test_whole_numbers_of_numpy_are_settings():
+    assert RankingSettings(top=np.int64(5)).top == TrainingSettings(epochs=np.int32(5)).epochs
 
 
 def test_class_names_are_separated_by_commas_or_stand_one_a_line(tmp_path):

@@ -41,8 +41,10 @@ def test_a_file_that_claims_more_than_it_holds_takes_no_memory(tmp_path):
 
 def test_objects_and_damaged_files_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{}, None], object), allow_pickle=True)
-    with pytest.raises(DataError, match="NumPy file"):
-        read_array(tmp_path / "a.npy")
+    np.savez(tmp_path / "c.npz", x=np.zeros(3), y=np.array(["one", "two", "one"], object))
+    for read, name in ((read_array, "a.npy"), (read_arrays, "c.npz")):
+        with pytest.raises(DataError, match=r"holds Python objects.*`\.astype\(str\)`"):
+            read(tmp_path / name)
     (tmp_path / "b.npz").write_bytes(b"PK\x03\x04" + bytes(100))
     with pytest.raises(DataError, match="NumPy file"):
         read_arrays(tmp_path / "b.npz")

@@ -11,6 +11,7 @@ import runpy
 import sys
 import types
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 from xml.etree import ElementTree
@@ -29,7 +30,8 @@ from lxml import etree
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from gwaudit.core.errors import DataError, SettingsError, StoreExistsError
+from gwaudit.analysis.verdict import Verdict
+from gwaudit.core.errors import DataError, SettingsError, StoreExistsError, VerdictError
 from gwaudit.core.safe_names import choice_names
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.loading import load_dataset
@@ -328,6 +330,16 @@ class TestCleanlab:
         for column in theirs.columns:
             assert issues[column].dtype.kind == theirs[column].dtype.kind, column
         assert issues["label_score"].between(0, 1).all()
+
+    def test_a_verdict_that_offers_no_cut_has_no_issues_and_no_scores(self, photos, tmp_path):
+        audit = replace(audit_of(photos), verdict=Verdict("use the order"))
+        with pytest.raises(VerdictError, match="no label issues and no scores"):
+            write_export(audit, "cleanlab", tmp_path / "issues.csv")
+        assert not (tmp_path / "issues.csv").exists()
+        chosen = replace(audit, settings=replace(audit.settings, top=len(SUSPECTS)))
+        issues = pd.read_csv(write_export(chosen, "cleanlab", tmp_path / "issues.csv"))
+        assert issues["is_label_issue"].sum() == len(SUSPECTS)
+        assert issues["label_score"].isna().all()
 
     def test_its_learner_trains_without_the_suspects(self, photos, issues, tmp_path):
         features = np.random.default_rng(0).random((9, 4))

@@ -1,12 +1,14 @@
 """Two runs side by side: samples by key, suspects by what became of them, agreement against an independent oracle."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from gwaudit import compare
+from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.errors import DataError, StoreNotFoundError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings
 from gwaudit.data.loading import load_dataset
@@ -121,3 +123,15 @@ def test_settings_of_the_choice_are_the_runs(tmp_path):
     data = DataSettings("digits")
     ranked_run(tmp_path / "a", data, dataset=dataset, training=ResolvedTrainingSettings(select="gwa-scratch"))
     assert compare(tmp_path / "a", tmp_path / "a").before.epoch == 1
+
+
+def test_suspects_are_not_compared_with_a_run_that_offers_none(tmp_path):
+    run(tmp_path / "a", np.arange(20), suspects=[0, 1, 2])
+    audit = run(tmp_path / "b", np.arange(20), suspects=[])
+    replace(audit, verdict=Verdict("use the order")).save(tmp_path / "b")
+    c = compare(tmp_path / "a", tmp_path / "b")
+    assert (c.suspects_cleared, c.suspects_stayed, c.new_suspects) == (None, None, [])
+    assert np.isnan(c.jaccard)
+    done = gwaudit("compare", tmp_path / "a", tmp_path / "b")
+    assert "offers no cut for" in done.stdout
+    assert "no longer suspect" not in done.stdout

@@ -13,7 +13,7 @@ from gwaudit.analysis.audit import Audit
 from helpers.audits import make_audit, make_decisions
 from helpers.command import gwaudit
 from helpers.making import few_digits
-from helpers.recorded_runs import make_run
+from helpers.recorded_runs import make_run, ranked_run
 
 
 @pytest.fixture
@@ -174,3 +174,17 @@ class TestDecisions:
         assert done.returncode == 0, done.stderr
         assert "problem" not in done.stderr
         assert Audit.load(run).calibration.decided == len(suspects)
+
+
+def test_an_export_never_writes_over_answers(tmp_path):
+    run, sheet = tmp_path / "run", tmp_path / "sheet.csv"
+    ranked_run(run, dataset=few_digits(40), suspects=[3, 5])
+    export = ("export", run, "--to", "csv", "--output", sheet)
+    assert [gwaudit(*export).returncode for _ in range(2)] == [0, 0]  # an empty sheet is written anew
+    table = pd.read_csv(sheet)
+    table.assign(decision=["keep", ""]).to_csv(sheet, index=False)
+    filled = sheet.read_bytes()
+    done = gwaudit(*export)
+    assert done.returncode == 2
+    assert "holds 1 answers, which would be lost" in " ".join(done.stderr.split())
+    assert sheet.read_bytes() == filled

@@ -242,3 +242,9 @@ def test_labels_outside_the_classes_are_refused(tmp_path):
     with pytest.raises(InvalidEpochError, match="label 3 of sample 1"):
         TrajectoryStore.create(tmp_path / "run", given_labels=[0, 3], class_names=CLASSES)
     assert not (tmp_path / "run").exists()
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path):
+    with pytest.raises(InvalidEpochError, match="two classes have the name 'b'"):
+        TrajectoryStore.create(tmp_path / "run", given_labels=[0, 1], class_names=["a", "b", "b"])
+    assert not (tmp_path / "run").exists()

@@ -111,15 +111,22 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    lines = (
-        f"Samples: {c.common:,} in both, {c.gone:,} gone, {c.new:,} new; {c.labels_changed:,} labels changed.",
-        f"Suspects before: {c.suspects_corrected:,} corrected, {c.suspects_dropped:,} dropped, "
-        f"{c.suspects_cleared:,} no longer suspect, {c.suspects_stayed:,} stayed.",
-        f"Suspects after: {c.suspects_stayed:,} stayed, {c.suspects_new:,} new"
-        + (f", {c.suspects_added:,} in new samples." if c.suspects_added else "."),
-        f"Agreement on the samples in both: suspects overlap {share(c.jaccard)} (Jaccard), log odds correlate "
-        f"{share(c.rank_correlation)} (Spearman).",
-    )
+    lines = [f"Samples: {c.common:,} in both, {c.gone:,} gone, {c.new:,} new; {c.labels_changed:,} labels changed."]
+    if c.suspects_stayed is None:
+        without = " and ".join(facts.run for facts in (c.before, c.after) if facts.suspects is None)
+        lines += [
+            f"Suspects cannot be compared: the verdict offers no cut for {without}.",
+            f"Log odds of the samples in both correlate {share(c.rank_correlation)} (Spearman).",
+        ]
+    else:
+        lines += [
+            f"Suspects before: {c.suspects_corrected:,} corrected, {c.suspects_dropped:,} dropped, "
+            f"{c.suspects_cleared:,} no longer suspect, {c.suspects_stayed:,} stayed.",
+            f"Suspects after: {c.suspects_stayed:,} stayed, {c.suspects_new:,} new"
+            + (f", {c.suspects_added:,} in new samples." if c.suspects_added else "."),
+            f"Agreement on the samples in both: suspects overlap {share(c.jaccard)} (Jaccard), log odds correlate "
+            f"{share(c.rank_correlation)} (Spearman).",
+        ]
     for line in lines:
         out.print(line, highlight=False, soft_wrap=True)
     if c.new_suspects:

@@ -1,9 +1,13 @@
 """Read scikit-learn's handwritten digits: 1,797 images of 8x8 grey pixels, part of the library, no download."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from gwaudit.core.errors import DataError
+from gwaudit.core.outputs import MANIFEST
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.inputs import InMemory
 from gwaudit.data.readers.raw_samples import RawSamples, Source
@@ -20,7 +24,17 @@ def recognises(source: Source, settings: DataSettings) -> bool:
 
 
 def read(source: Source, settings: DataSettings) -> RawSamples:
-    """Read all digits in the library's order, with their 17 grey levels scaled to 0 to 255."""
+    """Read all digits in the library's order, with their 17 grey levels scaled to 0 to 255.
+
+    Raises:
+        DataError: A file or folder here, which is no run, has the name of the source.
+    """
+    here = Path("digits")
+    if here.exists() and not (here / MANIFEST).exists():
+        raise DataError(
+            "'digits' is the name of scikit-learn's digits, and here is a file or folder of that name too: give its "
+            "path (./digits), or run this in another folder"
+        )
     notes = ReadingNotes()
     choose_split(settings.split, (), "digits", notes)
     bunch = load_digits()

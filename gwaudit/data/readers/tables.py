@@ -63,9 +63,9 @@ def _note_the_rest(found: TableFiles, raw: RawSamples, folder: Path, notes: Read
                 "the tables elsewhere."
             )
     elif all_rows and isinstance(raw.inputs, Sequence):
-        listed = {item for item in raw.inputs if isinstance(item, Path)}
+        listed = {item.absolute() for item in raw.inputs if isinstance(item, Path)}
         images_below = [found.folder / path for path in find_images(found.folder, ReadingNotes())]
-        unlisted = [path.relative_to(folder).as_posix() for path in images_below if path not in listed]
+        unlisted = [path.relative_to(folder).as_posix() for path in images_below if path.absolute() not in listed]
         notes.pass_over(f"{found.files[0].name} does not list it", unlisted)
 
 

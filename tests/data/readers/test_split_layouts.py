@@ -93,7 +93,7 @@ def test_a_split_of_one_class_is_refused_with_the_others(tmp_path):
         load_dataset(tmp_path)
 
 
-def test_images_beside_tables_are_mentioned(tmp_path):
+def test_images_beside_tables_are_mentioned(tmp_path, monkeypatch):
     make_parquets(make_images(tmp_path / "both", "cat", "dog"), "rows")
     notes = load_dataset(tmp_path / "both").notes
     assert notes.remarks[0] == "the rows are read from rows.parquet"
@@ -101,8 +101,10 @@ def test_images_beside_tables_are_mentioned(tmp_path):
     make_images(tmp_path / "listed", "a", "b", "c")
     frame = pd.DataFrame({"file_name": ["a/0.png", "b/0.png"], "label": ["cat", "dog"]})
     frame.to_csv(tmp_path / "listed" / "metadata.csv", index=False)
-    passed = load_dataset(tmp_path / "listed").notes.files_passed_over
-    assert passed["metadata.csv does not list it"].examples == ["c/0.png"]
+    monkeypatch.chdir(tmp_path)
+    for source in (tmp_path / "listed", "listed"):
+        passed = load_dataset(source).notes.files_passed_over
+        assert passed["metadata.csv does not list it"].examples == ["c/0.png"]
 
 
 def test_other_folders_beside_splits_are_passed_over(tmp_path):
