@@ -25,7 +25,7 @@ def check_data_command(data: DataSettings, as_json: AsJson = False) -> None:
         print_json(check.to_dict())
     elif check.summary is not None:
         print_data(check.summary, out)
-        out.print("every row can be used")
+        out.print("every other row can be used" if check.summary.left_out else "every row can be used")
     else:
         out.print(f"rows that cannot be used: {len(check.broken):,}", highlight=False)
         print_rows(check.broken, out, most=_SHOWN)

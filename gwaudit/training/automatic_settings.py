@@ -186,7 +186,10 @@ def _rate(optimizer: str) -> float:
     """Return the learning rate of an optimizer of timm for 50,000 images."""
     family = next((family for family in _RATES if family in optimizer), None)
     if family is None:
-        raise SettingsError(f"the optimizer {optimizer!r} has no default learning rate: set `learning_rate`")
+        raise SettingsError(
+            f"the optimizer {optimizer!r} has no default learning rate: set `learning_rate`, or look for its name in "
+            "timm.optim.list_optimizers()"
+        )
     return _RATES[family]
 
 
