@@ -22,10 +22,6 @@ from gwaudit.pipeline.accuracy import TEST_FILE
 from gwaudit.pipeline.results import EVALUATION_FILE
 from gwaudit.store.store import TrajectoryStore
 
-_NO_CHANGES: dict[str, int | None] = dict.fromkeys(
-    f"suspects_{kind}" for kind in ("corrected", "dropped", "cleared", "stayed", "new", "added")
-)
-
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -75,7 +71,7 @@ class Comparison:
         new: the number of samples in the second run alone.
         labels_changed: the number of common samples with another label.
         suspects_corrected: suspects of the first run that have another label and are no suspects of the second. This
-            and the next five numbers are None where a run has no cut to trust.
+            and the next five numbers are None where a run that they need has no cut to trust.
         suspects_dropped: suspects of the first run whose sample is gone.
         suspects_cleared: suspects of the first run that have the same label and are no suspects of the second.
         suspects_stayed: suspects of both runs.
@@ -143,9 +139,7 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
     if both.empty:
         raise DataError(f"{before} and {after} have no sample in common: their keys are all different")
     changed = both["given_before"] != both["given_after"]
-    changes, jaccard = _NO_CHANGES, float("nan")
-    if all(audit.has_cut for audit in audits):
-        changes, jaccard = _changes(both, changed, *(int(sample["suspect"].sum()) for sample in samples))
+    changes = _changes(both, changed, audits, *(int(sample["suspect"].sum()) for sample in samples))
     log_odds = both[["log_odds_before", "log_odds_after"]].dropna()
     varied = bool((log_odds.nunique() > 1).all())
     return Comparison(
@@ -156,27 +150,34 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
         new=len(samples[1]) - len(both),
         labels_changed=int(changed.sum()),
         **changes,
-        jaccard=jaccard,
+        jaccard=_jaccard(both) if all(audit.has_cut for audit in audits) else float("nan"),
         rank_correlation=float(spearmanr(log_odds).statistic) if varied else float("nan"),
         frame=both.rename(columns={"given_before": "before", "given_after": "after"}).drop(columns="copy"),
     )
 
 
 def _changes(
-    both: pd.DataFrame, changed: "pd.Series[bool]", n_before: int, n_after: int
-) -> tuple[dict[str, int | None], float]:
-    """Return the numbers of suspects that changed, and the Jaccard index of those of the common samples."""
+    both: pd.DataFrame, changed: "pd.Series[bool]", audits: tuple[Audit, Audit], n_before: int, n_after: int
+) -> dict[str, int | None]:
+    """Return the numbers of suspects by what became of them; None where a run that the number needs has no cut."""
+    before, after = both["suspect_before"], both["suspect_after"]
+    has_before, has_after = (audit.has_cut for audit in audits)
+    has_both = has_before and has_after
+    return {
+        "suspects_corrected": int((before & ~after & changed).sum()) if has_before else None,
+        "suspects_dropped": n_before - int(before.sum()) if has_before else None,
+        "suspects_cleared": int((before & ~after & ~changed).sum()) if has_both else None,
+        "suspects_stayed": int((before & after).sum()) if has_both else None,
+        "suspects_new": int((~before & after).sum()) if has_both else None,
+        "suspects_added": n_after - int(after.sum()) if has_after else None,
+    }
+
+
+def _jaccard(both: pd.DataFrame) -> float:
+    """Return the Jaccard index of the suspects among the common samples; NaN without suspects."""
     before, after = both["suspect_before"], both["suspect_after"]
     either = int((before | after).sum())
-    numbers: dict[str, int | None] = {
-        "suspects_corrected": int((before & ~after & changed).sum()),
-        "suspects_dropped": n_before - int(before.sum()),
-        "suspects_cleared": int((before & ~after & ~changed).sum()),
-        "suspects_stayed": int((before & after).sum()),
-        "suspects_new": int((~before & after).sum()),
-        "suspects_added": n_after - int(after.sum()),
-    }
-    return numbers, float((before & after).sum() / either) if either else float("nan")
+    return float((before & after).sum() / either) if either else float("nan")
 
 
 def _samples(audit: Audit) -> pd.DataFrame:

@@ -131,6 +131,7 @@ def test_suspects_are_not_compared_with_a_run_that_offers_none(tmp_path):
     replace(audit, verdict=Verdict("use the order")).save(tmp_path / "b")
     c = compare(tmp_path / "a", tmp_path / "b")
     assert (c.suspects_cleared, c.suspects_stayed, c.new_suspects) == (None, None, [])
+    assert (c.suspects_corrected, c.suspects_dropped) == (0, 0)
     assert np.isnan(c.jaccard)
     done = gwaudit("compare", tmp_path / "a", tmp_path / "b")
     assert "offers no cut for" in done.stdout

@@ -113,9 +113,11 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
         )
     lines = [f"Samples: {c.common:,} in both, {c.gone:,} gone, {c.new:,} new; {c.labels_changed:,} labels changed."]
     if c.suspects_stayed is None:
+        if c.suspects_corrected is not None:
+            lines.append(f"Suspects before: {c.suspects_corrected:,} corrected, {c.suspects_dropped:,} dropped.")
         without = " and ".join(facts.run for facts in (c.before, c.after) if facts.suspects is None)
         lines += [
-            f"Suspects cannot be compared: the verdict offers no cut for {without}.",
+            f"Other changes of suspects cannot be compared: the verdict offers no cut for {without}.",
             f"Log odds of the samples in both correlate {share(c.rank_correlation)} (Spearman).",
         ]
     else:
