@@ -58,9 +58,8 @@ def _require_whole_or_text(name: str, value: Any, types: tuple[Any, ...]) -> Non
     allows_texts = any(each is str or get_origin(each) is Literal for each in types)
     if value is None and NoneType not in types and (int in types or str in types):
         raise SettingsError(f"`{name}` must not be None")
-    if int in types and float not in types and not isinstance(value, Integral | str | NoneType):
-        raise SettingsError(f"`{name}` must be a whole number, not {value!r}")
-    if int in types and isinstance(value, bool) and bool not in types:
+    is_whole = isinstance(value, Integral | str | NoneType) and not isinstance(value, bool)
+    if int in types and float not in types and not is_whole:
         raise SettingsError(f"`{name}` must be a whole number, not {value!r}")
     if isinstance(value, str) and (int in types or float in types) and not allows_texts:
         raise SettingsError(f"`{name}` must be a number, not the text {value!r}")

@@ -71,10 +71,8 @@ def export_audit(
             "Label Studio serves copied images from a folder of its machine alone: leave out `copy`, so that the tasks "
             "hold the images, or give a local path"
         )
-    may_hold_answers = format == "csv"
-    with written_output(output, is_file=chosen.is_file, with_earlier=may_hold_answers) as path:
-        if may_hold_answers:
-            require_no_answers(path, shown_output(output), "or give this one to `apply` first")
+    with written_output(output, is_file=chosen.is_file, with_earlier=chosen.is_file) as path:
+        require_no_answers(path, shown_output(output), "or give this one to `apply` first")
         written = _write(ranked, format, path, options, root, progress)
     return shown_output(output) if is_at_url(output) else written
 

@@ -187,4 +187,6 @@ def test_an_export_never_writes_over_answers(tmp_path):
     done = gwaudit(*export)
     assert done.returncode == 2
     assert "holds 1 answers, which would be lost" in " ".join(done.stderr.split())
+    for format in ("csv", "cleanlab"):
+        assert gwaudit("export", run, "--to", format, "--output", sheet).returncode == 2
     assert sheet.read_bytes() == filled
