@@ -81,7 +81,7 @@ class AlignmentMonitor:
         on_epoch: called with each new reading.
 
     Raises:
-        SettingsError: There is no such rule, or groups are not one for each sample.
+        SettingsError: There is no such rule, rules are no list of names, or groups are not one for each sample.
     """
 
     def __init__(
@@ -94,6 +94,8 @@ class AlignmentMonitor:
         groups: ArrayLike | str | None = None,
         on_epoch: Callable[[EpochReading], None] | None = None,
     ) -> None:
+        if isinstance(rules, str):
+            raise SettingsError(f"rules: expected a list of names, not a text: [{rules!r}]")
         self._store = store
         self._groups = _checked_groups(store, groups)
         self._stopping = {

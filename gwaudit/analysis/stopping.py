@@ -105,11 +105,11 @@ class OnlineStopping:
     """Apply a rule while a training runs, one epoch at a time.
 
     Args:
-        rule: the rule.
+        rule: the rule, or its name in `RULES`.
         total_epochs: number of epochs that the training is planned for.
 
     Raises:
-        SettingsError: total_epochs is below 1.
+        SettingsError: total_epochs is below 1, or there is no such rule.
 
     Example:
         >>> stopping = OnlineStopping(stopping_rule("validation", patience=2), total_epochs=10)
@@ -119,10 +119,10 @@ class OnlineStopping:
         1
     """
 
-    def __init__(self, rule: StoppingRule, *, total_epochs: int) -> None:
+    def __init__(self, rule: StoppingRule | str, *, total_epochs: int) -> None:
         if total_epochs < 1:
             raise SettingsError(f"total_epochs: expected at least 1, got {total_epochs}")
-        self.rule = rule
+        self.rule = rule = stopping_rule(rule) if isinstance(rule, str) else rule
         self._total = total_epochs
         self._curves: dict[str, list[float]] = {name: [] for name in rule.signals}
         self._seen = 0

@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+import weakref
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
@@ -29,6 +31,8 @@ class ColumnFiles:
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[IO[bytes], np.dtype[Any]]] = {}
+        self._open = ExitStack()
+        weakref.finalize(self, self._open.close)
 
     def append(self, block: Mapping[str, NDArray[Any]]) -> None:
         """Write the next rows of every column.
@@ -42,7 +46,8 @@ class ColumnFiles:
         with writing_temporary_files():
             for name, values in block.items():
                 if name not in self._files:
-                    file = tempfile.SpooledTemporaryFile(_MOST_IN_MEMORY)  # noqa: SIM115  # it ends with this object
+                    file = tempfile.SpooledTemporaryFile(_MOST_IN_MEMORY)  # noqa: SIM115  # closed with this object
+                    self._open.callback(file.close)
                     self._files[name] = file, values.dtype
                 target, dtype = self._files[name]
                 target.seek(0, os.SEEK_END)

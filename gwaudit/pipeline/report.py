@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.core.errors import StoreError
+from gwaudit.core.files import writing
 from gwaudit.core.shown_paths import path_at
 from gwaudit.core.url_outputs import local_output, shown_output, written_output
 from gwaudit.core.urls import restored_url
@@ -44,7 +46,7 @@ def write_report(
 
     Raises:
         GwauditError: the run is not ranked, or the true labels are missing or do not fit the run; or the file cannot be
-            written.
+            written, or is one of another kind.
     """
     run, progress = run_folder(run), progress or Warnings()
     if output is not None and _is_own_page(run, output):
@@ -56,12 +58,23 @@ def write_report(
         write_page(data, path)
 
     if output is not None:
-        with written_output(output, is_file=True) as path:
+        with written_output(output, is_file=True, with_earlier=True) as path:
+            _require_page(path, output)
             write(path)
         return shown_output(output)
     with publishing(run, update=True) as folder:  # locked, so that the page is of the ranking that it lies beside
         write(folder / REPORT_FILE)
     return run / REPORT_FILE
+
+
+def _require_page(path: Path, output: Path | str) -> None:
+    """Raise StoreError where a file of another kind than a page would be lost."""
+    if not path.is_file():
+        return
+    with writing(path), path.open("rb") as file:
+        start = file.read(1000).lstrip()
+    if start and not start.lower().startswith(b"<!doctype html"):
+        raise StoreError(f"{shown_output(output)} is not a page, and would be lost: choose another name")
 
 
 def _is_own_page(run: Path, output: Path | str) -> bool:

@@ -66,9 +66,9 @@ def resolve(
         photos: Whether the images are photos (`LabeledDataset.holds_photos`).
 
     Raises:
-        SettingsError: A pretrained backbone is asked for and the samples are not images; the learning rate is "auto",
-            and the optimizer has no default here; or folds are asked for where there is no head on features with one
-            label each, or there are too few samples for them.
+        SettingsError: A pretrained backbone is asked for and the samples are not images; a network is to learn images
+            in batches of one; the learning rate is "auto", and the optimizer has no default here; or folds are asked
+            for where there is no head on features with one label each, or there are too few samples for them.
 
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
@@ -77,6 +77,8 @@ def resolve(
     """
     settings = with_starting_weights(settings, modality, photos=photos)
     learns_images = modality == "images" and settings.backbone == "trained"
+    if learns_images and settings.batch_size == 1:
+        raise SettingsError("`batch_size` is 1, but batch normalization needs at least 2 images in a batch")
     n = n_samples if learns_images else _N_LARGE
     batch = _batch_size(n)
     scale = batch / _LARGE.batch_size

@@ -121,6 +121,11 @@ def test_groups_that_do_not_fit_are_refused(run):
             AlignmentMonitor(store, groups="colour")
 
 
+def test_one_rule_as_a_text_is_refused_with_the_list_to_write(run):
+    with TrajectoryStore.open(run) as store, pytest.raises(SettingsError, match=r"a list of names.*\['gwa-scratch'\]"):
+        AlignmentMonitor(store, rules="gwa-scratch")
+
+
 @given(values=st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=60))
 def test_aggregates_without_a_pole_are_never_larger_than_what_they_divide(values):
     values = np.array(values)

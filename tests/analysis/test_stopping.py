@@ -183,8 +183,9 @@ def test_training_stops_when_the_choice_has_stood_for_so_long():
     (lambda: training_rule("gradient-disparity"), "reads gradient_disparity.*choose from gwa-scratch"),
     (lambda: stopping_rule("validation", patience=0), "patience: expected at least 1"),
     (lambda: OnlineStopping(stopping_rule("last"), total_epochs=0), "total_epochs: expected at least 1"),
+    (lambda: OnlineStopping("luck", total_epochs=9), "unknown stopping rule 'luck'"),
     (
-        lambda: OnlineStopping(stopping_rule("labelwave"), total_epochs=9).update({"gwa": 1.0}),
+        lambda: OnlineStopping("labelwave", total_epochs=9).update({"gwa": 1.0}),
         "needs 'prediction_changes'",
     ),
     (lambda: OnlineStopping(stopping_rule("last"), total_epochs=9).decision, "has seen no epoch"),

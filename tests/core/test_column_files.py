@@ -35,6 +35,21 @@ def test_what_is_read_can_be_changed_without_a_change_of_the_file():
     assert files["a"].tolist() == [0, 0, 0]
 
 
+def test_files_are_closed_with_the_columns(monkeypatch):
+    monkeypatch.setattr(column_files, "_MOST_IN_MEMORY", 0)
+    opened = []
+    monkeypatch.setattr(
+        tempfile,
+        "SpooledTemporaryFile",
+        lambda most, make=tempfile.SpooledTemporaryFile: opened.append(make(most)) or opened[-1],
+    )
+    columns = ColumnFiles()
+    columns.append({"a": np.zeros(3), "b": np.ones(3)})
+    assert [file.closed for file in opened] == [False, False]
+    del columns
+    assert [file.closed for file in opened] == [True, True]
+
+
 def test_a_full_disk_is_named_with_the_way_on(monkeypatch):
     class Full(BytesIO):
         def write(self, content):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from gwaudit import RankingSettings, TrajectoryStore, rank
 from gwaudit.analysis.monitor import group_readings
-from gwaudit.core.errors import DataError
+from gwaudit.core.errors import DataError, SettingsError, StoreError
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.pipeline.report import write_report
@@ -279,6 +279,26 @@ def test_inputs_under_several_labels_are_shown_with_each_other_and_said_at_the_t
         "dog/same.png": [{"key": "cat/007.png", "label": "cat"}],
     }
     assert b"2 of these samples have the same input" in page
+
+
+def test_a_page_is_written_over_a_page_and_over_nothing_else(tmp_path):
+    make_tree(tmp_path / "photos", per_class=100)
+    audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos")), suspects=[0, 1])
+    for _ in range(2):
+        write_report(audit.run, tmp_path / "page.html")
+    table = tmp_path / "labels.csv"
+    table.write_text("id,label\n1,cat\n")
+    with pytest.raises(StoreError, match=r"labels\.csv is not a page, and would be lost"):
+        write_report(audit.run, table)
+    assert table.read_text() == "id,label\n1,cat\n"
+
+
+@pytest.mark.parametrize("top", [0, -3])
+def test_a_page_of_no_samples_is_refused(tmp_path, top):
+    make_tree(tmp_path / "photos", per_class=100)
+    audit = ranked_run(tmp_path / "run", DataSettings(str(tmp_path / "photos")), suspects=[0, 1])
+    with pytest.raises(SettingsError, match=f"`top` must be at least 1, not {top}"):
+        write_report(audit.run, top=top)
 
 
 def test_a_browser_keeps_the_decisions_on_runs_without_a_fingerprint_apart(tmp_path):

@@ -99,6 +99,14 @@ def test_values_that_cannot_be_are_refused(change):
         TrainingSettings(**change)
 
 
+def test_batch_normalization_needs_two_images():
+    one = TrainingSettings(batch_size=1, pretrained=False)
+    with pytest.raises(SettingsError, match="at least 2 images in a batch"):
+        resolve(one, 600, "images")
+    assert resolve(one, 600, "features", multi_label=True).batch_size == 1
+    assert resolve(TrainingSettings(batch_size=1, pretrained=True), 600, "images", photos=True).batch_size == 1
+
+
 def test_a_run_holds_numbers_and_a_resumed_run_keeps_them(tmp_path):
     dataset = images()
     first = TrainingSettings(epochs=1, learning_rate=0.03)
