@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from gwaudit.analysis import calibration
 from gwaudit.analysis.calibration import Calibration, Evidence, normal_scores, refit_log_odds
 from gwaudit.analysis.error_probability import sigmoid
 
@@ -101,6 +102,26 @@ def test_noise_does_not_change_the_order():
         decided = drawn(evidence, 100, seed)
         scales.append(refit_log_odds(evidence, decided, wrong[decided]).scale)
     assert scales == [0] * 3
+
+
+@pytest.mark.parametrize(("order_of_refitted", "scale"), [("same as the truth", 1.0), ("worse", 0.0)])
+def test_a_likelier_fit_with_a_worse_order_keeps_the_order(order_of_refitted, scale):
+    wrong = np.arange(100) % 2 == 0
+    unsupervised = np.where(wrong, 6.0, 5.0) + np.random.default_rng(0).normal(0, 0.5, 100)  # in order, far too high
+    refitted = np.where(wrong, 2.0, -2.0)
+    if order_of_refitted == "worse":
+        refitted[:20] = -refitted[:20]
+
+    class Fits:  # each scale but 0 is the refitted odds
+        def __init__(self):
+            self.unsupervised = unsupervised
+
+        def fit(self, rows, target, error, scale):
+            odds = refitted if scale else unsupervised
+            return type("Fit", (), {"log_odds": lambda _, of: odds[of]})()
+
+    chosen = calibration._cross_validated_scale(Fits(), np.arange(100), wrong.astype(float), 0.0)
+    assert (chosen > 0) == (scale > 0)
 
 
 @pytest.mark.parametrize("answer", [True, False])
