@@ -30,8 +30,9 @@ The deviations of β and u, which change the order, are multiplied by one of `SC
 cross-validation on the decisions: another scale than 0, which keeps the unsupervised order, has to raise the log
 likelihood of the decisions that it has not seen by two and a half standard errors and two nats. A few decisions never
 do that. By less, the average precision of the undecided samples fell by up to 0.1 in single reviews (role `chosen`).
-It also has to raise the area under the ROC curve of these decisions: offsets can make the level of the odds right, and
-with it the likelihood higher, and the order worse.
+The parts and offsets can also make the level of the odds right, and the order worse. So the area under the ROC curve of
+these decisions has to rise, too. Where it does not, the odds are made to rise with the unsupervised ones, by isotonic
+regression of the probabilities: the sums stay, and so does the order.
 
 Decisions are not weighted by their inclusion probabilities. Samples are chosen for a decision by their evidence, at
 random within strata of it or the worst first. Given its evidence, a sample's label does not depend on the choice: the
@@ -49,7 +50,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import logit
 from scipy.stats import norm, rankdata
+from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
@@ -194,14 +197,14 @@ def refit_log_odds(
     design = _Design(evidence)
     with threadpool_limits(1):  # the arrays are small: threads would wait for each other
         error = min(ANSWER_ERRORS, key=lambda error: design.fit(rows, target, error).loss + error / ANSWER_ERROR)
-        scale = _cross_validated_scale(design, rows, target, error)
+        scale, is_better_order = _cross_validated_scale(design, rows, target, error)
         fitted = design.fit(rows, target, error, scale)
         is_left = design.recorded if is_counted is None else design.recorded & is_counted
         is_left = is_left & ~np.isin(np.arange(len(is_left)), decided)
         low, high = _limits_of_left(_Posterior(design, rows, target, error, scale), np.flatnonzero(is_left))
-        log_odds = fitted.log_odds()
+        log_odds = fitted.log_odds() if is_better_order or not scale else _in_unsupervised_order(fitted)
         expected = float(sigmoid(log_odds[is_left]).sum())
-        return Refit(log_odds, scale, error, (min(low, expected), max(high, expected)))
+        return Refit(log_odds, scale if is_better_order else 0.0, error, (min(low, expected), max(high, expected)))
 
 
 def probability_after_answers(log_odds: Floats, wrong: NDArray[np.bool_], answer_error: float) -> Floats:
@@ -229,13 +232,13 @@ def normal_scores(values: Floats) -> Floats:
     return scores
 
 
-def _cross_validated_scale(design: "_Design", rows: Integers, target: Floats, error: float) -> float:
+def _cross_validated_scale(design: "_Design", rows: Integers, target: Floats, error: float) -> tuple[float, bool]:
     """Return the scale whose gain in log likelihood over 0 is sure, and the largest; 0 if there is none.
 
-    It is also 0 if that scale's order of the held-out decisions is not better.
+    Also return whether its order of the held-out decisions is better than the unsupervised one.
     """
     if len(rows) < FEWEST_TO_REORDER or len(np.unique(target)) < 2:
-        return 0.0
+        return 0.0, False
     fold = np.empty(len(rows), np.int64)
     fold[np.lexsort((rows, -design.unsupervised[rows]))] = np.arange(len(rows)) % _FOLDS
     likelihood, odds = np.empty((2, len(SCALES), len(rows)))
@@ -251,7 +254,15 @@ def _cross_validated_scale(design: "_Design", rows: Integers, target: Floats, er
     sure = total > _ERRORS * error + _NATS
     best = int(np.argmax(np.where(sure, total, 0.0)))
     is_better = roc_auc_score(target, odds[best]) > roc_auc_score(target, design.unsupervised[rows])
-    return SCALES[best] if is_better else 0.0
+    return SCALES[best], bool(is_better)
+
+
+def _in_unsupervised_order(fit: "_Fit") -> Floats:
+    """Return the log odds of all samples by a model, with their probabilities averaged where their order differs."""
+    recorded, log_odds = fit.design.recorded, fit.log_odds()
+    rising = IsotonicRegression().fit_transform(fit.design.unsupervised[recorded], sigmoid(log_odds[recorded]))
+    log_odds[recorded] = _bounded(logit(rising))
+    return log_odds
 
 
 def _limits_of_left(posterior: "_Posterior", left: Integers) -> tuple[float, float]:

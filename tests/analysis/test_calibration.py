@@ -104,8 +104,8 @@ def test_noise_does_not_change_the_order():
     assert scales == [0] * 3
 
 
-@pytest.mark.parametrize(("order_of_refitted", "scale"), [("same as the truth", 1.0), ("worse", 0.0)])
-def test_a_likelier_fit_with_a_worse_order_keeps_the_order(order_of_refitted, scale):
+@pytest.mark.parametrize("order_of_refitted", ["same as the truth", "worse"])
+def test_a_likelier_fit_with_a_worse_order_is_noticed(order_of_refitted):
     wrong = np.arange(100) % 2 == 0
     unsupervised = np.where(wrong, 6.0, 5.0) + np.random.default_rng(0).normal(0, 0.5, 100)  # in order, far too high
     refitted = np.where(wrong, 2.0, -2.0)
@@ -120,8 +120,21 @@ def test_a_likelier_fit_with_a_worse_order_keeps_the_order(order_of_refitted, sc
             odds = refitted if scale else unsupervised
             return type("Fit", (), {"log_odds": lambda _, of: odds[of]})()
 
-    chosen = calibration._cross_validated_scale(Fits(), np.arange(100), wrong.astype(float), 0.0)
-    assert (chosen > 0) == (scale > 0)
+    chosen, is_better = calibration._cross_validated_scale(Fits(), np.arange(100), wrong.astype(float), 0.0)
+    assert chosen > 0
+    assert is_better == (order_of_refitted == "same as the truth")
+
+
+def test_a_worse_order_is_not_taken_but_the_number_of_wrong_labels_is(monkeypatch):
+    evidence, wrong = made_up(1500, pair_offset=4.0)
+    decided = drawn(evidence, 300)
+    reordered = refit_log_odds(evidence, decided, wrong[decided])
+    monkeypatch.setattr(calibration, "_cross_validated_scale", lambda *_: (reordered.scale, False))
+    kept = refit_log_odds(evidence, decided, wrong[decided])
+    assert reordered.scale > 0
+    assert kept.scale == 0
+    assert np.all(np.diff(kept.log_odds[np.argsort(evidence.log_odds)]) >= 0)
+    assert sigmoid(kept.log_odds).sum() == pytest.approx(sigmoid(reordered.log_odds).sum())
 
 
 @pytest.mark.parametrize("answer", [True, False])
