@@ -173,11 +173,11 @@ def _naming_columns(path: Path, index: TextIndex, run: Path, key_columns: Collec
         return {own[0]: "key"}
     _, *rows = read_cells(path, set(names))
     cells = {name: [row[i] for row in rows if row[i].strip()] for i, name in enumerate(names) if name}
+    if "id" in cells and not are_row_numbers(index.texts) and all(len(index.find(cell)) == 1 for cell in cells["id"]):
+        return {"id": "key"}  # some of them twice: whoever reads the rows says which
     fits = {
         kind: [name for name, values in cells.items() if values and _are_names(values, kind, index)] for kind in _NAMING
     }
-    if "id" in fits["key"] and not are_row_numbers(index.texts):  # which the numbers of a column `id` need not be
-        return {"id": "key"}
     for kind, found in fits.items():
         if found:
             raise DataError(

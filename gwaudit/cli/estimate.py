@@ -55,7 +55,7 @@ def sample_command(
         rows = write_sample(
             run, output, size, seed=seed, redraw=redraw, decisions=decisions or (), root=root, progress=display
         )
-    print_sample(run, output, rows, size, decisions or ())
+    print_sample(run, output, rows, decisions or ())
 
 
 @command(app, "status", "For example: gwaudit status runs/photos --decisions to-check.csv --target-rate 1%")

@@ -70,7 +70,7 @@ def review_command(
         if estimate is not None:
             from gwaudit.pipeline.sample import draw_for_review, ids_to_review
 
-            blind = ids_to_review(*draw_for_review(run, estimate))
+            blind = ids_to_review(*draw_for_review(run, estimate), estimate)
         with StageDisplay() as display:
             contents = load_report_data(run, top=top, root=root, blind=blind, progress=display)
             display.on_stage("drawing the page")

@@ -73,7 +73,9 @@ def from_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
-def read_cells(path: Path, expected: Collection[str]) -> list[list[str]]:
+def read_cells(
+    path: Path, expected: Collection[str], advice: str = "check that it is the right file, with a header"
+) -> list[list[str]]:
     """Read the rows of a CSV file that a spreadsheet may have saved.
 
     The encoding is UTF-8, UTF-16 with a byte order mark (Excel's "Unicode text") or else Windows-1252. Cells are
@@ -83,6 +85,7 @@ def read_cells(path: Path, expected: Collection[str]) -> list[list[str]]:
     Args:
         path: the file.
         expected: column names, in the form of `column_name`; the header must hold at least one.
+        advice: what to do where it holds none.
 
     Returns:
         Lists of cells, the header first, without the empty rows at the end; each is at least as long as the header.
@@ -103,10 +106,7 @@ def read_cells(path: Path, expected: Collection[str]) -> list[list[str]]:
         if n_expected > most:
             most, rows = n_expected, _records(text, separator, path)
     if not rows:
-        raise DataError(
-            f"{path}: its first row names none of the columns {', '.join(sorted(expected))}: check that it is the "
-            "right file, with a header"
-        )
+        raise DataError(f"{path}: its first row names none of the columns {', '.join(sorted(expected))}: {advice}")
     while not any(cell.strip() for cell in rows[-1]):
         rows.pop()
     width = len(rows[0])
@@ -170,11 +170,15 @@ def decode_text(content: bytes, *, with_nul: bool = False) -> tuple[str, str]:
         with_nul: Whether the text may hold the character NUL, as keys and class names may.
 
     Raises:
-        ValueError: It is in another encoding, or no text.
+        ValueError: It is in another encoding, in several, or no text.
     """
     encodings: tuple[str, ...] = ("utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8", "cp1252")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
+    if "cp1252" in encodings and (row := _row_of_broken_utf8(content)):
+        raise ValueError(
+            f"line {row:,} holds bytes that are not UTF-8, but other lines are in UTF-8: correct this line"
+        )
     for encoding in encodings:
         try:
             text = content.decode(encoding)
@@ -183,6 +187,20 @@ def decode_text(content: bytes, *, with_nul: bool = False) -> tuple[str, str]:
         if with_nul or "\0" not in text:
             return text, encoding
     raise ValueError("it is neither UTF-8 nor UTF-16 nor Windows-1252: save it in UTF-8")
+
+
+def _row_of_broken_utf8(content: bytes) -> int:
+    """Return the line, from 1, of the first byte that is not UTF-8 in a text that is in UTF-8 elsewhere; 0 for none.
+
+    A text in Windows-1252 has hardly any letters beyond ASCII that are valid UTF-8.
+    """
+    text = content.decode("utf-8", errors="surrogateescape")
+    broken = re.search("[\udc80-\udcff]", text)
+    if broken is None:
+        return 0
+    n_broken = len(re.findall("[\udc80-\udcff]", text))
+    n_valid = len(re.findall("[^\x00-\x7f\udc80-\udcff]", text))
+    return text.count("\n", 0, broken.start()) + 1 if n_valid > n_broken else 0
 
 
 def _decoded(path: Path) -> str:

@@ -89,7 +89,8 @@ def _read_table(
     path: Path, key: str | None, class_names: tuple[str, ...], sample_keys: Sequence[str] | None
 ) -> FileLabels:
     wanted = column_name(key or "label")
-    header, *rows = read_cells(path, {"key", wanted})
+    advice = "name its column of labels label, or give the name that it has as `label_key`"
+    header, *rows = read_cells(path, {"key", wanted}, advice)
     names = [column_name(cell) for cell in header]
     if wanted not in names:
         raise DataError(f"{path} has no column {key or 'label'!r}: its columns are {', '.join(header)}")

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import StoreError
+from gwaudit.core.errors import SettingsError, StoreError
 from gwaudit.core.files import writing
 from gwaudit.core.shown_paths import path_at
 from gwaudit.core.url_outputs import local_output, shown_output, written_output
@@ -48,6 +48,8 @@ def write_report(
         GwauditError: the run is not ranked, or the true labels are missing or do not fit the run; or the file cannot be
             written, or is one of another kind.
     """
+    if top < 1:
+        raise SettingsError(f"`top` must be at least 1, not {top}")
     run, progress = run_folder(run), progress or Warnings()
     if output is not None and _is_own_page(run, output):
         output = None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError
@@ -49,19 +50,38 @@ def draw_for_review(
     return audit, sample, decided
 
 
-def ids_to_review(audit: Audit, sample: ReviewSample, decided: DecidedSamples) -> list[int]:
+def ids_to_decide(sample: ReviewSample, decided: DecidedSamples, size: int) -> NDArray[np.int64]:
+    """Return the undecided ones of the first samples of a draw, in their random order.
+
+    Args:
+        sample: The draw, which may be larger than `size`: its first samples are a random sample too.
+        decided: What is decided.
+        size: Number of samples in all, of which the decided ones are left out.
+
+    Raises:
+        DataError: As many are decided.
+    """
+    ids = sample.ids()
+    undecided = ids[~decided.is_decided[ids]]
+    n_decided = len(ids) - len(undecided)
+    if not len(undecided) or n_decided >= size:
+        raise DataError(
+            f"{n_decided:,} of the {sample.size:,} samples drawn are decided, as many as were asked for: "
+            "draw more with a larger size"
+        )
+    return undecided[: size - n_decided]
+
+
+def ids_to_review(audit: Audit, sample: ReviewSample, decided: DecidedSamples, size: int) -> list[int]:
     """Return the undecided samples of a draw, mixed with as many others, the most uncertain ones, in random order.
 
     The drawn ones keep their random order, so that the first of them are a random sample too. The others go on from
     the most uncertain one, so that a review that ends early has decided the ones that matter most.
 
     Raises:
-        DataError: All samples drawn are decided.
+        DataError: As many samples as `size` are decided.
     """
-    ids = sample.ids()
-    drawn = ids[~decided.is_decided[ids]].tolist()
-    if not drawn:
-        raise DataError(f"all {sample.size:,} samples drawn are decided: draw more with a larger `estimate`")
+    drawn = ids_to_decide(sample, decided, size).tolist()
     others = most_uncertain(audit, len(drawn), decided.is_decided | sample.is_drawn).tolist()
     is_drawn = np.random.default_rng((sample.seed, 2)).permutation([True] * len(drawn) + [False] * len(others))
     of_draw, of_ranking = iter(drawn), iter(others)
@@ -87,7 +107,7 @@ def write_sample(
     Args:
         run: Folder of a ranked run.
         output: The file, or its URL at an object store.
-        size: Number of samples in all: a sample of this run that is as large is used again.
+        size: Number of samples in all: of a larger sample of this run, the first ones.
         seed: Seed of a new draw, by default a random one.
         redraw: Draw anew from what is undecided, by the ranking in use.
         decisions: Further files with decisions, beside the run's own: their samples are left out.
@@ -99,7 +119,7 @@ def write_sample(
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The run is multi-label, its sample was drawn from other data, all of the sample is decided, or
+        DataError: The run is multi-label, its sample was drawn from other data, as many are decided, or
             `output` is a file with answers, which are never written over.
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid.
         StoreError: The sample cannot be read or written, or the file cannot be written.
@@ -108,25 +128,16 @@ def write_sample(
         advice = "and name this one as `decisions`, so that its samples are left out"
         require_no_answers(path, shown_output(output), advice)
         audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw, decisions=decisions)
-        table = _table_to_fill_in(audit, sample, decided, root, progress or Warnings())
+        ids = ids_to_decide(sample, decided, size)
+        table = _table_to_fill_in(audit, ids, root, progress or Warnings())
         write_csv(table, path)
     return len(table)
 
 
 def _table_to_fill_in(
-    audit: Audit, sample: ReviewSample, decided: DecidedSamples, root: Path | str | None, progress: StageProgress
+    audit: Audit, ids: NDArray[np.int64], root: Path | str | None, progress: StageProgress
 ) -> pd.DataFrame:
-    """Return a row for each sample of a draw that is not decided, with the text where the samples are texts.
-
-    Raises:
-        DataError: All are decided.
-    """
-    ids = sample.ids()
-    ids = ids[~decided.is_decided[ids]]
-    if not len(ids):
-        raise DataError(
-            f"all {sample.size:,} samples drawn of {audit.n_samples:,} are decided: draw more with a larger `size`"
-        )
+    """Return a row for each of some samples, with the text where the samples are texts."""
     names = np.array(audit.class_names, object)
     table = pd.DataFrame(
         {

@@ -5,7 +5,7 @@ stays undecided, and its number is counted. So does a sample that two files deci
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -155,17 +155,25 @@ def _random_decisions(
 ) -> NDArray[np.bool_]:
     """Return which decided samples are a random sample of their stratum, [n].
 
-    In each stratum these are the decided ones among the first k in random order, for the largest k of which enough were
-    looked at. Somebody may have decided a few drawn samples for another reason, as the most suspicious ones: these do
-    not stand for their stratum.
+    These are the decided ones among the first k in random order, for the largest k of which enough were looked at: of
+    all strata together, after any enlargement of the draw, and of each stratum. Somebody may have decided a few drawn
+    samples for another reason, as the most suspicious ones: these do not stand for their stratum. Nor do those of
+    somebody who filled in the wrong labels alone, although they are most of a stratum of suspects.
     """
-    is_random = np.zeros(len(is_decided), bool)
-    for stratum, drawn in enumerate(sample.draws[-1]):
-        members = np.flatnonzero((sample.stratum == stratum) & (sample.order < drawn))
-        members = members[np.argsort(sample.order[members])]
-        looked_at = is_decided[members] | is_unsure[members]
-        share = np.cumsum(looked_at) / np.arange(1, len(members) + 1)
-        enough = np.flatnonzero((share >= LEAST_ANSWERED) & looked_at)
-        first = members[: enough[-1] + 1] if len(enough) else members[:0]
+    is_looked_at = is_decided | is_unsure
+    is_first, is_random = np.zeros((2, len(is_decided)), bool)
+    for n_draws in range(1, len(sample.draws) + 1):
+        ids = replace(sample, draws=sample.draws[:n_draws]).ids()
+        is_first[_first_looked_at(ids, is_looked_at)] = True
+    for stratum in range(len(sample.draws[-1])):
+        members = np.flatnonzero((sample.stratum == stratum) & is_first)
+        first = _first_looked_at(members[np.argsort(sample.order[members])], is_looked_at)
         is_random[first[is_decided[first]]] = True
     return is_random
+
+
+def _first_looked_at(ids: NDArray[np.int64], is_looked_at: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the first of some samples in random order, for the largest number of which enough were looked at."""
+    looked_at = is_looked_at[ids]
+    enough = np.flatnonzero((np.cumsum(looked_at) / np.arange(1, len(ids) + 1) >= LEAST_ANSWERED) & looked_at)
+    return ids[: enough[-1] + 1] if len(enough) else ids[:0]

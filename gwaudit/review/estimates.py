@@ -206,7 +206,7 @@ def estimate_wrong_labels(
         random=int(decided.is_random.sum()),
         next_wrong=None if expected is None else float(expected[:NEXT].sum()),
         next_samples=min(NEXT, int(is_open.sum())),
-        notes=tuple(_notes(decided, total)),
+        notes=(*_notes(decided, total), *_notes_on_suspects(audit, flagged)),
     )
 
 
@@ -363,6 +363,17 @@ def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFr
     return table.sort_values(["estimate", "found_wrong"], ascending=False, kind="stable", ignore_index=True)
 
 
+def _notes_on_suspects(audit: Audit, flagged: Estimate | None) -> list[str]:
+    """Return what the suspects of the estimate are, where the audit's own are others."""
+    n_suspects = int(audit.column("suspect").sum())
+    if flagged is None or flagged.samples == n_suspects:
+        return []
+    return [
+        f"The audit flags {n_suspects:,} labels, with what was decided about them; by the scores alone it would flag "
+        f"{flagged.samples:,}. Precision and recall are of these."
+    ]
+
+
 def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
     """Return what limits the estimate."""
     notes = []
@@ -388,7 +399,7 @@ def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
     if chosen:
         notes.append(
             f"{chosen:,} decided samples that were drawn count for themselves alone: others before them in the random "
-            "order are not decided."
+            "order are not decided. An empty cell is no answer: write keep where a label is right."
         )
     n_unsure = int(decided.is_unsure.sum())
     if n_unsure:

@@ -135,7 +135,7 @@ def test_row_for_row_a_table_has_names_or_indices(tmp_path, separator):
     ("label\ncat\ncta\ncat\ndog\n", r"row 3: label 'cta' is none of the 2 classes \(did you mean 'cat'\?\)"),
     ("label\ncat\n\ncat\ndog\n", "row 3: has no label; only a table with a column key may leave samples out"),
     ("label\ncat\ndog\n", "2 labels for the 4 samples"),
-    ("lable\ncat\ndog\ncat\ndog\n", "its first row names none of the columns key, label"),
+    ("lable\ncat\ndog\ncat\ndog\n", "its first row names none of the columns key, label: name its column of labels"),
     ("key,label\n7,cat\n", r"no sample with the key '7' \(a spreadsheet program may have changed '007'"),
     ("key,label\nzebra,cat\n", "row 2: the data have no sample with the key 'zebra': keys are such as '007'"),
     ("key,label\n02. Jan,cat\n", r"no sample with the key '02. Jan' \(a spreadsheet program may have changed '1-2'"),

@@ -262,9 +262,33 @@ def test_a_larger_sample_writes_the_new_samples_alone(run, to_check, tmp_path, t
     more = pd.read_csv(tmp_path / "more.csv", dtype=str, encoding="utf-8-sig")
     assert not set(more["sample_id"]) & set(decided["sample_id"])
     decide(run, [*decided["sample_id"].astype(int), *more["sample_id"].astype(int)], truth)
-    with pytest.raises(DataError, match="all 260 samples drawn") as error:
+    with pytest.raises(DataError, match=r"260 of the 260 samples drawn are decided.* larger size"):
         write_sample(run, tmp_path / "none.csv", 200)
-    assert "larger `size`" in str(error.value)
+
+
+def test_a_large_draw_by_mistake_does_not_enlarge_the_next(run, to_check, tmp_path, truth):
+    first = pd.read_csv(to_check, dtype=str, encoding="utf-8-sig")["sample_id"].astype(int)
+    n = write_sample(run, tmp_path / "all.csv", 50_000)
+    decide(run, first, truth)
+    assert write_sample(run, tmp_path / "more.csv", 250) == 50
+    more = pd.read_csv(tmp_path / "more.csv", dtype=str, encoding="utf-8-sig")["sample_id"].astype(int)
+    assert n > 250
+    assert not set(more) & set(first)
+    decide(run, [*first, *more], truth)
+    result = estimate(run)
+    assert result.random >= 200
+    assert result.total.low <= truth.sum() <= result.total.high
+
+
+def test_who_fills_in_the_wrong_labels_alone_has_not_decided_at_random(run, to_check, truth):
+    table = pd.read_csv(to_check, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+    ids = table["sample_id"].astype(int).to_numpy()
+    decide(run, ids[truth[ids]], truth)
+    result = estimate(run)
+    assert result.random == 0
+    assert result.total.estimate is None
+    assert result.total.low == truth[ids].sum()
+    assert any("write keep" in note for note in result.notes)
 
 
 def test_check_passes_fails_and_asks_for_more(run, to_check, truth):
@@ -357,7 +381,7 @@ def test_a_target_that_is_no_share_is_refused(run, rate):
 
 def test_a_review_mixes_the_sample_with_as_many_uncertain_ones(run):
     audit, sample, decided = draw_for_review(run, 40)
-    ids = ids_to_review(audit, sample, decided)
+    ids = ids_to_review(audit, sample, decided, 40)
     assert len(ids) == len(set(ids)) == 80
     assert [i for i in ids if sample.is_drawn[i]] == sample.ids().tolist()
     distance = np.abs(audit.by_id("log_odds_wrong"))

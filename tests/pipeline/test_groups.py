@@ -80,6 +80,13 @@ def test_a_column_id_of_keys_names_the_samples(tmp_path):
     assert groups == {"annotator": ["bob", "", "ann"]}
 
 
+def test_two_rows_of_one_sample_are_refused_by_their_rows_under_any_name_of_the_column(tmp_path):
+    for column in ("key", "id"):
+        (tmp_path / "groups.csv").write_text(f"{column},annotator\na,ann\na,bob\n")
+        with pytest.raises(DataError, match=r"row 3: sample 0 \('a'\) has a group already, in row 2"):
+            read_group_columns(tmp_path / "groups.csv", ["a", "b", "c"], tmp_path)
+
+
 def test_a_column_id_is_refused_where_the_keys_are_numbers_of_rows(tmp_path):
     (tmp_path / "groups.csv").write_text("id,annotator\n1,ann\n2,bob\n")  # perhaps counted from 1
     with pytest.raises(DataError, match=r"'id' are keys of .*: call this column key"):

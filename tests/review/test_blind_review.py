@@ -26,7 +26,7 @@ def run(data, tmp_path):
 
 def test_a_review_for_an_estimate_shows_no_scores_and_its_decisions_give_an_interval(browser, run, dataset):
     audit, sample, before = draw_for_review(run, SIZE, seed=0)
-    ids = ids_to_review(audit, sample, before)
+    ids = ids_to_review(audit, sample, before, sample.size)
     with TrajectoryStore.open(run) as store:
         contents = collect_report_data(replace(audit, run=run), store, dataset, blind=ids)
     with (

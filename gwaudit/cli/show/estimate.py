@@ -25,14 +25,13 @@ _ROWS = 10
 _SAMPLE = 200
 
 
-def print_sample(run: Path, output: Path, rows: int, size: int, decisions: Sequence[Path] = ()) -> None:
+def print_sample(run: Path, output: Path, rows: int, decisions: Sequence[Path] = ()) -> None:
     """Print where a sample was written, and what to do with it.
 
     Args:
         run: Folder of the run.
         output: The file, or its URL.
         rows: Number of its rows.
-        size: Number of samples that were asked for.
         decisions: Further files with decisions, for the next command.
     """
     out.print(escape(str(shown_output(output))), highlight=False, soft_wrap=True)
@@ -41,10 +40,6 @@ def print_sample(run: Path, output: Path, rows: int, size: int, decisions: Seque
         "and the right class of relabelled samples into the column label.",
         highlight=False,
     )
-    if rows > size:
-        out.print(
-            f"The sample of this run is larger than {size:,} already; --redraw draws another one.", highlight=False
-        )
     files = [word for path in (*decisions, output) for word in ("--decisions", str(shown_output(path)))]
     _print_command(["gwaudit", "status", str(run), *files])
 

@@ -20,7 +20,7 @@ from gwaudit.analysis.monitor import selected_epoch
 from gwaudit.analysis.neighbours import near_contradictions
 from gwaudit.analysis.noise import class_health, confusions, transition_matrix, worst_first
 from gwaudit.analysis.stopping import SelectedEpoch
-from gwaudit.core.errors import DataError, GwauditError, SettingsError
+from gwaudit.core.errors import DataError, GwauditError
 from gwaudit.core.settings import ALIGNMENTS
 from gwaudit.core.shown_paths import with_urls
 from gwaudit.data.dataset import LabeledDataset
@@ -140,10 +140,7 @@ def collect_report_data(
 
     Raises:
         DataError: the data set is not the audited one, or the number of true labels is wrong.
-        SettingsError: `top` is below 1.
     """
-    if top < 1:
-        raise SettingsError(f"`top` must be at least 1, not {top}")
     if dataset is not None:
         _require_audited(dataset, audit)
     truth = true_labels if true_labels is not None or dataset is None else dataset.true_labels

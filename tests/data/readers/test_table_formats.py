@@ -115,6 +115,7 @@ def test_a_table_reads_the_same_from_every_format(tmp_path, name, write):
     ("t.csv", gzip.compress(CSV.encode(), mtime=0), "let its name end in .gz"),
     ("t.csv.gz", b"\x1f\x8bcut", "cannot be read as CSV"),
     ("t.csv", CSV.encode("utf-16-le"), "neither UTF-8 nor UTF-16 nor Windows-1252: save it in UTF-8"),
+    ("t.csv", "x,label\n1,café\n2,Zürich\n".encode() + b"3,\xff\n", "line 4 holds bytes that are not UTF-8, but other"),
     ("t.csv", b"", "cannot be read as CSV"),
     ("t.csv", b"x,label\n1,a\n2,b,c,d\n", r"cannot be read as CSV \(.*line 3"),
     ("t.csv", b"x,label,label\n1,a,b\n2,b,a\n", "several columns 'label'"),
