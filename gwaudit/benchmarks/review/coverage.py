@@ -10,6 +10,8 @@ from gwaudit.benchmarks.review.audits import KnownAudit
 from gwaudit.review.estimates import Estimate, recall_of
 from gwaudit.review.review_sample import draw_sample
 
+_SHOWN = 1e-3  # limits of a recall are shown in tenths of a per cent
+
 
 @dataclass(frozen=True)
 class CoverageRow:
@@ -161,7 +163,7 @@ def _recall_covered(
     answers: NDArray[np.int64],
     is_suspect: NDArray[np.int64],
 ) -> float:
-    """Return the share of the reviews whose interval of the recall holds it, of those with an interval."""
+    """Return the share of the reviews whose interval of the recall, as it is shown, holds it; of those with one."""
     low, high, estimate = parts
     held = []
     for review, counts in enumerate(answers):
@@ -171,5 +173,6 @@ def _recall_covered(
         )
         recall = recall_of(flagged, missed)
         if recall is not None and number.sum():
-            held.append(recall[1] - 1e-6 <= number[is_suspect == 1].sum() / number.sum() <= recall[2] + 1e-6)
+            truth = number[is_suspect == 1].sum() / number.sum()
+            held.append(recall[1] - _SHOWN / 2 <= truth <= recall[2] + _SHOWN / 2)
     return float(np.mean(held)) if held else float("nan")
