@@ -66,6 +66,7 @@ def measure_signals(
         own_head=_own_head(store),
         self_confirmed=_self_confirmed(store),
         held_out=held_out,
+        multi_label=store.is_multi_label,
         kappa=_kappa(given, predicted),
         accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),

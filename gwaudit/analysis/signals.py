@@ -25,6 +25,7 @@ class Signals:
         self_confirmed: by what share heads on features contradict more labels if what they contradict counts less,
             where such heads predict given labels worse; 0 where they do not, NaN if not tried.
         held_out: whether each row was recorded with a head that did not learn it.
+        multi_label: whether a row is a pair of sample and class, in a multi-label run.
         kappa: Cohen's kappa of the given labels and of those that most epochs of the window predict.
         accuracy: share of the rows whose given label most epochs of the window predict.
         last_accuracy: share of the given labels that the last epoch predicted.
@@ -56,6 +57,7 @@ class Signals:
     own_head: float = math.nan
     self_confirmed: float = math.nan
     held_out: bool = False
+    multi_label: bool = False
     kappa: float = math.nan
     accuracy: float = math.nan
     last_accuracy: float = math.nan

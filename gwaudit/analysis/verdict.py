@@ -192,6 +192,12 @@ is sure of nothing."""
 LEAST_OVERLAP = 0.5
 """Overlap of the most suspicious rows of both halves of the window, below which the order depends on the epochs."""
 
+LEAST_EXPECTED_F1_OF_PAIRS, MOST_UNEXPLAINED_OF_PAIRS = 0.87, 0.03
+"""The expected F1 below which a multi-label run is not trusted, if its network also contradicts more of the labels than
+the cut flags, by this share: a head that cannot learn a class contradicts right labels, and in several classes at once
+they look like many wrong ones. On eight sets of tables to choose on, with 3 and 10 % wrong labels and three trainings
+each, 1.1 to 3.4 times the wrong labels were expected there, or a third (docs/benchmarks/multilabel.md)."""
+
 MEMORISED = 0.97
 """The accuracy on given labels above which all labels were learned, also the wrong ones."""
 
@@ -333,6 +339,30 @@ def _overlaps(s: Signals) -> Iterator[Finding]:
         )
 
 
+def _underfits_classes(s: Signals) -> Iterator[Finding]:
+    if not s.multi_label:
+        return
+    if s.steps < SHARP_STEPS:
+        yield Finding(
+            "steps",
+            s.steps,
+            "use the order",
+            f"the network was updated {s.steps:.0f} times: it may have learned none of the classes well",
+            "Train for more `epochs`, or with a smaller `batch_size`",
+        )
+    unexplained = 1 - s.accuracy - s.flagged
+    is_unsure = s.expected_f1 < LEAST_EXPECTED_F1_OF_PAIRS and unexplained > MOST_UNEXPLAINED_OF_PAIRS
+    if is_unsure and next(_overlaps(s), None) is None:
+        yield Finding(
+            "expected_f1",
+            s.expected_f1,
+            "use the order",
+            f"right and wrong labels overlap, with an expected F1 of {s.expected_f1:.2f}, and the network contradicts "
+            f"{1 - s.accuracy:.0%} of the labels and flags {s.flagged:.0%}: it may not have learned some classes",
+            "Train with another `head` ('mlp' learns more than 'linear') or `model`, or for more `epochs`",
+        )
+
+
 def _is_undetermined(s: Signals) -> Iterator[Finding]:
     unexplained = 1 - s.accuracy - s.flagged
     most = MOST_UNEXPLAINED_HELD_OUT if s.rows < MANY else MOST_UNEXPLAINED_OF_MANY
@@ -431,6 +461,7 @@ _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _confuses_spellings,
     _flags_most,
     _overlaps,
+    _underfits_classes,
     _is_undetermined,
     _hardly_learned,
     _is_unstable,

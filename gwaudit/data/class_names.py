@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -14,6 +14,7 @@ from gwaudit.core.spreadsheet_changes import looks_changed
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # of 18 digits at most, which int64 holds
 _MISSING = frozenset({"na", "n/a", "<na>", "nan", "nat", "none", "null", "nil", "#n/a", "?", "-"})
+_SEPARATORS = ("|", ";", ",")
 _EXAMPLES = 3
 _FEW_NUMBERS = 20
 
@@ -69,10 +70,19 @@ def sorted_names(names: Iterable[str]) -> list[str]:
     return sorted(distinct)
 
 
+def _joined(names: Collection[str], separator: str) -> list[str]:
+    """Return the names that others look like a part of: each of their parts is in two names or more."""
+    parts = {name: {part.strip() for part in name.split(separator)} for name in names}
+    counts = Counter(part for each in parts.values() for part in each)
+    joined = [name for name, each in parts.items() if len(each) > 1]
+    return joined if len(joined) > 1 and all(counts[part] > 1 for name in joined for part in parts[name]) else []
+
+
 def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> list[str]:
     """Return warnings about class names that may be one class, or no class.
 
-    These are names that differ only in case, white space, Unicode form or the way a number is written; names such as
+    These are names that differ only in case, white space, Unicode form or the way a number is written; names that are
+    joined from others by a separator; names such as
     "nan" that often stand for a missing value; and a class -1, which often stands for no label; texts that spreadsheet
     programs write in place of others; and many whole numbers that do not count the classes from 0 or 1.
 
@@ -99,6 +109,12 @@ def class_warnings(labels: NDArray[np.int64], class_names: Sequence[str]) -> lis
             f"texts that look like lists are read as classes, such as {', '.join(lists[:_EXAMPLES])}: for several "
             "classes a sample write lists (JSON Lines, Parquet), or texts with a separator (`label_separator`)"
         )
+    warnings += [
+        f"class names look like several classes each, such as {joined[0]!r}: if they are, name the text between them, "
+        f"{separator!r}, by `label_separator`"
+        for separator in _SEPARATORS
+        if (joined := _joined(used, separator))
+    ]
     changed = [repr(name) for name in used if looks_changed(name)]
     if changed:
         warnings.append(

@@ -132,6 +132,19 @@ def test_two_spellings_of_a_class_are_no_label_errors(twin, tmp_path, trusted):
     assert rank(write_run(tmp_path / "versions", class_names=("1.1", "1.10", "2"))).verdict.level == "trust it"
 
 
+def test_a_multi_label_run_that_has_not_learned_its_classes_is_not_trusted():
+    learned = {"classes": 2, "epochs": 30, "steps": 120, "largest_class": 0.53, "halves_overlap": 0.96, "depth": 0.9}
+    underfitted = {**learned, "accuracy": 0.905, "flagged": 0.04, "expected_wrong": 0.043, "expected_f1": 0.76}
+    assert judge(Signals(rows=5391, **underfitted)).is_trusted
+    verdict = judge(Signals(rows=5391, multi_label=True, **underfitted))
+    assert verdict.level == "use the order"
+    assert "`head`" in verdict.findings[0].remedy
+    few_steps = {**underfitted, "steps": 10, "accuracy": 0.79, "flagged": 0.185, "expected_f1": 0.87}
+    assert judge(Signals(rows=5391, multi_label=True, **few_steps)).findings[0].signal == "steps"
+    fitted = {**underfitted, "accuracy": 0.968, "flagged": 0.027, "expected_f1": 0.95}
+    assert judge(Signals(rows=5391, multi_label=True, **fitted)).is_trusted
+
+
 def test_no_signal_is_needed():
     assert judge(Signals(rows=0, classes=0, epochs=1)) == Verdict(signals=Signals(0, 0, 1))
 

@@ -91,6 +91,19 @@ def test_names_that_look_alike_or_missing_are_warned_about():
     assert "a spreadsheet program may have written, such as '1-Mar', '1.00E+05', '#NAME?'" in changed
 
 
+@pytest.mark.parametrize("separator", ["|", ";", ", "])
+def test_classes_that_are_joined_from_others_are_warned_about(separator):
+    names = tuple(separator.join(each) for each in (("even", "high"), ("even",), ("high", "prime"), ("prime", "even")))
+    (warning,) = class_warnings(np.arange(4), names)
+    assert warning.startswith("class names look like several classes each, such as")
+    assert f"{separator.strip()!r}, by `label_separator`" in warning
+
+
+@pytest.mark.parametrize("names", [("pants, men", "shirts, men", "socks"), ("a|b", "c"), ("1,5", "2,5", "3,5")])
+def test_names_with_commas_are_classes(names):
+    assert class_warnings(np.arange(len(names)), names) == []
+
+
 def test_labels_that_are_no_classes_are_refused():
     with pytest.raises(DataError, match=r"200 different values in 200 rows \('0.5', .*these are no classes"):
         parse_labels([row + 0.5 for row in range(200)])

@@ -36,7 +36,8 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     if audit.has_cut:
         out.print(_suspects(audit), highlight=False)
     else:
-        out.print(_WITHOUT_CUT[audit.verdict.level], highlight=False, soft_wrap=True)
+        way_on = _BY_DECISIONS if audit.verdict.level == "use the order" and not audit.is_multi_label else ""
+        out.print(_WITHOUT_CUT[audit.verdict.level] + way_on, highlight=False, soft_wrap=True)
     if audit.is_multi_label and audit.has_cut:
         out.print(_multilabel_suspects(audit), highlight=False, soft_wrap=True)
     if audit.calibration is not None:
@@ -80,10 +81,14 @@ def print_verdict(verdict: "Verdict", headline: str | None = None) -> None:
 _MANY_ERRORS = 0.02  # share of decisions
 _WITHOUT_CUT = {
     "use the order": "No cut is offered, and no cleaned data are written: review from the top, or set the number "
-    "yourself (gwaudit rank --top N, --budget N). With 100 decisions on a random sample (gwaudit review --estimate "
-    "100, or gwaudit sample), gwaudit rank gives counts and a cut.",
+    "yourself (gwaudit rank --top N, --budget N).",
     "do not use": "No cut is offered, and no cleaned data are written (--force does both anyway).",
 }
+
+_BY_DECISIONS = (
+    " With 100 decisions on a random sample (gwaudit review --estimate 100, or gwaudit sample), gwaudit rank gives "
+    "counts and a cut."
+)
 
 
 def _split_copies(copies: "Sequence[SplitCopies]") -> str:
@@ -194,7 +199,7 @@ def print_noise(health: "pd.DataFrame", confused: "pd.DataFrame", *, most: int =
     several = "share_missing" in health
     for name in ("given", "expected wrong", "share", "expected missing", *["share"] * several, "suspects"):
         table.add_column(name, justify="right")
-    table.add_column("most frequent true class", overflow="fold")
+    table.add_column("mostly in place of" if several else "most frequent true class", overflow="fold")
     for class_name, row in health.head(most).iterrows():
         numbers = (f"{row[c]:,.0f}" for c in ("given", "expected_wrong", "expected_missing", "suspects"))
         given, wrong, missing, suspects = numbers
@@ -203,9 +208,10 @@ def print_noise(health: "pd.DataFrame", confused: "pd.DataFrame", *, most: int =
         mostly = escape(str(row["mistaken_for"]))
         table.add_row(escape(str(class_name)), given, wrong, shares[0], *lacking, suspects, mostly)
     out.print(table)
-    table = Table("given", "true", title="Most frequent errors", box=SIMPLE_HEAD)
+    title = "One class in place of another, both suspects of one sample" if several else "Most frequent errors"
+    table = Table("given", "true", title=title, box=SIMPLE_HEAD)
     table.add_column("expected", justify="right")
-    table.add_column("of all errors", justify="right")
+    table.add_column("of these" if several else "of all errors", justify="right")
     for error in confused.head(most).to_dict("records"):
         table.add_row(
             escape(error["given"]), escape(error["true"]), f"{error['expected']:,.0f}", f"{error['share']:.1%}"
