@@ -175,6 +175,11 @@ def _labels(table: pa.Table, settings: DataSettings, name: str) -> tuple[ParsedL
             f"its columns are {', '.join(table.column_names)}; {_remedy_for_names(table.column_names)}"
         )
     values = table[_require_column(table, label, name)]
+    if pa.types.is_struct(values.type) or pa.types.is_map(values.type):
+        raise DataError(
+            f"{name}: the column {label!r} holds dictionaries, which are no labels: write the classes of a row as a "
+            "list, or name a column of 0 and 1 for each class, joined by commas"
+        )
     class_names = stated or class_names_in(table).get(label)
     parsed = parse_labels(values.to_pylist(), class_names, settings.label_separator, numbers_are_indices=stated is None)
     if unused := _unused_categories(values, parsed.class_names):

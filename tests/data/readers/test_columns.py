@@ -1,5 +1,7 @@
 """The columns of a table become inputs, labels and keys; each row that cannot be used is named with its reason."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -117,6 +119,15 @@ def test_unused_categories_are_no_classes_and_are_noted(tmp_path):
     assert dataset.class_names == ("cat", "dog")
     assert any("left out: cow" in remark for remark in dataset.notes.remarks)
     assert load_dataset(tmp_path / "t.parquet", classes="cat,cow,dog").class_names == ("cat", "cow", "dog")
+
+
+def test_labels_that_are_dictionaries_are_refused_by_their_column(tmp_path):
+    rows = [{"x": float(i), "z": i % 3, "tags": {"even": i % 2, "high": int(i > 4)}} for i in range(20)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        DataError, match="the column 'tags' holds dictionaries"
+    ):
+        load_dataset(tmp_path / "t.jsonl", label_column="tags")
 
 
 def test_a_table_without_labels_takes_them_from_a_label_file(tmp_path):
