@@ -102,12 +102,14 @@ def match_samples(
     matched = _with_inputs(dataset, positions, keys, labels, tuple(class_names), fingerprint, missing)
     if not (len(missing) or added or changed):
         # The fingerprint of texts is that of their embedding, which is not computed to look at them.
-        return matched, "" if dataset.modality == "texts" else "The inputs of the data changed since the run."
+        what = "inputs of the data" if (np.diff(positions) > 0).all() else "order of the data, and perhaps inputs,"
+        return matched, "" if dataset.modality == "texts" else f"The {what} changed since the run."
     examples = ", ".join(repr(keys[i]) for i in missing[:_EXAMPLES]) + ", ..." * (len(missing) > _EXAMPLES)
     gone = f"{len(missing):,} ({examples})" if len(missing) else "0"
     return (
         matched,
-        f"The data changed since the run. Samples gone: {gone}, added: {added:,}, with other labels: {changed:,}.",
+        f"The data changed since the run. Samples gone: {gone}, added: {added:,}, with other labels: {changed:,}."
+        + " Those that the run recorded count here." * bool(changed),
     )
 
 

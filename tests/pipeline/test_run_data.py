@@ -18,7 +18,7 @@ from gwaudit.pipeline.report import load_report_data
 from gwaudit.pipeline.run_data import data_of_run, samples_of_run
 from gwaudit.store.store import TrajectoryStore
 from helpers.command import gwaudit
-from helpers.making import make_tree
+from helpers.making import make_photo_table, make_tree
 from helpers.recorded_runs import ranked_run
 
 GONE = "cat/001.png"
@@ -48,6 +48,19 @@ def samples(audit, root=None):
     progress = Notes()
     with TrajectoryStore.open(audit.run) as store:
         return samples_of_run(store, progress, root), progress.notes
+
+
+def test_a_label_that_was_changed_in_the_source_is_counted_and_that_of_the_run_stays(tmp_path):
+    table = make_photo_table(tmp_path, [])
+    settings = DataSettings(str(table), id_column="id")
+    audit = ranked_run(tmp_path / "run", settings, suspects=[0])
+    table.write_text(table.read_text().replace("0.png,cat,", "0.png,dog,"))
+    found, notes = samples(audit)
+    assert notes == [
+        "The data changed since the run. Samples gone: 0, added: 0, with other labels: 1. Those that the run recorded "
+        "count here."
+    ]
+    assert found.labels[0] == 0
 
 
 class TestAPhotoThatIsGone:

@@ -124,9 +124,7 @@ def test_unused_categories_are_no_classes_and_are_noted(tmp_path):
 def test_labels_that_are_dictionaries_are_refused_by_their_column(tmp_path):
     rows = [{"x": float(i), "z": i % 3, "tags": {"even": i % 2, "high": int(i > 4)}} for i in range(20)]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(
-        DataError, match="the column 'tags' holds dictionaries"
-    ):
+    with pytest.raises(DataError, match="the column 'tags' holds dictionaries"):
         load_dataset(tmp_path / "t.jsonl", label_column="tags")
 
 
