@@ -175,14 +175,14 @@ def decode_text(content: bytes, *, with_nul: bool = False) -> tuple[str, str]:
     encodings: tuple[str, ...] = ("utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8", "cp1252")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
-    if "cp1252" in encodings and (row := _row_of_broken_utf8(content)):
-        raise ValueError(
-            f"line {row:,} holds bytes that are not UTF-8, but other lines are in UTF-8: correct this line"
-        )
     for encoding in encodings:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
+            if encoding.startswith("utf-8") and (row := _row_of_broken_utf8(content)):
+                raise ValueError(
+                    f"line {row:,} holds bytes that are not UTF-8, but other lines are in UTF-8: correct this line"
+                ) from None
             continue
         if with_nul or "\0" not in text:
             return text, encoding
