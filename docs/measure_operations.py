@@ -58,6 +58,7 @@ def _plans() -> dict[str, tuple[TrainingSettings, ...]]:
         "resnet9_16, 12 epochs": (replace(first, epochs=12),),
         "scratch-5min": (PRESETS["scratch-5min"][0],),
         "whitened_32, 10 epochs three times": _whitened("whitened_32", (10, 10, 10)),
+        "whitened_32, 20 epochs three times": _whitened("whitened_32", (20, 20, 20)),
         "whitened_64, 10 epochs three times": _whitened("whitened_64", (10, 10, 10)),
         "whitened_64, 20 epochs three times": _whitened("whitened_64", (20, 20, 20)),
         "whitened_64, 40 epochs three times": _whitened("whitened_64", (40, 40, 40)),
