@@ -133,7 +133,8 @@ def _expectation(audit: "Audit") -> str:
     counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
     among = "".join(f"{expected[k]:,.0f} of the first {k:,}, " for k in counts)
     if audit.calibration is None:
-        return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all (not yet calibrated on decisions)."
+        uncalibrated = "" if audit.is_multi_label else " (not yet calibrated on decisions)"
+        return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all{uncalibrated}."
     mistakes, total = audit.expected_mistakes, audit.expected_wrong()[-1]
     together = f"Together {total:,.0f}." if mistakes < 0.5 else (
         f"As about {mistakes:,.0f} of the decisions seem to be mistakes, {total:,.0f} labels are wrong in all."
