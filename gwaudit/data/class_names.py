@@ -42,6 +42,27 @@ def label_text(value: Any) -> str:
     return text if text.strip() else ""
 
 
+def joined_names(labels: NDArray[np.int64], class_names: Sequence[str], separator: str | None = None) -> list[str]:
+    """Return the classes of each sample as one text, with a separator between them.
+
+    Args:
+        labels: [n, C] of 0 and 1.
+        class_names: C names.
+        separator: The separator; by default `separator_for` these names.
+
+    Example:
+        >>> joined_names(np.array([[1, 1], [0, 0]]), ("cat", "dog"))
+        ['cat|dog', '']
+    """
+    separator = separator_for(class_names) if separator is None else separator
+    return [separator.join(class_names[label] for label in np.flatnonzero(row).tolist()) for row in labels]
+
+
+def separator_for(class_names: Sequence[str]) -> str:
+    """Return a text that separates class names, and is in none of them."""
+    return next((text for text in "|;,/" if not any(text in name for name in class_names)), "||")
+
+
 def shown_name(name: str) -> str:
     """Return a class name as people read it: in quotes where white space at its ends would not be seen.
 

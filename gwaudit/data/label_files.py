@@ -1,7 +1,7 @@
 """Read labels from a file of their own: CIFAR-N's, an array, or a table with the key of each sample."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gwaudit.core.errors import DataError
+from gwaudit.core.errors import DataError, did_you_mean
 from gwaudit.core.spreadsheet_changes import changed_by_spreadsheet
 from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, texts_are_quoted, without_formula
 from gwaudit.data.array_files import read_array
-from gwaudit.data.class_names import label_text
+from gwaudit.data.class_names import label_text, separator_for
 from gwaudit.data.class_sizes import require_classes
-from gwaudit.data.labels import UNLABELLED, class_indices
+from gwaudit.data.labels import UNLABELLED, class_indices, matrix_of_class_sets, matrix_of_columns
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
@@ -32,7 +32,7 @@ class FileLabels(NamedTuple):
 
     Attributes:
         given: [n] int64 class indices, `UNLABELLED` where the file has none; or [n, C] of 0 and 1 (multi-label).
-        clean: [n] int64 true labels, likewise, where the file has them.
+        clean: True labels, likewise, where the file has them.
         class_names: Names of the classes.
         remarks: Sentences about labels that are not read as they are written.
     """
@@ -44,7 +44,13 @@ class FileLabels(NamedTuple):
 
 
 def read_label_file(
-    path: Path, key: str | None, class_names: Sequence[str] = (), sample_keys: Sequence[str] | None = None
+    path: Path,
+    key: str | None,
+    class_names: Sequence[str] = (),
+    sample_keys: Sequence[str] | None = None,
+    *,
+    multi_label: bool = False,
+    separator: str | None = None,
 ) -> FileLabels:
     """Read the labels of samples from a file, by their keys or row for row.
 
@@ -52,10 +58,15 @@ def read_label_file(
         path: A table (`.csv`, `.tsv`, `.txt`) with a column of labels, which are names or indices of classes; an array
             (`.npy`; multi-label as a matrix of 0 and 1); or a CIFAR-N file (`.pt`). A table with a column `key` is
             read by the keys, in any order, as `gwaudit apply` writes it; samples without a label in it have none. Where
-            the truth is known it has a column `clean_label` too.
-        key: Name of the column of labels, by default `label`; or key of the labels in the `.pt`.
+            the truth is known it has a column `clean_label` too. In multi-label data a cell holds all classes of a
+            sample; or each class has a column of 0 and 1.
+        key: Name of the column of labels, by default `label` (or `labels`, in multi-label data); or key of the labels
+            in the `.pt`.
         class_names: Class names of the source; empty where it has no labels of its own.
         sample_keys: [n] keys of the source; without them a table is read row for row.
+        multi_label: Whether the source is multi-label: its samples have sets of classes.
+        separator: Text between the classes of one cell, besides the one that `gwaudit.data.class_names.joined_names`
+            writes.
 
     Raises:
         DataError: The file cannot be read, needs or lacks the key, or has unknown or repeated keys, or labels that are
@@ -64,7 +75,10 @@ def read_label_file(
     if not path.is_file():
         raise DataError(f"no label file at {path}")
     if path.suffix.lower() in TABLE_SUFFIXES:
-        labels = _read_table(path, key, tuple(class_names), sample_keys)
+        if multi_label:
+            labels = _read_set_table(path, key, tuple(class_names), sample_keys, separator)
+        else:
+            labels = _read_table(path, key, tuple(class_names), sample_keys)
     elif path.suffix == ".pt":
         entries = _read_archive(path)
         labels = _labels_by_row(_integers(_entry(entries, key, path), path).tolist(), tuple(class_names), path)
@@ -89,8 +103,7 @@ def _read_table(
     path: Path, key: str | None, class_names: tuple[str, ...], sample_keys: Sequence[str] | None
 ) -> FileLabels:
     wanted = column_name(key or "label")
-    advice = "name its column of labels label, or give the name that it has as `label_key`"
-    header, *rows = read_cells(path, {"key", wanted}, advice)
+    header, *rows = _read_rows(path, {"key", wanted})
     names = [column_name(cell) for cell in header]
     if wanted not in names:
         raise DataError(f"{path} has no column {key or 'label'!r}: its columns are {', '.join(header)}")
@@ -115,6 +128,86 @@ def _read_table(
         None if clean is None else _spread(clean, samples, len(sample_keys)),
         all_classes,
         remarks,
+    )
+
+
+def _read_rows(path: Path, expected: Collection[str]) -> list[list[str]]:
+    """Return the cells of a table; raise DataError where a row has more than the header: they would be lost."""
+    header, *rows = read_cells(
+        path, expected, "name its column of labels label, or give the name that it has as `label_key`"
+    )
+    for number, row in enumerate(rows, start=2):
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise DataError(
+                f"{path}, row {number}: has {len(row)} cells, the header has {len(header)}: put texts with separators "
+                "in quotes"
+            )
+    return [header, *rows]
+
+
+def _read_set_table(
+    path: Path,
+    key: str | None,
+    class_names: tuple[str, ...],
+    sample_keys: Sequence[str] | None,
+    separator: str | None,
+) -> FileLabels:
+    wanted = (column_name(key),) if key is not None else ("label", "labels")
+    header, *rows = _read_rows(path, {"key", *wanted, *map(column_name, class_names)})
+    names = [column_name(cell) for cell in header]
+    columns = {name: [row[position] for row in rows] for position, name in reversed(list(enumerate(names)))}
+    column = next((name for name in wanted if name in columns), None)
+    clean = None
+    if column is not None:
+        given = _class_sets(columns[column], class_names, separator, path, column)
+        if CLEAN_KEY in columns:
+            clean = _class_sets(columns[CLEAN_KEY], class_names, separator, path, CLEAN_KEY)
+    else:
+        given = _class_columns(header, rows, class_names, key, path)
+    if sample_keys is not None and "key" in columns:
+        samples = _sample_ids(columns["key"], sample_keys, path)
+        given = _spread(given, samples, len(sample_keys))
+        clean = None if clean is None else _spread(clean, samples, len(sample_keys))
+    elif sample_keys is not None:
+        _require_order(columns, column or "", sample_keys, path)
+    return FileLabels(given, clean, class_names)
+
+
+def _class_columns(
+    header: list[str], rows: list[list[str]], class_names: tuple[str, ...], key: str | None, path: Path
+) -> NDArray[np.int64]:
+    """Return the columns of the classes as a matrix [n, C] of 0 and 1."""
+    texts = [from_cell(cell).strip() for cell in header]
+    if key is not None or not set(class_names) <= set(texts):
+        raise DataError(
+            f"{path} has no column {key or 'label'!r}{'' if key else ', and not one for each class'}: its columns are "
+            f"{', '.join(header)}"
+        )
+    parsed = matrix_of_columns({name: [row[texts.index(name)] for row in rows] for name in class_names})
+    if parsed.broken:
+        row, reason = min(parsed.broken.items())
+        raise DataError(f"{path}, row {row + 2}: {reason}")
+    return parsed.labels
+
+
+def _class_sets(
+    cells: list[str], class_names: tuple[str, ...], separator: str | None, path: Path, column: str
+) -> NDArray[np.int64]:
+    """Return the sets of classes in cells as a matrix [n, C] of 0 and 1; an empty cell is the empty set."""
+    texts, known, own = [from_cell(cell) for cell in cells], set(class_names), separator_for(class_names)
+    separators = [own] if separator in (None, own) else [separator, own]
+    unknown: list[tuple[str, int]] = []
+    for text in separators:
+        parts = ((part.strip(), row) for row, cell in enumerate(texts) for part in cell.split(text))
+        first = next(((part, row) for part, row in parts if part and part not in known), None)
+        if first is None:
+            return matrix_of_class_sets(texts, class_names, text).labels
+        unknown.append(first)
+    name, row = max(unknown, key=lambda found: found[1])  # the separator that fits the most rows
+    raise DataError(
+        f"{path}, row {row + 2}: column {column}: {name!r} is none of the {len(class_names)} classes"
+        f"{did_you_mean(name, class_names)}; the classes of a sample are separated by "
+        f"{' or '.join(map(repr, separators))}"
     )
 
 
@@ -189,7 +282,7 @@ def _refuse_changed_classes(labels: NDArray[np.int64], class_names: tuple[str, .
 
 
 def _spread(values: NDArray[np.int64], samples: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    spread = np.full(n, UNLABELLED, np.int64)
+    spread = np.full((n, *values.shape[1:]), UNLABELLED, np.int64)
     spread[samples] = values
     return spread
 

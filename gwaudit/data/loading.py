@@ -230,7 +230,14 @@ def _apply_label_file(raw: RawSamples, settings: DataSettings) -> tuple[RawSampl
         return raw, None
     file = Path(settings.labels)
     raw.notes.remark(f"the given labels are those of {file}")
-    labels = read_label_file(file, settings.label_key, raw.class_names, raw.keys)
+    labels = read_label_file(
+        file,
+        settings.label_key,
+        raw.class_names,
+        raw.keys,
+        multi_label=raw.labels.ndim == 2,
+        separator=settings.label_separator,
+    )
     _require_clean_labels(labels.given, labels.clean, raw, file)
     raw.notes.remarks += labels.remarks
     return replace(raw, labels=labels.given, class_names=labels.class_names), labels.clean
@@ -240,7 +247,7 @@ def _require_clean_labels(given: np.ndarray, clean: np.ndarray | None, raw: RawS
     """Raise DataError unless the true labels of a file are the source's own, for all samples that it labels."""
     if clean is None:
         return
-    different = np.flatnonzero((clean != raw.labels) & (given != UNLABELLED))
+    different = np.flatnonzero(((clean != raw.labels) & (given != UNLABELLED)).reshape(len(raw), -1).any(1))
     if len(different):
         row = int(different[0])
         raise DataError(

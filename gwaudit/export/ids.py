@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gwaudit.core.spreadsheets import write_csv
+from gwaudit.data.class_names import joined_names
 from gwaudit.export.cleaned_data import CleanedData
 from gwaudit.export.original_data import OriginalData
 
 _PART = 2**17  # rows that are written at once
-_SEPARATORS = "|;,/"
 
 
 def write(cleaned: CleanedData, folder: Path, original: OriginalData) -> None:
@@ -27,11 +26,5 @@ def _table(cleaned: CleanedData, rows: slice) -> pd.DataFrame:
     labels = cleaned.labels[rows]
     columns = {"sample_id": cleaned.ids[rows], "key": cleaned.keys[rows].to_numpy(zero_copy_only=False)}
     if cleaned.is_multi_label:
-        return pd.DataFrame({**columns, "labels": _joined_names(labels, cleaned.class_names)})
+        return pd.DataFrame({**columns, "labels": joined_names(labels, cleaned.class_names)})
     return pd.DataFrame({**columns, "label": labels, "name": np.array(cleaned.class_names, object)[labels]})
-
-
-def _joined_names(labels: NDArray[np.int64], names: tuple[str, ...]) -> list[str]:
-    """Return the classes of each sample, joined by a separator that is in no name."""
-    separator = next((s for s in _SEPARATORS if not any(s in name for name in names)), "||")
-    return [separator.join(names[label] for label in np.flatnonzero(row)) for row in labels]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from gwaudit.core.files import writing
 from gwaudit.core.parquet import write_parquet
@@ -39,9 +40,9 @@ def corrected_table(
         source: A file with one of the suffixes `SUFFIXES`.
         target: The new file, with the same suffix.
         label_column: Name of the column with the labels.
-        changes: The new class of each row that changes, by row number from 0.
+        changes: The new class, or number of a set of classes, of each row that changes, by row number from 0.
         dropped: Numbers of the rows to leave out.
-        spellings: The value that the table has for each class, from `spellings_of`.
+        spellings: The value that the table has for each, from `spellings_of` or `spellings_of_sets`.
 
     Returns:
         Whether the target was written: False where the file is of a form that cannot be kept.
@@ -117,6 +118,34 @@ def spellings_of(
     labels_read = class_indices(list(spellings.values()), class_names, numbers_are_indices=are_indices).labels
     pairs = zip(spellings.items(), labels_read, strict=True)
     return {label: value for (label, value), label_read in pairs if label_read == label}
+
+
+def spellings_of_sets(
+    table: pa.Table,
+    label_column: str,
+    sets: Mapping[int, NDArray[np.int64]],
+    class_names: Sequence[str],
+    separator: str | None,
+) -> dict[int, Any]:
+    """Return the value that a table has for each of some sets of classes, as `spellings_of` does for classes.
+
+    Args:
+        table: The rows.
+        label_column: Name of the column with the labels: texts with a separator, or lists of texts.
+        sets: Sets of classes, [C] of 0 and 1, by any number.
+        class_names: C names.
+        separator: Text between the classes of a label; None for lists.
+
+    Returns:
+        One value per set; none where the column holds values of another kind.
+    """
+    kind = table[label_column].type
+    names = {number: [class_names[label] for label in np.flatnonzero(row).tolist()] for number, row in sets.items()}
+    if separator is not None and pa.types.is_string(kind):
+        return {number: separator.join(classes) for number, classes in names.items()}
+    if separator is None and pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        return names
+    return {}
 
 
 def _correct_csv(text: str, separator: str, column: int, values: Mapping[int, str], dropped: set[int]) -> str:

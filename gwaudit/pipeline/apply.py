@@ -19,12 +19,12 @@ from gwaudit.data.readers.table_files import find_tables, holds_tables
 from gwaudit.data.readers.tables import read_tables
 from gwaudit.data.url_copies import with_local_files
 from gwaudit.export.formats import cleaned_formats, write_cleaned_data
-from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of
+from gwaudit.export.source_table import SUFFIXES, corrected_table, spellings_of, spellings_of_sets
 from gwaudit.pipeline.next_command import next_command
 from gwaudit.pipeline.run_data import current_data, data_of_run
 from gwaudit.pipeline.source_columns import read_source_columns
 from gwaudit.pipeline.stages import StageProgress, Warnings
-from gwaudit.review.corrections import DROPPED, Corrections, Undecided, correct, write_label_file
+from gwaudit.review.corrections import Corrections, Undecided, correct, write_label_file
 from gwaudit.review.decision_files import Problem
 from gwaudit.review.decisions import Decisions, listed_files, read_decisions
 from gwaudit.review.guideline_answers import read_guidelines
@@ -236,15 +236,19 @@ def _write_table(folder: Path, data: DataSettings, dataset: "LabeledDataset", co
     if column is None or column not in table.column_names:
         return "the labels are in several columns"
     rows = np.arange(len(dataset)) if dataset.rows is None else dataset.rows
-    labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))
-    changed = np.flatnonzero((corrections.new != corrections.old) & (corrections.new != DROPPED))
+    dropped = rows[~corrections.is_left].tolist()
+    if corrections.new.ndim == 2:
+        changed = np.flatnonzero((corrections.new != corrections.old).any(1) & corrections.is_left)
+        changes = {row: row for row in rows[changed].tolist()}
+        sets = zip(changes, corrections.new[changed], strict=True)
+        spellings = spellings_of_sets(table, column, dict(sets), corrections.class_names, data.label_separator)
+    else:
+        labels = dict(zip(rows.tolist(), corrections.old.tolist(), strict=True))
+        changed = np.flatnonzero((corrections.new != corrections.old) & corrections.is_left)
+        changes = dict(zip(rows[changed].tolist(), corrections.new[changed].tolist(), strict=True))
+        spellings = spellings_of(table, column, labels, corrections.class_names)
     name_is_taken = files[0].name in (LABELS, CHANGES, LEFT)
-    corrected_table(
-        files[0],
-        folder / (f"corrected-{files[0].name}" if name_is_taken else files[0].name),
-        column,
-        dict(zip(rows[changed].tolist(), corrections.new[changed].tolist(), strict=True)),
-        rows[corrections.new == DROPPED].tolist(),
-        spellings_of(table, column, labels, corrections.class_names),
-    )
+    target = folder / (f"corrected-{files[0].name}" if name_is_taken else files[0].name)
+    if not corrected_table(files[0], target, column, changes, dropped, spellings):
+        return f"the form of {files[0].name} cannot be kept"
     return None

@@ -197,7 +197,7 @@ def true_labels(
 def _read_truth(store: TrajectoryStore, file: Path, key: str | None) -> NDArray[np.int64]:
     """Return the true labels in a file, for every sample of a run."""
     keys = store.keys()
-    truth = read_label_file(file, key, store.class_names, keys).given
+    truth = read_label_file(file, key, store.class_names, keys, multi_label=store.is_multi_label).given
     unknown = np.flatnonzero((truth == UNLABELLED).reshape(len(keys), -1).any(1))
     if len(unknown):
         raise DataError(

@@ -24,8 +24,16 @@ _ID_COLUMNS = ("sample_id", "key")
 _LABEL_COLUMNS = ("label", "new_label")
 _NAME_COLUMNS = (*_LABEL_COLUMNS, "suggested_name")
 _ANSWER_COLUMNS = ("decision", *_NAME_COLUMNS)
-_COLUMNS = (*_ID_COLUMNS, "given_name", "given_label", *_ANSWER_COLUMNS, "suggested_label", "data_fingerprint")
-_TEXTS = ("sample_id", "key", "given_name", "given_label", "decision", "data_fingerprint")
+_COLUMNS = (
+    *_ID_COLUMNS,
+    "class_name",
+    "given_name",
+    "given_label",
+    *_ANSWER_COLUMNS,
+    "suggested_label",
+    "data_fingerprint",
+)
+_TEXTS = ("sample_id", "key", "class_name", "given_name", "given_label", "decision", "data_fingerprint")
 _LABEL_STUDIO_COLUMNS = ("annotation_id", "lead_time", "annotator", "completed_by")
 # Columns that gwaudit and Label Studio write beside the decisions.
 _OTHER_COLUMNS = {
@@ -52,7 +60,8 @@ class Statement:
             from 1.
         sample_id: Id of the sample.
         key: Key of the sample.
-        given_name: Name of the class that was audited.
+        class_name: Name of the class that the row is about, in multi-label data.
+        given_name: Name of the label that was audited.
         given_label: Index of that class.
         decision: The decision as written.
         label: Name of the new class.
@@ -66,6 +75,7 @@ class Statement:
     row: int
     sample_id: str
     key: str
+    class_name: str
     given_name: str
     given_label: str
     decision: str

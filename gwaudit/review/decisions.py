@@ -9,6 +9,9 @@ as follows:
 - An edited `suggested_name` relabels to the class that it now holds. An unchanged one decides nothing: one that is the
   suggestion of the audit, and agrees with `suggested_label`.
 
+In multi-label data a row is about one class of a sample, which its column `class_name` names, and classes are "absent"
+and "present" above: `relabel` takes a given class away, or adds one that is missing. `drop` leaves out the sample.
+
 A row that contradicts the audit, itself or another row is a `Problem`; the samples of problems have no decision. So is
 a column of answers under another name. A file about other data than the audit's is refused.
 """
@@ -56,7 +59,8 @@ class Decisions:
     Attributes:
         frame: One row per sample in the order of the ids, with the columns `sample_id`, `key`, `given_label`,
             `decision`, `label` (index of the new class; the given one unless relabelled), `file` and `row` (of the
-            first row that holds the decision).
+            first row that holds the decision). In multi-label data one row per sample and class, with the column
+            `class_id` too; the labels are 0 (absent) and 1 (present).
         problems: Problems in the order of files and rows.
         notes: Remarks for the user that stop nothing: columns that were not read, files about another state of the
             data.
@@ -95,18 +99,17 @@ def read_decisions(files: Path | str | Sequence[Path | str], audit: Audit) -> De
         audit: Audit that the decisions are about.
 
     Raises:
-        DataError: a file cannot be read, is no table of decisions, or is about other data; or the audit is multi-label.
+        DataError: a file cannot be read, is no table of decisions, or is about other data.
     """
-    require_single_label(audit)
     return _decide([read_decision_file(local_file(file)) for file in listed_files(files)], audit)
 
 
 def require_single_label(audit: Audit) -> None:
-    """Raise DataError if the audit is multi-label: a decision is about the one label of a sample."""
+    """Raise DataError if the audit is multi-label: only `gwaudit apply` takes decisions about those."""
     if audit.is_multi_label:
         raise DataError(
-            f"a decision is about the one label of a sample, and {audit.run} is multi-label: choose with gwaudit rank "
-            "which suspects to trust, and export the data under their suggested labels (format hf, `action='relabel'`)"
+            f"this needs decisions about the one label of a sample, and {audit.run} is multi-label: write keep, "
+            "relabel or drop into a column decision of its suspects.csv, and correct the labels with gwaudit apply"
         )
 
 
@@ -134,10 +137,11 @@ def _decide(files: Sequence[DecisionFile], audit: Audit) -> Decisions:
             sample: int | None = None
             try:
                 sample = parser.sample(statement)
-                parser.require_audited(statement, sample)
-                decision = parser.decision(statement, sample, as_written=file.as_written)
+                row = parser.row(statement, sample)
+                parser.require_audited(statement, row)
+                decision = parser.decision(statement, row, as_written=file.as_written)
                 if decision is not None:
-                    votes[sample].append(_Vote(statement, *decision))
+                    votes[row].append(_Vote(statement, *decision))
             except _RefusedError as refused:
                 file_problems.append(Problem(statement.file, statement.row, str(refused), sample))
                 contradictions += isinstance(refused, _OtherDataError)
@@ -153,22 +157,26 @@ def _decide(files: Sequence[DecisionFile], audit: Audit) -> Decisions:
         problems += file_problems
     unclear = {problem.sample_id for problem in problems}
     rows = []
-    for sample, all_votes in sorted(votes.items()):
+    for row, all_votes in sorted(votes.items()):
+        sample, class_id = divmod(row, parser.rows_per_sample)
         # An unsure person gives way to the others.
         sure = [vote for vote in all_votes if vote.decision != "unsure"] or all_votes
         first = sure[0]
         other = next((vote for vote in sure if (vote.decision, vote.label) != (first.decision, first.label)), None)
         if other is not None:
-            problems.append(parser.conflict(sample, first, other))
+            problems.append(parser.conflict(row, first, other))
         elif sample not in unclear:
             source = first.statement
-            key, given = parser.keys[sample], parser.given[sample]
-            rows.append((sample, key, given, first.decision, first.label, source.file, source.row))
-    columns = ["sample_id", "key", "given_label", "decision", "label", "file", "row"]
+            key, given = parser.keys[sample], parser.given[row]
+            rows.append((sample, key, given, first.decision, first.label, source.file, source.row, class_id))
+    columns = ["sample_id", "key", "given_label", "decision", "label", "file", "row", "class_id"]
     order = {file: number for number, file in enumerate(dict.fromkeys(problem.file for problem in problems))}
     problems.sort(key=lambda problem: (order[problem.file], problem.row or 0))
     unread = tuple(name for file in files for name in file.unread)
-    return Decisions(pd.DataFrame(rows, columns=columns), tuple(problems), tuple(notes), unread)
+    frame = pd.DataFrame(rows, columns=columns)
+    if not audit.is_multi_label:
+        frame = frame.drop(columns="class_id")
+    return Decisions(frame, tuple(problems), tuple(notes), unread)
 
 
 def _other_data(
@@ -190,17 +198,22 @@ class _Vote(NamedTuple):
 
 
 class _DecisionParser:
-    """Turn statements into decisions on the samples of an audit; raise _RefusedError where one is no decision."""
+    """Turn statements into decisions on the rows of an audit; raise _RefusedError where one is no decision.
+
+    A row is a sample, or a sample and class where the audit is multi-label, as in the store.
+    """
 
     def __init__(self, audit: Audit) -> None:
-        self.names = audit.class_names
-        self.keys = [str(key) for key in audit.by_id("key")]
+        self.names = audit.answers
+        self.rows_per_sample = len(audit.class_names) if audit.is_multi_label else 1
+        self.keys = [str(key) for key in audit.by_id("key")[:: self.rows_per_sample]]
         self.given = audit.by_id("given_label").astype(np.int64)
         self.suggested = audit.by_id("suggested_label").astype(np.int64)
         # Files of suspects that were written before the audit was calibrated hold these.
         before = "suggested_label" if audit.calibration is None else "unsupervised_label"
         self._unsupervised = audit.by_id(before).astype(np.int64)
         self._key_index, self._class_index = TextIndex(self.keys), TextIndex(self.names)
+        self._classes_of_rows, self._row_index = audit.class_names, TextIndex(audit.class_names)
         self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
         self._run, self._fingerprint = audit.run, fingerprint_cell(audit.fingerprint)
 
@@ -232,6 +245,32 @@ class _DecisionParser:
             raise _OtherDataError(f"{reason}{other}; use the file of this run")
         return sample
 
+    def row(self, statement: Statement, sample: int) -> int:
+        """Return the row that a statement is about: of its class, where the audit is multi-label."""
+        if self.rows_per_sample == 1:
+            return sample
+        cell = statement.class_name
+        if not cell.strip():
+            raise _RefusedError(
+                "column class_name: the run is multi-label, so that a decision is about one class of a sample: name it"
+            )
+        found = self._row_index.find(cell)
+        if len(found) != 1:
+            changed = self._row_index.changed(cell)
+            hint = did_you_mean(from_cell(cell), self._classes_of_rows)
+            if changed:
+                examples = self._examples(self._classes_of_rows, changed)
+                hint = f", and a spreadsheet program may have made it of {examples}: {_CHANGED}"
+            raise _RefusedError(
+                f"column class_name: {_quote(cell)} is none of the {self.rows_per_sample} classes{hint}"
+            )
+        return sample * self.rows_per_sample + found[0]
+
+    def _shown(self, row: int) -> str:
+        """Return a row as people read it."""
+        sample, class_id = divmod(row, self.rows_per_sample)
+        return f"sample {sample}" + (f", class {self._classes_of_rows[class_id]!r}," * (self.rows_per_sample > 1))
+
     def _sample_id(self, cell: str, by_key: Sequence[int]) -> int:
         """Return the id in a cell; where it may be several numbers, the one whose sample has the key."""
         if re.fullmatch(r"[0-9]{1,18}([.,]0+)?", cell) and not re.fullmatch(r"[0-9]+[.,]000", cell):
@@ -253,12 +292,12 @@ class _DecisionParser:
             return ""
         return f", which a spreadsheet program may have made of {self._examples(self.keys, changed)}: {_CHANGED}"
 
-    def require_audited(self, statement: Statement, sample: int) -> None:
+    def require_audited(self, statement: Statement, row: int) -> None:
         """Refuse a statement about another given label than that of the audit, or one that shows no given label."""
-        given = int(self.given[sample])
+        given = int(self.given[row])
         name = _quote(self.names[given])
         if statement.given_name.strip() and given not in self._labels(statement.given_name, statement):
-            reason = f"column given_name: sample {sample} has the label {name} in the run, not "
+            reason = f"column given_name: {self._shown(row)} has the label {name} in the run, not "
             reason += _quote(statement.given_name)
             if may_become(self.names[given], statement.given_name):
                 raise _RefusedError(f"{reason}: {_CHANGED}")
@@ -267,7 +306,7 @@ class _DecisionParser:
             )
         if statement.given_label.strip() and whole_numbers(statement.given_label) != {given}:
             raise _RefusedError(
-                f"column given_label: sample {sample} has the label {given} ({name}) in the run, not "
+                f"column given_label: {self._shown(row)} has the label {given} ({name}) in the run, not "
                 f"{_quote(statement.given_label)}: if the cell was edited, restore it, and write the new class into a "
                 "column label"
             )
@@ -298,48 +337,49 @@ class _DecisionParser:
         text = cell.strip().casefold()
         return text in DECISIONS or (not whole_numbers(text) and bool(self._class_index.find(cell)))
 
-    def decision(self, statement: Statement, sample: int, *, as_written: bool) -> tuple[ReviewDecision, int] | None:
-        """Return the decision, and the label that the sample then has; None where the statement decides nothing.
+    def decision(self, statement: Statement, row: int, *, as_written: bool) -> tuple[ReviewDecision, int] | None:
+        """Return the decision, and the label that the row then has; None where the statement decides nothing.
 
         Args:
             statement: the statement.
-            sample: its sample.
+            row: its row of the audit.
             as_written: whether no spreadsheet program has changed the texts of the file.
         """
-        decision, given = self._decision_word(statement.decision), int(self.given[sample])
+        decision, given = self._decision_word(statement.decision), int(self.given[row])
         label = None
         if statement.label.strip():
             label = self._class(statement.label, statement, "label", as_written=as_written)
         if decision is None:
             if label is None:
-                label = self._edited_suggestion(statement, sample, as_written=as_written)
+                label = self._edited_suggestion(statement, row, as_written=as_written)
             if label is None:
                 return None
             return ("keep", given) if label == given else ("relabel", label)
         if decision == "relabel":
             if label is None:
-                label = self._suggested_class(statement, sample, as_written=as_written)
+                label = self._suggested_class(statement, row, as_written=as_written)
             return ("keep", given) if label == given else ("relabel", label)
-        if decision != "unsure" and label not in (None, given) and not self._was_proposed(label, statement, sample):
+        if decision != "unsure" and label not in (None, given) and not self._was_proposed(label, statement, row):
             raise _RefusedError(f"column decision: {decision} contradicts the column label, {_quote(statement.label)}")
         return decision, given
 
-    def _was_proposed(self, label: int, statement: Statement, sample: int) -> bool:
+    def _was_proposed(self, label: int, statement: Statement, row: int) -> bool:
         """Return whether Label Studio may have chosen the label itself: with predictions it shows the proposed one."""
         if not statement.from_label_studio:
             return False
         if statement.suggestion is None:
-            return bool(label == self.suggested[sample])
+            return bool(label == self.suggested[row])
         return label in self._labels(statement.suggestion.name, statement)
 
-    def conflict(self, sample: int, one: _Vote, other: _Vote) -> Problem:
+    def conflict(self, row: int, one: _Vote, other: _Vote) -> Problem:
         """Return the problem that two rows decide differently about a sample."""
+        sample = row // self.rows_per_sample
         votes = " but ".join(
             f"{vote.decision}{f' to {_quote(self.names[vote.label])}' if vote.decision == 'relabel' else ''} "
             f"({vote.statement.file}, row {vote.statement.row})"
             for vote in (one, other)
         )
-        reason = f"sample {sample} ({_quote(self.keys[sample])}) is decided twice: {votes}"
+        reason = f"{self._shown(row)} ({_quote(self.keys[sample])}) is decided twice: {votes}"
         return Problem(other.statement.file, other.statement.row, reason, sample)
 
     def _decision_word(self, cell: str) -> ReviewDecision | None:
@@ -379,18 +419,18 @@ class _DecisionParser:
     def _examples(self, texts: Sequence[str], indices: Sequence[int]) -> str:
         return " or ".join(_quote(texts[index]) for index in indices[:3]) + (" or others" if len(indices) > 3 else "")
 
-    def _suggested_class(self, statement: Statement, sample: int, *, as_written: bool) -> int:
+    def _suggested_class(self, statement: Statement, row: int, *, as_written: bool) -> int:
+        if self.rows_per_sample > 1:  # there is only one other label
+            return 1 - int(self.given[row])
         if statement.suggestion is None or not statement.suggestion.name.strip():
             raise _RefusedError("column decision: relabel needs a class in the column label")
-        return self._class_of_suggestion(statement.suggestion, statement, sample, as_written=as_written)
+        return self._class_of_suggestion(statement.suggestion, statement, row, as_written=as_written)
 
-    def _class_of_suggestion(
-        self, suggestion: Suggestion, statement: Statement, sample: int, *, as_written: bool
-    ) -> int:
+    def _class_of_suggestion(self, suggestion: Suggestion, statement: Statement, row: int, *, as_written: bool) -> int:
         """Return the class of a suggestion; refuse one that a spreadsheet may have made of the class of its number."""
         label = self._class(suggestion.name, statement, "suggested_name", as_written=True)
         numbers = whole_numbers(suggestion.number or "")
-        expected = numbers.pop() if len(numbers) == 1 else int(self.suggested[sample])
+        expected = numbers.pop() if len(numbers) == 1 else int(self.suggested[row])
         if label != expected and 0 <= expected < len(self.names) and may_become(self.names[expected], suggestion.name):
             raise _RefusedError(
                 f"column suggested_name: {_quote(suggestion.name)} contradicts suggested_label, {expected} "
@@ -398,15 +438,15 @@ class _DecisionParser:
             )
         return self._class(suggestion.name, statement, "suggested_name", as_written=as_written)
 
-    def _edited_suggestion(self, statement: Statement, sample: int, *, as_written: bool) -> int | None:
+    def _edited_suggestion(self, statement: Statement, row: int, *, as_written: bool) -> int | None:
         """Return the class that the suggestion was edited to; None where it was left unchanged."""
         suggestion = statement.suggestion
         if suggestion is None:
             return None
-        if suggestion.number is not None and _is_number(suggestion.number, int(self._unsupervised[sample])):
-            suggested = int(self._unsupervised[sample])
+        if suggestion.number is not None and _is_number(suggestion.number, int(self._unsupervised[row])):
+            suggested = int(self._unsupervised[row])
         else:
-            suggested = int(self.suggested[sample])
+            suggested = int(self.suggested[row])
         name = suggestion.name
         same_name = suggested in self._labels(name, statement) if name.strip() else suggested < 0
         same_number = suggestion.number is not None and _is_number(suggestion.number, suggested)
@@ -417,7 +457,7 @@ class _DecisionParser:
                 "column suggested_name: is empty now; write keep, drop or unsure into a column decision"
             )
         if same_number:
-            return self._class_of_suggestion(suggestion, statement, sample, as_written=as_written)
+            return self._class_of_suggestion(suggestion, statement, row, as_written=as_written)
         ours = _quote(self.names[suggested]) if suggested >= 0 else "nothing"
         raise _RefusedError(
             f"column suggested_name: the run suggests {ours}, the file {_quote(name)}, and suggested_label does not "

@@ -392,7 +392,7 @@ def test_what_takes_one_label_a_sample_refuses_several(tmp_path):
     assert b"absent" in (run / "report.html").read_bytes()
     for command in (
         ["export", run, "--to", "label-studio", "--output", tmp_path / "tasks"],
-        ["apply", run, run / "suspects.csv", "--output", tmp_path / "corrected"],
+        ["sample", run, "--output", tmp_path / "sample.csv"],
         ["review", run, "--no-browser"],
     ):
         done = gwaudit(*command)
