@@ -249,7 +249,10 @@ class Audit:
         return ordered
 
     def summary(self) -> dict[str, Any]:
-        """Return the main numbers of the audit, as JSON can hold them; None where the verdict does not trust them."""
+        """Return the main numbers of the audit, as JSON can hold them; None where the verdict does not trust them.
+
+        Epochs are counted from 1 here, as on the command line.
+        """
         counts = pd.Series(self.column("category")).value_counts()
         suspects, expected = int(self.column("suspect").sum()), self.expected_wrong()
         trusted = self.has_probabilities
@@ -272,7 +275,7 @@ class Audit:
             "expected_wrong_suspects": round(float(expected[suspects]), 1) if trusted else None,
             "categories": {str(name): int(count) for name, count in counts.items()},
             "detector": self.settings.detector,
-            "window": list(self.window),
+            "window": [epoch + 1 for epoch in self.window],
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "calibration": None if self.calibration is None else asdict(self.calibration),
         }

@@ -21,6 +21,7 @@ from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_
 from gwaudit.analysis.latent_scores import nearest_neighbours, vote
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.core.errors import DataError
+from gwaudit.core.settings import RankingSettings
 from gwaudit.data.class_sizes import small_classes
 from gwaudit.store.latents import read_latents
 
@@ -163,6 +164,21 @@ def _digest(decided: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _besides(settings: RankingSettings, n_wrong: int, most: int) -> RankingSettings:
+    """Return settings that flag the samples that people found wrong besides the number that the user set.
+
+    Args:
+        settings: The settings; their `top` and `budget` are of samples to review.
+        n_wrong: Number of samples that people found wrong, which stand first.
+        most: Number of samples that people did not find right, which stand last.
+    """
+
+    def besides(count: int | None) -> int | None:
+        return None if count is None else min(count + n_wrong, most)
+
+    return replace(settings, top=besides(settings.top), budget=besides(settings.budget))
+
+
 def _ranked(
     audit: Audit,
     frame: pd.DataFrame,
@@ -176,7 +192,10 @@ def _ranked(
     too_few[decided] = False
     rounded = log_odds.astype(np.float32)
     order = np.lexsort((np.arange(len(frame)), -np.where(too_few, np.float32(np.nan), rounded)))
-    settings = settings_to_flag(audit.settings, is_trusted=audit.has_probabilities)
+    n_wrong = int((log_odds[decided] > 0).sum())
+    settings = settings_to_flag(
+        _besides(audit.settings, n_wrong, len(frame) - (len(decided) - n_wrong)), is_trusted=audit.has_probabilities
+    )
     judged = np.where(too_few, np.float32(np.nan), rounded)
     word = probability.copy()  # people's decisions: they alone make a decided sample a suspect
     word[decided] = log_odds[decided] > 0

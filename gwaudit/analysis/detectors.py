@@ -360,7 +360,7 @@ def select_detector(
     detector = DETECTORS[name]
     if detector.needs == "final_passes" and not final_passes:
         raise SettingsError(
-            f"{run} has no final evaluation passes, which the detector {name!r} needs: train with final_passes=1 or 2"
+            f"{run} has no final evaluation passes, which the detector {name!r} needs: train with `final_passes=1` or 2"
         )
     if multi_label and not detector.signed:
         possible = ", ".join(name for name, detector in DETECTORS.items() if detector.signed)

@@ -74,7 +74,7 @@ def measure_signals(
         unlearned=float(shares[right_of_class == 0].sum()),
         first_loss=_metric(store, 0, "mean_loss"),
         last_loss=_metric(store, -1, "mean_loss"),
-        prior_loss=float(-(shares * np.log(shares)).sum()),
+        prior_loss=_prior_loss(store.given_labels()),
         flagged=float(flagged.mean()),
         flagged_class=float(flagged_of_class.max()),
         alike_flagged=_alike(store, given[flagged], statistics["alternative_label"][judged][flagged]),
@@ -86,6 +86,13 @@ def measure_signals(
         early_flagged=_early_flagged(store, judged, executor) if right.mean() > _MOSTLY and not held_out else math.nan,
         late_aligned=float(late_aligned[judged].mean()),
     )
+
+
+def _prior_loss(given: NDArray[np.int32]) -> float:
+    """Return the loss of a model that ignores its inputs, over the rows that the losses of epochs are of: all."""
+    counts = np.bincount(given)
+    shares = counts[counts > 0] / len(given)
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _score(store: TrajectoryStore, statistics: ColumnFiles, detector: str) -> NDArray[np.floating]:

@@ -212,7 +212,15 @@ MOST_OPPOSED = 0.03
 
 
 def _has_one_class(s: Signals) -> Iterator[Finding]:
-    if s.rows and s.classes == 1:
+    if not s.rows:
+        yield Finding(
+            "rows",
+            0,
+            "do not use",
+            f"no label can be judged: no class has {LEAST_SAMPLES} recorded samples or more",
+            "Add samples, or join small classes",
+        )
+    elif s.classes == 1:
         yield Finding(
             "classes",
             s.classes,
@@ -285,7 +293,7 @@ def _follows_its_own_opinion(s: Signals) -> Iterator[Finding]:
             "use the order",
             f"heads that give less weight to labels they contradict then contradict {s.self_confirmed:.0%} more, and "
             "predict the given labels worse: they may follow their own opinion",
-            "Decide a random sample (`sample`), which shows how many are wrong; inputs that say more help too",
+            "Decide a random sample (`gwaudit sample`), which shows how many are wrong; inputs that say more help too",
         )
 
 

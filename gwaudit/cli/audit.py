@@ -202,7 +202,10 @@ def show_command(
         of_all_classes = store.is_multi_label and label is None
         if as_json:
             read = store.trajectories(sample_id) if of_all_classes else store.trajectory(sample_id, label)
-            rows = read.reset_index().to_dict("records")
+            read = read.reset_index()
+            read["epoch"] += 1  # as everywhere on the command line
+            read = read.astype({name: "Int64" for name in read.columns if name.endswith("_label")})
+            rows = read.astype(object).where(read.notna(), None).to_dict("records")
             print_json({"sample_id": sample_id, "key": sample, "trajectory": rows})
         elif of_all_classes:
             print_trajectories(store, sample_id, store.keys()[sample_id])

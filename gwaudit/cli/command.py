@@ -111,7 +111,7 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
                     raise typer.Exit(BAD_INPUT) from error
                 except KeyboardInterrupt:
                     _ignore_interrupts()
-                    print_error("interrupted; complete epochs are kept" + _how_to_resume(values))
+                    print_error(f"interrupted; {_what_is_kept(values)}")
                     raise typer.Exit(INTERRUPTED) from None
 
         guarded.__signature__ = inner.__signature__  # type: ignore[attr-defined]  # typer reads it
@@ -164,11 +164,11 @@ def _ignore_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _how_to_resume(values: dict[str, Any]) -> str:
+def _what_is_kept(values: dict[str, Any]) -> str:
     if "resume" not in values:
-        return ""
+        return "nothing was replaced: earlier results and files are as they were"
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return f". Continue with: gwaudit {redacted(shlex.join([*arguments, '--resume']))}"
+    return f"complete epochs are kept. Continue with: gwaudit {redacted(shlex.join([*arguments, '--resume']))}"
 
 
 def _version(wanted: bool) -> None:

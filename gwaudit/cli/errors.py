@@ -1,8 +1,8 @@
 """Translate the settings that a message names into the options of the command line.
 
-The library writes settings in backticks, as Python does: "give them with `truth`", "with `on_error='skip'`". Names with
-an underscore and assignments ("batch_size=128") are recognised without backticks too. What an option is called comes
-from the commands themselves.
+The library writes settings in backticks, as Python does: "give them with `truth`", "with `on_error='skip'`". Words
+without them are left alone: they may be names of columns, classes or samples. What an option is called comes from the
+commands themselves.
 """
 
 import re
@@ -16,7 +16,6 @@ import typer
 _FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
 _QUOTED = re.compile(r"`(\w+)(?:=([^`]*))?`")
-_BARE = re.compile(r"""(?<![\w`'"/.-])(?:(\w+)=(?=\S)|(\w+_\w+)(?![\w`'"/(=]|\.\w))""")
 
 
 @contextmanager
@@ -46,12 +45,7 @@ def with_flags(message: str) -> str:
         typed = "" if value in (None, "True") else f" {value.strip(chr(39))}"
         return flags[name] + typed
 
-    def bare(match: re.Match[str]) -> str:
-        assigned, name = match.groups()
-        flag = flags.get(assigned or name)
-        return match[0] if flag is None else f"{flag} " if assigned else flag
-
-    return _BARE.sub(bare, _QUOTED.sub(quoted, message))
+    return _QUOTED.sub(quoted, message)
 
 
 def _flags(command: Any) -> dict[str, str]:

@@ -15,13 +15,22 @@ from gwaudit.core.spreadsheets import column_name, from_cell, read_cells, texts_
 from gwaudit.data.array_files import read_array
 from gwaudit.data.class_names import label_text, separator_for
 from gwaudit.data.class_sizes import require_classes
-from gwaudit.data.labels import UNLABELLED, class_indices, matrix_of_class_sets, matrix_of_columns
+from gwaudit.data.labels import (
+    UNLABELLED,
+    ParsedLabels,
+    class_indices,
+    matrix_of_class_sets,
+    matrix_of_columns,
+    without_one_hot,
+)
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 CLEAN_KEY = "clean_label"
 """Key of the true labels in CIFAR-N's files, and name of their column in tables."""
 
+
+_SHOWN_CLASSES = 6
 
 # Names of columns that number the rows; pandas writes its index under the empty one.
 _NUMBER_OF_ROW = re.compile(r"|unnamed:_0|.*\bid|.*_id|idx|index|nr|no|number|row(_number)?")
@@ -85,7 +94,7 @@ def read_label_file(
         if CLEAN_KEY in entries:
             labels = labels._replace(clean=_integers(entries[CLEAN_KEY], path))
     elif path.suffix == ".npy":
-        labels = _read_array(path, tuple(class_names))
+        labels = _read_array(path, tuple(class_names), multi_label=multi_label)
     else:
         raise DataError(f"{path}: label files are .pt (CIFAR-N), .npy or tables ({', '.join(TABLE_SUFFIXES)})")
     if not class_names and labels.given.ndim == 1:
@@ -299,17 +308,34 @@ def _labels_by_row(values: list[Any], class_names: tuple[str, ...], path: Path, 
             else "has no label; only a table with a column key may leave samples out"
         )
         raise DataError(f"{path}, row {row + first_row}: {reason}")
-    return FileLabels(parsed.labels, None, parsed.class_names, parsed.remarks)
+    names, remarks = parsed.class_names, parsed.remarks
+    if not {label_text(value) for value in values} & set(names):
+        remarks = (*remarks, *_order_of(names, path, "its numbers"))
+    return FileLabels(parsed.labels, None, names, remarks)
 
 
-def _read_array(path: Path, class_names: tuple[str, ...]) -> FileLabels:
+def _order_of(class_names: tuple[str, ...], path: Path, what: str) -> tuple[str, ...]:
+    """Return a remark about the classes that numbers stand for, where their names are no such numbers."""
+    if class_names == tuple(map(str, range(len(class_names)))):
+        return ()
+    shown = [f"{number} is {name!r}" for number, name in enumerate(class_names[:_SHOWN_CLASSES])]
+    more = len(class_names) - len(shown)
+    rest = f" and so on, {more} more in the order of the names" if more else ""
+    return (f"{what} of {path.name} stand for the classes in the order of the source: {', '.join(shown)}{rest}",)
+
+
+def _read_array(path: Path, class_names: tuple[str, ...], *, multi_label: bool) -> FileLabels:
     values = read_array(path)
     if values.ndim == 2 and values.dtype.kind in "fiub":
         matrix = _zeros_and_ones(values, path)
         names = class_names or tuple(map(str, range(values.shape[1])))
         if values.shape[1] != len(names):
             raise DataError(f"{path} has {values.shape[1]} columns for the {len(names)} classes of the source")
-        return FileLabels(matrix, None, names)
+        parsed = ParsedLabels(matrix, names, {}, _order_of(names, path, "its columns"))
+        parsed = parsed if multi_label else without_one_hot(parsed)
+        return FileLabels(parsed.labels, None, names, parsed.remarks)
+    if values.dtype.kind == "b" and len(class_names) > 2:
+        raise DataError(f"{path} holds false and true, and the source has {len(class_names)} classes: give their names")
     if values.dtype.kind in "USb" and values.ndim == 1:
         return _labels_by_row(values.tolist(), class_names, path)
     return _labels_by_row(_integers(values, path).tolist(), class_names, path)

@@ -71,7 +71,7 @@ def parse_labels(
             require_classes(parsed.labels, parsed.class_names)
         return parsed
     if any(isinstance(value, np.ndarray) for value in values) or _are_vectors(values):
-        return _without_one_hot(matrix_of_vectors(values, class_names))
+        return without_one_hot(matrix_of_vectors(values, class_names))
     return matrix_of_class_sets(values, class_names, separator, numbers_are_indices=numbers_are_indices)
 
 
@@ -329,7 +329,7 @@ def matrix_of_columns(columns: Mapping[str, Sequence[Any]]) -> ParsedLabels:
     return ParsedLabels(labels, names, broken)
 
 
-def _without_one_hot(parsed: ParsedLabels) -> ParsedLabels:
+def without_one_hot(parsed: ParsedLabels) -> ParsedLabels:
     """Return one class a row where every vector has exactly one 1."""
     labelled = (parsed.labels != UNLABELLED).all(1)
     if len(parsed.class_names) < 2 or not labelled.any() or (parsed.labels[labelled].sum(1) != 1).any():

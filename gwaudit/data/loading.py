@@ -23,7 +23,7 @@ from gwaudit.data.image_checks import check_tensor
 from gwaudit.data.images import DecodedImages, decode_all
 from gwaudit.data.inputs import InMemory, Inputs, SubsetInputs, Texts
 from gwaudit.data.keys import distinct_keys, utf8_texts
-from gwaudit.data.label_files import read_label_file
+from gwaudit.data.label_files import FileLabels, read_label_file
 from gwaudit.data.labels import UNLABELLED
 from gwaudit.data.readers import (
     arrays,
@@ -240,7 +240,21 @@ def _apply_label_file(raw: RawSamples, settings: DataSettings) -> tuple[RawSampl
     )
     _require_clean_labels(labels.given, labels.clean, raw, file)
     raw.notes.remarks += labels.remarks
+    _warn_of_other_order(labels, raw, file)
     return replace(raw, labels=labels.given, class_names=labels.class_names), labels.clean
+
+
+def _warn_of_other_order(labels: FileLabels, raw: RawSamples, file: Path) -> None:
+    """Warn where most labels of a file are not the source's own: it may be in another order."""
+    if labels.given.shape != raw.labels.shape or labels.class_names != raw.class_names:
+        return
+    known = (labels.given != UNLABELLED) & (raw.labels != UNLABELLED)
+    differ = int((labels.given != raw.labels)[known].sum())
+    if 2 * differ > known.sum():
+        raw.notes.warn(
+            f"{differ / known.sum():.0%} of the labels of {file.name} are not those of the source: check the order of "
+            "its rows, and of the classes that its numbers stand for"
+        )
 
 
 def _require_clean_labels(given: np.ndarray, clean: np.ndarray | None, raw: RawSamples, file: Path) -> None:

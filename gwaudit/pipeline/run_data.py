@@ -187,17 +187,19 @@ def true_labels(
     """
     with TrajectoryStore.open(run) as store:
         if truth is not None:
-            return _read_truth(store, local_file(truth), truth_key)
+            return _read_truth(store, local_file(truth), truth_key, progress or Warnings())
         dataset = samples_of_run(store, progress or Warnings(), root)
     if dataset is None or dataset.true_labels is None:
         raise DataError(f"the data of {run} have no true labels: give them with `truth`, a file")
     return dataset.true_labels
 
 
-def _read_truth(store: TrajectoryStore, file: Path, key: str | None) -> NDArray[np.int64]:
+def _read_truth(store: TrajectoryStore, file: Path, key: str | None, progress: StageProgress) -> NDArray[np.int64]:
     """Return the true labels in a file, for every sample of a run."""
     keys = store.keys()
-    truth = read_label_file(file, key, store.class_names, keys, multi_label=store.is_multi_label).given
+    truth, _, _, remarks = read_label_file(file, key, store.class_names, keys, multi_label=store.is_multi_label)
+    for remark in remarks:
+        progress.on_note(remark[0].upper() + remark[1:] + ".")
     unknown = np.flatnonzero((truth == UNLABELLED).reshape(len(keys), -1).any(1))
     if len(unknown):
         raise DataError(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gwaudit.core.errors import RecordingError
+from gwaudit.recording.batch_labels import is_one_hot
 from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.store import TrajectoryStore
 
@@ -107,6 +108,8 @@ class LoopRecorder:
         mixed = isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2
         if mixed and self._store.is_multi_label:  # binary cross entropy takes its targets of 0 and 1 as floats
             mixed = not bool(((labels == 0) | (labels == 1)).all())
+        elif mixed:
+            mixed = not is_one_hot(labels)
         if mixed:
             self.switch_to_passes(f"the batches have soft targets ({list(labels.shape)}), as mixup and CutMix make")
         if not self.uses_passes:

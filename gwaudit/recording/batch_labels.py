@@ -38,7 +38,7 @@ def read_integers(values: object, name: str, batch_size: int, limit: int) -> Ten
     The range is checked for values on the CPU only, as a check on a GPU would wait for it.
 
     Args:
-        values: [B] or [B, 1] integers.
+        values: [B] or [B, 1] integers; or labels as one-hot rows, [B, C] of any dtype.
         name: Name of the argument, "sample_ids" or "labels", for messages.
         batch_size: B, the number of samples of the forward pass.
         limit: Number of samples or classes; the values are below it.
@@ -52,6 +52,8 @@ def read_integers(values: object, name: str, batch_size: int, limit: int) -> Ten
         raise RecordingError(f"{name} must be [B] integers: {error}") from error
     if tensor.ndim == 2 and tensor.shape[1] == 1:
         tensor = tensor[:, 0]
+    elif name == "labels" and tensor.ndim == 2 and tensor.shape[1] == limit and is_one_hot(tensor):
+        tensor = tensor.to(torch.uint8).argmax(1)
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         hint = "the ids of the samples in the run, from 0"
         if name == "labels":
@@ -71,6 +73,11 @@ def read_integers(values: object, name: str, batch_size: int, limit: int) -> Ten
         if low < 0 or high >= limit:
             raise RecordingError(out_of_range(name, low if low < 0 else high, limit))
     return tensor
+
+
+def is_one_hot(labels: Tensor) -> bool:
+    """Return whether each row of [B, C] holds one 1 and else 0, as labels do that are not mixed or smoothed."""
+    return bool(((labels == 0) | (labels == 1)).all()) and bool((labels.sum(1) == 1).all())
 
 
 def read_label_matrix(values: ArrayLike | Tensor, batch_size: int, n_classes: int) -> Tensor:

@@ -190,8 +190,9 @@ class AlignmentRecorder:
             sample_ids: [B] integers, the ids of the samples in the run, in the order of the batch; keep ids that are
                 on the CPU there. Or [B] texts or paths, the keys of the samples in the run, as a WebDataset has in
                 `__key__`.
-            labels: [B] or [B, 1] integers, the given labels of the samples in [0, C), also if the loss mixes or smooths
-                them. Or [B, C] of 0 and 1, of any dtype, in a multi-label run; [B] too, if that has one class.
+            labels: [B] or [B, 1] integers, or one-hot rows [B, C]: the given labels of the samples in [0, C), also if
+                the loss mixes or smooths them. Or [B, C] of 0 and 1, of any dtype, in a multi-label run; [B] too, if
+                that has one class.
             logits: [B, C] logits that the loss uses for these samples: the output of the head, or consecutive rows of
                 it. Needed if several passes can be meant, or if a pass holds further samples.
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gwaudit.core.errors import RecordingError
+from gwaudit.core.errors import DataError, RecordingError
 from gwaudit.data.sample_ids import SAMPLE_ID, WithSampleIds
 from gwaudit.recording._loop_recorder import LoopRecorder, not_installed, require_one_process
 from gwaudit.recording.recorder import AlignmentRecorder
@@ -182,6 +182,11 @@ def _data_with_ids(trainer: Trainer, store: TrajectoryStore) -> WithSampleIds:
     require_one_process(trainer.args.world_size)
     given: Any = trainer.train_dataset
     data = given if isinstance(given, WithSampleIds) else WithSampleIds(given)
+    if len(data) and not isinstance(first := data[0], Mapping):
+        raise DataError(
+            f"a sample of train_dataset is a {type(first).__name__}: a Trainer takes mappings, such as {{'input_ids': "
+            "..., 'labels': ...}"
+        )
     if len(data) != store.n_samples:
         raise RecordingError(
             f"train_dataset has {len(data)} samples, the run {store.path} has {store.n_samples}: create the run with "

@@ -330,7 +330,10 @@ def _write_all_samples(
 
 def _checked_labels(labels: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        raise InvalidEpochError(f"given labels must be [n] integers, n >= 1, not {labels.dtype} {labels.shape}")
+        raise InvalidEpochError(
+            f"given labels must be [n] integers, n >= 1, not {labels.dtype} {labels.shape}: the index of each sample's "
+            "class in `class_names`"
+        )
     outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
     if len(outside):
         row = int(outside[0])

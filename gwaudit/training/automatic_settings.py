@@ -219,7 +219,7 @@ def as_recorded(settings: TrainingSettings, run: Path, names: Sequence[str] = AU
 def describe_automatic(given: TrainingSettings, resolved: ResolvedTrainingSettings, n_images: int) -> str:
     """Return a sentence with the settings that `resolve` chose for images; empty where the user set all of them."""
     chosen = [
-        f"{name}={getattr(resolved, name):g}"
+        f"`{name}={getattr(resolved, name):g}`"
         for name in _OF_IMAGES
         if getattr(given, name) == "auto" and getattr(resolved, name) is not None
     ]

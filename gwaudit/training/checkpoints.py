@@ -305,7 +305,7 @@ def _require_same_training(
     for name, value in settings.to_dict().items():
         if before.get(name) != value:
             raise SettingsError(
-                f"{store.path} was made with {name}={before.get(name)!r}, not {value!r}: "
+                f"{store.path} was made with `{name}={before.get(name)!r}`, not {value!r}: "
                 "resume with the same settings, or start a new run"
             )
     prepared = store.settings.get("preprocessing")

@@ -68,7 +68,7 @@ class Preprocessing:
         # Those of the data depend on the fingerprint, which is compared too, and in the last bits on the processor.
         names = [name for name in now if self.source == "weights" or name not in ("mean", "std")]
         changed = (name for name in names if now[name] != before.get(name))
-        return next((f"{name}={before.get(name)!r}, not {now[name]!r}" for name in changed), None)
+        return next((f"`{name}={before.get(name)!r}`, not {now[name]!r}" for name in changed), None)
 
 
 def preprocessing_of(dataset: LabeledDataset, settings: TrainingSettings) -> Preprocessing:

@@ -177,3 +177,23 @@ def test_an_audit_of_odds_alone_is_calibrated_too():
     audit = make_audit([f"{i}" for i in range(60)], [0, 1, 2] * 20, ["a", "b", "c"], log_odds=np.linspace(-3, 3, 60))
     calibrated = calibrate(audit, decisions_on(audit, np.arange(30, 60), np.arange(30, 60) > 55))
     assert calibrated.expected_wrong(of_undecided=True)[-1] < audit.expected_wrong()[-1]
+
+
+@pytest.mark.parametrize("count", ["top", "budget"])
+@pytest.mark.parametrize("number", [3, 190])
+def test_a_number_of_samples_to_review_is_of_the_undecided(audit, count, number):
+    """What people decided is followed all the same, and takes no part of the number."""
+    ids = np.arange(0, 80, 2)
+    counted = replace(audit, settings=RankingSettings(**{count: number}), verdict=Verdict("trust it"))
+    calibrated = calibrate(counted, decisions_on(counted, ids, ids < 60))
+    suspects = calibrated.frame[calibrated.frame["suspect"]]
+    undecided = suspects[suspects["decision"] == ""]
+    assert (suspects["decision"] == "relabel").sum() == 30
+    assert not (suspects["decision"] == "keep").any()
+    if count == "top":
+        assert len(undecided) == min(number, 160)
+    else:
+        assert 0 < len(undecided) <= min(number, 160)
+    assert calibrated.settings == counted.settings
+    labels = clean_data(calibrated, "relabel").labels
+    np.testing.assert_array_equal(labels[ids[ids < 60]], (audit.by_id("given_label")[ids[ids < 60]] + 1) % 10)

@@ -146,7 +146,13 @@ def test_a_multi_label_run_that_has_not_learned_its_classes_is_not_trusted():
 
 
 def test_no_signal_is_needed():
-    assert judge(Signals(rows=0, classes=0, epochs=1)) == Verdict(signals=Signals(0, 0, 1))
+    assert judge(Signals(rows=9, classes=2, epochs=1)) == Verdict(signals=Signals(9, 2, 1))
+
+
+def test_labels_of_which_none_can_be_judged_are_not_trusted():
+    verdict = judge(Signals(rows=0, classes=0, epochs=1))
+    assert verdict.level == "do not use"
+    assert "no class has 5 recorded samples or more" in verdict.findings[0].reason
 
 
 def test_one_judged_class_is_named_as_the_reason_and_not_a_divergence():

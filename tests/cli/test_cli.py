@@ -50,7 +50,7 @@ def test_ranking_again_changes_the_cut_and_needs_no_training(audited):
     done = gwaudit("rank", run, "--top", "25", "--window", "2", "4", "--json")
     facts = json.loads(done.stdout)
     assert facts["suspects"] == 25
-    assert facts["window"] == [1, 3]
+    assert facts["window"] == [2, 4]
     assert len(pd.read_csv(run / "suspects.csv")) == 25
     assert gwaudit("rank", run).returncode == 0
 
@@ -95,7 +95,7 @@ def test_show_tells_the_state_and_draws_a_trajectory(audited):
     assert "sample 17 (digits/0017)" in drawn.stdout
     assert "\x1b" not in drawn.stdout, "no escape codes in a pipe"
     facts = json.loads(gwaudit("show", run, "--sample", "17", "--json").stdout)
-    assert [row["epoch"] for row in facts["trajectory"]] == [0, 1, 2, 3]
+    assert [row["epoch"] for row in facts["trajectory"]] == [1, 2, 3, 4]
     assert gwaudit("show", run, "--verify").returncode == 0
 
 

@@ -27,7 +27,7 @@ def test_file_names_in_another_encoding_are_audited(tmp_path):
     dataset = load_dataset(tmp_path / "data")
     assert dataset.class_names == ("cat", "chi\\xf1en", "dog")
     assert list(dataset.keys[3:5]) == ["cat/caf\\xe9.png", "chi\\xf1en/0.png"]
-    done = gwaudit("audit", tmp_path / "data", "-o", tmp_path / "run", *FAST)
+    done = gwaudit("audit", tmp_path / "data", "-o", tmp_path / "run", *FAST, "--force")
     assert done.returncode == 0, done.stderr
     assert "names that are not UTF-8: 4" in done.stderr
     assert gwaudit("show", tmp_path / "run", "--sample", "cat/caf\\xe9.png").returncode == 0

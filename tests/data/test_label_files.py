@@ -209,3 +209,50 @@ def test_names_of_files_in_another_order_than_the_keys_are_refused(tmp_path):
     (tmp_path / "other.csv").write_text("file,label\n" + rows)
     with pytest.raises(DataError, match=r"the column 'file' holds keys .* in another order.*such as 'd/a.png'"):
         load_dataset(tmp_path / "x.npz", labels=tmp_path / "other.csv")
+
+
+IRIS = ("setosa", "versicolor", "virginica")
+
+
+def iris(tmp_path, labels, name="labels.npy"):
+    from sklearn.datasets import load_iris
+
+    frame = load_iris(as_frame=True).frame
+    frame["label"] = [IRIS[label] for label in frame.pop("target")]
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    np.save(tmp_path / name, labels(frame["label"].map(IRIS.index).to_numpy()))
+    return load_dataset(tmp_path / "iris.csv", labels=tmp_path / name)
+
+
+def test_the_classes_that_numbers_stand_for_are_said(tmp_path):
+    dataset = iris(tmp_path, lambda label: label)
+    remark = "its numbers of labels.npy stand for the classes in the order of the source: 0 is 'setosa', 1 is"
+    assert any(remark in said for said in dataset.notes.remarks)
+    assert not any("order of its rows" in said for said in dataset.notes.warnings)
+
+
+@pytest.mark.parametrize("change", [lambda label: (label + 1) % 3, lambda label: label[::-1]], ids=["classes", "rows"])
+def test_labels_of_which_most_are_not_the_sources_are_warned_of(tmp_path, change):
+    dataset = iris(tmp_path, change)
+    assert any("check the order of its rows, and of the classes" in said for said in dataset.notes.warnings)
+
+
+def test_one_hot_rows_are_one_class_a_sample(tmp_path):
+    dataset = iris(tmp_path, lambda label: np.eye(3, dtype=int)[label])
+    assert not dataset.is_multi_label
+    assert [IRIS[label] for label in dataset.labels] == [IRIS[0]] * 50 + [IRIS[1]] * 50 + [IRIS[2]] * 50
+    assert any("one-hot" in said for said in dataset.notes.remarks)
+
+
+def test_truth_values_for_three_classes_are_refused(tmp_path):
+    with pytest.raises(DataError, match="holds false and true, and the source has 3 classes"):
+        iris(tmp_path, lambda label: label > 0)
+
+
+@pytest.mark.parametrize("header", ["key,label", "label"])
+def test_cells_without_a_column_are_not_lost(tmp_path, header):
+    file = tmp_path / "labels.csv"
+    row = "a,cat" if header.startswith("key") else "cat"
+    file.write_text(f"{header}\n{row},dog\n")
+    with pytest.raises(DataError, match=r"row 2: has \d cells, the header has \d"):
+        read_label_file(file, None, ("cat", "dog"), ["a"])

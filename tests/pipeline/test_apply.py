@@ -242,7 +242,7 @@ def test_a_run_of_ones_own_loop_is_corrected_by_its_record(tmp_path):
     file = write_decisions(make_decisions(audit, (0, "relabel", "7"), (5, "drop")), tmp_path / "d.csv")
     done = gwaudit("apply", tmp_path / "run", file, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "1 labels changed and 1 samples dropped of 1,797" in done.stdout
+    assert "1 label changed and 1 sample dropped of 1,797" in done.stdout
     assert "gwaudit audit" not in done.stdout
     again = load_dataset("digits", labels=tmp_path / "out" / "labels.csv")
     assert (again.labels[0], len(again)) == (7, 1796)

@@ -126,6 +126,8 @@ def test_suspects_without_a_decision_are_treated_as_asked(tagged, tmp_path, unde
     changes = pd.read_csv(tmp_path / "out" / "changes.csv", keep_default_na=False)
     others = ranked.suspects.iloc[1:]
     if undecided == "drop":
+        n_dropped = others["sample_id"].nunique()
+        assert f"0 labels changed and {n_dropped} sample{'s' * (n_dropped != 1)} dropped of {N}" in done.stdout
         assert set(changes["sample_id"]) == set(others["sample_id"])
     else:
         classes = changes["class_name"].str.removeprefix("'")  # of what is no formula

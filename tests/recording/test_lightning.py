@@ -1,5 +1,6 @@
 """Under Lightning's Trainer the callback records, sample by sample, exactly what the plain loop does."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,19 @@ class Mixing(Digits):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         images, targets, _ = batch
         return nn.functional.cross_entropy(self.model(images), targets)
+
+
+def one_hot(samples: list[Any]) -> Any:
+    images, labels, ids = torch.utils.data.default_collate(samples)
+    return images, nn.functional.one_hot(labels, CLASSES).float(), ids
+
+
+def test_labels_that_are_stored_one_hot_are_observed_as_classes(tmp_path: Path) -> None:
+    """They are no mixed targets: the same numbers are recorded, without evaluation passes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*soft targets")
+        store = fit(tmp_path, loaders=[loader(collate_fn=one_hot)])
+    assert_same(store, plain_run(tmp_path / "plain"))
 
 
 def mixed(samples: list[Any]) -> Any:

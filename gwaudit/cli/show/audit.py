@@ -132,9 +132,11 @@ def _expectation(audit: "Audit") -> str:
     suspects, expected = int((undecided & audit.column("suspect")).sum()), audit.expected_wrong(of_undecided=True)
     counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
     among = "".join(f"{expected[k]:,.0f} of the first {k:,}, " for k in counts)
+    unjudged = int(sum((audit.column("category") == name).sum() for name in ("unrecorded", "too-few")))
+    of_judged = f" of the {len(audit.table) - unjudged:,} labels that are judged" if unjudged else ""
     if audit.calibration is None:
         uncalibrated = "" if audit.is_multi_label else " (not yet calibrated on decisions)"
-        return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all{uncalibrated}."
+        return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all{of_judged}{uncalibrated}."
     mistakes, total = audit.expected_mistakes, audit.expected_wrong()[-1]
     together = f"Together {total:,.0f}." if mistakes < 0.5 else (
         f"As about {mistakes:,.0f} of the decisions seem to be mistakes, {total:,.0f} labels are wrong in all."

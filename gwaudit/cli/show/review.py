@@ -57,9 +57,10 @@ def print_applied(applied: "Applied", undecided: str) -> None:
     for note in (*applied.decisions.notes, *applied.corrections.notes):
         out.print(escape(with_flags(note)), style="yellow", highlight=False)
     kept = len(applied.corrections.cleaned_data.ids)
-    dropped = int((changes["new"] == "").sum())
+    dropped = len(applied.corrections.old) - kept
+    changed = int((changes["new"] != "").sum())
     out.print(
-        f"{len(changes) - dropped:,} labels changed and {dropped:,} samples dropped of "
+        f"{changed:,} label{'s' * (changed != 1)} changed and {dropped:,} sample{'s' * (dropped != 1)} dropped of "
         f"{len(applied.corrections.old):,}: {kept:,} remain.",
         highlight=False,
     )

@@ -136,4 +136,4 @@ def _model(store: "TrajectoryStore") -> str:
 
 
 def _class(store: "TrajectoryStore", label: Any) -> str:
-    return "-" if label < 0 else escape(store.layout.answers[int(label)])
+    return "-" if label < 0 or math.isnan(label) else escape(store.layout.answers[int(label)])
