@@ -60,6 +60,7 @@ def folder(tmp_path_factory):
     questions.to_csv(here / "questions.csv", index=False)
     tags = ["|".join(tag for tag, has in (("cat", i % 2), ("dog", i % 3 == 0)) if has) for i in range(N)]
     table.assign(tags=tags).to_csv(here / "tagged.csv", index=False)
+    (here / "decided.csv").write_text("key,class_name,decision\nphotos/cat/00.png,dog,relabel\n")
     vectors = np.array([["cat" in tag, "dog" in tag] for tag in tags]).astype(int)
     sizes = np.random.default_rng(1).standard_normal((N, 2))
     columns = dict(zip(("width", "height", "cat", "dog"), [*sizes.T, *vectors.T], strict=True))

@@ -11,7 +11,7 @@ from helpers.making import make_tree
 
 @pytest.mark.parametrize(("detector", "message"), [
     ("mean_loss", "'mean_loss' cannot rank"),
-    ("probability", "train with final_passes"),
+    ("probability", "train with `final_passes"),
     ("luck", "unknown detector 'luck'"),
 ])  # fmt: skip
 def test_a_detector_that_cannot_rank_multi_label_data_is_refused_before_training(tmp_path, detector, message):
