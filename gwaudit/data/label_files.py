@@ -310,18 +310,18 @@ def _labels_by_row(values: list[Any], class_names: tuple[str, ...], path: Path, 
         raise DataError(f"{path}, row {row + first_row}: {reason}")
     names, remarks = parsed.class_names, parsed.remarks
     if not {label_text(value) for value in values} & set(names):
-        remarks = (*remarks, *_order_of(names, path, "its numbers"))
+        remarks = (*remarks, *_order_of(names, f"the numbers in {path.name}"))
     return FileLabels(parsed.labels, None, names, remarks)
 
 
-def _order_of(class_names: tuple[str, ...], path: Path, what: str) -> tuple[str, ...]:
+def _order_of(class_names: tuple[str, ...], what: str) -> tuple[str, ...]:
     """Return a remark about the classes that numbers stand for, where their names are no such numbers."""
     if class_names == tuple(map(str, range(len(class_names)))):
         return ()
     shown = [f"{number} is {name!r}" for number, name in enumerate(class_names[:_SHOWN_CLASSES])]
     more = len(class_names) - len(shown)
     rest = f" and so on, {more} more in the order of the names" if more else ""
-    return (f"{what} of {path.name} stand for the classes in the order of the source: {', '.join(shown)}{rest}",)
+    return (f"{what} stand for the classes in the order of the source: {', '.join(shown)}{rest}",)
 
 
 def _read_array(path: Path, class_names: tuple[str, ...], *, multi_label: bool) -> FileLabels:
@@ -331,7 +331,7 @@ def _read_array(path: Path, class_names: tuple[str, ...], *, multi_label: bool) 
         names = class_names or tuple(map(str, range(values.shape[1])))
         if values.shape[1] != len(names):
             raise DataError(f"{path} has {values.shape[1]} columns for the {len(names)} classes of the source")
-        parsed = ParsedLabels(matrix, names, {}, _order_of(names, path, "its columns"))
+        parsed = ParsedLabels(matrix, names, {}, _order_of(names, f"the columns of {path.name}"))
         parsed = parsed if multi_label else without_one_hot(parsed)
         return FileLabels(parsed.labels, None, names, parsed.remarks)
     if values.dtype.kind == "b" and len(class_names) > 2:

@@ -226,7 +226,7 @@ def iris(tmp_path, labels, name="labels.npy"):
 
 def test_the_classes_that_numbers_stand_for_are_said(tmp_path):
     dataset = iris(tmp_path, lambda label: label)
-    remark = "its numbers of labels.npy stand for the classes in the order of the source: 0 is 'setosa', 1 is"
+    remark = "the numbers in labels.npy stand for the classes in the order of the source: 0 is 'setosa', 1 is"
     assert any(remark in said for said in dataset.notes.remarks)
     assert not any("order of its rows" in said for said in dataset.notes.warnings)
 
