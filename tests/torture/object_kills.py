@@ -25,7 +25,7 @@ KILLS = 50
 BUCKET = "s3://bucket"
 TRAIN = ("--epochs", "2", "--model", "resnet9_16", "--device", "cpu", "--dtype", "float32", "--force")
 LEASE, RENEWAL = 1.0, 0.2  # seconds; the defaults are 30 and 8
-SAME = ("samples/", "epochs/", "CURRENT/audit.parquet", "CURRENT/suspects.csv", "CURRENT/transition_matrix.csv")
+SAME = ("samples/", "epochs/", "CURRENT/audit.parquet", "CURRENT/suspects.csv", "CURRENT/cleaned/")
 """What does not name the source, nor the id of the run, which follows from the source."""
 
 

@@ -116,7 +116,7 @@ def test_a_run_holds_numbers_and_a_resumed_run_keeps_them(tmp_path):
     with TrajectoryStore.open(tmp_path / "run") as store:
         before = store.training_epochs
     assert train(dataset, tmp_path / "run", resume=True).epochs == len(before) == 1
-    with pytest.raises(SettingsError, match="made with epochs=1, not 2"):
+    with pytest.raises(SettingsError, match="made with `epochs=1`, not 2"):
         train(dataset, tmp_path / "run", TrainingSettings(epochs=2), resume=True)
 
 
@@ -143,7 +143,9 @@ def test_the_user_reads_which_numbers_were_chosen_and_is_advised_to_use_trained_
         verdict = rank(store).verdict
     assert verdict.level != "trust it"
     assert "24 photos are too few to learn from random weights" in [finding.reason for finding in verdict.findings]
-    chosen = "the training of 24 images has batch_size=16, learning_rate=0.012, label_smoothing=0.2, clip_norm=1"
+    chosen = (
+        "the training of 24 images has `batch_size=16`, `learning_rate=0.012`, `label_smoothing=0.2`, `clip_norm=1`"
+    )
     assert chosen in dataset.notes.remarks
     assert [warning for warning in dataset.notes.warnings if "Use pretrained weights: `preset='pretrained'`" in warning]
 

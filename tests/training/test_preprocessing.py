@@ -123,7 +123,7 @@ def test_a_run_goes_on_under_the_same_preprocessing_only(tmp_path, settings):
     train(one, tmp_path / "run", settings)
     train(one, tmp_path / "run", settings, resume=True)
     other = dataclasses.replace(one, image_fit=dataclasses.replace(one.image_fit, fit="pad"))
-    with pytest.raises(SettingsError, match="prepared its images with fit='squash', not 'pad'"):
+    with pytest.raises(SettingsError, match="prepared its images with `fit='squash'`, not 'pad'"):
         train(other, tmp_path / "run", settings, resume=True)
 
 

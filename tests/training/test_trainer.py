@@ -206,7 +206,7 @@ def test_resume_refuses_other_settings_or_data_and_new_runs_an_old_folder(digits
     train(digits, tmp_path / "run", SETTINGS)
     with pytest.raises(StoreExistsError):
         train(digits, tmp_path / "run", SETTINGS)
-    with pytest.raises(SettingsError, match=r"made with learning_rate=0\.05, not 0\.1"):
+    with pytest.raises(SettingsError, match=r"made with `learning_rate=0\.05`, not 0\.1"):
         train(digits, tmp_path / "run", with_settings(learning_rate=0.1), resume=True)
     with pytest.raises(SettingsError, match="other data or labels"):
         train(digits.with_labels(digits.true_labels), tmp_path / "run", SETTINGS, resume=True)
