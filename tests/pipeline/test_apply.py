@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from gwaudit import apply_decisions
@@ -365,7 +365,10 @@ class TestTables:
         frame = pd.DataFrame(cells, columns=["text", "label"])
         text = frame.to_csv(index=False, quoting=1 if quoted else 0, lineterminator=ends)
         source.write_text(text, newline="")
-        before = pd.read_csv(source, dtype=str, keep_default_na=False)
+        try:
+            before = pd.read_csv(source, dtype=str, keep_default_na=False)
+        except pd.errors.ParserError:  # of what earlier versions of pandas write themselves
+            reject()
         rows = data.draw(st.lists(st.integers(0, len(before) - 1), unique=True))
         dropped, changed = rows[::2], dict.fromkeys(rows[1::2], 1)
         written = corrected_table(source, target, "label", changed, dropped, {1: 'n,"w'})
