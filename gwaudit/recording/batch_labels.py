@@ -76,7 +76,10 @@ def read_integers(values: object, name: str, batch_size: int, limit: int) -> Ten
 
 
 def is_one_hot(labels: Tensor) -> bool:
-    """Return whether each row of [B, C] holds one 1 and else 0, as labels do that are not mixed or smoothed."""
+    """Return whether each row of [B, C] holds one 1 and else 0, as labels do that are not mixed or smoothed.
+
+    On a GPU it waits for the labels: mixed targets must be known before the batch is observed.
+    """
     return bool(((labels == 0) | (labels == 1)).all()) and bool((labels.sum(1) == 1).all())
 
 
