@@ -45,7 +45,7 @@ _SIZE = 96  # pixels of an image for the network whose confusions are drawn
 
 def _whitened(model: str, epochs: Sequence[int]) -> tuple[TrainingSettings, ...]:
     """Return a first training, whose odds need no final passes, and rounds of the recipe `whitened`."""
-    recipe = replace(RECIPES["whitened"], model=model)
+    recipe = replace(RECIPES["whitened"][0], model=model)
     first = replace(recipe, epochs=epochs[0], final_passes=0)
     return (first, *(replace(recipe, epochs=n, seed=k) for k, n in enumerate(epochs[1:], 1)))
 
@@ -55,6 +55,7 @@ def _plans() -> dict[str, tuple[TrainingSettings, ...]]:
     resnet, resnet_rounds = PRESETS["quality"]
     return {
         "fast": (first, *(rounds.training(first, k) for k in (1, 2))),
+        "fast, short rounds": (first, *(replace(RECIPES["whitened"][0], seed=k) for k in (1, 2))),
         "resnet9_16, 12 epochs": (replace(first, epochs=12),),
         "scratch-5min": (PRESETS["scratch-5min"][0],),
         "whitened_32, 10 epochs three times": _whitened("whitened_32", (10, 10, 10)),

@@ -8,23 +8,26 @@ from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import UNMIRRORED, TrainingSettings, require_choices
 
 Recipe = Literal["whitened", "resnet18"]
-RECIPES: Mapping[Recipe, TrainingSettings] = {
-    "whitened": TrainingSettings(
-        model="whitened_32",
-        epochs=10,
-        optimizer="nmuon",
-        momentum=0.6,
-        learning_rate=0.02,
-        weight_decay=0.5,
-        augment="shift-flip",
-        label_smoothing=0.2,
-        final_passes=2,
-    ),
-    "resnet18": TrainingSettings(
-        model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_passes=2
+_WHITENED = TrainingSettings(
+    model="whitened_32",
+    epochs=10,
+    optimizer="nmuon",
+    momentum=0.6,
+    learning_rate=0.02,
+    weight_decay=0.5,
+    augment="shift-flip",
+    label_smoothing=0.2,
+    final_passes=2,
+)
+
+RECIPES: Mapping[Recipe, tuple[TrainingSettings, ...]] = {
+    "whitened": (_WHITENED, replace(_WHITENED, epochs=30, augment="strong", label_smoothing=0.1)),
+    "resnet18": (
+        TrainingSettings(model="resnet18_small", epochs=60, batch_size=256, label_smoothing=0.2, final_passes=2),
     ),
 }
-"""Settings of the trainings of a refinement: `whitened`, a few epochs of a small network; `resnet18`, for a GPU."""
+"""Settings of the rounds of a refinement in their order; further rounds are like the last. `whitened` trains a small
+network, from the second round on for longer and with strong augmentation; `resnet18` is for a GPU."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class RefinementSettings:
 
     Attributes:
         refine: Number of rounds after the first training; each trains a network of its own.
-        refine_as: Training of these rounds: `whitened`, a few epochs of a small network; or `resnet18`, for a GPU. By
-            default, and always on features, the same as the first training.
+        refine_as: Training of these rounds: `whitened`, a small network, a few epochs in the first round and more in
+            later ones; or `resnet18`, for a GPU. By default, and always on features, the same as the first training.
         refine_model: Network of these rounds. By default that of their training.
         refine_epochs: Number of passes over the data in each of these rounds. By default that of their training.
     """
@@ -58,7 +61,8 @@ class RefinementSettings:
         recipe = first
         if self.refine_as is not None:
             kept = {name: getattr(first, name) for name in ("dtype", "device", "batch_size", "alignment")}
-            recipe = replace(RECIPES[self.refine_as], **kept)
+            rounds = RECIPES[self.refine_as]
+            recipe = replace(rounds[min(number, len(rounds)) - 1], **kept)
             if first.augment in UNMIRRORED:  # without mirrored images here means without them in each round
                 recipe = replace(recipe, augment=first.augment, final_passes=1)
         return replace(
@@ -82,7 +86,7 @@ PRESETS: Mapping[Preset, tuple[TrainingSettings, RefinementSettings]] = {
     ),
     "scratch": (TrainingSettings(pretrained=False, backbone="trained"), RefinementSettings()),
     "scratch-5min": (
-        replace(RECIPES["whitened"], epochs=6, final_passes=0, pretrained=False, backbone="trained"),
+        replace(_WHITENED, epochs=6, final_passes=0, pretrained=False, backbone="trained"),
         RefinementSettings(),
     ),
     "fast": (TrainingSettings(), RefinementSettings(refine=2, refine_as="whitened")),

@@ -17,6 +17,10 @@ from gwaudit.core.settings import Augmentation
 
 LEAST_AREA = 0.35
 """Smallest share of an image in a random resized crop: the object should be in it."""
+_STRONG_SHARE = 0.6  # of the images of a batch
+_COLOUR_CHANGE = 0.4  # of contrast and saturation
+_COLOUR_SHIFT = 0.3  # of each channel, in standard deviations of the image
+_HIDDEN_SHARE = 3 / 8  # of a side
 
 
 class BatchPart(NamedTuple):
@@ -38,12 +42,18 @@ class Draws(NamedTuple):
         top, left: Position of each image's window in the padded image, [b, 1] int64.
         flipped: Which images to mirror, [b] bool.
         seeds: Seed of the further choices for each image, [b] int64.
+        strong: Which images to change in colour and to hide a part of, [b] bool.
+        colours: Contrast, saturation and the shift of three channels, [b, 5].
+        hidden: Centre of each image's hidden square, as shares of its height and width, [b, 2].
     """
 
     top: Tensor | None = None
     left: Tensor | None = None
     flipped: Tensor | None = None
     seeds: Tensor | None = None
+    strong: Tensor | None = None
+    colours: Tensor | None = None
+    hidden: Tensor | None = None
 
 
 def draw(
@@ -58,18 +68,21 @@ def draw(
     """Draw the augmentation of a rank's part of a batch.
 
     Args:
-        kind: "crop-flip", "shift-flip" (a smaller shift, filled by reflection), "randaugment" (crop and flip, then
+        kind: "crop-flip", "shift-flip" (a smaller shift, filled by reflection), "strong" (shift-flip, and for 60 % of
+            the images a larger shift, other colours and a hidden square), "randaugment" (crop and flip, then
             RandAugment), "resized-crop" (random resized crop and flip), "crop" or "none".
         image_size: Height and width of the images.
         generator: Draws crops and flips.
         part: The part of the batch.
-        flipped: [b] bool, which images to mirror; for "shift-flip" only.
+        flipped: [b] bool, which images to mirror; for "shift-flip" and "strong" only.
         seeds: [b] seeds (`sample_seeds`); for "randaugment" and "resized-crop" only.
     """
     if kind == "none":
         return Draws()
     if kind == "resized-crop":
         return Draws(seeds=seeds)
+    if kind == "strong":
+        return _strong_draws(image_size, generator, part, flipped)
     share = 16 if kind == "shift-flip" else 8
     top, left = (
         torch.randint(2 * (length // share) + 1, (part.batch_size, 1), generator=generator)[part.indices]
@@ -81,6 +94,26 @@ def draw(
         return Draws(top, left)
     flipped = torch.rand(part.batch_size, generator=generator)[part.indices] < 0.5
     return Draws(top, left, flipped, seeds if kind == "randaugment" else None)
+
+
+def _strong_draws(
+    image_size: tuple[int, int], generator: torch.Generator, part: BatchPart, flipped: Tensor | None
+) -> Draws:
+    n = part.batch_size
+    strong = torch.rand(n, generator=generator) < _STRONG_SHARE
+    places = 2 * torch.rand(n, 2, generator=generator) - 1
+    factors = 1 + _COLOUR_CHANGE * (2 * torch.rand(n, 2, generator=generator) - 1)
+    shifts = _COLOUR_SHIFT * torch.randn(n, 3, generator=generator)
+    hidden = torch.rand(n, 2, generator=generator)
+    own = part.indices
+    reach = torch.where(strong[own], 2, 1)  # sixteenths of a side
+    top, left = (
+        (places[own, axis] * reach * (length // 16)).round().long()[:, None] + length // 16
+        for axis, length in enumerate(image_size)
+    )
+    return Draws(
+        top, left, flipped, strong=strong[own], colours=torch.cat([factors, shifts], 1)[own], hidden=hidden[own]
+    )
 
 
 def sample_seeds(seed: int, epoch: int, sample_ids: Tensor) -> Tensor:
@@ -111,10 +144,12 @@ def augment(images: Tensor, kind: Augmentation, draws: Draws) -> Tensor:
     assert draws.top is not None
     assert draws.left is not None
     top, left = (offset.to(images.device, non_blocking=True) for offset in (draws.top, draws.left))
-    shifted = (_reflected if kind == "shift-flip" else _padded)(images, top, left)
+    shifted = (_reflected if kind in ("shift-flip", "strong") else _padded)(images, top, left)
     if draws.flipped is not None:
         flipped = draws.flipped.to(images.device, non_blocking=True)
         shifted = torch.where(flipped[:, None, None, None], shifted.flip(3), shifted)
+    if kind == "strong":
+        return _recoloured(shifted, draws)
     return _transformed(shifted, v2.RandAugment(), draws) if kind == "randaugment" else shifted
 
 
@@ -137,6 +172,38 @@ def _reflected(images: Tensor, top: Tensor, left: Tensor) -> Tensor:
     height, width = images.shape[2:]
     rows, columns = _range(top, height) - height // 16, _range(left, width) - width // 16
     return _take(images, _reflect(rows, height), _reflect(columns, width))
+
+
+def _recoloured(images: Tensor, draws: Draws) -> Tensor:
+    """Return images of which the strong ones have other colours, and a square of their mean colour.
+
+    Contrast is scaled around the mean of each channel, then each channel is shifted, then saturation is scaled around
+    grey. Whole numbers are clamped to the values of their type.
+    """
+    assert draws.strong is not None
+    assert draws.colours is not None
+    assert draws.hidden is not None
+    device, (height, width) = images.device, images.shape[2:]
+    strong, colours, hidden = (
+        each.to(device, non_blocking=True) for each in (draws.strong, draws.colours, draws.hidden)
+    )
+    values = images.float()
+    deviation, mean = values.std((1, 2, 3), keepdim=True), values.mean((2, 3), keepdim=True)
+    contrast, saturation = colours[:, 0, None, None, None], colours[:, 1, None, None, None]
+    shift = colours[:, 2 + torch.arange(images.shape[1], device=device) % 3, None, None] * deviation
+    changed = (values - mean) * contrast + mean + shift
+    grey = changed.mean(1, keepdim=True)
+    changed = grey + (changed - grey) * saturation
+    rows, columns = (
+        (torch.arange(length, device=device) + 0.5 - hidden[:, axis, None] * length).abs() < _HIDDEN_SHARE * length / 2
+        for axis, length in enumerate((height, width))
+    )
+    is_hidden = (rows[:, :, None] & columns[:, None, :])[:, None]
+    changed = torch.where(is_hidden, changed.mean((2, 3), keepdim=True), changed)
+    if not images.is_floating_point():
+        limits = torch.iinfo(images.dtype)
+        changed = changed.round().clamp(limits.min, limits.max)
+    return torch.where(strong[:, None, None, None], changed.to(images.dtype), images)
 
 
 def _reflect(indices: Tensor, size: int) -> Tensor:

@@ -19,7 +19,7 @@ from gwaudit.recording.distributed import process_rank, rank_slice, world_size
 from gwaudit.training.augmentation import BatchPart, Draws, alternating_flips, augment, draw, sample_seeds
 from gwaudit.training.device import MEASURED_IMAGES
 
-_OF_BATCHES = ("crop-flip", "shift-flip", "crop", "none")  # the others transform image by image
+_OF_BATCHES = ("crop-flip", "shift-flip", "strong", "crop", "none")  # the others transform image by image
 
 
 class Batch(NamedTuple):

@@ -8,7 +8,7 @@ from gwaudit.training import augmentation
 from gwaudit.training.augmentation import BatchPart, alternating_flips, augment, draw, normalise, sample_seeds
 
 IMAGES = torch.randint(1, 256, (12, 3, 16, 24), generator=torch.Generator().manual_seed(3)).byte()
-KINDS = ["crop-flip", "shift-flip", "resized-crop", "randaugment", "crop", "none"]
+KINDS = ["crop-flip", "shift-flip", "strong", "resized-crop", "randaugment", "crop", "none"]
 
 
 def augmented(images, kind, seed=0, part=None, flipped=None):
@@ -50,6 +50,41 @@ def test_every_shift_is_a_window_of_its_own_reflected_image():
         assert len(found) == 1
         shifts.add(found[0])
     assert len(shifts) > 4
+
+
+def test_strong_augmentation_recolours_three_fifths_and_hides_a_square():
+    images = torch.randint(80, 180, (400, 3, 32, 32), generator=torch.Generator().manual_seed(1)).byte()
+    strong = augmented(images, "strong")
+    padded = functional.pad(images.float(), (2, 2, 2, 2), mode="reflect").byte()
+    windows = [padded[:, :, y : y + 32, x : x + 32] for y in range(5) for x in range(5)]
+    is_weak = torch.stack([(strong == window).flatten(1).all(1) for window in windows]).any(0)
+    assert 120 < is_weak.sum() < 200
+    before, after = images[~is_weak].float(), strong[~is_weak].float()
+    shifts = (after.mean((2, 3)) - before.mean((2, 3))) / before.std((1, 2, 3))[:, None]
+    assert 0.2 < shifts.std() < 0.45
+    assert abs(shifts.mean()) < 0.05
+    flat = (after[:, :, 1:, 1:] == after[:, :, :-1, :-1]).all(1).sum((1, 2))
+    assert ((flat > 20) & (flat <= 12 * 12)).all(), "a square of 12 pixels a side is hidden, if only in part"
+
+
+def test_strong_augmentation_moves_the_images_it_changes_further():
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    ramp = torch.stack([rows, rows, columns]).expand(300, 3, 32, 32)
+    draws = draw("strong", (32, 32), torch.Generator().manual_seed(0), BatchPart(slice(None), 300))
+    assert draws.top is not None
+    assert draws.strong is not None
+    moved = (draws.top - 2).abs()
+    assert moved[~draws.strong].max() == 2
+    assert moved[draws.strong].max() == 4
+    unchanged = augment(ramp, "strong", draws)[~draws.strong]
+    assert torch.equal(unchanged[:, 0], unchanged[:, 1])
+    assert unchanged.dtype == torch.float32
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_images_of_any_number_of_channels_are_augmented_strongly(channels):
+    images = torch.randint(1, 256, (20, channels, 8, 8), generator=torch.Generator().manual_seed(3)).byte()
+    assert augmented(images, "strong").shape == images.shape
 
 
 def test_a_resized_crop_enlarges_a_part_of_its_own_image():
@@ -112,7 +147,7 @@ def test_normalised_images_have_mean_zero_and_deviation_one():
     torch.testing.assert_close(normal.std((0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "crop", "none"])
+@pytest.mark.parametrize("kind", ["crop-flip", "shift-flip", "strong", "crop", "none"])
 def test_images_on_another_device_are_augmented_there(kind):
     generator = torch.Generator().manual_seed(0)
     draws = draw(kind, (16, 24), generator, BatchPart(slice(None), 12), flipped=torch.arange(12) % 2 == 0)

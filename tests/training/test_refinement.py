@@ -212,7 +212,7 @@ def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     second = rounds_of(tmp_path / "run")[1]
     with TrajectoryStore.open(second) as store:
         settings = ResolvedTrainingSettings.from_dict(store.settings["training"])
-    recipe = RECIPES[PRESETS[preset][1].refine_as]
+    recipe = RECIPES[PRESETS[preset][1].refine_as][0]
     changed = {"model": "whitened_32", "epochs": 2, "batch_size": 128, "seed": 1, "latents": "none"}
     further = dataclasses.replace(recipe, dtype=settings.dtype, **changed)
     assert settings == resolve(further, 1797, "images")
@@ -222,6 +222,18 @@ def test_a_preset_sets_what_was_not_typed(tmp_path, preset):
     for facts in (ranked, audited):
         del facts["reading"]["notes"]["remarks"]  # only an audit remarks on the settings of its training
     assert ranked == audited
+
+
+def test_later_rounds_of_small_images_train_longer_on_stronger_changes():
+    refinement = RefinementSettings(refine=3, refine_as="whitened")
+    rounds = [refinement.training(TrainingSettings(seed=4), number) for number in (1, 2, 3)]
+    assert [each.seed for each in rounds] == [5, 6, 7]
+    assert [each.augment for each in rounds] == ["shift-flip", "strong", "strong"]
+    assert rounds[0].epochs < rounds[1].epochs == rounds[2].epochs
+    same = dataclasses.replace(refinement, refine_epochs=2)
+    assert {same.training(TrainingSettings(), number).epochs for number in (1, 2, 3)} == {2}
+    upright = refinement.training(TrainingSettings(augment="crop"), 2)
+    assert (upright.augment, upright.final_passes) == ("crop", 1), "no mirrored image where left and right matter"
 
 
 def test_rounds_are_announced(tmp_path):
