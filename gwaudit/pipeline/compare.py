@@ -69,7 +69,8 @@ class Comparison:
         common: the number of samples in both runs.
         gone: the number of samples in the first run alone.
         new: the number of samples in the second run alone.
-        labels_changed: the number of common samples with another label.
+        labels_changed: the number of common samples with another label; in multi-label data, of which a suspect is a
+            pair of sample and class, the number of such pairs.
         suspects_corrected: suspects of the first run that have another label and are no suspects of the second. This
             and the next five numbers are None where a run that they need has no cut to trust.
         suspects_dropped: suspects of the first run whose sample is gone.
@@ -80,7 +81,7 @@ class Comparison:
         jaccard: the Jaccard index of the suspects among the common samples; NaN without suspects, or without a cut.
         rank_correlation: Spearman's correlation of the log odds of the common samples; NaN if one run has equal odds.
         frame: a row per common sample: `key`, `before` and `after` (given class), `log_odds_before`, `log_odds_after`,
-            `suspect_before`, `suspect_after`.
+            `suspect_before`, `suspect_after`; in multi-label data a row per pair, with `class_name` after `key`.
     """
 
     before: RunFacts
@@ -106,11 +107,17 @@ class Comparison:
 
     @property
     def new_suspects(self) -> list[str]:
-        """Return the keys of the common samples that are suspects of the second run alone, most suspicious first."""
+        """Return the keys of the common samples that are suspects of the second run alone, most suspicious first.
+
+        In multi-label data a key is followed by ": " and the name of the class.
+        """
         if self.suspects_new is None:
             return []
         new = self.frame[self.frame["suspect_after"] & ~self.frame["suspect_before"]]
-        keys: list[str] = new.sort_values("log_odds_after", ascending=False, kind="stable")["key"].tolist()
+        new = new.sort_values("log_odds_after", ascending=False, kind="stable")
+        keys: list[str] = new["key"].tolist()
+        if "class_name" in new:
+            return [f"{key}: {name}" for key, name in zip(keys, new["class_name"], strict=True)]
         return keys
 
 
@@ -123,7 +130,8 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
 
     Raises:
         StoreNotFoundError: a run is not ranked.
-        DataError: the runs have no sample in common, or their keys are row numbers that have shifted.
+        DataError: the runs have no sample in common, or their keys are row numbers that have shifted, or one run alone
+            is multi-label.
 
     Example:
         >>> import gwaudit
@@ -133,21 +141,25 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
         0
     """
     audits = Audit.load(before), Audit.load(after)
-    samples = [_samples(audit) for audit in audits]
+    if audits[0].is_multi_label != audits[1].is_multi_label:
+        multi = audits[0 if audits[0].is_multi_label else 1].run
+        raise DataError(f"{multi} is multi-label and the other run is not: their labels cannot be compared")
     _require_own_keys(audits)
-    both = samples[0].merge(samples[1], on=["key", "copy"], suffixes=("_before", "_after"))
+    rows = [_rows(audit) for audit in audits]
+    matched = [column for column in ("key", "class_name", "copy") if column in rows[0]]
+    both = rows[0].merge(rows[1], on=matched, suffixes=("_before", "_after"))
     if both.empty:
         raise DataError(f"{before} and {after} have no sample in common: their keys are all different")
     changed = both["given_before"] != both["given_after"]
-    changes = _changes(both, changed, audits, *(int(sample["suspect"].sum()) for sample in samples))
+    changes = _changes(both, changed, audits, *(int(each["suspect"].sum()) for each in rows))
     log_odds = both[["log_odds_before", "log_odds_after"]].dropna()
     varied = bool((log_odds.nunique() > 1).all())
     return Comparison(
         before=_facts(audits[0]),
         after=_facts(audits[1]),
-        common=len(both),
-        gone=len(samples[0]) - len(both),
-        new=len(samples[1]) - len(both),
+        common=(common := _n_samples(both)),
+        gone=audits[0].n_samples - common,
+        new=audits[1].n_samples - common,
         labels_changed=int(changed.sum()),
         **changes,
         jaccard=_jaccard(both) if all(audit.has_cut for audit in audits) else float("nan"),
@@ -180,13 +192,18 @@ def _jaccard(both: pd.DataFrame) -> float:
     return float((before & after).sum() / either) if either else float("nan")
 
 
-def _samples(audit: Audit) -> pd.DataFrame:
-    frame = audit.frame[["key", "given_name", "log_odds_wrong", "suspect"]]
+def _rows(audit: Audit) -> pd.DataFrame:
+    """Return the rows of an audit in the order of the samples, and which occurrence of its key each one is."""
+    named = ["key", "class_name"] if audit.is_multi_label else ["key"]
+    frame = audit.frame[[*named, "given_name", "log_odds_wrong", "suspect"]]
     frame = frame.rename(columns={"given_name": "given", "log_odds_wrong": "log_odds"})
     frame = frame.assign(suspect=frame["suspect"].astype(bool))
     frame = frame.iloc[np.argsort(audit.rows)].reset_index(drop=True)
-    # Keys of one's own loop may repeat; those of multi-label rows do, in the order of the classes.
-    return frame.assign(copy=frame.groupby("key").cumcount())
+    return frame.assign(copy=frame.groupby(named).cumcount())  # keys of one's own loop may repeat
+
+
+def _n_samples(rows: pd.DataFrame) -> int:
+    return len(rows[["key", "copy"]].drop_duplicates())
 
 
 def _require_own_keys(audits: tuple[Audit, Audit]) -> None:
@@ -194,7 +211,8 @@ def _require_own_keys(audits: tuple[Audit, Audit]) -> None:
     sources = [_source(audit.run) for audit in audits]
     if sources[0] is not None and sources[0] == sources[1]:
         return
-    numbers = [audit.frame["key"].astype(str).str.extract(r"^(?:\w+/)?(\d+)$")[0] for audit in audits]
+    frames = [a.frame[a.frame["class_id"] == 0] if a.is_multi_label else a.frame for a in audits]
+    numbers = [frame["key"].astype(str).str.extract(r"^(?:\w+/)?(\d+)$")[0] for frame in frames]
     if len(numbers[0]) == len(numbers[1]) or any(column.isna().any() for column in numbers):
         return
     if all((np.sort(column.astype(np.int64)) == np.arange(len(column))).all() for column in numbers):
@@ -220,7 +238,7 @@ def _facts(audit: Audit) -> RunFacts:
     evaluation, test = _read(audit.run / EVALUATION_FILE), _read(audit.run / TEST_FILE)
     return RunFacts(
         run=str(audit.run),
-        samples=len(audit.frame),
+        samples=audit.n_samples,
         verdict=audit.verdict.level,
         suspects=len(audit.suspects) if audit.has_cut else None,
         expected_wrong=float(audit.expected_wrong()[-1]) if audit.has_probabilities else None,

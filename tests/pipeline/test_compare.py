@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from gwaudit import compare
+from gwaudit import audit, compare
 from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.errors import DataError, StoreNotFoundError
-from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings
+from gwaudit.core.settings import DataSettings, RankingSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.pipeline.accuracy import measure_test_accuracy
 from gwaudit.store.store import TrajectoryStore
@@ -97,6 +98,51 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     assert compare(tmp_path / "f", tmp_path / "g").gone == 5
 
 
+def tagged_run(folder, labels, keys, classes, **ranking):
+    """Return the audit of a multi-label table whose columns of 0 and 1 have the order of `classes`."""
+    folder.mkdir()
+    table = pd.DataFrame(np.random.default_rng(3).normal(size=(60, 3)), columns=[*"xyz"])
+    table = table.assign(**dict(zip("abc", labels.T, strict=True)))
+    table = table.iloc[keys].assign(id=[f"s{key}" for key in keys])
+    table.to_csv(folder / "tags.csv", index=False)
+    data = DataSettings(str(folder / "tags.csv"), label_column=",".join(classes), id_column="id")
+    settings = TrainingSettings(epochs=2)
+    return audit(data, folder / "run", settings, RankingSettings(**ranking)).audit
+
+
+def test_multi_label_runs_are_compared_by_class_and_counted_by_sample(tmp_path):
+    labels = np.random.default_rng(1).integers(0, 2, (60, 3))
+    corrected = labels.copy()
+    corrected[7, 1] ^= 1
+    audits = [
+        tagged_run(tmp_path / "a", labels, [*range(60)], "abc", top=4),
+        tagged_run(tmp_path / "b", corrected, [*range(5, 60)], "cab", top=6),
+    ]
+    c = compare(tmp_path / "a" / "run", tmp_path / "b" / "run")
+    assert (c.before.samples, c.after.samples, c.common, c.gone, c.new, c.labels_changed) == (60, 55, 55, 5, 0, 1)
+    frames = [each.frame.set_index(["key", "class_name"]) for each in audits]
+    shared = frames[1].index
+    odds = [frame.loc[shared, "log_odds_wrong"] for frame in frames]
+    assert c.rank_correlation == pytest.approx(spearmanr(*odds).statistic)
+    flagged = [set(frame.index[frame["suspect"].astype(bool)]) for frame in frames]
+    new = flagged[1] - flagged[0]
+    assert c.new_suspects == [f"{key}: {name}" for key, name in shared if (key, name) in new]
+    assert (c.suspects_new, c.suspects_stayed) == (len(new), len(flagged[0] & flagged[1]))
+    assert set(zip(c.frame["key"], c.frame["class_name"], strict=True)) == set(shared)
+    run(tmp_path / "one", np.arange(20))
+    with pytest.raises(DataError, match="is multi-label and the other run is not"):
+        compare(tmp_path / "one", tmp_path / "a" / "run")
+
+
+def test_row_numbers_of_multi_label_tables_are_no_keys_either(tmp_path):
+    for name, n in (("a", 40), ("b", 38)):
+        labels = np.random.default_rng(1).integers(0, 2, (n, 3))
+        np.savez(tmp_path / f"{name}.npz", x=np.random.default_rng(0).normal(size=(n, 4)), y=labels)
+        audit(DataSettings(str(tmp_path / f"{name}.npz")), tmp_path / name, TrainingSettings(epochs=2))
+    with pytest.raises(DataError, match="row numbers"):
+        compare(tmp_path / "a", tmp_path / "b")
+
+
 @pytest.mark.slow
 def test_test_accuracy_is_measured_on_another_split_by_class_name(tmp_path):
     make_tree(tmp_path / "data" / "train", ("ant", "bee", "cat"), per_class=4)
@@ -127,8 +173,8 @@ def test_settings_of_the_choice_are_the_runs(tmp_path):
 
 def test_suspects_are_not_compared_with_a_run_that_offers_none(tmp_path):
     run(tmp_path / "a", np.arange(20), suspects=[0, 1, 2])
-    audit = run(tmp_path / "b", np.arange(20), suspects=[])
-    replace(audit, verdict=Verdict("use the order")).save(tmp_path / "b")
+    without = run(tmp_path / "b", np.arange(20), suspects=[])
+    replace(without, verdict=Verdict("use the order")).save(tmp_path / "b")
     c = compare(tmp_path / "a", tmp_path / "b")
     assert (c.suspects_cleared, c.suspects_stayed, c.new_suspects) == (None, None, [])
     assert (c.suspects_corrected, c.suspects_dropped) == (0, 0)
