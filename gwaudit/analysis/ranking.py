@@ -74,9 +74,10 @@ def rank(
     Args:
         store: a run with at least one epoch.
         settings: the detector, the window and the cut.
-        rounds: runs that refined it. The order is that of their mean score, each over its last half of epochs, and the
-            last one gives the suggested labels. The k-th sample of that order gets the log odds of the k-th by `store`
-            alone, which also gives the statistics: it learned the given labels as they are.
+        rounds: runs that refined it. The order is that of their mean score, each over its last half of epochs and
+            weighted by its number of epochs, and the last one gives the suggested labels. The k-th sample of that order
+            gets the log odds of the k-th by `store` alone, which also gives the statistics: it learned the given labels
+            as they are.
         executor: computes the blocks of samples; by default they are computed one after the other.
 
     Returns:
@@ -177,8 +178,8 @@ def _refined_log_odds(
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Return log odds by the mean score of the rounds, [n], and the labels that the last one suggests, [n].
 
-    The share of wrong labels is that of the run by `combined`. The scores of detectors that are not signed are returned
-    as they are: their order alone counts.
+    A round counts as often as it has epochs: a longer one learned more. The share of wrong labels is that of the run by
+    `combined`. The scores of detectors that are not signed are returned as they are: their order alone counts.
     """
     scores: list[NDArray[np.floating]] = []
     name = select_detector(
@@ -188,7 +189,8 @@ def _refined_log_odds(
         first, last = _window(run, replace(settings, window="auto"))
         of_round = statistics_files(run, range(first, last + 1), executor=executor)
         scores.append(_score(run, of_round, name))
-    mean_score, suggested = np.mean(scores, axis=0), of_round["alternative_label"]
+    epochs = [len(run.training_epochs) for run in rounds]
+    mean_score, suggested = np.average(scores, axis=0, weights=epochs), of_round["alternative_label"]
     if not DETECTORS[name].signed:
         return mean_score, suggested
     share_wrong = expected_share_wrong(_score(store, statistics, "combined"))
