@@ -77,7 +77,9 @@ def review_command(
             page = render_page(contents, served=True)
         shown = {int(sample["sample_id"]) for sample in contents.samples}
         # A page without scores does not follow what decisions teach: its order is to stay random.
-        learner = None if blind else ReviewLearner(contents.audit, shown, load_sample(contents.audit))
+        learner = None
+        if not blind:
+            learner = ReviewLearner(contents.audit, shown, load_sample(contents.audit), logged={*log.decisions})
         with ReviewServer(log, page, port, contents.large_picture, learner) as server:
             print_review_address(server)
             serve_review(server, browser=browser)

@@ -8,6 +8,7 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _NOT_FOLDER = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 _VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
 _FOLDER_BYTES = 200  # file systems take 255
+_TAG_CHARACTERS = 64
 
 
 def json_text(text: str) -> str:
@@ -33,6 +34,11 @@ def choice_names(class_names: Sequence[str]) -> list[str]:
     becomes `＄`, and an empty name becomes `_`.
     """
     return distinct_names(class_names, lambda name: _VARIABLE.sub("＄", xml_text(name)) or "_")
+
+
+def tag_names(class_names: Sequence[str]) -> list[str]:
+    """Return distinct class names for CVAT: at most 64 characters, no white space at the ends, `_` for an empty one."""
+    return distinct_names(class_names, _tag_name, longest=_TAG_CHARACTERS)
 
 
 def distinct_names(
@@ -75,6 +81,11 @@ def distinct_names(
         shown[label] = candidate
         taken.add(alike(candidate))
     return shown
+
+
+def _tag_name(name: str) -> str:
+    text = xml_text(name).strip() or "_"
+    return text if len(text) <= _TAG_CHARACTERS else text[: _TAG_CHARACTERS - 1].rstrip() + "…"
 
 
 def _symbol(match: re.Match[str]) -> str:

@@ -16,19 +16,13 @@ from xml.etree import ElementTree
 
 from gwaudit.core.files import write_atomically
 from gwaudit.core.json import to_json
-from gwaudit.core.safe_names import distinct_names, xml_text
+from gwaudit.core.safe_names import tag_names, xml_text
 from gwaudit.export.findings import Finding, Findings
 
-LONGEST_NAME = 64
 LONGEST_VALUE = 4096
 DECISIONS = ("undecided", "keep", "drop", "unsure")
-_TEXT_ATTRIBUTES = ("given", "suggested", "probability", "rank", "category", "sample_id", "key")
+_TEXT_ATTRIBUTES = ("given", "tag", "suggested", "probability", "rank", "category", "sample_id", "key")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip files: the same audit gives the same bytes
-
-
-def label_names(class_names: Sequence[str]) -> list[str]:
-    """Return distinct class names for CVAT: at most 64 characters, no white space at the ends, `_` for an empty one."""
-    return distinct_names(class_names, _label_name, longest=LONGEST_NAME)
 
 
 def write(findings: Findings, path: Path) -> Path:
@@ -42,13 +36,8 @@ def write(findings: Findings, path: Path) -> Path:
     return path
 
 
-def _label_name(name: str) -> str:
-    text = xml_text(name).strip() or "_"
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1].rstrip() + "…"
-
-
 def _write(findings: Findings, path: Path) -> None:
-    names = label_names(findings.class_names)
+    names = tag_names(findings.class_names)
     with (
         zipfile.ZipFile(path, "w") as archive,
         tempfile.TemporaryFile("w+b") as xml,  # written after the images, whose sizes it holds
@@ -122,6 +111,7 @@ def _image(
     tag = ElementTree.SubElement(image, "tag", label=names[finding.given], source="manual")
     values = {
         "given": class_names[finding.given],
+        "tag": names[finding.given],  # the tags of people are compared with it on the way back
         "suggested": "" if finding.suggested is None else class_names[finding.suggested],
         "probability": "" if finding.probability is None else f"{finding.probability:.4f}",
         "rank": str(finding.rank),

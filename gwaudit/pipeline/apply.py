@@ -59,6 +59,7 @@ class Applied:
         """Return the result as JSON can hold it: counts, notes, problems, files, next command."""
         return {
             "decided": self.decisions.counts(),
+            "by_ranking": self.corrections.counts["by_ranking"],
             "undecided": self.corrections.counts["undecided"],
             "by_guideline": self.corrections.counts.get("by_guideline", 0),
             "changes": len(self.corrections.changes),

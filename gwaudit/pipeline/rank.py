@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import FACTS_FILE, Audit
 from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.analysis.ranking import rank
+from gwaudit.core.errors import GwauditError
+from gwaudit.core.json import read_json, unsealed
 from gwaudit.core.settings import RankingSettings
 from gwaudit.pipeline.engine import LOCAL, open_engine
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions, note_unfinished, note_unverified
 from gwaudit.review.decided_samples import DECISIONS_FILE, read_decided
+from gwaudit.store.results import results_of
 from gwaudit.store.working_copies import run_folder
 from gwaudit.training.rounds import open_rounds, rounds_of, unfinished_round
 
@@ -68,6 +71,7 @@ def rank_again(
         with open_engine(engine) as executor:
             ranked = rank(first, ranking, rounds=later, executor=executor)
         ranked = _calibrated(ranked, [Path(file) for file in decisions], progress)
+        _note_forgotten(run, ranked, progress)
         # These need torch, half a GiB: not beside the arrays of the ranking.
         from gwaudit.pipeline.results import write_results
         from gwaudit.pipeline.run_data import samples_of_run
@@ -78,6 +82,21 @@ def rank_again(
         unverified = sum(store.unverified_files for store in (first, *later))
     note_unverified(unverified, run, progress)
     return replace(result, unverified_files=unverified)
+
+
+def _note_forgotten(run: Path, ranked: Audit, progress: StageProgress) -> None:
+    """Show that the ranking before this one was calibrated on more decisions, as those of a file that was given."""
+    try:
+        facts = unsealed(read_json(results_of(run) / FACTS_FILE))
+    except (GwauditError, OSError, ValueError):  # no ranking, or one that this one replaces
+        return
+    before = (facts.get("calibration") or {}).get("decided", 0)
+    now = 0 if ranked.calibration is None else ranked.calibration.decided
+    if now < before:
+        progress.on_note(
+            f"the ranking before was calibrated on {before:,} decisions, and this one is on {now:,}: give the files of "
+            "the others again (`decisions`)"
+        )
 
 
 def _calibrated(ranked: Audit, files: Sequence[Path], progress: StageProgress) -> Audit:

@@ -33,6 +33,7 @@ Undecided = Literal["keep", "drop", "relabel"]
 DROPPED = -1
 """New label of a sample that is left out."""
 
+_BY_RANKING = "by a decision that the ranking is calibrated on"
 _OF_DROPPED = ("dropped", "undecided suspect, dropped")
 
 CHANGE_COLUMNS = ("sample_id", "key", "old", "new", "reason")
@@ -52,7 +53,8 @@ class Corrections:
         changes: One row per change with the columns `CHANGE_COLUMNS`; `old` and `new` are names of classes, `new` is
             empty for a dropped sample. In multi-label data they are "absent" and "present", and the column
             `class_name` names the class.
-        counts: Numbers of rows by decision (keep, relabel, drop, unsure); `by_guideline`, samples that guidelines
+        counts: Numbers of rows by decision (keep, relabel, drop, unsure); `by_ranking`, decisions that the ranking is
+            calibrated on and that were not given, which were followed too; `by_guideline`, samples that guidelines
             decided, where there are any; `undecided`, suspects without a decision;
             `corrected`, decisions that the data already agree with.
         problems: Decisions that the data do not allow to apply.
@@ -94,6 +96,8 @@ def correct(
 ) -> Corrections:
     """Return the labels after all decisions are applied, and what could not be applied.
 
+    Decisions that the audit is calibrated on are followed too, where none is given about the same sample.
+
     Args:
         audit: Audit that the decisions are about.
         decisions: Decisions from `read_decisions`. Samples with problems keep their labels.
@@ -115,12 +119,14 @@ def correct(
         raise DataError("guidelines decide about pairs of classes, of which multi-label data have none: leave them out")
     current = _CurrentLabels(audit, dataset)
     per_sample = current.rows_per_sample
+    of_ranking = _decisions_of_ranking(audit, decisions)
     new, counts = current.labels.copy(), Counter[str](decisions.counts())
+    counts["by_ranking"] = len(of_ranking)
     given = audit.by_id("given_label").astype(np.int64)
     problems: list[Problem] = []
     reasons: dict[int, str] = {}
     decided: set[int] = set()
-    for decision in decisions.frame.to_dict("records"):
+    for decision in (*decisions.frame.to_dict("records"), *of_ranking.to_dict("records")):
         label = DROPPED if decision["decision"] == "drop" else int(decision["label"])
         row = int(decision["sample_id"]) * per_sample + int(decision.get("class_id", 0))
         decided.add(row)
@@ -129,13 +135,15 @@ def correct(
         elif current.positions[row] is None and label == given[row]:
             continue  # kept, and gone
         elif reason := current.objection(row):
-            problems.append(Problem(decision["file"], decision["row"], reason, row // per_sample))
+            file, number = decision.get("file", "the ranking"), decision.get("row")
+            problems.append(Problem(file, number, reason, row // per_sample))
         elif label != given[row]:
             position = current.positions[row]
             assert position is not None  # a missing sample is an objection
             new[position] = label
             action = "dropped" if label == DROPPED else "relabelled"
-            reasons[position] = f"{action} in {decision['file']}, row {decision['row']}"
+            place = f"in {decision['file']}, row {decision['row']}" if "file" in decision else _BY_RANKING
+            reasons[position] = f"{action} {place}"
     unclear = {problem.sample_id for problem in decisions.problems if problem.sample_id is not None}
     decided |= {sample * per_sample + class_id for sample in unclear for class_id in range(per_sample)}
     if guidelines:
@@ -176,6 +184,17 @@ def write_label_file(corrections: Corrections, path: Path | str) -> Path:
     if corrections.true_labels is not None:
         columns["clean_label"] = names[corrections.true_labels]
     return write_csv(pd.DataFrame(columns), path)
+
+
+def _decisions_of_ranking(audit: Audit, decisions: Decisions) -> pd.DataFrame:
+    """Return the decisions that an audit is calibrated on, about samples that the given ones say nothing of."""
+    if audit.calibration is None:
+        return pd.DataFrame(columns=["sample_id", "decision", "label"])
+    said = {*decisions.frame["sample_id"].tolist(), *(problem.sample_id for problem in decisions.problems)}
+    decided = audit.table.select(audit.column("decision") != "")
+    decided = decided[~decided["sample_id"].isin(list(said - {None}))]
+    label = decided["suggested_label"].where(decided["decision"] == "relabel", decided["given_label"])
+    return decided[["sample_id", "decision"]].assign(label=label)
 
 
 def _settle_pairs(

@@ -77,7 +77,16 @@ def read_decided(
     own = audit.run / DECISIONS_FILE
     paths = [own] if run_decisions and own.exists() else []
     paths += [file for file in map(local_file, listed_files(files)) if not (paths and file.resolve() == own.resolve())]
-    return decided_samples(audit.n_samples, read_decisions(paths, audit), load_sample(audit) if with_sample else None)
+    decisions = read_decisions(paths, audit)
+    if audit.calibration is not None:
+        counted = audit.column("sample_id")[audit.column("decision") != ""]
+        if missing := len(np.setdiff1d(counted, decisions.frame["sample_id"])):
+            note = (
+                f"The ranking is calibrated on {missing:,} decision{'s' * (missing != 1)} more, which {DECISIONS_FILE} "
+                "of the run does not hold: give their file too."
+            )
+            decisions = replace(decisions, notes=(*decisions.notes, note))
+    return decided_samples(audit.n_samples, decisions, load_sample(audit) if with_sample else None)
 
 
 def require_usable(decisions: Decisions, refused: str) -> None:

@@ -180,7 +180,8 @@ def read_decision_file(path: Path) -> DecisionFile:
 
 def _table_rows(path: Path, names: list[str], rows: list[list[str]]) -> Iterator[Statement | Problem]:
     columns = {name: names.index(name) for name in (*_COLUMNS, *_LABEL_STUDIO_COLUMNS) if name in names}
-    from_label_studio = any(name in columns for name in _LABEL_STUDIO_COLUMNS)
+    # A column annotator or completed_by is what people who share a spreadsheet add, too.
+    from_label_studio = any(name in columns for name in ("annotation_id", "lead_time"))
     for number, cells in enumerate(rows, start=2):
         if any(cell.strip() for cell in cells[len(names) :]):
             reason = f"has {len(cells)} cells, the header has {len(names)}: put texts with separators in quotes"

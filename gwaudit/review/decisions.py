@@ -28,7 +28,7 @@ import pandas as pd
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import DataError, did_you_mean
-from gwaudit.core.safe_names import choice_names
+from gwaudit.core.safe_names import choice_names, tag_names
 from gwaudit.core.spreadsheet_changes import TextIndex, may_become, whole_numbers
 from gwaudit.core.spreadsheets import from_cell, write_csv
 from gwaudit.data.url_copies import local_file
@@ -214,7 +214,10 @@ class _DecisionParser:
         self._unsupervised = audit.by_id(before).astype(np.int64)
         self._key_index, self._class_index = TextIndex(self.keys), TextIndex(self.names)
         self._classes_of_rows, self._row_index = audit.class_names, TextIndex(audit.class_names)
-        self._choices = {choice: label for label, choice in enumerate(choice_names(self.names))}
+        self._choices: dict[str, set[int]] = defaultdict(set)  # as Label Studio and CVAT write the classes
+        for names in (choice_names(self.names), tag_names(self.names)):
+            for label, name in enumerate(names):
+                self._choices[name].add(label)
         self._run, self._fingerprint = audit.run, fingerprint_cell(audit.fingerprint)
 
     def sample(self, statement: Statement) -> int:
@@ -397,7 +400,7 @@ class _DecisionParser:
     def _labels(self, cell: str, statement: Statement) -> list[int]:
         """Return the classes that a cell may name."""
         labels = self._class_index.find(cell, escaped=not statement.from_label_studio)
-        return labels or ([self._choices[cell]] if cell in self._choices else [])
+        return labels or sorted(self._choices.get(cell, ()))
 
     def _class(self, cell: str, statement: Statement, column: str, *, as_written: bool) -> int:
         """Return the class that a cell names; refuse a cell that a spreadsheet may have made of another class too."""

@@ -383,7 +383,7 @@ def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
             "No random sample was drawn: decisions count for the samples that they are about, and say nothing about "
             "the others."
         )
-        return notes
+        return [*notes, *decided.decisions.notes]
     drawn = sample.is_drawn
     n_open = int((drawn & ~decided.is_decided & ~decided.is_unsure).sum())
     if n_open:

@@ -28,11 +28,21 @@ class ReviewLearner:
         audit: Audit that is reviewed.
         shown: Ids of the samples that the page shows.
         sample: Random sample that was drawn of the run; None where none was.
+        logged: Ids of the samples whose decisions the log of the review holds. The audit may be calibrated on others
+            too, which were given in files: these are counted on.
     """
 
-    def __init__(self, audit: Audit, shown: Collection[int], sample: ReviewSample | None = None) -> None:
+    def __init__(
+        self,
+        audit: Audit,
+        shown: Collection[int],
+        sample: ReviewSample | None = None,
+        *,
+        logged: Collection[int] = (),
+    ) -> None:
         self._audit, self._shown, self._sample = audit, np.array(sorted(shown), np.int64), sample
         self._given = audit.by_id("given_label").astype(np.int64)
+        self._counted = {i: made for i, made in _counted_decisions(audit).items() if i not in logged}
         self._fitted: dict[int, LoggedDecision] = {}
         self._thread: threading.Thread | None = None
         self._revision = 0
@@ -72,6 +82,7 @@ class ReviewLearner:
         return votes_of_neighbours(self._audit)
 
     def _fit(self, decisions: dict[int, LoggedDecision]) -> None:
+        made, decisions = decisions, {**self._counted, **decisions}
         ids = np.fromiter(decisions, np.int64, len(decisions))
         words = [logged.decision for logged in decisions.values()]
         labels = [self._given[i] if logged.label is None else logged.label for i, logged in decisions.items()]
@@ -91,7 +102,7 @@ class ReviewLearner:
         if calibrated.has_cut and unseen > self._unseen:
             others = f"{_counted(unseen, 'suspect')} {'is' if unseen == 1 else 'are'} not on this page"
             texts["learned"] += f" {others}: gwaudit rank and a new review show them."
-        self._fitted = decisions
+        self._fitted = made
         revision = self._revision + 1
         self._learned = {
             "revision": revision,
@@ -99,6 +110,19 @@ class ReviewLearner:
             "samples": [list(row) for row in zip(*(list(column) for column in columns), strict=True)],
         }
         self._revision = revision
+
+
+def _counted_decisions(audit: Audit) -> dict[int, LoggedDecision]:
+    """Return the decisions that an audit is calibrated on, by sample id."""
+    if audit.calibration is None:
+        return {}
+    decided = audit.table.select(audit.column("decision") != "")
+    relabelled = decided["decision"] == "relabel"
+    columns = (decided["sample_id"], decided["decision"], decided["suggested_label"], relabelled)
+    return {
+        int(sample): LoggedDecision(word, int(label) if has_label else None)
+        for sample, word, label, has_label in zip(*columns, strict=True)
+    }
 
 
 def sentences(audit: Audit, decided: DecidedSamples | None = None) -> dict[str, str]:

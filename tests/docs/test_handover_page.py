@@ -129,6 +129,21 @@ def test_what_was_decided_in_cvat_comes_back():
     assert decided["label"][retagged] == "cat"
 
 
+def test_a_review_in_cvat_that_changed_nothing_decides_nothing(tmp_path, monkeypatch):
+    names = ("two ", "n" * 80, "cat")
+    for name in names:
+        (tmp_path / "odd" / name).mkdir(parents=True)
+    make_tree(tmp_path / "plain", ("a", "b", "c"), per_class=6)
+    for folder, name in zip("abc", names, strict=True):
+        for file in (tmp_path / "plain" / folder).iterdir():
+            shutil.copy(file, tmp_path / "odd" / name / file.name)
+    monkeypatch.chdir(tmp_path)
+    assert gwaudit("audit", "odd", "-o", "run", *FEW).returncode == 0
+    assert gwaudit("export", "run", "--to", "cvat", "--all", "--output", "reviewed.zip").returncode == 0
+    run("back: from CVAT")
+    assert Path("decisions.csv").read_text().splitlines() == ["sample_id,decision,label"]
+
+
 def test_what_was_tagged_in_fiftyone_comes_back(monkeypatch):
     samples = [
         types.SimpleNamespace(sample_id=3, tags=["suspect", "drop"]),

@@ -32,11 +32,10 @@ from sklearn.linear_model import LogisticRegression
 
 from gwaudit.analysis.verdict import Verdict
 from gwaudit.core.errors import DataError, SettingsError, StoreExistsError, VerdictError
-from gwaudit.core.safe_names import choice_names
+from gwaudit.core.safe_names import choice_names, tag_names
 from gwaudit.core.settings import DataSettings
 from gwaudit.data.loading import load_dataset
 from gwaudit.export import label_studio
-from gwaudit.export.cvat import label_names
 from gwaudit.export.formats import FORMATS, ExportFormat, ExportOptions, write_export
 from gwaudit.review.decisions import read_decisions, write_decisions
 from helpers.audits import SUGGESTED, SUSPECTS, audit_of, make_decisions
@@ -281,7 +280,7 @@ class TestCvat:
         dataset = hostile_dataset()
         files = opened(write_export(audit_of(dataset), "cvat", tmp_path / "r.zip", dataset=dataset))
         labels = json.loads(files["labels.json"])
-        assert [label["name"] for label in labels] == label_names(HOSTILE)
+        assert [label["name"] for label in labels] == tag_names(HOSTILE)
         for label in labels:
             attributes = [models.AttributeRequest(**attribute) for attribute in label["attributes"]]
             models.PatchedLabelRequest(name=label["name"], type=label["type"], attributes=attributes)
@@ -292,7 +291,7 @@ class TestCvat:
     def test_whatever_xml_can_hold_comes_back(self, tmp_path):
         dataset = hostile_dataset()
         files = opened(write_export(audit_of(dataset), "cvat", tmp_path / "r.zip", ALL, dataset=dataset))
-        names = label_names(HOSTILE)
+        names = tag_names(HOSTILE)
         assert len(set(names)) == len(HOSTILE)
         written = {}
         for tag in etree.fromstring(files["annotations.xml"], etree.XMLParser(huge_tree=True)).iter("tag"):

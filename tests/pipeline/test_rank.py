@@ -160,6 +160,24 @@ class TestDecisions:
         assert "rows that decide nothing because of a problem: 1;" in " ".join(done.stderr.split())
         assert Audit.load(run).calibration.decided == 5
 
+    def test_decisions_of_a_file_are_followed_and_missed_by_what_comes_after(self, run, tmp_path):
+        rows = [(0, "relabel", "4"), (1, "drop"), (2, "relabel", "5"), *((i, "keep") for i in range(3, 9))]
+        first = self.decide(run, tmp_path / "first.csv", *rows)
+        assert gwaudit("rank", run, "--decisions", first).returncode == 0
+        later = self.decide(run, tmp_path / "later.csv", (2, "keep"), (20, "drop"))
+        done = gwaudit("apply", run, later, "-o", tmp_path / "out", "--undecided", "drop", "--force")
+        assert done.returncode == 0, done.stderr
+        assert "not given: 8, followed too" in " ".join(done.stdout.split())
+        changes = pd.read_csv(tmp_path / "out" / "changes.csv", dtype=str, keep_default_na=False)
+        people = changes[~changes["reason"].str.startswith("undecided")]
+        assert people[["sample_id", "new"]].to_numpy().tolist() == [["0", "4"], ["1", ""], ["20", ""]]
+        assert people["reason"].iloc[0] == "relabelled by a decision that the ranking is calibrated on"
+        assert not set(changes["sample_id"]) & {str(i) for i in range(2, 9)}, "kept labels are no undecided suspects"
+        assert "calibrated on 9 decisions more, which decisions.csv" in " ".join(gwaudit("status", run).stdout.split())
+        again = gwaudit("rank", run)
+        assert "calibrated on 9 decisions, and this one is on 0" in " ".join(again.stderr.split())
+        assert "before was calibrated" not in gwaudit("rank", run).stderr
+
     def test_suspects_that_were_written_before_are_still_read(self, run, tmp_path):
         suspects = pd.read_csv(run / "suspects.csv", dtype=str)
         alike = suspects[(suspects["given_label"] == suspects["given_label"][0])].head(3)

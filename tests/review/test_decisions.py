@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gwaudit.core.errors import DataError
+from gwaudit.core.safe_names import tag_names
 from gwaudit.core.spreadsheets import from_cell, without_formula
 from gwaudit.export.suspects import write_suspects
 from gwaudit.review.decision_log import DecisionLog, LoggedDecision
@@ -507,6 +508,35 @@ class TestLabelStudio:
         (tmp_path / "p.json").write_text(content)
         with pytest.raises(DataError, match=r"p\.json"):
             read_decisions([tmp_path / "p.json"], audit)
+
+
+@pytest.mark.parametrize("column", ["annotator", "completed_by"])
+def test_a_shared_spreadsheet_with_the_names_of_people_is_no_export_of_label_studio(column, tmp_path):
+    audit = make_audit(["a", "b", "c"], [0, 1, 0], ["-1", "+1"], suggested=[1, 0, 1])
+    columns = ("sample_id", "given_name", "suggested_label", "suggested_name", "decision", column)
+    rows = [(0, "'-1", "1", "'+1", "relabel", "Ann"), (1, "'+1", "0", "'+1", "", "Ben"), (2, "'-1", "1", "'-1", "", "")]
+    (tmp_path / "shared.csv").write_text(text_of(rows, columns), newline="")
+    done, problems = read(audit, tmp_path / "shared.csv")
+    assert problems == ()
+    assert [row[:2] for row in done] == [(0, "relabel"), (1, "keep"), (2, "keep")], "edited suggestions count"
+    rows = [(0, "'-1", "keep", "'+1", "Ann")]
+    (tmp_path / "both.csv").write_text(
+        text_of(rows, ("sample_id", "given_name", "decision", "label", column)), newline=""
+    )
+    _, problems = read(audit, tmp_path / "both.csv")
+    assert "keep contradicts the column label" in problems[0].reason
+
+
+def test_classes_as_cvat_writes_them_are_read(tmp_path):
+    names = ["two ", "x" * 80, "cat", "two"]
+    audit = make_audit(["a", "b", "c", "d"], [2, 2, 2, 0], names)
+    written = tag_names(names)
+    assert len({*written}) == 4
+    rows = [(sample, written[label]) for sample, label in enumerate([0, 1, 3])]
+    (tmp_path / "back.csv").write_text(text_of(rows, ("sample_id", "label")), newline="")
+    done, problems = read(audit, tmp_path / "back.csv")
+    assert problems == ()
+    assert [row[2] for row in done] == ["two ", "x" * 80, "two"]
 
 
 def test_reading_and_applying_decisions_wait_for_no_torch():

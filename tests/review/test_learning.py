@@ -52,6 +52,19 @@ def test_what_is_learned_is_what_a_ranking_would_learn(audit):
     assert learned["samples"][0][1] == 41  # the decided ones stand before
 
 
+def test_decisions_that_the_ranking_counts_are_counted_on(audit):
+    rows = [(i, "keep") for i in range(30, 70)]
+    of_file = make_decisions(audit, *rows).assign(label=[i % 2 for i, _ in rows])
+    ranked = calibrate(audit, of_file)
+    made = dict.fromkeys(range(12), KEEP)
+    learned = after(ranked, made).learned_since(0)
+    assert "Calibrated on 52 decisions" in learned["sentences"]["learned"]
+    learner = ReviewLearner(ranked, range(150), logged=range(30, 70))  # they were of the log: some are taken back
+    learner.follow(made)
+    learner.wait()
+    assert "Calibrated on 12 decisions" in learner.learned_since(0)["sentences"]["learned"]
+
+
 def test_it_is_sent_once_and_again_after_more_decisions(audit):
     learner = after(audit, dict.fromkeys(range(10), KEEP))
     seen = learner.learned_since(0)["revision"]

@@ -1,10 +1,17 @@
 """Decisions on the page: one at a time or several, by button and by key, undone, filtered, cleared."""
 
+from dataclasses import replace
+
+import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from gwaudit import RankingSettings, rank
+from gwaudit.pipeline.report import write_report
 from helpers.browsing import cards, click, decided, press, start, suspects, text_of, wait
+from helpers.making import few_digits
+from helpers.recorded_runs import make_run
 
 
 def test_undo_takes_back_one_step_at_a_time(browser, report):
@@ -65,6 +72,32 @@ def test_keys_act_on_the_current_sample_and_with_shift_on_the_selected_ones(brow
     assert decided(browser) == ["drop", "drop", "drop", "", ""]
     press(browser, "z")
     assert decided(browser) == ["", "", "keep", "", ""]
+
+
+@pytest.mark.parametrize(("names", "keys"), [
+    (("1", "2", "3"), {"1": 0, "2": 1, "3": 2}),
+    (("-1", "0", "1"), {"0": 1, "1": 2}),
+    (("1 star", "2 stars", "10 stars"), {"1": 0, "2": 1}),
+    (("0.5", "1.5", "5"), {"5": 2}),
+    (("a2", "b2", "mp3"), {"3": 2}),
+    (("ant", "bee", "cat"), {"0": 0, "1": 1, "2": 2}),
+])  # fmt: skip
+def test_a_digit_means_the_class_of_that_number(browser, tmp_path, names, keys):
+    data = few_digits(60)
+    data = replace(data, labels=data.labels % 3, class_names=names, true_labels=None)
+    with make_run(tmp_path / "run", data) as store:
+        ranked = rank(store, RankingSettings(top=20, force=True))
+        ranked.save(store.path)
+    browser.get(write_report(tmp_path / "run").as_uri())
+    assert browser.execute_script("return Object.fromEntries(DIGIT_KEYS)") == keys
+    start(browser)
+    first = ranked.suspects.iloc[0]
+    digit, label = next((digit, label) for digit, label in keys.items() if label != first["given_label"])
+    press(browser, digit)
+    [decision] = browser.execute_script("return [...decisions.bySample.values()]")
+    assert (decision["decision"], decision["label"]) == ("relabel", label)
+    shown = text_of(browser, "#digit-names")
+    assert all(f"{digit} = {names[label]}" in shown for digit, label in keys.items())
 
 
 def test_keys_never_decide_while_typing_or_on_a_sample_out_of_sight(browser, report, data):

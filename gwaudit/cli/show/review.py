@@ -48,6 +48,13 @@ def print_applied(applied: "Applied", undecided: str) -> None:
     counts, changes = applied.decisions.counts(), applied.corrections.changes
     summary = ", ".join(f"{counts[name]:,} {text}" for name, text in _DECIDED)
     out.print(f"\n[bold]Decided: {summary}.[/bold]", highlight=False)
+    if by_ranking := applied.corrections.counts["by_ranking"]:
+        out.print(
+            f"Decisions that the ranking is calibrated on and that were not given: {by_ranking:,}, followed too. To "
+            "leave them out, run gwaudit rank without them first.",
+            highlight=False,
+            soft_wrap=True,
+        )
     n_undecided = applied.corrections.counts["undecided"]
     if n_undecided:
         treatment = {"keep": "kept as they are", "drop": "dropped", "relabel": "relabelled as suggested"}[undecided]

@@ -172,6 +172,7 @@ function chooseClass(subject, onchoice) {
     matches.sort(([a], [b]) => Number(b.toLowerCase().startsWith(wanted)) - Number(a.toLowerCase().startsWith(wanted)));
     list.replaceChildren(...matches.slice(0, 200).map(([name, label], i) =>
       element("li", {}, element("button", { type: "button", class: i ? "" : "first", dir: "auto", text: shortened(name, 300), onclick: () => choose(label) }))));
+    if (matches.length > 200) list.append(element("li", { text: `${(matches.length - 200).toLocaleString("en")} more: type a part of the name` }));
   };
   $("chooser-subject").textContent = shortened(subject, 200);
   search.value = "";
@@ -186,6 +187,17 @@ function chooseClass(subject, onchoice) {
   search.focus();
 }
 
+/* The class of each digit key. Where names hold numbers, a digit stands for the class of that number alone. */
+const DIGIT_KEYS = (() => {
+  if (names.length > 10) return new Map();
+  const numbers = names.map((name) => name.match(/[-+]?\d+([.,]\d+)?/)?.[0]);
+  if (numbers.every((number) => number === undefined)) return new Map(names.map((name, label) => [String(label), label]));
+  const named = (digit) => {
+    const labels = numbers.flatMap((number, label) => (number === digit ? [label] : []));
+    return names.includes(digit) ? names.indexOf(digit) : labels.length === 1 ? labels[0] : null;
+  };
+  return new Map([..."0123456789"].map((digit) => [digit, named(digit)]).filter(([, label]) => label !== null));
+})();
 const DECIDING_KEYS = { k: "keep", s: "suggest", Enter: "suggest", c: "choose", d: "drop", u: "unsure", Backspace: "clear", Delete: "clear" };
 const OTHER_KEYS = {
   x: () => facts.multi_label || $("detail").open || toggle(visible[current].id),
@@ -211,7 +223,7 @@ function actionOf(event) {
     const elsewhere = detail ? vertical : !visible.length || !inSight(gallery.children[current]);
     return elsewhere ? null : () => step(STEPS[key](), shiftKey && !detail && !facts.multi_label); // the arrows scroll elsewhere
   }
-  const digit = names.length <= 10 && /^[0-9]$/.test(key) && Number(key) < names.length ? Number(key) : null;
+  const digit = DIGIT_KEYS.get(key) ?? null;
   const kind = digit === null ? DECIDING_KEYS[key] : "choose";
   if (kind && shiftKey && !detail) return () => decideSelected(kind, digit);
   if (kind) return () => bringCurrentInSight() && decideOne(kind, visible[current], { label: digit, advance: true });

@@ -201,13 +201,13 @@ function passes(sample) {
   const { given, suggested, category, decision, from, to, search } = filters.elements;
   const decided = decisions.get(sample.id)?.decision;
   const wanted = search.value.toLowerCase();
-  const probability = 100 * (sample.probability ?? 0);
+  const probability = sample.probability === null ? null : 100 * sample.probability;
   return (given.value === "" || sample.given === Number(given.value))
     && (!facts.multi_label || filters.elements.class.value === "" || sample.class === Number(filters.elements.class.value))
     && (suggested.value === "" || sample.suggested === Number(suggested.value))
     && (category.value === "" || (category.value === "contradiction" ? sample.same_input : sample.category === category.value))
     && (decision.value === "" || (decision.value === "none" ? !decided : decision.value === "any" ? decided : decided === decision.value))
-    && probability >= Number(from.value || 0) && probability <= Number(to.value || 100)
+    && (probability === null ? !Number(from.value) && Number(to.value || 100) === 100 : probability >= Number(from.value || 0) && probability <= Number(to.value || 100))
     && (wanted === "" || sample.key.toLowerCase().includes(wanted) || (sample.text ?? "").toLowerCase().includes(wanted));
 }
 

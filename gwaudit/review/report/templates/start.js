@@ -10,7 +10,7 @@ function progress() {
   $("progress").value = done;
   $("progress-text").textContent = wanted.length
     ? `${done.toLocaleString("en")} of ${wanted.length.toLocaleString("en")} ${suspects.length ? "suspects" : "samples"} decided`
-    : `${decisions.bySample.size.toLocaleString("en")} samples decided`;
+    : `${decisions.bySample.size.toLocaleString("en")} sample${decisions.bySample.size === 1 ? "" : "s"} decided`;
   $("next-undecided").disabled = decisions.bySample.size === 0;
   $("undo").disabled = decisions.history.length === 0;
   $("download").disabled = decisions.bySample.size === 0;
@@ -73,10 +73,10 @@ $("loaded-close").addEventListener("click", () => { $("loaded").hidden = true; }
 for (const button of document.querySelectorAll("button.confusion")) {
   button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
 }
-if (!facts.multi_label && names.length <= 10) {
+if (!facts.multi_label && DIGIT_KEYS.size) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
-  $("last-digit").textContent = String(names.length - 1);
-  $("digit-names").textContent = `choose the class: ${names.map((name, label) => `${label} = ${shortened(name, 30)}`).join(", ")}`;
+  $("digit-keys").replaceChildren(...[...DIGIT_KEYS.keys()].flatMap((digit) => [element("kbd", { text: digit }), " "]));
+  $("digit-names").textContent = `choose the class: ${[...DIGIT_KEYS].map(([digit, label]) => `${digit} = ${shortened(names[label], 30)}`).join(", ")}`;
 }
 const prototypeList = $("prototype-list");
 if (prototypeList) {
