@@ -153,11 +153,11 @@ def compare(before: Path | str, after: Path | str) -> Comparison:
     changed = both["given_before"] != both["given_after"]
     changes = _changes(both, changed, audits, *(int(each["suspect"].sum()) for each in rows))
     log_odds = both[["log_odds_before", "log_odds_after"]].dropna()
-    varied = bool((log_odds.nunique() > 1).all())
+    varied, common = bool((log_odds.nunique() > 1).all()), _n_samples(both)
     return Comparison(
         before=_facts(audits[0]),
         after=_facts(audits[1]),
-        common=(common := _n_samples(both)),
+        common=common,
         gone=audits[0].n_samples - common,
         new=audits[1].n_samples - common,
         labels_changed=int(changed.sum()),
