@@ -67,11 +67,14 @@ def review_command(
         from gwaudit.review.server import ReviewServer, serve_review
 
         blind = None
-        if estimate is not None:
-            from gwaudit.pipeline.sample import draw_for_review, ids_to_review
-
-            blind = ids_to_review(*draw_for_review(run, estimate), estimate)
         with StageDisplay() as display:
+            if estimate is not None:
+                from gwaudit.pipeline.sample import draw_for_review, ids_to_review
+                from gwaudit.pipeline.stages import note_decisions
+
+                drawn = draw_for_review(run, estimate)
+                note_decisions(drawn[2].decisions, display)
+                blind = ids_to_review(*drawn, estimate)
             contents = load_report_data(run, top=top, root=root, blind=blind, progress=display)
             display.on_stage("drawing the page")
             page = render_page(contents, served=True)

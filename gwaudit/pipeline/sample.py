@@ -12,7 +12,7 @@ from gwaudit.core.errors import DataError
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.core.url_outputs import shown_output, written_output
 from gwaudit.pipeline.run_data import samples_of_run
-from gwaudit.pipeline.stages import StageProgress, Warnings
+from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions
 from gwaudit.review.decided_samples import DecidedSamples, read_decided, require_usable
 from gwaudit.review.decision_files import fingerprint_cell, require_no_answers
 from gwaudit.review.review_sample import ReviewSample, most_uncertain, sample_to_review
@@ -124,12 +124,14 @@ def write_sample(
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid.
         StoreError: The sample cannot be read or written, or the file cannot be written.
     """
+    progress = progress or Warnings()
     with written_output(output, is_file=True, with_earlier=True) as path:
         advice = "and name this one as `decisions`, so that its samples are left out"
         require_no_answers(path, shown_output(output), advice)
         audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw, decisions=decisions)
+        note_decisions(decided.decisions, progress)
         ids = ids_to_decide(sample, decided, size)
-        table = _table_to_fill_in(audit, ids, root, progress or Warnings())
+        table = _table_to_fill_in(audit, ids, root, progress)
         write_csv(table, path)
     return len(table)
 

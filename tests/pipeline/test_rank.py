@@ -174,6 +174,8 @@ class TestDecisions:
         assert people["reason"].iloc[0] == "relabelled by a decision that the ranking is calibrated on"
         assert not set(changes["sample_id"]) & {str(i) for i in range(2, 9)}, "kept labels are no undecided suspects"
         assert "calibrated on 9 decisions more, which decisions.csv" in " ".join(gwaudit("status", run).stdout.split())
+        drawn = gwaudit("sample", run, "--size", "20", "-o", tmp_path / "sample.csv")
+        assert "calibrated on 9 decisions more" in " ".join(drawn.stderr.split())
         again = gwaudit("rank", run)
         assert "calibrated on 9 decisions, and this one is on 0" in " ".join(again.stderr.split())
         assert "before was calibrated" not in gwaudit("rank", run).stderr
