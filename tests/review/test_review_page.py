@@ -149,6 +149,7 @@ def test_cards_are_as_wide_as_each_other_without_the_data(browser, dataset, tmp_
         ranked.save(store.path)
         browser.get(write_page(collect_report_data(ranked, store, None), tmp_path / "report.html").as_uri())
     rects = "return [...document.querySelectorAll('.card')].slice(0, 4).map((c) => c.getBoundingClientRect().width)"
+    wait(browser, cards)  # they are drawn when the gallery is in sight
     widths = browser.execute_script(rects)
     assert len(widths) == 4
     assert max(widths) - min(widths) < 1
