@@ -1,5 +1,6 @@
 """Hold a ranked run: an `Audit`, its columns and its verdict; save it and load it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,10 +150,22 @@ class Audit:
             return ids
         return np.asarray(ids * len(self.class_names) + self.column("class_id").astype(np.int64))
 
+    def names_of(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """Return what the store's rows are about, [m] each: `sample_id`, and `class_id` if multi-label."""
+        if not self.is_multi_label:
+            return {"sample_id": rows}
+        samples, classes = np.divmod(rows, len(self.class_names))
+        return {"sample_id": samples, "class_id": classes}
+
+    @property
+    def n_labels(self) -> int:
+        """Return the number of labels, which are the rows: one a sample, or one a (sample, class) if multi-label."""
+        return len(self.table)
+
     @property
     def n_samples(self) -> int:
         """Return the number of samples."""
-        return len(self.table) // (len(self.class_names) if self.is_multi_label else 1)
+        return self.n_labels // (len(self.class_names) if self.is_multi_label else 1)
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -350,6 +363,19 @@ class Audit:
             if isinstance(error, OSError) and is_absent(error):
                 raise no_audit(folder) from None
             raise _broken(folder, error) from error
+
+
+def rows_of(frame: pd.DataFrame, class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the store's row of each row of a frame: the sample's id, or `sample * C + class` with a column `class_id`.
+
+    Args:
+        frame: Rows with the column `sample_id`, and `class_id` in multi-label data.
+        class_names: The C classes.
+    """
+    ids = frame["sample_id"].to_numpy(np.int64)
+    if "class_id" not in frame:
+        return ids
+    return np.asarray(ids * len(class_names) + frame["class_id"].to_numpy(np.int64))
 
 
 def recorded_verdict(folder: Path | str) -> Verdict | None:

@@ -1,6 +1,7 @@
-"""Calibrate an audit on decisions of people: probabilities, order, cut and suggested labels of the undecided samples.
+"""Calibrate an audit on decisions of people: probabilities, order, cut and suggested labels of the undecided ones.
 
-`gwaudit.analysis.calibration` refits the odds. Decided samples stand at both ends of the ranking, as people
+A decision is about the label of a sample; in multi-label data about that of a (sample, class), present or absent.
+`gwaudit.analysis.calibration` refits the odds. Decided labels stand at both ends of the ranking, as people
 decided, and are suspects or not by the decision alone. Their probability is that of a wrong label, given the decision
 and the evidence: 1 or 0 where no decision seems to be wrong, and less extreme where some do. The unsupervised ranking
 stays in columns of its own (`CALIBRATED_COLUMNS`), and every later calibration starts from it: the order of decisions
@@ -14,13 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gwaudit.analysis.audit import CALIBRATED_COLUMNS, Audit
+from gwaudit.analysis.audit import CALIBRATED_COLUMNS, Audit, rows_of
 from gwaudit.analysis.calibration import Calibration, Evidence, probability_after_answers, refit_log_odds
 from gwaudit.analysis.error_probability import sigmoid
 from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
 from gwaudit.analysis.latent_scores import nearest_neighbours, vote
 from gwaudit.analysis.ranked_table import RankedTable
-from gwaudit.core.errors import DataError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.data.class_sizes import small_classes
 from gwaudit.store.latents import read_latents
@@ -35,10 +35,11 @@ latents."""
 
 SUGGESTION_WEIGHT = 2
 """Number of relabelled samples of one given and suggested class that the suggestion counts as: more decisions for
-another class change it for the undecided samples of both classes."""
+another class change it for the undecided samples of both classes. (In multi-label data there is only one other label.)
+"""
 
 DECIDED_LOG_ODDS = 50.0
-"""Log odds of a decided sample, above or below those of all others."""
+"""Log odds of a decided label, above or below those of all others."""
 
 
 def votes_of_neighbours(audit: Audit) -> NDArray[np.float64] | None:
@@ -63,27 +64,23 @@ def calibrate(
     """Return the audit under odds that are refitted on decisions; the unsupervised audit where nothing is decided.
 
     Args:
-        audit: Audit with one label a sample, calibrated before or not.
-        decisions: One row a decided sample, with the columns `sample_id`, `decision` ("keep", "relabel", "drop" or
-            "unsure", which decides nothing) and `label` (index of the new class; read where it is relabelled).
-        is_random: [n] whether the decision on each sample is part of a random sample; by default none is.
+        audit: Audit, calibrated before or not.
+        decisions: One row a decided label, with the columns `sample_id`, `class_id` in multi-label data alone,
+            `decision` ("keep", "relabel", "drop" or "unsure", which decides nothing) and `label` (index of the new
+            class; read where it is relabelled).
+        is_random: [n] whether the decision on each label, by its row in the store, is part of a random sample; by
+            default none is.
         votes: [n] margin of the neighbours' vote against each label, one more part of the evidence
             (`votes_of_neighbours`); by default it has no such part.
-
-    Raises:
-        DataError: The audit is multi-label.
     """
-    if audit.is_multi_label:
-        raise DataError(f"decisions are about the one label of a sample, and {audit.run} is multi-label")
-    decided = decisions[decisions["decision"].isin(["keep", "relabel", "drop"])].sort_values("sample_id")
+    decided = decisions[decisions["decision"].isin(["keep", "relabel", "drop"])]
+    decided = decided.sort_values([name for name in ("sample_id", "class_id") if name in decided])
     if decided.empty and audit.calibration is None:
         return audit
-    frame = _unsupervised(audit.frame)
-    rows = pd.Index(frame["sample_id"]).get_indexer(decided["sample_id"])
+    frame, ids = _unsupervised(audit.frame), rows_of(decided, audit.class_names)
+    rows = pd.Index(rows_of(frame, audit.class_names)).get_indexer(pd.Index(ids))
     wrong = (decided["decision"] != "keep").to_numpy(bool)
-    given = frame["given_label"].to_numpy(np.int64)
-    is_counted = ~small_classes(given, len(audit.class_names))[given]
-    refit = refit_log_odds(_evidence(frame, len(audit.class_names), votes), rows, wrong, is_counted)
+    refit = refit_log_odds(_evidence(frame, audit, votes), rows, wrong, ~_is_too_few(audit, frame))
     log_odds = frame["unsupervised_log_odds"].to_numpy(np.float64) if decided.empty else refit.log_odds
     log_odds, probability = log_odds.copy(), sigmoid(log_odds)
     probability[rows] = probability_after_answers(log_odds[rows], wrong, refit.answer_error)
@@ -91,10 +88,10 @@ def calibrate(
     frame["decision"] = ""
     frame.loc[rows, "decision"] = decided["decision"].to_numpy(object)
     if not decided.empty:
-        _learn_suggestions(frame, rows, decided, audit.class_names)
+        _learn_suggestions(frame, rows, decided, audit.answers)
     calibration = None
     if not decided.empty:
-        random = 0 if is_random is None else int(is_random[decided["sample_id"].to_numpy(np.int64)].sum())
+        random = 0 if is_random is None else int(is_random[ids].sum())
         calibration = Calibration(
             len(rows), int(wrong.sum()), random, refit.scale, refit.answer_error, _digest(decided), refit.left
         )
@@ -122,23 +119,36 @@ def _unsupervised(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _evidence(frame: pd.DataFrame, n_classes: int, votes: NDArray[np.float64] | None) -> Evidence:
+def _is_too_few(audit: Audit, frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return whether each row is about a class of too few samples to judge its labels, [n]."""
+    labels = audit.by_id("given_label").astype(np.int64)
+    if audit.is_multi_label:
+        labels = labels.reshape(-1, len(audit.class_names))
+    classes = frame["class_id" if audit.is_multi_label else "given_label"].to_numpy(np.int64)
+    return np.asarray(small_classes(labels, len(audit.class_names))[classes])
+
+
+def _evidence(frame: pd.DataFrame, audit: Audit, votes: NDArray[np.float64] | None) -> Evidence:
     parts = [sign * frame[name].to_numpy(np.float64) for name, sign in PARTS.items() if name in frame]
     if {"mean_loss", "mean_margin"} <= set(frame.columns):
         parts.append(-(frame["mean_loss"] + frame["mean_margin"]).to_numpy(np.float64))
     if votes is not None:
-        parts.append(votes[frame["sample_id"].to_numpy(np.int64)])
+        parts.append(votes[rows_of(frame, audit.class_names)])
     given = frame["given_label"].to_numpy(np.int64)
+    # Missing and extra labels are groups where a class is the pair: errors of one class may go one way alone.
+    pair = given * (len(audit.class_names) + 1) + frame["suggested_label"].to_numpy(np.int64)
+    if audit.is_multi_label:
+        pair = frame["class_id"].to_numpy(np.int64) * 2 + given
     return Evidence(
         frame["unsupervised_log_odds"].to_numpy(np.float64),
         np.stack(parts, 1) if parts else np.empty((len(frame), 0)),
         given,
-        given * (n_classes + 1) + frame["suggested_label"].to_numpy(np.int64),
+        pair,
     )
 
 
 def _learn_suggestions(
-    frame: pd.DataFrame, rows: NDArray[np.integer], decided: pd.DataFrame, class_names: tuple[str, ...]
+    frame: pd.DataFrame, rows: NDArray[np.integer], decided: pd.DataFrame, answers: tuple[str, ...]
 ) -> None:
     """Change suggestions: to the class chosen for the sample, or to the one chosen most for others of its classes."""
     relabelled = (decided["decision"] == "relabel").to_numpy(bool)
@@ -148,29 +158,30 @@ def _learn_suggestions(
     learned = suggested.copy()
     for _, of_pair in votes.groupby(["given", "suggested"]):
         of_given, of_suggested = (int(of_pair[name].iloc[0]) for name in ("given", "suggested"))
-        counts = np.bincount(of_pair["label"].to_numpy(), minlength=len(class_names))
+        counts = np.bincount(of_pair["label"].to_numpy(), minlength=len(answers))
         if of_suggested >= 0:
             counts[of_suggested] += SUGGESTION_WEIGHT
             if counts.max() > counts[of_suggested]:
                 learned[(given == of_given) & (suggested == of_suggested)] = counts.argmax()
     learned[rows] = chosen
-    names = np.array([*class_names, ""], object)  # the last is that of -1
+    names = np.array([*answers, ""], object)  # the last is that of -1
     frame["suggested_label"] = learned.astype(frame["suggested_label"].to_numpy().dtype)
     frame["suggested_name"] = names[learned]
 
 
 def _digest(decided: pd.DataFrame) -> str:
-    lines = decided[["sample_id", "decision", "label"]].astype(str).agg(" ".join, axis=1)
+    names = [name for name in ("sample_id", "class_id", "decision", "label") if name in decided]
+    lines = decided[names].astype(str).agg(" ".join, axis=1)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _besides(settings: RankingSettings, n_wrong: int, most: int) -> RankingSettings:
-    """Return settings that flag the samples that people found wrong besides the number that the user set.
+    """Return settings that flag the labels that people found wrong besides the number that the user set.
 
     Args:
-        settings: The settings; their `top` and `budget` are of samples to review.
-        n_wrong: Number of samples that people found wrong, which stand first.
-        most: Number of samples that people did not find right, which stand last.
+        settings: The settings; their `top` and `budget` are of labels to review.
+        n_wrong: Number of labels that people found wrong, which stand first.
+        most: Number of labels that people did not find right, which stand last.
     """
 
     def besides(count: int | None) -> int | None:
@@ -187,8 +198,7 @@ def _ranked(
     decided: NDArray[np.integer],
 ) -> Audit:
     """Return the audit of other log odds and probabilities, [n] in the order of the frame."""
-    labels = frame["given_label"].to_numpy(np.int64)
-    too_few = small_classes(labels, len(audit.class_names))[labels]
+    too_few = _is_too_few(audit, frame)
     too_few[decided] = False
     rounded = log_odds.astype(np.float32)
     order = np.lexsort((np.arange(len(frame)), -np.where(too_few, np.float32(np.nan), rounded)))

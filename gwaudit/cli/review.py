@@ -78,7 +78,7 @@ def review_command(
             contents = load_report_data(run, top=top, root=root, blind=blind, progress=display)
             display.on_stage("drawing the page")
             page = render_page(contents, served=True)
-        shown = {int(sample["sample_id"]) for sample in contents.samples}
+        shown = {int(sample["id"]) for sample in contents.samples}
         # A page without scores does not follow what decisions teach: its order is to stay random.
         learner = None
         if not blind:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from gwaudit.analysis.audit import Audit
 from gwaudit.core.errors import SettingsError
 from gwaudit.pipeline.groups import groups_of_run
@@ -12,6 +14,7 @@ from gwaudit.pipeline.stages import StageProgress
 from gwaudit.review.decided_samples import DecidedSamples, read_decided, require_usable
 from gwaudit.review.estimates import (
     Estimates,
+    Unit,
     estimate_wrong_labels,
     random_decisions_needed,
     to_review_worst_first,
@@ -31,12 +34,13 @@ class Check:
         share: The estimated share; None where there is no estimate.
         low: Lower limit of the 95 % interval of the share.
         high: Upper limit.
-        samples: Number of samples in the run.
+        samples: Number of samples in the run; of labels, one a (sample, class), in a multi-label run, and so on below.
         decided: Number of decided samples.
         more_decisions: Number of further random decisions that will probably suffice; 0 if none is needed.
         open_samples: Number of samples that were drawn and are not decided yet.
         sample_size: Size of a sample with that number of further decisions.
         notes: What limits the estimate, as sentences.
+        unit: What is counted, "samples", or "labels" in a multi-label run.
     """
 
     outcome: Outcome
@@ -50,6 +54,7 @@ class Check:
     open_samples: int
     sample_size: int
     notes: tuple[str, ...]
+    unit: Unit = "samples"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -80,7 +85,7 @@ def estimate(
 
     Raises:
         SettingsError: `target_rate` is no share.
-        DataError: A file cannot be read, or is about other data; or the run is multi-label.
+        DataError: A file cannot be read, or is about other data.
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid, as `relabel` without a class.
         StoreNotFoundError: The run is not ranked.
 
@@ -96,11 +101,15 @@ def estimate(
         _require_share("target_rate", target_rate)
     audit = Audit.load(run)
     decided = _read_valid(audit, decisions)
-    of_samples = None if groups is None else groups_of_run(audit.run, groups, progress)
-    result = estimate_wrong_labels(audit, decided, of_samples)
+    of_labels = None
+    if groups is not None:
+        each = audit.n_labels // audit.n_samples  # labels of a sample: its group is theirs
+        of_samples = groups_of_run(audit.run, groups, progress)
+        of_labels = {name: np.repeat(values, each).tolist() for name, values in of_samples.items()}
+    result = estimate_wrong_labels(audit, decided, of_labels)
     if target_rate is None:
         return result
-    return result.with_target(target_rate, to_review_worst_first(audit, decided, target_rate * audit.n_samples))
+    return result.with_target(target_rate, to_review_worst_first(audit, decided, target_rate * audit.n_labels))
 
 
 def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (), *, corrected: bool = False) -> Check:
@@ -114,7 +123,7 @@ def check(run: Path | str, max_wrong: float, decisions: Sequence[Path | str] = (
 
     Raises:
         SettingsError: `max_wrong` is no share.
-        DataError: A file cannot be read, or is about other data; or the run is multi-label.
+        DataError: A file cannot be read, or is about other data.
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid, as `relabel` without a class.
         StoreNotFoundError: The run is not ranked.
 
@@ -140,7 +149,7 @@ def check_decided(audit: Audit, decided: DecidedSamples, max_wrong: float, *, co
         corrected: Count wrong labels that were found as corrected.
     """
     result = estimate_wrong_labels(audit, decided, by_class=False)
-    n, wrong = audit.n_samples, result.remaining if corrected else result.total
+    n, wrong = audit.n_labels, result.remaining if corrected else result.total
     outcome: Outcome = "undecided"
     if wrong.high <= max_wrong * n:
         outcome = "passed"
@@ -164,6 +173,7 @@ def check_decided(audit: Audit, decided: DecidedSamples, max_wrong: float, *, co
         open_samples=n_open,
         sample_size=size,
         notes=result.notes,
+        unit=result.unit,
     )
 
 

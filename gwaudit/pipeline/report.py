@@ -103,7 +103,8 @@ def load_report_data(
         truth: File of true labels; by default those of the data set, where it has any.
         truth_key: Which labels of that file, where it holds several kinds.
         root: Place of the data now, if they were moved.
-        blind: Ids of the samples to show instead, in this order, without scores, ranks and suggestions.
+        blind: Ids of the labels to show instead, their rows in the store, in this order, without scores, ranks and
+            suggestions.
         progress: Receives the stages, and notes on the data; by default these are warnings.
 
     Raises:

@@ -38,20 +38,20 @@ def draw_for_review(
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The run is multi-label, its sample was drawn from other data, or a file cannot be read.
+        DataError: The sample of the run was drawn from other data, or a file cannot be read.
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid: nobody can say what is undecided.
         StoreError: The sample cannot be read or written.
     """
     audit = Audit.load(run)
     decided = read_decided(audit, decisions, with_sample=not redraw)
     require_usable(decided.decisions, "no sample is drawn")
-    known = np.flatnonzero(decided.is_decided).tolist()
+    known = np.flatnonzero(decided.is_decided).tolist()  # rows of the store
     sample = sample_to_review(audit, size, seed=seed, redraw=redraw, decided=known)
     return audit, sample, decided
 
 
 def ids_to_decide(sample: ReviewSample, decided: DecidedSamples, size: int) -> NDArray[np.int64]:
-    """Return the undecided ones of the first samples of a draw, in their random order.
+    """Return the undecided ones of the first labels of a draw, in their random order.
 
     Args:
         sample: The draw, which may be larger than `size`: its first samples are a random sample too.
@@ -119,7 +119,7 @@ def write_sample(
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The run is multi-label, its sample was drawn from other data, as many are decided, or
+        DataError: The sample of the run was drawn from other data, as many are decided, or
             `output` is a file with answers, which are never written over.
         UnresolvedDecisionsError: Decisions contradict each other, or are invalid.
         StoreError: The sample cannot be read or written, or the file cannot be written.
@@ -139,21 +139,24 @@ def write_sample(
 def _table_to_fill_in(
     audit: Audit, ids: NDArray[np.int64], root: Path | str | None, progress: StageProgress
 ) -> pd.DataFrame:
-    """Return a row for each of some samples, with the text where the samples are texts."""
-    names = np.array(audit.class_names, object)
+    """Return a row for each of some labels, with the text where the samples are texts."""
+    answers, about = np.array(audit.answers, object), audit.names_of(ids)
+    samples = about["sample_id"]
     table = pd.DataFrame(
         {
-            "sample_id": ids,
+            "sample_id": samples,
             "key": audit.by_id("key")[ids],
-            "given_name": names[audit.by_id("given_label")[ids].astype(np.int64)],
+            "given_name": answers[audit.by_id("given_label")[ids].astype(np.int64)],
             "decision": "",
             "label": "",
             "data_fingerprint": fingerprint_cell(audit.fingerprint),
         }
     )
+    if "class_id" in about:
+        table.insert(2, "class_name", np.array(audit.class_names, object)[about["class_id"]])
     with TrajectoryStore.open(audit.run) as store:
         if store.settings.get("has_texts"):
             dataset = samples_of_run(store, progress, root)
             if dataset is not None and dataset.texts is not None:
-                table.insert(2, "text", [dataset.texts[i] for i in ids])
+                table.insert(2, "text", [dataset.texts[i] for i in samples])
     return table

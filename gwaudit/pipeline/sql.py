@@ -42,6 +42,7 @@ from gwaudit.review.decided_samples import DECISIONS_FILE
 from gwaudit.review.decisions import read_decisions
 from gwaudit.store import version_1
 from gwaudit.store.block_files import SIGNAL_SCHEMA, SIGNALS
+from gwaudit.store.layout import ANSWERS
 from gwaudit.store.results import results_of
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.store.working_copies import run_folder
@@ -283,11 +284,16 @@ class _Views:
             "decision": pa.array(frame["decision"], pa.string()),
             "new_label": label,
         }
+        of_class, names = "", "getvariable('class_names')"
+        if audit.is_multi_label:
+            table["class_id"] = pa.array(frame["class_id"], pa.int32())
+            of_class = f"class_id, list_extract({names}, class_id + 1) as class_name, "
+            names = f"['{ANSWERS[0]}', '{ANSWERS[1]}']"
         self._connection.register("decided", pa.table(table))
         self._connection.execute(
-            "create view decisions as select sample_id, key, given_label, "
-            "list_extract(getvariable('class_names'), given_label + 1) as given_name, decision, new_label, "
-            "list_extract(getvariable('class_names'), new_label + 1) as new_name from decided"
+            f"create view decisions as select sample_id, key, {of_class}given_label, "
+            f"list_extract({names}, given_label + 1) as given_name, decision, new_label, "
+            f"list_extract({names}, new_label + 1) as new_name from decided"
         )
 
     def _audit(self) -> Audit:

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, rows_of
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.class_names import joined_names
@@ -190,11 +190,12 @@ def _decisions_of_ranking(audit: Audit, decisions: Decisions) -> pd.DataFrame:
     """Return the decisions that an audit is calibrated on, about samples that the given ones say nothing of."""
     if audit.calibration is None:
         return pd.DataFrame(columns=["sample_id", "decision", "label"])
-    said = {*decisions.frame["sample_id"].tolist(), *(problem.sample_id for problem in decisions.problems)}
-    decided = audit.table.select(audit.column("decision") != "")
-    decided = decided[~decided["sample_id"].isin(list(said - {None}))]
+    unclear = [problem.sample_id for problem in decisions.problems if problem.sample_id is not None]
+    decided = audit.table.select(~audit.is_undecided)
+    is_said = np.isin(rows_of(decided, audit.class_names), rows_of(decisions.frame, audit.class_names))
+    decided = decided[~is_said & ~decided["sample_id"].isin(unclear).to_numpy()]
     label = decided["suggested_label"].where(decided["decision"] == "relabel", decided["given_label"])
-    return decided[["sample_id", "decision"]].assign(label=label)
+    return decided[[name for name in ("sample_id", "class_id", "decision") if name in decided]].assign(label=label)
 
 
 def _settle_pairs(

@@ -1,7 +1,8 @@
-"""Read what people have decided about a run, with how each decided sample got there: drawn at random, or not.
+"""Read what people have decided about a run, with how each decided label got there: drawn at random, or not.
 
-A decision says that a given label is wrong (`relabel`, `drop`) or right (`keep`). `unsure` says neither: the sample
-stays undecided, and its number is counted. So does a sample that two files decide differently.
+A decision says that a given label is wrong (`relabel`, `drop`) or right (`keep`). `unsure` says neither: the label
+stays undecided, and its number is counted. So does one that two files decide differently. The id of a label is its row
+in the store: that of the sample, or `sample * C + class` in multi-label data.
 """
 
 from collections.abc import Sequence
@@ -11,23 +12,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, rows_of
 from gwaudit.core.errors import UnresolvedDecisionsError
 from gwaudit.data.url_copies import local_file
-from gwaudit.review.decisions import Decisions, listed_files, read_decisions, require_single_label
+from gwaudit.review.decisions import Decisions, listed_files, read_decisions
 from gwaudit.review.review_sample import ReviewSample, load_sample
 
 DECISIONS_FILE = "decisions.csv"
 """Name of the file in which a run keeps the decisions of its reviews."""
 
 LEAST_ANSWERED = 0.8
-"""The share of the drawn samples that people have to have looked at, from the first in random order on, for the decided
+"""The share of the drawn labels that people have to have looked at, from the first in random order on, for the decided
 ones to stand for the others. Beyond it the decided ones are few that somebody chose."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecidedSamples:
-    """Hold what is decided about each sample of a run, by sample id.
+    """Hold what is decided about each label of a run, by its id.
 
     Attributes:
         is_wrong: Whether the given label was found wrong, [n].
@@ -35,10 +36,10 @@ class DecidedSamples:
         is_unsure: Whether somebody looked and could not decide, [n].
         is_random: Whether the decision is one of a random sample of its stratum, [n]: it was drawn, and decided in the
             order of the draw. The others are known for themselves alone.
-        cell: Number of the part of the ranking that each sample is counted in, [n], from 0: its stratum, cut where
+        cell: Number of the part of the ranking that each label is counted in, [n], from 0: its stratum, cut where
             people have decided about the top of it.
-        weight: Number of samples for which each decided sample stands, [n]: 1 for one that was not drawn; for a random
-            one, the number of others in its cell divided by the random ones; 0 for undecided samples.
+        weight: Number of labels for which each decided one stands, [n]: 1 for one that was not drawn; for a random
+            one, the number of others in its cell divided by the random ones; 0 for undecided labels.
         sample: The sample that was drawn; None where none was.
         decisions: The decisions as they were read, with their problems and notes.
     """
@@ -70,23 +71,22 @@ def read_decided(
         with_sample: Whether to read the sample that was drawn; without it no decision is random.
 
     Raises:
-        DataError: A file cannot be read, or is about other data; or the audit is multi-label.
+        DataError: A file cannot be read, or is about other data.
         StoreDamagedError: The sample of the run is damaged.
     """
-    require_single_label(audit)
     own = audit.run / DECISIONS_FILE
     paths = [own] if run_decisions and own.exists() else []
     paths += [file for file in map(local_file, listed_files(files)) if not (paths and file.resolve() == own.resolve())]
     decisions = read_decisions(paths, audit)
     if audit.calibration is not None:
-        counted = audit.column("sample_id")[audit.column("decision") != ""]
-        if missing := len(np.setdiff1d(counted, decisions.frame["sample_id"])):
+        counted = audit.rows[~audit.is_undecided]
+        if missing := len(np.setdiff1d(counted, rows_of(decisions.frame, audit.class_names))):
             note = (
                 f"The ranking is calibrated on {missing:,} decision{'s' * (missing != 1)} more, which {DECISIONS_FILE} "
                 "of the run does not hold: give their file too."
             )
             decisions = replace(decisions, notes=(*decisions.notes, note))
-    return decided_samples(audit.n_samples, decisions, load_sample(audit) if with_sample else None)
+    return decided_samples(audit, decisions, load_sample(audit) if with_sample else None)
 
 
 def require_usable(decisions: Decisions, refused: str) -> None:
@@ -104,10 +104,10 @@ def require_usable(decisions: Decisions, refused: str) -> None:
         )
 
 
-def decided_samples(n: int, decisions: Decisions, sample: ReviewSample | None) -> DecidedSamples:
-    """Return what is decided about n samples, from decisions and the random sample that was drawn."""
-    frame = decisions.frame
-    ids, words = frame["sample_id"].to_numpy(np.int64), frame["decision"].to_numpy(str)
+def decided_samples(audit: Audit, decisions: Decisions, sample: ReviewSample | None) -> DecidedSamples:
+    """Return what is decided about the labels of a run, from decisions and the random sample that was drawn."""
+    n, frame = audit.n_labels, decisions.frame
+    ids, words = rows_of(frame, audit.class_names), frame["decision"].to_numpy(str)
     is_wrong, is_right, is_unsure = (np.zeros(n, bool) for _ in range(3))
     is_wrong[ids[np.isin(words, ("relabel", "drop"))]] = True
     is_right[ids[words == "keep"]] = True
@@ -122,16 +122,16 @@ def decided_samples(n: int, decisions: Decisions, sample: ReviewSample | None) -
 
 
 def _cells(sample: ReviewSample, is_chosen: NDArray[np.bool_], is_undecided: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the cell of each sample, [n]: the strata, each cut below the samples at its top that were decided.
+    """Return the cell of each label, [n]: the strata, each cut below those at its top that were decided.
 
     People who review the most suspicious samples first decide the top of a stratum: what was drawn there does not stand
-    for the rest. The cut depends on the samples that are not random decisions alone, so that these are a random sample
+    for the rest. The cut depends on the labels that are not random decisions alone, so that these are a random sample
     of both parts. It is where decided samples above it and undecided ones below it are most.
 
     Args:
         sample: The sample that was drawn.
-        is_chosen: Whether each sample was decided, but not at random, [n].
-        is_undecided: Whether each sample is undecided, [n].
+        is_chosen: Whether each label was decided, but not at random, [n].
+        is_undecided: Whether each label is undecided, [n].
     """
     cell = np.zeros(len(is_chosen), np.int64)
     first = 0
@@ -150,7 +150,7 @@ def _cells(sample: ReviewSample, is_chosen: NDArray[np.bool_], is_undecided: NDA
 def _weights(
     cell: NDArray[np.int64], is_decided: NDArray[np.bool_], is_random: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the number of samples for which each decided sample stands, [n]."""
+    """Return the number of labels for which each decided one stands, [n]."""
     weight = is_decided.astype(np.float64)
     n_cells = int(cell.max(initial=-1)) + 1
     others = np.bincount(cell[~is_decided | is_random], minlength=n_cells)
@@ -162,7 +162,7 @@ def _weights(
 def _random_decisions(
     sample: ReviewSample, is_decided: NDArray[np.bool_], is_unsure: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return which decided samples are a random sample of their stratum, [n].
+    """Return which decided labels are a random sample of their stratum, [n].
 
     These are the decided ones among the first k in random order, for the largest k of which enough were looked at: of
     all strata together, after any enlargement of the draw, and of each stratum. Somebody may have decided a few drawn
@@ -182,7 +182,7 @@ def _random_decisions(
 
 
 def _first_looked_at(ids: NDArray[np.int64], is_looked_at: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the first of some samples in random order, for the largest number of which enough were looked at."""
+    """Return the first of some labels in random order, for the largest number of which enough were looked at."""
     looked_at = is_looked_at[ids]
     enough = np.flatnonzero((np.cumsum(looked_at) / np.arange(1, len(ids) + 1) >= LEAST_ANSWERED) & looked_at)
     return ids[: enough[-1] + 1] if len(enough) else ids[:0]

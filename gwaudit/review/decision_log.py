@@ -7,29 +7,31 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, rows_of
 from gwaudit.core.errors import DataError, StoreDamagedError
 from gwaudit.core.locks import acquire_lock
 from gwaudit.review.decision_files import fingerprint_cell
-from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, require_single_label, write_decisions
+from gwaudit.review.decisions import DECISIONS, ReviewDecision, read_decisions, write_decisions
 
 
 class LoggedDecision(NamedTuple):
-    """Hold the decision on one sample; `label` is the new class where it is relabelled, else None."""
+    """Hold the decision on one label; `label` is the new one where it is relabelled, else None."""
 
     decision: ReviewDecision
     label: int | None = None
 
 
 class DecisionLog:
-    """Keep the decisions on a run's samples on the disk while people make them.
+    """Keep the decisions on a run's labels on the disk while people make them.
+
+    The id of a label is its row in the store: that of the sample, or `sample * C + class` in multi-label data.
 
     The file may be changed by hand meanwhile: its decisions then replace those of the log before the next ones are
     added. A file that cannot be read is never overwritten.
 
     Attributes:
         path: The file, `decisions.csv` of the run's folder.
-        decisions: The decisions so far, by sample id, ascending.
+        decisions: The decisions so far, by the id of the label, ascending.
 
     Example:
         >>> import gwaudit
@@ -42,11 +44,9 @@ class DecisionLog:
         """Open the log of a run, with the decisions that it holds already.
 
         Raises:
-            DataError: the run is multi-label.
             StoreBusyError: another review of the run is open.
             StoreDamagedError: there is a `decisions.csv` that cannot be read.
         """
-        require_single_label(audit)
         self.path = audit.run / "decisions.csv"
         self._audit = audit
         self._keys, self._given = audit.by_id("key"), audit.by_id("given_label")
@@ -67,7 +67,7 @@ class DecisionLog:
         self._lock.release()
 
     def reload(self) -> set[int]:
-        """Read the file again if it was changed by hand, and return the samples that it decides otherwise.
+        """Read the file again if it was changed by hand, and return the labels that it decides otherwise.
 
         Where the file was deleted, the log keeps its decisions, and the next change writes it anew.
 
@@ -98,37 +98,37 @@ class DecisionLog:
         """
         self.reload()
         merged = {**self.decisions, **changes}
-        kept = {sample_id: decision for sample_id, decision in sorted(merged.items()) if decision is not None}
+        kept = {row: decision for row, decision in sorted(merged.items()) if decision is not None}
         self._write(kept)
         self.decisions, self._content = kept, self.path.read_bytes()
 
     def counts(self) -> dict[ReviewDecision, int]:
-        """Return how many samples each decision was made on, the most frequent first, without zeros."""
+        """Return how many labels each decision was made on, the most frequent first, without zeros."""
         return dict(Counter(logged.decision for logged in self.decisions.values()).most_common())
 
     def parse_changes(self, changes: Sequence[Any]) -> dict[int, LoggedDecision | None]:
         """Return the changes that a page sent, checked against the run.
 
         Args:
-            changes: Pairs of a sample's id and either None or {"decision": ..., "label": ...}.
+            changes: Pairs of a label's id and either None or {"decision": ..., "label": ...}.
 
         Raises:
             ValueError, KeyError, TypeError: they are something else.
         """
         parsed: dict[int, LoggedDecision | None] = {}
-        for sample_id, value in changes:
-            if type(sample_id) is not int or not 0 <= sample_id < len(self._keys):
-                raise ValueError(f"there is no sample {sample_id!r}")
+        for row, value in changes:
+            if type(row) is not int or not 0 <= row < len(self._keys):
+                raise ValueError(f"there is no sample {row!r}")
             if value is None:
-                parsed[sample_id] = None
+                parsed[row] = None
                 continue
             decision, label = value["decision"], value["label"]
             if decision not in DECISIONS:
                 raise ValueError(f"unknown decision {decision!r}")
             # `True` is an int, but no class.
-            if decision == "relabel" and not (type(label) is int and 0 <= label < len(self._audit.class_names)):
+            if decision == "relabel" and not (type(label) is int and 0 <= label < len(self._audit.answers)):
                 raise ValueError(f"there is no class {label!r}")
-            parsed[sample_id] = LoggedDecision(decision, label if decision == "relabel" else None)
+            parsed[row] = LoggedDecision(decision, label if decision == "relabel" else None)
         return parsed
 
     def _read(self) -> dict[int, LoggedDecision]:
@@ -148,20 +148,23 @@ class DecisionLog:
                 "move the file away and apply it by itself"
             )
         frame = decisions.frame
+        rows = rows_of(frame, self._audit.class_names).tolist()
         return {
-            int(sample_id): LoggedDecision(decision, int(label) if decision == "relabel" else None)
-            for sample_id, decision, label in zip(frame["sample_id"], frame["decision"], frame["label"], strict=True)
+            row: LoggedDecision(decision, int(label) if decision == "relabel" else None)
+            for row, decision, label in zip(rows, frame["decision"], frame["label"], strict=True)
         }
 
     def _write(self, decisions: Mapping[int, LoggedDecision]) -> None:
-        ids = np.fromiter(decisions, np.int64, len(decisions))
-        names = np.array(self._audit.class_names, object)
+        rows = np.fromiter(decisions, np.int64, len(decisions))
+        names, about = np.array(self._audit.answers, object), self._audit.names_of(rows)
         columns = {
-            "sample_id": ids,
-            "key": self._keys[ids],
-            "given_name": names[self._given[ids]],
+            "sample_id": about["sample_id"],
+            "key": self._keys[rows],
+            "given_name": names[self._given[rows]],
             "decision": [logged.decision for logged in decisions.values()],
             "label": ["" if logged.label is None else names[logged.label] for logged in decisions.values()],
             "data_fingerprint": fingerprint_cell(self._audit.fingerprint),
         }
+        if "class_id" in about:
+            columns["class_name"] = np.array(self._audit.class_names, object)[about["class_id"]]
         write_decisions(pd.DataFrame(columns), self.path)

@@ -46,7 +46,7 @@ DECISIONS: tuple[ReviewDecision, ...] = get_args(ReviewDecision)
 
 DECISION_COLUMNS = ("sample_id", "key", "given_name", "decision", "label", "data_fingerprint")
 """Columns of `decisions.csv`; `label` is the name of the new class, empty unless relabelled, and `data_fingerprint` the
-fingerprint of the data that were decided about (`fingerprint_cell`)."""
+fingerprint of the data that were decided about (`fingerprint_cell`). In multi-label data `class_name` follows `key`."""
 
 # Names of columns that people give to answers.
 _ANSWER_NAME = re.compile(r"decision|label|class|verdict|correct", re.IGNORECASE)
@@ -104,25 +104,17 @@ def read_decisions(files: Path | str | Sequence[Path | str], audit: Audit) -> De
     return _decide([read_decision_file(local_file(file)) for file in listed_files(files)], audit)
 
 
-def require_single_label(audit: Audit) -> None:
-    """Raise DataError if the audit is multi-label: only `gwaudit apply` takes decisions about those."""
-    if audit.is_multi_label:
-        raise DataError(
-            f"this needs decisions about the one label of a sample, and {audit.run} is multi-label: write keep, "
-            "relabel or drop into a column decision of its suspects.csv, and correct the labels with gwaudit apply"
-        )
-
-
 def write_decisions(frame: pd.DataFrame, path: Path | str) -> Path:
     """Write decisions, the columns `DECISION_COLUMNS`, as a CSV file that `read_decisions` reads; return its path.
 
-    The column `data_fingerprint` may be missing.
+    The column `data_fingerprint` may be missing. In multi-label data there is a column `class_name` too.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    optional = DECISION_COLUMNS[-1:] if DECISION_COLUMNS[-1] in frame else ()
-    return write_csv(frame[[*DECISION_COLUMNS[:-1], *optional]], path)
+    columns = [*DECISION_COLUMNS[:2], "class_name", *DECISION_COLUMNS[2:]]
+    optional = [name for name in ("class_name", "data_fingerprint") if name not in frame]
+    return write_csv(frame[[name for name in columns if name not in optional]], path)
 
 
 def _decide(files: Sequence[DecisionFile], audit: Audit) -> Decisions:

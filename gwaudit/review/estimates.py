@@ -7,7 +7,7 @@ includes their errors. The audit's own probabilities have no part in it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,9 @@ MOST_UNSAMPLED = 0.01
 """The share of samples in cells without a random decision above which there are limits, but no estimate."""
 
 
+Unit = Literal["samples", "labels"]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Hold an estimated number of wrong labels, with a 95 % interval.
@@ -51,7 +54,7 @@ class Estimate:
         estimate: The number; None where random decisions are missing.
         low: Lower limit.
         high: Upper limit.
-        samples: Number of samples among which they are.
+        samples: Number of samples among which they are; of labels, one a (sample, class), in multi-label data.
     """
 
     estimate: float | None
@@ -91,6 +94,8 @@ class Estimate:
 class Estimates:
     """Hold what the decisions on a run say about its labels.
 
+    In multi-label data each (sample, class) has a label of its own, and counts as a sample does elsewhere.
+
     Attributes:
         total: Wrong labels in all.
         remaining: Wrong labels among the undecided samples.
@@ -112,6 +117,7 @@ class Estimates:
         target_rate: Share of wrong labels that may remain; None where it was not asked for.
         to_review: Number of samples to review, worst first, until probably no larger share remains: 0 if that is so
             already.
+        unit: What is counted, "samples", or "labels" in multi-label data.
     """
 
     total: Estimate
@@ -131,6 +137,7 @@ class Estimates:
     notes: tuple[str, ...]
     target_rate: float | None = None
     to_review: int | None = None
+    unit: Unit = "samples"
 
     def with_target(self, rate: float, to_review: int) -> Self:
         """Return the estimates with a share of wrong labels that may remain, and the number to review until then."""
@@ -156,6 +163,7 @@ class Estimates:
             "groups": {name: table.to_dict("records") for name, table in self.groups.items()},
             "target_rate": self.target_rate,
             "to_review": self.to_review,
+            "unit": self.unit,
             "notes": list(self.notes),
         }
 
@@ -172,19 +180,17 @@ def estimate_wrong_labels(
     Args:
         audit: Audit of the run, with the ranking and cut in use.
         decided: Decisions on its samples.
-        groups: Group of each sample, by sample id, by the name of the column of groups; empty for samples without one.
+        groups: Group of each label, by its id, by the name of the column of groups; empty for those without one.
         by_class: Whether the table of the classes is filled in.
     """
     is_open = ~decided.is_decided
-    total = _of_domains(decided, np.zeros(audit.n_samples, np.int64))[0].with_whole_limits()
+    total = _of_domains(decided, np.zeros(audit.n_labels, np.int64))[0].with_whole_limits()
     flagged = missed = recall = None
     if audit.has_cut:
         suspect = _suspect_unless_decided(audit).astype(np.int64)
         missed, flagged = (*_of_domains(decided, suspect), Estimate(0.0, 0.0, 0.0, 0))[:2]
         recall = recall_of(flagged, missed)
         missed, flagged = missed.with_whole_limits(), flagged.with_whole_limits()
-    given = audit.by_id("given_label").astype(np.int64)
-    names = np.array(audit.class_names, object)
     found = int(decided.is_wrong.sum())
     remaining = Estimate(
         None if total.estimate is None else total.estimate - found, total.low - found, total.high - found,
@@ -197,7 +203,7 @@ def estimate_wrong_labels(
         flagged=flagged,
         missed=missed,
         recall=recall,
-        classes=_table(decided, names[given], "class") if by_class else pd.DataFrame(),
+        classes=_table(decided, _class_of_labels(audit), "class") if by_class else pd.DataFrame(),
         groups={name: _table(decided, np.array(values, object), name) for name, values in (groups or {}).items()},
         decided=int(decided.is_decided.sum()),
         found_wrong=found,
@@ -206,24 +212,30 @@ def estimate_wrong_labels(
         random=int(decided.is_random.sum()),
         next_wrong=None if expected is None else float(expected[:NEXT].sum()),
         next_samples=min(NEXT, int(is_open.sum())),
-        notes=(*_notes(decided, total), *_notes_on_suspects(audit, flagged)),
+        notes=(*_notes(decided, total, unit_of(audit)), *_notes_on_suspects(audit, flagged)),
+        unit=unit_of(audit),
     )
 
 
+def unit_of(audit: Audit) -> Unit:
+    """Return what a decision is about: one of "samples", or of "labels" in multi-label data."""
+    return "labels" if audit.is_multi_label else "samples"
+
+
 def expected_by_rank(audit: Audit, decided: DecidedSamples) -> NDArray[np.float64]:
-    """Return the expected number of wrong labels of each undecided sample, in the order of the ranking.
+    """Return the expected number of wrong labels of each undecided one, in the order of the ranking.
 
     The sum of each cell is the estimate from its random decisions. Inside a cell the audit's probabilities divide it,
-    where they can be trusted; otherwise all samples count alike.
+    where they can be trusted; otherwise all labels count alike.
     """
     by_cell = _among_undecided(decided).by_cell
-    probability = np.ones(audit.n_samples)
+    probability = np.ones(audit.n_labels)
     if audit.has_probabilities:
         probability = np.maximum(np.nan_to_num(audit.by_id("probability_wrong").astype(np.float64)), 1e-6)
     expected = np.where(decided.is_decided, 0.0, probability)
     sums = np.bincount(decided.cell, weights=expected, minlength=len(by_cell))
     expected *= (by_cell / np.maximum(sums, 1e-12))[decided.cell]
-    ids = audit.frame["sample_id"].to_numpy(np.int64)
+    ids = audit.rows
     ids = ids[~decided.is_decided[ids]]
     return np.asarray(np.minimum(expected[ids], 1.0))
 
@@ -274,7 +286,7 @@ def _is_enough(audit: Audit, decided: DecidedSamples, most_wrong: float, size: i
     """Return whether a number of further random decisions will probably show on which side of `most_wrong` we are."""
     if decided.sample is None:
         sample = draw_sample(audit, size, seed=0, decided=np.flatnonzero(decided.is_decided).tolist())
-        decided = decided_samples(audit.n_samples, decided.decisions, sample)
+        decided = decided_samples(audit, decided.decisions, sample)
     assert decided.sample is not None
     open_drawn = int((decided.sample.is_drawn & ~decided.is_decided).sum())
     to_decide = decided.sample.enlarged(decided.sample.size + max(size - open_drawn, 0)).is_drawn & ~decided.is_decided
@@ -282,7 +294,7 @@ def _is_enough(audit: Audit, decided: DecidedSamples, most_wrong: float, size: i
     further = np.bincount(decided.cell[to_decide], minlength=n_cells)
     if size < open_drawn:
         further = further * size // open_drawn
-    prior = np.full(n_cells, audit.frame["suspect"].mean() if audit.has_cut else 0.1)
+    prior = np.full(n_cells, audit.column("suspect").mean() if audit.has_cut else 0.1)
     if audit.has_probabilities:
         probability = np.nan_to_num(audit.by_id("probability_wrong").astype(np.float64), nan=0.5)
         prior = np.bincount(decided.cell, weights=probability) / np.bincount(decided.cell)
@@ -331,7 +343,7 @@ def recall_of(flagged: Estimate, missed: Estimate) -> tuple[float, float, float]
 
 
 def _suspect_unless_decided(audit: Audit) -> NDArray[np.bool_]:
-    """Return whether each sample is a suspect, or would be one if it were undecided, [n] by sample id.
+    """Return whether each label is a suspect, or would be one if it were undecided, [n] by its id.
 
     A calibrated ranking takes samples that were found right out of the suspects. Random decisions that are picked so,
     by what they found, would not stand for the undecided suspects: all of them would be taken for wrong. So decided
@@ -349,8 +361,14 @@ def _suspect_unless_decided(audit: Audit) -> NDArray[np.bool_]:
     return np.where(by_decision, odds >= cut, suspect)
 
 
+def _class_of_labels(audit: Audit) -> NDArray[np.object_]:
+    """Return the given class of each label, [n] by its id; in multi-label data the class that it is about."""
+    column = "class_id" if audit.is_multi_label else "given_label"
+    return np.array(audit.class_names, object)[audit.by_id(column).astype(np.int64)]
+
+
 def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFrame:
-    """Return the estimates of each value of a column, [n] by sample id, most wrong labels first."""
+    """Return the estimates of each value of a column, [n] by the ids of the labels, most wrong ones first."""
     codes, values = pd.factorize(value, sort=False)
     n_decided = np.bincount(codes, weights=decided.is_decided).astype(int)
     n_wrong = np.bincount(codes, weights=decided.is_wrong).astype(int)
@@ -374,13 +392,13 @@ def _notes_on_suspects(audit: Audit, flagged: Estimate | None) -> list[str]:
     ]
 
 
-def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
+def _notes(decided: DecidedSamples, total: Estimate, unit: Unit) -> list[str]:
     """Return what limits the estimate."""
     notes = []
     sample, n_random = decided.sample, int(decided.is_random.sum())
     if sample is None:
         notes.append(
-            "No random sample was drawn: decisions count for the samples that they are about, and say nothing about "
+            f"No random sample was drawn: decisions count for the {unit} that they are about, and say nothing about "
             "the others."
         )
         return [*notes, *decided.decisions.notes]
@@ -388,23 +406,23 @@ def _notes(decided: DecidedSamples, total: Estimate) -> list[str]:
     n_open = int((drawn & ~decided.is_decided & ~decided.is_unsure).sum())
     if n_open:
         notes.append(
-            f"{n_open:,} of the {sample.size:,} samples drawn are not decided yet; {n_random:,} decisions are random."
+            f"{n_open:,} of the {sample.size:,} {unit} drawn are not decided yet; {n_random:,} decisions are random."
         )
     if total.estimate is None:
-        way_on = "Decide the samples drawn in their order, without leaving any out."
+        way_on = f"Decide the {unit} drawn in their order, without leaving any out."
         if not n_open and decided.is_unsure[drawn].any():
-            way_on = "Let another person decide on the unsure samples, or draw more."
+            way_on = f"Let another person decide on the unsure {unit}, or draw more."
         notes.append(f"There is no estimate yet: parts of the data have no random decision. {way_on}")
     chosen = int((drawn & decided.is_decided & ~decided.is_random).sum())
     if chosen:
         notes.append(
-            f"{chosen:,} decided samples that were drawn count for themselves alone: others before them in the random "
+            f"{chosen:,} decided {unit} that were drawn count for themselves alone: others before them in the random "
             "order are not decided. An empty cell is no answer: write keep where a label is right."
         )
     n_unsure = int(decided.is_unsure.sum())
     if n_unsure:
         notes.append(
-            f"{n_unsure:,} samples are unsure: they count as undecided, and as often wrong as the others of their part "
+            f"{n_unsure:,} {unit} are unsure: they count as undecided, and as often wrong as the others of their part "
             "of the ranking."
         )
     if problems := decided.decisions.problems:

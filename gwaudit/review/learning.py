@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, rows_of
 from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.review.decided_samples import DecidedSamples, decided_samples
 from gwaudit.review.decision_log import LoggedDecision
@@ -26,9 +26,9 @@ class ReviewLearner:
 
     Args:
         audit: Audit that is reviewed.
-        shown: Ids of the samples that the page shows.
+        shown: Ids of the labels that the page shows: their rows in the store.
         sample: Random sample that was drawn of the run; None where none was.
-        logged: Ids of the samples whose decisions the log of the review holds. The audit may be calibrated on others
+        logged: Ids of the labels whose decisions the log of the review holds. The audit may be calibrated on others
             too, which were given in files: these are counted on.
     """
 
@@ -50,7 +50,7 @@ class ReviewLearner:
         self._unseen = int((audit.is_to_review() & ~np.isin(audit.rows, self._shown)).sum()) if audit.has_cut else 0
 
     def follow(self, decisions: Mapping[int, LoggedDecision]) -> None:
-        """Begin to calibrate on decisions, by sample id, if enough of them are new and nothing is being fitted."""
+        """Begin to calibrate on decisions, by the ids of labels, if enough are new and nothing is being fitted."""
         if self._thread is not None and self._thread.is_alive():
             return
         changed = sum(self._fitted.get(i) != decisions.get(i) for i in self._fitted.keys() | decisions.keys())
@@ -71,8 +71,8 @@ class ReviewLearner:
 
         Returns:
             {"revision": the new one, "sentences": texts by the id of their element on the page, as `sentences` returns
-            them, "samples": [id, rank, probability, suggested label, category] of each shown sample without a decision,
-            None for a withheld probability}; None if there is nothing new. Decided samples count as the first ranks, as
+            them, "samples": [id, rank, probability, suggested label, category] of each shown label without a decision,
+            None for a withheld probability}; None if there is nothing new. Decided labels count as the first ranks, as
             they stand on the page before the others.
         """
         return self._learned if self._learned and self._revision != revision else None
@@ -86,18 +86,19 @@ class ReviewLearner:
         ids = np.fromiter(decisions, np.int64, len(decisions))
         words = [logged.decision for logged in decisions.values()]
         labels = [self._given[i] if logged.label is None else logged.label for i, logged in decisions.items()]
-        frame = pd.DataFrame(
-            {"sample_id": ids, "decision": np.array(words, object), "label": np.array(labels, np.int64)}
-        )
-        decided = decided_samples(self._audit.n_samples, Decisions(frame, ()), self._sample)
+        answers = {"decision": np.array(words, object), "label": np.array(labels, np.int64)}
+        frame = pd.DataFrame({**self._audit.names_of(ids), **answers})
+        decided = decided_samples(self._audit, Decisions(frame, ()), self._sample)
         calibrated = calibrate(self._audit, frame, decided.is_random, self._votes)
         rows = calibrated.undecided
-        ranks = np.arange(1, len(rows) + 1) + self._audit.n_samples - len(rows)
-        is_shown = rows["sample_id"].isin(self._shown).to_numpy()
+        ids = rows_of(rows, calibrated.class_names)
+        ranks = np.arange(1, len(rows) + 1) + calibrated.n_labels - len(rows)
+        is_shown = np.isin(ids, self._shown)
         unseen = int(calibrated.is_to_review().sum()) - int((is_shown & rows["suspect"].to_numpy(bool)).sum())
-        rows, ranks = rows[is_shown], ranks[is_shown]
+        rows, ids, ranks = rows[is_shown], ids[is_shown], ranks[is_shown]
         probabilities = rows["probability_wrong"].tolist() if calibrated.has_probabilities else [None] * len(rows)
-        columns = (rows["sample_id"], ranks, probabilities, rows["suggested_label"], rows["category"])
+        suggested, category = (rows[name].tolist() for name in ("suggested_label", "category"))
+        columns = (ids.tolist(), ranks.tolist(), probabilities, suggested, category)
         texts = sentences(calibrated, None if self._sample is None else decided)
         if calibrated.has_cut and unseen > self._unseen:
             others = f"{_counted(unseen, 'suspect')} {'is' if unseen == 1 else 'are'} not on this page"
@@ -107,21 +108,21 @@ class ReviewLearner:
         self._learned = {
             "revision": revision,
             "sentences": texts,
-            "samples": [list(row) for row in zip(*(list(column) for column in columns), strict=True)],
+            "samples": [list(row) for row in zip(*columns, strict=True)],
         }
         self._revision = revision
 
 
 def _counted_decisions(audit: Audit) -> dict[int, LoggedDecision]:
-    """Return the decisions that an audit is calibrated on, by sample id."""
+    """Return the decisions that an audit is calibrated on, by the ids of the labels."""
     if audit.calibration is None:
         return {}
     decided = audit.table.select(audit.column("decision") != "")
     relabelled = decided["decision"] == "relabel"
-    columns = (decided["sample_id"], decided["decision"], decided["suggested_label"], relabelled)
+    columns = (rows_of(decided, audit.class_names), decided["decision"], decided["suggested_label"], relabelled)
     return {
-        int(sample): LoggedDecision(word, int(label) if has_label else None)
-        for sample, word, label, has_label in zip(*columns, strict=True)
+        int(row): LoggedDecision(word, int(label) if has_label else None)
+        for row, word, label, has_label in zip(*columns, strict=True)
     }
 
 

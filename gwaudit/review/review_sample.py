@@ -1,11 +1,14 @@
-"""Draw a stratified random sample of a run's samples, for people to decide, and keep it in the run.
+"""Draw a stratified random sample of a run's labels, for people to decide, and keep it in the run.
 
-The samples are sorted by the ranking and cut into strata of about equal uncertainty, in which equally many are drawn:
+A label is that of a sample; in multi-label data that of a (sample, class), present or absent. Its id is its row in the
+store: that of the sample, or `sample * C + class`.
+
+The labels are sorted by the ranking and cut into strata of about equal uncertainty, in which equally many are drawn:
 more where right and wrong labels are mixed, some from the bottom. The strata and the random order in each of them are
-kept, not only the samples that were drawn. So the inclusion probabilities stay those of the draw when the ranking
+kept, not only the labels that were drawn. So the inclusion probabilities stay those of the draw when the ranking
 changes later, and a larger sample goes on along the same random orders.
 
-    RUN/review-samples/1/strata.parquet   the stratum, random order and rank of every sample
+    RUN/review-samples/1/strata.parquet   the stratum, random order and rank of every label
     RUN/review-samples/1/sample.json      seed, sizes and checksums; a sample exists when this file does
     RUN/review-samples/2/...              a sample that was drawn anew later; the last one is in use
 """
@@ -33,10 +36,10 @@ FOLDER = "review-samples"
 _FACTS, _STRATA = "sample.json", "strata.parquet"
 
 DECIDED_BEFORE = -1
-"""The stratum of samples that were decided before the draw: none of them can be drawn."""
+"""The stratum of labels that were decided before the draw: none of them can be drawn."""
 
 MOST_STRATA, LEAST_PER_STRATUM = 4, 50
-"""The number of strata at most, and the number of samples drawn from each at least, in a first draw."""
+"""The number of strata at most, and the number of labels drawn from each at least, in a first draw."""
 
 LEAST_DEVIATION = 0.1
 """The least standard deviation that a label is given for the strata, that of one in a hundred being wrong: a ranking
@@ -49,14 +52,14 @@ _BUSY_SECONDS = 60.0
 
 @dataclass(frozen=True, eq=False)
 class ReviewSample:
-    """Hold a stratified random sample of the samples of a run.
+    """Hold a stratified random sample of the n labels of a run, each of which has an id.
 
     Attributes:
         seed: Seed of the random orders.
-        stratum: Stratum of each sample, [n], by sample id; -1 for those that were decided before the draw.
-        order: Position of each sample in the random order of its stratum, [n], from 0.
-        rank: Rank of each sample in the ranking at the draw, [n], from 1.
-        draws: Number of samples drawn from each stratum after each enlargement, [draws][strata]; the last is in use.
+        stratum: Stratum of each label, [n], by its id; -1 for those that were decided before the draw.
+        order: Position of each label in the random order of its stratum, [n], from 0.
+        rank: Rank of each label in the ranking at the draw, [n], from 1.
+        draws: Number of labels drawn from each stratum after each enlargement, [draws][strata]; the last is in use.
         fingerprint: Fingerprint of the data.
         labels_digest: Digest of the given labels.
         number: Number of the sample in the run, from 1.
@@ -73,28 +76,28 @@ class ReviewSample:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Return the number of samples in each stratum, [strata]."""
+        """Return the number of labels in each stratum, [strata]."""
         return np.bincount(self.stratum[self.stratum >= 0], minlength=len(self.draws[-1])).astype(np.int64)
 
     @property
     def is_drawn(self) -> NDArray[np.bool_]:
-        """Return whether each sample was drawn, [n]."""
+        """Return whether each label was drawn, [n]."""
         drawn = np.array([*self.draws[-1], 0])  # the last for DECIDED_BEFORE
         return np.asarray(self.order < drawn[self.stratum])
 
     @property
     def inclusion_probability(self) -> NDArray[np.float64]:
-        """Return the probability that each sample was drawn, [n]: 0 for those that were decided before the draw."""
+        """Return the probability that each label was drawn, [n]: 0 for those that were decided before the draw."""
         shares = np.array([*(np.array(self.draws[-1]) / np.maximum(self.sizes, 1)), 0.0])
         return np.asarray(shares[self.stratum])
 
     @property
     def size(self) -> int:
-        """Return the number of samples drawn."""
+        """Return the number of labels drawn."""
         return int(sum(self.draws[-1]))
 
     def ids(self) -> NDArray[np.int64]:
-        """Return the ids of the drawn samples in the random order to decide them, [size].
+        """Return the ids of the drawn labels in the random order to decide them, [size].
 
         All strata go on evenly, so that the first of them are a random sample too.
         """
@@ -104,7 +107,7 @@ class ReviewSample:
         return ids[np.argsort(share, kind="stable")]
 
     def enlarged(self, size: int) -> Self:
-        """Return the sample with more samples drawn, along the same random orders; the sample itself if it suffices."""
+        """Return the sample with more labels drawn, along the same random orders; the sample itself if it suffices."""
         if size <= self.size:
             return self
         return replace(self, draws=(*self.draws, _allocate(self.sizes, size)))
@@ -112,7 +115,7 @@ class ReviewSample:
     def require_same_data(self, audit: Audit) -> None:
         """Raise DataError if the sample was drawn from other data than the audit's."""
         own = (self.fingerprint, self.labels_digest, len(self.stratum))
-        if own != (audit.fingerprint, _digest_of_labels(audit), audit.n_samples):
+        if own != (audit.fingerprint, _digest_of_labels(audit), audit.n_labels):
             raise DataError(
                 f"the sample in {audit.run / FOLDER / str(self.number)} was drawn from other data or labels than the "
                 "run has now: draw one anew (`redraw=True`)"
@@ -128,21 +131,17 @@ def draw_sample(audit: Audit, size: int, *, seed: int | None = None, decided: Co
     the ranking below.
 
     Args:
-        audit: Audit with one label per sample.
-        size: Number of samples to draw; all are drawn if there are no more.
+        audit: Audit of the run.
+        size: Number of labels to draw; all are drawn if there are no more.
         seed: Seed of the draw, by default a random one.
-        decided: Ids of samples that people have decided already, which are not drawn.
+        decided: Ids of labels that people have decided already, which are not drawn.
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The audit is multi-label.
     """
     _require_size(size)
-    if audit.is_multi_label:
-        raise DataError(f"a sample is drawn of data with one label per sample, and {audit.run} is multi-label")
     seed = secrets.randbits(32) if seed is None else seed
-    n = audit.n_samples
-    ids = audit.frame["sample_id"].to_numpy(np.int64)
+    n, ids = audit.n_labels, audit.rows
     rank = np.empty(n, np.int64)
     rank[ids] = np.arange(1, n + 1)
     undecided = ~np.isin(ids, list(decided))
@@ -176,19 +175,19 @@ def load_sample(audit: Audit) -> ReviewSample | None:
 def sample_to_review(
     audit: Audit, size: int, *, seed: int | None = None, redraw: bool = False, decided: Collection[int] = ()
 ) -> ReviewSample:
-    """Return the sample of a run with at least `size` samples: the one in use, enlarged if it is smaller, or a new one.
+    """Return the sample of a run with at least `size` labels: the one in use, enlarged if it is smaller, or a new one.
 
     Args:
-        audit: Audit with one label per sample.
-        size: Number of samples.
+        audit: Audit of the run.
+        size: Number of labels.
         seed: Seed of a new draw, by default a random one.
-        redraw: Draw anew from what is undecided, by the ranking in use. Decisions on samples of earlier draws then
+        redraw: Draw anew from what is undecided, by the ranking in use. Decisions on labels of earlier draws then
             count as known, but no longer stand for others.
-        decided: Ids of samples that people have decided already, which a new draw leaves out.
+        decided: Ids of labels that people have decided already, which a new draw leaves out.
 
     Raises:
         SettingsError: `size` is not positive.
-        DataError: The audit is multi-label, or the sample in use was drawn from other data.
+        DataError: The sample in use was drawn from other data.
         StoreBusyError: Another process is drawing a sample of the run.
         StoreError: The sample cannot be read or written.
     """
@@ -210,47 +209,46 @@ def sample_to_review(
 
 
 def most_uncertain(audit: Audit, count: int, left_out: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the ids of the samples whose log odds of a wrong label are nearest to 0, the nearest first, [count].
+    """Return the ids of the labels whose log odds of being wrong are nearest to 0, the nearest first, [count].
 
     A decision on them changes the numbers of an audit most: at both ends of the ranking it says what is known already.
     In simulated reviews (docs/benchmarks/learning.md) half of the decisions on these, in place of the most suspicious
-    samples, halved the error of the number of wrong labels. Samples that cannot be judged come last.
+    ones, halved the error of the number of wrong labels. Labels that cannot be judged come last.
 
     Args:
-        audit: Audit with one label per sample.
-        count: Number of samples; all that are there if they are fewer.
-        left_out: Whether each sample is left out, [n] by sample id.
+        audit: Audit of the run.
+        count: Number of labels; all that are there if they are fewer.
+        left_out: Whether each label is left out, [n] by its id.
     """
-    frame = audit.frame
-    distance = np.abs(frame["log_odds_wrong"].to_numpy(np.float64))
-    distance = np.where(frame["category"] == "too-few", np.inf, np.nan_to_num(distance, nan=np.inf))
-    ids = frame["sample_id"].to_numpy(np.int64)[np.argsort(distance, kind="stable")]
+    distance = np.abs(audit.column("log_odds_wrong").astype(np.float64))
+    distance = np.where(audit.column("category") == "too-few", np.inf, np.nan_to_num(distance, nan=np.inf))
+    ids = audit.rows[np.argsort(distance, kind="stable")]
     return np.asarray(ids[~left_out[ids]][:count])
 
 
 def _require_size(size: int) -> None:
     if size < 1:
-        raise SettingsError(f"`size` is the number of samples to draw, at least 1, not {size}")
+        raise SettingsError(f"`size` is the number of labels to draw, at least 1, not {size}")
 
 
 def _deviation(audit: Audit) -> NDArray[np.float64]:
     """Return the standard deviation of each label being wrong, [n], in the order of the ranking."""
     if audit.has_probabilities:
-        probability = audit.frame["probability_wrong"].to_numpy(np.float64)
+        probability = audit.column("probability_wrong").astype(np.float64)
         known = ~np.isnan(probability)
         # A label that was not judged is as often wrong as the others.
         probability = np.where(known, probability, probability[known].mean() if known.any() else 0.5)
     else:
-        probability = 0.5 * (1 - np.arange(audit.n_samples) / audit.n_samples) ** 3
+        probability = 0.5 * (1 - np.arange(audit.n_labels) / audit.n_labels) ** 3
     return np.maximum(np.sqrt(probability * (1 - probability)), LEAST_DEVIATION)
 
 
 def _flagged(audit: Audit) -> NDArray[np.bool_]:
-    return audit.frame["suspect"].to_numpy(bool) & audit.has_cut
+    return audit.column("suspect").astype(bool) & audit.has_cut
 
 
 def _strata(deviation: NDArray[np.float64], flagged: NDArray[np.bool_], size: int) -> NDArray[np.int16]:
-    """Return the stratum of each sample, [n], in the order of the ranking: equal sums of deviation, cut at the flag."""
+    """Return the stratum of each label, [n], in the order of the ranking: equal sums of deviation, cut at the flag."""
     wanted = min(MOST_STRATA, max(2, size // LEAST_PER_STRATUM))
     parts = [part for part in (np.flatnonzero(flagged), np.flatnonzero(~flagged)) if len(part)]
     total = deviation.sum()

@@ -10,7 +10,6 @@ from gwaudit import rank
 from gwaudit.analysis.audit import CALIBRATED_COLUMNS, COLUMNS, Audit
 from gwaudit.analysis.calibrated_audit import calibrate, votes_of_neighbours
 from gwaudit.analysis.verdict import Verdict
-from gwaudit.core.errors import DataError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.cleaned_data import clean_data
 from gwaudit.store.latents import write_latents
@@ -166,11 +165,6 @@ def test_the_votes_of_neighbours_reorder_where_they_know_more_than_the_odds(tmp_
     left = with_votes.undecided["sample_id"].to_numpy()
     assert wrong[left[: wrong[left].sum()]].mean() > 0.7
     assert wrong[without.undecided["sample_id"].to_numpy()[: wrong[left].sum()]].mean() < 0.5
-
-
-def test_a_multi_label_audit_is_refused(audit):
-    with pytest.raises(DataError, match="multi-label"):
-        calibrate(replace(audit, is_multi_label=True), decisions_on(audit, np.arange(2), np.arange(2) < 1))
 
 
 def test_an_audit_of_odds_alone_is_calibrated_too():

@@ -338,7 +338,7 @@ def test_status_says_what_is_known_and_what_to_do_next(run, to_check):
 def test_sample_writes_the_table_and_says_how_to_go_on(run, tmp_path):
     done = gwaudit("sample", run, "--size", 40, "--output", tmp_path / "s.csv")
     assert done.exit_code == 0, done.output
-    assert "40 samples to decide" in done.stdout
+    assert "40 labels to decide" in done.stdout
     assert "gwaudit status" in done.stdout
     assert gwaudit("sample", run, "--size", 0, "-o", tmp_path / "t.csv").exit_code == 2
 

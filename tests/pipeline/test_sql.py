@@ -127,6 +127,17 @@ def test_a_multi_label_run_has_a_row_for_each_sample_and_class(tmp_path):
     assert [row["row"] for row in rows(run, ids)] == [row for row in range(N) if row != 3]
 
 
+def test_decisions_on_multi_label_data_name_the_class(tmp_path):
+    run = write_run(tmp_path / "tags", np.arange(N).reshape(25, 2) % 2)
+    rank(TrajectoryStore.open(run)).save(run)
+    (run / "decisions.csv").write_text("sample_id,class_name,decision\n4,=dog,relabel\n4,cat,keep\n")
+    found = rows(run, "select class_id, class_name, given_name, decision, new_name from decisions order by class_id")
+    assert [tuple(row.values()) for row in found] == [
+        (0, "cat", "absent", "keep", None),
+        (1, "=dog", "present", "relabel", "absent"),
+    ]
+
+
 def test_a_run_of_version_1_has_the_names_of_today(tmp_path):
     random = np.random.default_rng(0)
     epochs = [signals_of(random, 6) for _ in range(3)]

@@ -33,7 +33,7 @@ def test_the_numbers_of_one_page_contradict_each_other_never(seed, drawn, answer
     ids = {*range(chosen)} if sample is None else {*range(chosen), *sample.ids()[: int(answered * drawn)].tolist()}
     words = ["drop" if rng.random() < share else "keep" for _ in ids]
     decisions = Decisions(make_decisions(audit, *zip(sorted(ids), words, strict=True)), ())
-    decided = decided_samples(N, decisions, sample)
+    decided = decided_samples(audit, decisions, sample)
     groups = {"annotator": rng.choice(["", "ann", "bob"], N).tolist()}
     result = estimate_wrong_labels(audit, decided, groups)
 

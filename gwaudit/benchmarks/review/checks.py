@@ -133,5 +133,5 @@ def _review(known: KnownAudit, max_wrong: float, first: int, seed: int) -> _Revi
 def _checked(known: KnownAudit, sample: ReviewSample | None, max_wrong: float) -> Check:
     ids: NDArray[np.int64] = np.empty(0, np.int64) if sample is None else sample.ids()
     decisions = Decisions(answers(known, ids, error=0.0, seed=0), ())
-    decided: DecidedSamples = decided_samples(known.audit.n_samples, decisions, sample)
+    decided: DecidedSamples = decided_samples(known.audit, decisions, sample)
     return check_decided(known.audit, decided, max_wrong)

@@ -36,7 +36,7 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     if audit.has_cut:
         out.print(_suspects(audit), highlight=False)
     else:
-        way_on = _BY_DECISIONS if audit.verdict.level == "use the order" and not audit.is_multi_label else ""
+        way_on = _BY_DECISIONS if audit.verdict.level == "use the order" else ""
         out.print(_WITHOUT_CUT[audit.verdict.level] + way_on, highlight=False, soft_wrap=True)
     if audit.is_multi_label and audit.has_cut:
         out.print(_multilabel_suspects(audit), highlight=False, soft_wrap=True)
@@ -135,8 +135,8 @@ def _expectation(audit: "Audit") -> str:
     unjudged = int(sum((audit.column("category") == name).sum() for name in ("unrecorded", "too-few")))
     of_judged = f" of the {len(audit.table) - unjudged:,} labels that are judged" if unjudged else ""
     if audit.calibration is None:
-        uncalibrated = "" if audit.is_multi_label else " (not yet calibrated on decisions)"
-        return f"Expected wrong labels: {among}{expected[-1]:,.0f} in all{of_judged}{uncalibrated}."
+        in_all = f"{expected[-1]:,.0f} in all{of_judged}"
+        return f"Expected wrong labels: {among}{in_all} (not yet calibrated on decisions)."
     mistakes, total = audit.expected_mistakes, audit.expected_wrong()[-1]
     together = f"Together {total:,.0f}." if mistakes < 0.5 else (
         f"As about {mistakes:,.0f} of the decisions seem to be mistakes, {total:,.0f} labels are wrong in all."

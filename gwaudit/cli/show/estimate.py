@@ -36,8 +36,8 @@ def print_sample(run: Path, output: Path, rows: int, decisions: Sequence[Path] =
     """
     out.print(escape(str(shown_output(output))), highlight=False, soft_wrap=True)
     out.print(
-        f"{rows:,} samples to decide, in random order. Write keep, relabel, drop or unsure into the column decision, "
-        "and the right class of relabelled samples into the column label.",
+        f"{rows:,} labels to decide, in random order. Write keep, relabel, drop or unsure into the column decision, "
+        "and the right label of what is relabelled into the column label.",
         highlight=False,
     )
     files = [word for path in (*decisions, output) for word in ("--decisions", str(shown_output(path)))]
@@ -61,7 +61,7 @@ def print_estimates(result: "Estimates", run: Path, *, most: int = _ROWS) -> Non
         _print_command(["gwaudit", "sample", str(run), "--size", size, "--output", "to-check.csv"])
     if result.decided:
         for name, table in {"class": result.classes, **result.groups}.items():
-            _print_table(name, table, most)
+            _print_table(name, table, most, result.unit)
         if result.random and result.remaining.samples:
             out.print(
                 "The intervals of the rows are wide, as each rests on few random decisions: wrong labels that the "
@@ -73,7 +73,7 @@ def print_estimates(result: "Estimates", run: Path, *, most: int = _ROWS) -> Non
 def estimate_lines(result: "Estimates") -> list[str]:
     """Return the estimates as sentences."""
     total, left = result.total, result.remaining
-    effort = f"Decided: {result.decided:,} of {total.samples:,} samples, {result.random:,} of them at random"
+    effort = f"Decided: {result.decided:,} of {total.samples:,} {result.unit}, {result.random:,} of them at random"
     lines = [f"{effort}; {result.found_wrong:,} wrong labels found."]
     if total.estimate is None:
         return [*lines, f"Wrong labels in all: from {_limits(total)}."]
@@ -109,7 +109,7 @@ def print_check(result: "Check", run: Path, *, corrected: bool, decisions: Seque
     else:
         out.print(f"Not decided: {limits}, and the limit is {result.max_wrong:.2%}.", style="yellow", highlight=False)
         open_samples = min(result.open_samples, result.more_decisions)
-        drawn = f", {open_samples:,} of them on samples drawn already" if open_samples else ""
+        drawn = f", {open_samples:,} of them on {result.unit} drawn already" if open_samples else ""
         out.print(
             f"About {result.more_decisions:,} more random decisions will probably show it{drawn}.", highlight=False
         )
@@ -126,13 +126,13 @@ def _target_line(result: "Estimates", target: float, to_review: int) -> str:
     if to_review == 0:
         return f"Done: at most {target:.2%} of the labels remain wrong once those found are corrected."
     return (
-        f"To have at most {target:.2%} wrong labels left: review about {to_review:,} more samples, worst first, and "
-        "correct what they find."
+        f"To have at most {target:.2%} wrong labels left: review about {to_review:,} more {result.unit}, worst first, "
+        "and correct what they find."
     )
 
 
-def _print_table(name: str, table: "pd.DataFrame", most: int) -> None:
-    shown = Table(name, "samples", "decided", "found wrong", "wrong in all", "95 % interval", box=SIMPLE_HEAD)
+def _print_table(name: str, table: "pd.DataFrame", most: int, unit: str) -> None:
+    shown = Table(name, unit, "decided", "found wrong", "wrong in all", "95 % interval", box=SIMPLE_HEAD)
     for column in shown.columns[1:]:
         column.justify = "right"
     for row in table.head(most).to_dict("records"):

@@ -134,8 +134,8 @@ def collect_report_data(
         dataset: The audited data set; without it the gallery shows keys only.
         top: Number of suspects to show, the most suspicious ones; a few samples of each other category are added.
         true_labels: [n], or [n, C] in a multi-label run; by default those of the data set, where it has any.
-        blind: Ids of the samples to show instead, in this order, without scores, ranks and suggestions: people are to
-            decide by the sample alone.
+        blind: Ids of the labels to show instead, their rows in the store, in this order, without scores, ranks and
+            suggestions: people are to decide by the sample alone.
         on_sample: Function that receives the numbers of samples drawn and to draw, after each.
 
     Raises:
@@ -149,7 +149,7 @@ def collect_report_data(
     contradicting = _contradicting_samples(audit, store, summary)
     frame = _gallery_frame(audit, top, contradicting)
     if blind is not None:
-        position = pd.Index(audit.column("sample_id")).get_indexer(list(blind))
+        position = pd.Index(audit.rows).get_indexer(pd.Index(blind))
         frame = audit.table.take(position)
     rows = audit.rows[frame.index]
     trajectories = alignment_trajectories(store, rows, _groups(audit, truth_by_row))
@@ -195,7 +195,7 @@ def collect_report_data(
 
 def _decided(audit: Audit) -> DecidedSamples | None:
     with suppress(GwauditError):
-        if not audit.is_multi_label and load_sample(audit) is not None:
+        if load_sample(audit) is not None:
             return read_decided(audit)
     return None
 

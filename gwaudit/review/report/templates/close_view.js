@@ -12,7 +12,7 @@ function enlarge() {
 /* Fill the close view with the current sample. */
 function showDetail() {
   const sample = visible[current];
-  $("detail-title").textContent = `#${sample.rank}: ${shortened(sample.key, 200)}`;
+  $("detail-title").textContent = `#${sample.rank}: ${shortened(subjectOf(sample), 200)}`;
   const prototypesOf = (label) => {
     const samples = facts.prototypes[label] ?? [];
     if (!samples.length || samples.every((other) => preview(other) === null)) return null;

@@ -101,8 +101,13 @@ function showSelection() {
 /* Return the decision that an action makes on a sample: null for none, undefined where the action changes nothing. */
 function decisionOf(kind, sample, label) {
   if (kind === "clear") return decisions.get(sample.id) ? null : undefined;
-  if (kind === "suggest") return sample.suggested >= 0 ? relabelled(sample, sample.suggested) : undefined;
+  if (kind === "suggest") return proposed(sample) >= 0 ? relabelled(sample, proposed(sample)) : undefined;
   return kind === "choose" ? relabelled(sample, label) : { decision: kind, label: null };
+}
+
+/* The label that one click gives: the suggested one; in multi-label data the only other one. */
+function proposed(sample) {
+  return facts.multi_label ? 1 - sample.given : sample.suggested;
 }
 
 /* Choosing the given label is the same as keeping it. */
@@ -119,25 +124,24 @@ function decide(kind, ids, label) {
 
 /* Decide on one sample; `label` is the class that was chosen. */
 function decideOne(kind, sample, { label = null, advance = false } = {}) {
-  if (facts.multi_label || !sample) return; // a decision is about the one label of a sample
+  if (!sample) return;
   if (kind === "choose" && label === null) {
-    return chooseClass(sample.key, (chosen) => decideOne("choose", sample, { label: chosen, advance }));
+    return chooseClass(subjectOf(sample), (chosen) => decideOne("choose", sample, { label: chosen, advance }));
   }
   const changed = decide(kind, [sample.id], label);
   const reason = kind === "suggest" ? "no class is suggested" : "no decision";
   const verdict = changed ? verdictText(decisions.get(sample.id)) || "decision cleared" : reason;
-  announce(`#${sample.rank} ${shortened(sample.key, 60)}: ${verdict}${selected.size ? ` (this sample only; Shift and the key for the ${selected.size} selected)` : ""}`);
+  announce(`#${sample.rank} ${shortened(subjectOf(sample), 60)}: ${verdict}${selected.size ? ` (this sample only; Shift and the key for the ${selected.size} selected)` : ""}`);
   if (kind === "clear") focusOn(sample); // the button may be gone
   else if (changed && advance && !$("detail").open) moveTo(visible.indexOf(sample) + 1);
 }
 
 /* Decide on all selected samples, and end the selection. */
 function decideSelected(kind, label = null) {
-  if (facts.multi_label) return;
   const ids = [...selected];
   if (!ids.length) return announce("No sample is selected: Shift and a key decide on the selected samples.");
   if (kind === "choose" && label === null) {
-    return chooseClass(counted(ids.length, "selected sample"), (chosen) => decideSelected("choose", chosen));
+    return chooseClass(counted(ids.length, `selected ${NOUN}`), (chosen) => decideSelected("choose", chosen));
   }
   const replaced = ids.filter((id) => decisions.get(id)).length;
   const changed = decide(kind, ids, label);
@@ -145,9 +149,9 @@ function decideSelected(kind, label = null) {
   const rest = ids.length - changed;
   select(ids, false);
   announce([
-    `${counted(changed, "sample")}: ${done}.`,
+    `${counted(changed, NOUN)}: ${done}.`,
     kind !== "clear" && replaced ? `${replaced.toLocaleString("en")} had a decision before.` : "",
-    rest ? `${counted(rest, "sample")} had ${kind === "clear" ? "no decision" : "no suggestion"}.` : "",
+    rest ? `${counted(rest, NOUN)} had ${kind === "clear" ? "no decision" : "no suggestion"}.` : "",
     changed ? "Undo takes all of this back." : "",
   ].join(" "));
 }
@@ -155,7 +159,7 @@ function decideSelected(kind, label = null) {
 function undo() {
   const ids = decisions.undo();
   const position = visible.findIndex((sample) => ids.includes(sample.id));
-  announce(ids.length ? `Decision on ${counted(ids.length, "sample")} undone.` : "There is nothing to undo.");
+  announce(ids.length ? `Decision on ${counted(ids.length, NOUN)} undone.` : "There is nothing to undo.");
   if (position >= 0) moveTo(position);
 }
 
@@ -198,10 +202,10 @@ const DIGIT_KEYS = (() => {
   };
   return new Map([..."0123456789"].map((digit) => [digit, named(digit)]).filter(([, label]) => label !== null));
 })();
-const DECIDING_KEYS = { k: "keep", s: "suggest", Enter: "suggest", c: "choose", d: "drop", u: "unsure", Backspace: "clear", Delete: "clear" };
+const DECIDING_KEYS = { k: "keep", s: "suggest", Enter: "suggest", ...(facts.multi_label ? {} : { c: "choose" }), d: "drop", u: "unsure", Backspace: "clear", Delete: "clear" };
 const OTHER_KEYS = {
-  x: () => facts.multi_label || $("detail").open || toggle(visible[current].id),
-  a: () => facts.multi_label || $("detail").open || selectAll(),
+  x: () => $("detail").open || toggle(visible[current].id),
+  a: () => $("detail").open || selectAll(),
   " ": () => ($("detail").open ? $("detail").close() : enlarge()),
 };
 const KEYS_ANYWHERE = { z: undo, j: nextUndecided, "/": () => filters.elements.search.focus(), "?": () => $("help").showModal() };
@@ -221,7 +225,7 @@ function actionOf(event) {
   if (key in STEPS) {
     const vertical = key === "ArrowDown" || key === "ArrowUp";
     const elsewhere = detail ? vertical : !visible.length || !inSight(gallery.children[current]);
-    return elsewhere ? null : () => step(STEPS[key](), shiftKey && !detail && !facts.multi_label); // the arrows scroll elsewhere
+    return elsewhere ? null : () => step(STEPS[key](), shiftKey && !detail); // the arrows scroll elsewhere
   }
   const digit = DIGIT_KEYS.get(key) ?? null;
   const kind = digit === null ? DECIDING_KEYS[key] : "choose";

@@ -1,6 +1,6 @@
 /* Write decisions as a CSV file, and read such a file: only the rows that fit this run. */
 
-const CSV_COLUMNS = ["sample_id", "key", "given_name", "decision", "label", "data_fingerprint"];
+const CSV_COLUMNS = ["sample_id", "key", ...(facts.multi_label ? ["class_name"] : []), "given_name", "decision", "label", "data_fingerprint"];
 const FINGERPRINT = facts.fingerprint ? `data-${facts.fingerprint}` : ""; // letters in front: a spreadsheet makes no number of it
 
 /* Decisions on samples that are not on this page are written too. */
@@ -9,12 +9,14 @@ function decisionsAsCsv() {
   for (const id of [...decisions.bySample.keys()].sort((a, b) => a - b)) {
     const { decision, label } = decisions.get(id);
     const sample = byId.get(id);
+    const classes = facts.classes.length;
     rows.push([
-      id,
+      facts.multi_label ? Math.floor(id / classes) : id,
       sample ? sample.key : "",
-      sample ? facts.classes[sample.given] : "",
+      ...(facts.multi_label ? [facts.classes[id % classes]] : []),
+      sample ? names[sample.given] : "",
       decision,
-      decision === "relabel" ? facts.classes[label] : "",
+      decision === "relabel" ? names[label] : "",
       FINGERPRINT,
     ]);
   }
@@ -27,7 +29,7 @@ function decisionsAsCsv() {
    not fit. Single rows that do not fit (an id, a key or a given label of another sample) are left out and counted. */
 function readDecisions(text) {
   const { header, rows } = csvTable(text.replace(/^\ufeff/, ""));
-  const missing = ["sample_id", "decision", "label"].filter((name) => !header.includes(name));
+  const missing = ["sample_id", "decision", "label", ...(facts.multi_label ? ["class_name"] : [])].filter((name) => !header.includes(name));
   if (missing.length) return refused(`This is no file of decisions: it has no column ${missing.join(", ")}.`);
   const changes = [], reasons = new Map(), prints = new Set();
   let checked = 0, contradicted = 0;
@@ -64,22 +66,27 @@ const sameDecision = (one, other) => one.decision === other.decision && one.labe
 
    `quoted` says whether a cell is in quotes: spreadsheets write a class that they took for a number without quotes. */
 function readRow(row, quoted) {
-  const id = Number(row.sample_id), sample = byId.get(id);
+  const sampleId = Number(row.sample_id);
   const ours = FINGERPRINT !== "" && (row.data_fingerprint ?? "").trim() === FINGERPRINT;
-  if (row.sample_id.trim() === "" || !Number.isInteger(id) || id < 0) return { reason: "no whole number as sample_id" };
+  if (row.sample_id.trim() === "" || !Number.isInteger(sampleId) || sampleId < 0) return { reason: "no whole number as sample_id" };
+  const ofRow = facts.multi_label ? facts.classes.findIndex((name) => name === fromCell(row.class_name)) : 0;
+  if (ofRow < 0) return { reason: "an unknown class_name" };
+  const id = facts.multi_label ? sampleId * facts.classes.length + ofRow : sampleId;
+  const sample = byId.get(id);
   if (!sample && !ours) return { reason: "a sample that is not on this page, so that its key cannot be checked; gwaudit apply checks it" };
   if (sample) {
     const key = row.key ?? "", given = row.given_name ?? "";
     if (key.trim() === "" && sample.key.trim() !== "" && !ours) return { reason: "no key" };
     if (key !== "" && !sameText(key, sample.key)) return { reason: "the key is another sample's", contradicts: true };
-    if (given.trim() !== "" && !sameText(given, facts.classes[sample.given])) return { reason: "the given label is another one in this run", contradicts: true };
+    if (given.trim() !== "" && !sameText(given, names[sample.given])) return { reason: "the given label is another one in this run", contradicts: true };
   }
   const decision = row.decision.trim().toLowerCase();
-  const label = facts.classes.findIndex((name) => name === fromCell(row.label));
+  const label = names.findIndex((name) => name === fromCell(row.label));
   if (["keep", "drop", "unsure"].includes(decision)) return { change: [id, { decision, label: null }] };
   if (decision !== "relabel") return { reason: decision ? "an unknown decision" : "no decision" };
+  if (facts.multi_label && sample && row.label.trim() === "") return { change: [id, relabelled(sample, 1 - sample.given)] };
   if (label < 0) return { reason: "an unknown class" };
-  const sameNumber = facts.classes.filter((name) => name.trim() !== "" && Number(name) === Number(row.label));
+  const sameNumber = names.filter((name) => name.trim() !== "" && Number(name) === Number(row.label));
   if (sameNumber.length > 1 && !quoted(row.label)) return { reason: `a class that may be ${sameNumber.join(" or ")}, as spreadsheets change numbers` };
   return { change: [id, sample ? relabelled(sample, label) : { decision, label }] };
 }

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const decisions = new Decisions(facts.served ? new ServerStorage() : new BrowserStorage());
 const names = facts.answers;
+const NOUN = facts.multi_label ? "label" : "sample"; // what a decision is about
 const gallery = $("gallery");
 const BATCH = 60;
 
@@ -112,24 +113,27 @@ function neighbourList(sample) {
       element("span", { text: ` ${other.similarity.toFixed(2)}` })))));
 }
 
+/* The key of a sample; in multi-label data with the class that the card is about. */
+const subjectOf = (sample) => (facts.multi_label ? `${sample.key}, ${facts.classes[sample.class]}` : sample.key);
+
 /* Return the verdict on a sample and the buttons that decide on this sample alone. */
 function controls(sample) {
-  const button = (text, kind, key, extra = "") => element("button", {
-    type: "button", class: extra, "data-kind": kind, "aria-pressed": "false", title: `key ${key}`, text,
+  const button = (text, kind, key, extra = "", title = "") => element("button", {
+    type: "button", class: extra, "data-kind": kind, "aria-pressed": "false", title: `${title}key ${key}`, text,
     onclick: (event) => decideOne(event.currentTarget.getAttribute("aria-pressed") === "true" && kind !== "choose" ? "clear" : kind, sample),
   });
   const verdict = element("div", { class: "verdict" },
     element("span", { class: "decided", dir: "auto" }),
-    facts.multi_label ? null : element("button", { type: "button", class: "clear", title: "clear the decision: key Backspace", text: "clear", onclick: () => decideOne("clear", sample) }));
-  if (facts.multi_label) return [verdict];
+    element("button", { type: "button", class: "clear", title: "clear the decision: key Backspace", text: "clear", onclick: () => decideOne("clear", sample) }));
   return [verdict, element("div", { class: "actions" },
-    sample.suggested >= 0 ? button(`take ${shortened(nameOf(sample.suggested), 40)}`, "suggest", "S", "suggest") : null,
-    button("keep", "keep", "K"), button("other…", "choose", "C"), button("drop", "drop", "D"), button("unsure", "unsure", "U"))];
+    proposed(sample) >= 0 ? button(`take ${shortened(nameOf(proposed(sample)), 40)}`, "suggest", "S", "suggest") : null,
+    button("keep", "keep", "K"), facts.multi_label ? null : button("other…", "choose", "C"),
+    button("drop", "drop", "D", "", facts.multi_label ? "drop the whole sample: " : ""), button("unsure", "unsure", "U"))];
 }
 
 function card(sample, position) {
-  const box = element("input", { type: "checkbox", "aria-label": `select #${sample.rank}`, hidden: facts.multi_label, onclick: () => toggle(sample.id) });
-  const [verdict, actions = element("div", { class: "actions" })] = controls(sample);
+  const box = element("input", { type: "checkbox", "aria-label": `select #${sample.rank}`, onclick: () => toggle(sample.id) });
+  const [verdict, actions] = controls(sample);
   actions.append(element("button", { type: "button", text: "enlarge", title: "key Space", onclick: () => { setCurrent(position); enlarge(); } }));
   const node = element("li", {
     class: "card", id: `sample-${sample.id}`, "data-id": sample.id,
@@ -157,7 +161,7 @@ function refresh(node, sample) {
   const verdict = node.querySelector(".verdict");
   node.dataset.decision = verdict.dataset.decision = decision?.decision ?? "";
   verdict.querySelector(".decided").textContent = shortened(verdictText(decision), 300);
-  const accepted = decision?.decision === "relabel" && decision.label === sample.suggested;
+  const accepted = decision?.decision === "relabel" && decision.label === proposed(sample);
   const pressed = { suggest: accepted, choose: decision?.decision === "relabel" && !accepted };
   for (const button of node.querySelectorAll("[data-kind]")) {
     const kind = button.dataset.kind;
@@ -170,7 +174,7 @@ function refresh(node, sample) {
   box.checked = selected.has(sample.id);
   node.classList.toggle("selected", box.checked);
   const summary = decision ? `, decided: ${verdictText(decision)}` : "";
-  node.setAttribute("aria-label", shortened(`${sample.rank}: ${sample.key}, given ${nameOf(sample.given)}, suggested ${nameOf(sample.suggested)}${summary}`, 600));
+  node.setAttribute("aria-label", shortened(`${sample.rank}: ${subjectOf(sample)}, given ${nameOf(sample.given)}, suggested ${nameOf(sample.suggested)}${summary}`, 600));
 }
 
 /* Filters */

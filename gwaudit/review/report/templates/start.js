@@ -1,7 +1,5 @@
 /* Connect the page's controls, and show the first samples. */
 
-if (facts.multi_label) for (const node of document.querySelectorAll(".progress, #select-all")) node.hidden = true;
-
 function progress() {
   const suspects = facts.samples.filter((sample) => sample.category === "suspect");
   const wanted = suspects.length ? suspects : facts.samples.filter((sample) => sample.category === "to decide");
@@ -9,8 +7,8 @@ function progress() {
   $("progress").max = Math.max(1, wanted.length);
   $("progress").value = done;
   $("progress-text").textContent = wanted.length
-    ? `${done.toLocaleString("en")} of ${wanted.length.toLocaleString("en")} ${suspects.length ? "suspects" : "samples"} decided`
-    : `${decisions.bySample.size.toLocaleString("en")} sample${decisions.bySample.size === 1 ? "" : "s"} decided`;
+    ? `${done.toLocaleString("en")} of ${wanted.length.toLocaleString("en")} ${suspects.length ? "suspects" : `${NOUN}s`} decided`
+    : `${counted(decisions.bySample.size, NOUN)} decided`;
   $("next-undecided").disabled = decisions.bySample.size === 0;
   $("undo").disabled = decisions.history.length === 0;
   $("download").disabled = decisions.bySample.size === 0;
@@ -73,10 +71,10 @@ $("loaded-close").addEventListener("click", () => { $("loaded").hidden = true; }
 for (const button of document.querySelectorAll("button.confusion")) {
   button.addEventListener("click", () => showConfusion(Number(button.dataset.given), Number(button.dataset.suggested)));
 }
-if (!facts.multi_label && DIGIT_KEYS.size) {
+if (DIGIT_KEYS.size) {
   $("digit-keys").hidden = $("digit-names").hidden = false;
   $("digit-keys").replaceChildren(...[...DIGIT_KEYS.keys()].flatMap((digit) => [element("kbd", { text: digit }), " "]));
-  $("digit-names").textContent = `choose the class: ${[...DIGIT_KEYS].map(([digit, label]) => `${digit} = ${shortened(names[label], 30)}`).join(", ")}`;
+  $("digit-names").textContent = `choose the ${facts.multi_label ? "label" : "class"}: ${[...DIGIT_KEYS].map(([digit, label]) => `${digit} = ${shortened(names[label], 30)}`).join(", ")}`;
 }
 const prototypeList = $("prototype-list");
 if (prototypeList) {
