@@ -150,7 +150,7 @@ class Audit:
             return ids
         return np.asarray(ids * len(self.class_names) + self.column("class_id").astype(np.int64))
 
-    def names_of(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    def names_of(self, rows: NDArray[np.integer]) -> dict[str, NDArray[np.integer]]:
         """Return what the store's rows are about, [m] each: `sample_id`, and `class_id` if multi-label."""
         if not self.is_multi_label:
             return {"sample_id": rows}

@@ -215,6 +215,12 @@ def test_the_page_decides_on_labels_and_follows_what_they_teach(browser, run, tr
         assert rows == audit.suspects.assign(row=rows_of(audit.suspects, TAGS))["row"].head(3).tolist()
         given = audit.by_id("given_label")[rows].astype(int)
         assert f"take {('present', 'absent')[given[0]]}" in first.text
+        tags = [
+            tag
+            for tag, there in zip(TAGS, audit.by_id("given_label").reshape(-1, 3)[rows[0] // 3], strict=True)
+            if there
+        ]
+        assert f"all given {', '.join(tags) or '–'}" in " ".join(first.text.split())
         assert not browser.find_elements(By.CSS_SELECTOR, "[data-kind=choose]")
         start(browser)
         press(browser, "s", "k", "d")

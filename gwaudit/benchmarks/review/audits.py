@@ -6,7 +6,7 @@ the role `test` are only scored. An audit is made once, and kept.
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.latent_scores import nearest_neighbours, vote
-from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.analysis.ranking import rank
 from gwaudit.benchmarks.multilabel import composed_digits
 from gwaudit.benchmarks.review.concentrated_errors import CONCENTRATED, concentrated_errors
@@ -127,9 +126,9 @@ class KnownAudit:
 
     Attributes:
         source: The set.
-        audit: The unsupervised audit; the rows of a multi-label one are samples of their own here.
-        truth: [n] true labels, by sample id.
-        cleanlab: [n] cleanlab's scores, higher for more suspicious samples; None where it takes no such data, or too
+        audit: The unsupervised audit, of n labels: one a sample, or one a (sample, class).
+        truth: [n] true labels, by their rows in the store.
+        cleanlab: [n] cleanlab's scores, higher for more suspicious labels; None where it takes no such data, or too
             much time.
         votes: [n] margin of the nearest neighbours' vote against each label; None but for photos, of which alone an
             audit keeps latents.
@@ -143,7 +142,7 @@ class KnownAudit:
 
     @property
     def is_wrong(self) -> NDArray[np.bool_]:
-        """Return whether each given label is wrong, [n], by sample id."""
+        """Return whether each given label is wrong, [n], by its row in the store."""
         return np.asarray(self.audit.by_id("given_label") != self.truth)
 
 
@@ -231,26 +230,11 @@ def _votes(source: TrustSet, dataset: LabeledDataset) -> NDArray[np.float64] | N
 
 
 def _composed(source: ReviewSet) -> KnownAudit:
-    """Return the audit of composed digits, each pair of sample and class being a sample with one of two labels."""
+    """Return the audit of composed digits, in which each (sample, class) has a label."""
     dataset = composed_digits()
     given = add_multilabel_noise(dataset.labels, missing=source.rate, extra=source.rate, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         train(dataset.with_labels(given, true_labels=dataset.labels), Path(folder) / "run", _COMPOSED)
         with TrajectoryStore.open(Path(folder) / "run") as store:
             audit = rank(store, RankingSettings(force=True))
-    frame = audit.frame
-    classes, names = frame["class_id"].to_numpy(), frame["class_name"].to_numpy(object)
-    rows = audit.rows
-    for part in ("given", "suggested"):
-        frame = frame.assign(
-            **{
-                f"{part}_label": 2 * classes + frame[f"{part}_label"],
-                f"{part}_name": names + " " + frame[f"{part}_name"],
-            }
-        )
-    frame = frame.assign(sample_id=rows).drop(columns=["class_id", "class_name"])
-    answers = tuple(f"{name} {answer}" for name in audit.class_names for answer in audit.answers)
-    truth = (2 * np.arange(len(audit.class_names)) + dataset.labels).reshape(-1)
-    return KnownAudit(
-        source, replace(audit, table=RankedTable(frame), class_names=answers, is_multi_label=False), truth, None
-    )
+    return KnownAudit(source, audit, dataset.labels.reshape(-1), None)

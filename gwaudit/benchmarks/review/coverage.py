@@ -63,12 +63,12 @@ def measure_coverage(known: KnownAudit, decisions: int, error: float, reviews: i
         reviews: Number of reviews.
     """
     audit, truth = known.audit, known.is_wrong
-    if audit.n_samples <= decisions:
+    if audit.n_labels <= decisions:
         return None
     rng = np.random.default_rng(0)
     sample = draw_sample(audit, decisions, seed=0)
     suspect = audit.by_id("suspect").astype(np.int64) if audit.has_cut else np.zeros(len(truth), np.int64)
-    given = audit.by_id("given_label").astype(np.int64)
+    given = audit.by_id("class_id" if audit.is_multi_label else "given_label").astype(np.int64)
     domain = 2 * given + suspect
     sizes = _counts(sample.stratum, domain, np.ones(len(truth), bool))
     drawn, wrong, answers = [], [], []

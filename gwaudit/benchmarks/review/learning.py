@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, rows_of
 from gwaudit.analysis.calibrated_audit import calibrate
 from gwaudit.analysis.evaluation import quality
 from gwaudit.benchmarks.review.audits import KnownAudit
@@ -136,7 +136,7 @@ def measure_effort(known: KnownAudit, shares: tuple[float, ...] = (0.8, 0.9)) ->
     wrong = known.is_wrong
     n, n_wrong = len(wrong), int(wrong.sum())
     wanted = [math.ceil(share * n_wrong) for share in shares]
-    unsupervised = known.audit.frame["sample_id"].to_numpy(np.int64)
+    unsupervised = known.audit.rows
     learned = _learned_order(known, max(wanted))
     peers = None if known.cleanlab is None else np.argsort(-known.cleanlab, kind="stable")
     return [
@@ -168,7 +168,7 @@ def _measure_review(known: KnownAudit, decisions: int, error: float, seed: int) 
     ids, is_random = decided_samples_of_review(known, decisions, seed)
     calibrated = calibrate(known.audit, answers(known, ids, error=error, seed=seed), is_random, known.votes)
     left = calibrated.undecided
-    wrong = known.is_wrong[left["sample_id"].to_numpy()]
+    wrong = known.is_wrong[rows_of(left, calibrated.class_names)]
     gain = math.nan
     if wrong.sum() >= FEWEST_LEFT:
         learned, before = (average_precision_score(wrong, -left[name]) for name in ("rank", "unsupervised_rank"))
@@ -183,7 +183,7 @@ def _measure_review(known: KnownAudit, decisions: int, error: float, seed: int) 
 
 def _measure_audit(audit: Audit, is_wrong: NDArray[np.bool_]) -> dict[str, float]:
     """Return the errors of the expected numbers, and F1 at the cut as a share of the best possible."""
-    wrong = is_wrong[audit.frame["sample_id"].to_numpy()]
+    wrong = is_wrong[audit.rows]
     expected, found = audit.expected_wrong(), np.concatenate([[0], np.cumsum(wrong)])
     depths = [k for k in (round(depth * wrong.sum()) for depth in DEPTHS) if 0 < k <= len(wrong)]
     at_cut = quality(-audit.frame["rank"].to_numpy(np.float64), wrong, audit.frame["suspect"].to_numpy(bool))
@@ -198,7 +198,7 @@ def _learned_order(known: KnownAudit, n_wanted: int) -> NDArray[np.int64]:
     """Return samples in the order of a review that fits the order again, until enough wrong labels are found."""
     audit, decided, step = known.audit, np.empty(0, np.int64), max(STEP, n_wanted // 8)
     while known.is_wrong[decided].sum() < n_wanted and len(left := audit.undecided):
-        decided = np.concatenate([decided, left["sample_id"].to_numpy(np.int64)[:step]])
+        decided = np.concatenate([decided, rows_of(left, audit.class_names)[:step]])
         audit = calibrate(known.audit, answers(known, decided, error=0.0, seed=0), votes=known.votes)
     return decided
 

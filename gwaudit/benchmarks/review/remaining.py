@@ -58,7 +58,7 @@ def measure_remaining(known: KnownAudit, decisions: int) -> RemainingRow | None:
     audit, wrong = known.audit, known.is_wrong
     if 2 * decisions > len(wrong):
         return None
-    ids = audit.frame["sample_id"].to_numpy()
+    ids = audit.rows
     calibrated = calibrate(audit, answers(known, ids[:decisions], error=0.0, seed=0), votes=known.votes)
     assert calibrated.calibration is not None
     assert calibrated.calibration.left is not None

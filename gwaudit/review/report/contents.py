@@ -167,6 +167,8 @@ def collect_report_data(
         near.by_sample,
         _copies_in_other_split(audit, contradictory=False),
     )
+    if audit.is_multi_label:
+        _add_classes(samples, audit)
     return ReportData(
         audit=audit,
         epochs=_epochs(store),
@@ -404,6 +406,13 @@ def _samples(
             sample["nearest"] = nearest[sample["sample_id"]]
         samples.append(sample)
     return samples
+
+
+def _add_classes(samples: Sequence[dict[str, Any]], audit: Audit) -> None:
+    """Add to samples of the gallery all classes that are given to them: a person decides about one of these."""
+    given = audit.by_id("given_label").reshape(-1, len(audit.class_names))
+    for sample in samples:
+        sample["classes"] = np.flatnonzero(given[sample["sample_id"]] == 1).tolist()
 
 
 def _blinded(sample: dict[str, Any], position: int) -> dict[str, Any]:

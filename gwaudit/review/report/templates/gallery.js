@@ -84,7 +84,10 @@ function verdictText(decision) {
 
 function labelList(sample) {
   const rows = [["given", nameOf(sample.given)], ["suggested", nameOf(sample.suggested)]];
-  if (facts.multi_label) rows.unshift(["class", facts.classes[sample.class]]);
+  if (facts.multi_label) {
+    rows.unshift(["class", facts.classes[sample.class]]);
+    rows.push(["all given", sample.classes.map((label) => facts.classes[label]).join(", ") || "–"]);
+  }
   if (sample.true !== undefined) rows.push(["true", nameOf(sample.true)]);
   for (const other of sample.same_input ?? []) rows.push(["same input", `${other.label} (${other.key})`]);
   for (const other of sample.split_copies ?? []) rows.push(["copy", `${other.label} (${other.key})`]);
