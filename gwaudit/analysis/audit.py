@@ -184,10 +184,12 @@ class Audit:
 
     @property
     def is_undecided(self) -> NDArray[np.bool_]:
-        """Return whether each row is one of `undecided`, [n]."""
+        """Return whether each row is one of `undecided`, [n]; the other labels of a dropped sample are not."""
         if self.calibration is None:
             return np.ones(len(self.table), bool)
-        return np.asarray(self.column("decision") == "", bool)
+        decision, ids = self.column("decision"), self.column("sample_id")
+        undecided = np.asarray(decision == "", bool)
+        return undecided & ~np.isin(ids, ids[decision == "drop"]) if self.is_multi_label else undecided
 
     def to_review(self, top: int | None = None) -> pd.DataFrame:
         """Return the undecided rows to look at first: suspects or, where no cut is offered, the first of the ranking.

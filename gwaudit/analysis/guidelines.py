@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.core.errors import DataError
 
 LEAST_SAMPLES, LEAST_SHARE, TIMES_THE_REST, CHANCE = 8, 0.02, 4.0, 1e-6
 
@@ -70,6 +71,15 @@ class GroupQuestion:
     samples: int
     share: float
     usual: float
+
+
+def require_pairs_of_classes(audit: Audit) -> None:
+    """Raise DataError if the audit is multi-label: a label is not one class in place of another there."""
+    if audit.is_multi_label:
+        raise DataError(
+            f"questions and guidelines are about one class in place of another, and {audit.run} is multi-label: leave "
+            "them out, and decide on its labels (`gwaudit review`)"
+        )
 
 
 def apparent_labels(audit: Audit) -> NDArray[np.int64]:

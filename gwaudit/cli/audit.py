@@ -238,7 +238,12 @@ def noise_command(
 ) -> None:
     """Show the classes with the most wrong labels, the most frequent errors, and questions to settle once."""
     from gwaudit.analysis.audit import Audit
-    from gwaudit.analysis.guidelines import GroupQuestion, group_questions, guideline_questions
+    from gwaudit.analysis.guidelines import (
+        GroupQuestion,
+        group_questions,
+        guideline_questions,
+        require_pairs_of_classes,
+    )
     from gwaudit.analysis.noise import class_health, confusions, worst_first
     from gwaudit.core.url_outputs import shown_output, written_file
     from gwaudit.pipeline.groups import groups_of_run
@@ -249,6 +254,8 @@ def noise_command(
         if file is not None and questions is not None:
             require_no_answers(file, shown_output(questions))
         audit = Audit.load(run)
+        if file is not None:
+            require_pairs_of_classes(audit)
         asked = guideline_questions(audit)
         of_groups: tuple[GroupQuestion, ...] = ()
         if groups is not None:

@@ -50,12 +50,14 @@ def sample_command(
 ) -> None:
     """Draw a random sample of the whole ranking, and write it as a table to fill in, shuffled and without scores."""
     from gwaudit.pipeline.sample import write_sample
+    from gwaudit.store.store import TrajectoryStore
 
     with StageDisplay() as display:
         rows = write_sample(
             run, output, size, seed=seed, redraw=redraw, decisions=decisions or (), root=root, progress=display
         )
-    print_sample(run, output, rows, decisions or ())
+    with TrajectoryStore.open(run) as store:
+        print_sample(run, output, rows, decisions or (), with_label=not store.is_multi_label)
 
 
 @command(app, "status", "For example: gwaudit status runs/photos --decisions to-check.csv --target-rate 1%")

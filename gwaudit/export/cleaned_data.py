@@ -75,6 +75,8 @@ def _clean_multi_label_data(audit: Audit, action: Action) -> CleanedData:
         ids = np.flatnonzero(~suspect.any(1))
     else:
         labels = np.where(suspect, 1 - labels, labels)
+        if audit.calibration is not None:  # people decided that no labels fit these
+            ids = np.flatnonzero(~(audit.by_id("decision") == "drop").reshape(labels.shape).any(1))
     return CleanedData(ids, labels[ids], _keys(audit).take(ids * n_classes), audit.class_names, audit.fingerprint)
 
 

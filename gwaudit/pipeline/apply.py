@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.guidelines import require_pairs_of_classes
 from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsError
 from gwaudit.core.files import write_folder
 from gwaudit.core.settings import DataSettings
@@ -128,12 +129,14 @@ def apply_decisions(
     with written_output(output, is_file=False) as folder:
         audit = Audit.load(run)
         decisions = read_decisions(files, audit)
+        if guidelines is not None:
+            require_pairs_of_classes(audit)
         answers = () if guidelines is None else read_guidelines(guidelines, audit)
         if decisions.frame.empty and not decisions.problems and undecided == "keep" and not answers:
             raise DataError(
                 f"{', '.join(Path(file).name for file in files)}: no decision found: write keep, relabel, drop or "
-                "unsure into a column decision, or new classes into a column label, or choose how to treat suspects "
-                "(`undecided`)"
+                f"unsure into a column decision{'' if audit.is_multi_label else _OR_LABEL}, or choose how to treat "
+                "suspects (`undecided`)"
             )
         source = _source_of_run(run, root, progress, needed=format != "ids")
         progress.on_stage("applying the decisions")
@@ -185,6 +188,7 @@ def _source_of_run(run: Path, root: Path | str | None, progress: StageProgress, 
             return _Source(data, None)
 
 
+_OR_LABEL = ", or new classes into a column label"
 _NEEDED = "this format of corrected data needs the data"
 _IDS = "Use `format='ids'`, which does not need them"
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit, rows_of
+from gwaudit.analysis.guidelines import require_pairs_of_classes
 from gwaudit.core.errors import DataError, SettingsError
 from gwaudit.core.spreadsheets import write_csv
 from gwaudit.data.class_names import joined_names
@@ -115,8 +116,8 @@ def correct(
         raise SettingsError(f"undecided is {' or '.join(get_args(Undecided))}, not {undecided!r}")
     if undecided != "keep":
         audit.require_cleanable()
-    if guidelines and audit.is_multi_label:
-        raise DataError("guidelines decide about pairs of classes, of which multi-label data have none: leave them out")
+    if guidelines:
+        require_pairs_of_classes(audit)
     current = _CurrentLabels(audit, dataset)
     per_sample = current.rows_per_sample
     of_ranking = _decisions_of_ranking(audit, decisions)
@@ -191,7 +192,7 @@ def _decisions_of_ranking(audit: Audit, decisions: Decisions) -> pd.DataFrame:
     if audit.calibration is None:
         return pd.DataFrame(columns=["sample_id", "decision", "label"])
     unclear = [problem.sample_id for problem in decisions.problems if problem.sample_id is not None]
-    decided = audit.table.select(~audit.is_undecided)
+    decided = audit.table.select(audit.column("decision") != "")
     is_said = np.isin(rows_of(decided, audit.class_names), rows_of(decisions.frame, audit.class_names))
     decided = decided[~is_said & ~decided["sample_id"].isin(unclear).to_numpy()]
     label = decided["suggested_label"].where(decided["decision"] == "relabel", decided["given_label"])

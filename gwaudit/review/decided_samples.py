@@ -79,7 +79,7 @@ def read_decided(
     paths += [file for file in map(local_file, listed_files(files)) if not (paths and file.resolve() == own.resolve())]
     decisions = read_decisions(paths, audit)
     if audit.calibration is not None:
-        counted = audit.rows[~audit.is_undecided]
+        counted = audit.rows[audit.column("decision") != ""]
         if missing := len(np.setdiff1d(counted, rows_of(decisions.frame, audit.class_names))):
             note = (
                 f"The ranking is calibrated on {missing:,} decision{'s' * (missing != 1)} more, which {DECISIONS_FILE} "

@@ -322,9 +322,12 @@ class _DecisionParser:
         for name, cells in file.unread.items():
             answers = sum(self._is_answer(cell) for cell in cells)
             if _ANSWER_NAME.search(name) or 2 * answers >= len(cells):
+                names = "decision, or label for new classes"
+                if self.rows_per_sample > 1:
+                    names = "class_name if the rows are about these classes, decision, or label for absent and present"
                 reason = (
                     f"column {name!r} is not read, and holds {len(cells):,} cells, such as {_quote(cells[0])}: call it "
-                    "decision, or label for new classes, or delete it"
+                    f"{names}, or delete it"
                 )
                 yield Problem(file.path.name, None, reason)
 
@@ -409,6 +412,10 @@ class _DecisionParser:
         hint = did_you_mean(from_cell(cell), self.names)
         if changed:
             hint = f", and a spreadsheet program may have made it of {self._examples(self.names, changed)}: {_CHANGED}"
+        if self.rows_per_sample > 1:
+            raise _RefusedError(
+                f"column {column}: {_quote(cell)} is neither absent nor present (a row is about its class_name){hint}"
+            )
         raise _RefusedError(f"column {column}: {_quote(cell)} is none of the {len(self.names)} classes{hint}")
 
     def _examples(self, texts: Sequence[str], indices: Sequence[int]) -> str:

@@ -141,6 +141,9 @@ def test_a_multi_label_run_that_has_not_learned_its_classes_is_not_trusted():
     assert "`head`" in verdict.findings[0].remedy
     few_steps = {**underfitted, "steps": 10, "accuracy": 0.79, "flagged": 0.185, "expected_f1": 0.87}
     assert judge(Signals(rows=5391, multi_label=True, **few_steps)).findings[0].signal == "steps"
+    few_flagged = {**underfitted, "accuracy": 0.961, "flagged": 0.01, "expected_f1": 0.81}  # .47 of those expected
+    assert not judge(Signals(rows=45_000, multi_label=True, **few_flagged)).is_trusted
+    assert judge(Signals(rows=45_000, multi_label=True, **few_flagged | {"flagged": 0.025})).is_trusted
     fitted = {**underfitted, "accuracy": 0.968, "flagged": 0.027, "expected_f1": 0.95}
     assert judge(Signals(rows=5391, multi_label=True, **fitted)).is_trusted
 

@@ -140,7 +140,8 @@ def test_suspects_without_a_decision_are_treated_as_asked(tagged, tmp_path, unde
     ("sample_id,class_name,decision", "0,,keep", "column class_name: the run is multi-label"),
     ("sample_id,class_name,decision", "0,beech,keep", r"'beech' is none of the 3 classes \(did you mean 'beach'"),
     ("sample_id,class_name,given_name,decision", "0,beach,absent,keep", "class 'beach', has the label 'present'"),
-    ("sample_id,class_name,label", "0,beach,beach", "column label: 'beach' is none of the 2 classes"),
+    ("sample_id,class_name,label", "0,beach,beach", "column label: 'beach' is neither absent nor present"),
+    ("sample_id,class,decision", "0,beach,keep", "call it class_name"),
 ])  # fmt: skip
 def test_rows_that_are_not_about_one_class_decide_nothing(tagged, tmp_path, header, row, message):
     run, _, _ = tagged
@@ -166,8 +167,10 @@ def test_guidelines_are_refused_as_they_are_about_pairs_of_classes(tagged, tmp_p
     run, _, _ = tagged
     (tmp_path / "questions.csv").write_text("given_name,other_name,decision\nbeach,=forest,keep\n")
     decided = decide(run, tmp_path / "decided.csv", [(0, "beach", "keep")])
-    with pytest.raises(DataError, match="of which multi-label data have none"):
+    with pytest.raises(DataError, match="one class in place of another, and .* is multi-label"):
         apply_decisions(run, decided, tmp_path / "out", guidelines=tmp_path / "questions.csv")
+    assert gwaudit("noise", run, "--questions", tmp_path / "new.csv").returncode == 2
+    assert not (tmp_path / "new.csv").exists()
 
 
 class TestLabelFiles:

@@ -124,7 +124,7 @@ class TestDecisions:
         file = self.decide(run, tmp_path / "more.csv", *((i, "keep") for i in range(8, 14)), (14, "unsure"))
         done = gwaudit("rank", run, "--decisions", file)
         assert done.returncode == 0, done.stderr
-        assert "Calibrated on 14 decisions, 0 of them random samples" in " ".join(done.stdout.split())
+        assert "Calibrated on 14 decisions, 0 of them random" in " ".join(done.stdout.split())
         assert Audit.load(run).calibration.wrong == 8
         assert len(pd.read_csv(run / "suspects.csv").merge(pd.read_csv(file), on="sample_id")) <= 1  # the unsure one
 

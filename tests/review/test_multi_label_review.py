@@ -149,6 +149,22 @@ def class_ids(file):
     return [TAGS.index(name.removeprefix("'")) for name in pd.read_csv(file)["class_name"]]
 
 
+def test_a_dropped_sample_takes_its_other_labels_along(run, truth, tmp_path):
+    before = Audit.load(run)
+    first = before.suspects.groupby("sample_id").filter(lambda rows: len(rows) > 1).iloc[0]
+    file = tmp_path / "decided.csv"
+    pd.DataFrame([first])[["sample_id", "class_name"]].assign(decision="drop").to_csv(file, index=False)
+    assert gwaudit("rank", run, "--decisions", file).returncode == 0
+    ranked, gone = Audit.load(run), first["sample_id"]
+    assert ranked.calibration.decided == 1
+    assert ranked.is_undecided.sum() == ranked.n_labels - 3
+    assert gone not in set(pd.read_csv(run / "suspects.csv")["sample_id"])
+    relabelled = pd.read_csv(run / "cleaned" / "relabel" / "split.csv")
+    assert len(relabelled) == ranked.n_samples - 1
+    assert first["key"] not in set(relabelled["key"])
+    assert not estimate(run, [file]).notes[1:]  # none of the decisions of the ranking is missing
+
+
 def test_decisions_find_errors_of_one_class_that_the_order_does_not():
     """Where the extra labels of one class are wrong, decisions raise all of these, and no missing ones."""
     rng = np.random.default_rng(0)
@@ -253,11 +269,41 @@ def test_a_file_of_the_page_is_loaded_on_a_page_and_applied(browser, run, tmp_pa
     changes = browser.execute_script("return readDecisions(arguments[0])", text)
     assert dict(changes["changes"]) == dict(made)
     assert "3 of 3 decisions loaded" in changes["text"]
+    audit = Audit.load(run)
+    shown = set(browser.execute_script("return facts.samples.map((sample) => sample.id)"))
+    off_page = next(row for row in range(audit.n_labels) if row not in shown and row % 3 == 1)
+    given = audit.by_id("given_name")[off_page]
+    key, name = audit.by_id("key")[off_page], TAGS[1].upper()  # as a spreadsheet program may change it
+    row = f'{off_page // 3},{key},"\'{name}",{given},relabel,,data-{audit.fingerprint}'
+    [[changed, decision]] = browser.execute_script("return readDecisions(arguments[0]).changes", head(text) + row)
+    assert (changed, decision) == (off_page, {"decision": "relabel", "label": int(given == "absent")})
     other = text.replace(TAGS[0], "odd").replace(TAGS[2], "odd").replace(TAGS[1], "odd")
     assert "unknown class_name" in browser.execute_script("return readDecisions(arguments[0])", other)["text"]
     done = gwaudit("apply", run, file, "--output", tmp_path / "corrected")
     assert done.returncode == 0, done.stderr
     assert "1 kept, 1 relabelled, 0 dropped, 1 unsure" in done.stdout
+
+
+def head(text):
+    return text.splitlines()[0] + "\n"
+
+
+def test_other_labels_of_a_dropped_sample_are_no_longer_asked_about(browser, run):
+    browser.get(write_report(run).as_uri())
+    browser.execute_script("localStorage.clear()")
+    browser.refresh()
+    start(browser)
+    browser.execute_script("drawMore(1000)")
+    ids = [int(card.get_attribute("id").removeprefix("sample-")) for card in cards(browser)]
+    samples = [row // 3 for row in ids]
+    dropped = next(i for i, sample in enumerate(samples) if sample in samples[i + 1 :])
+    other = f"#sample-{ids[samples.index(samples[dropped], dropped + 1)]}"
+    click(browser, f"#sample-{ids[dropped]} [data-kind=drop]")
+    assert "the sample is dropped" in text_of(browser, other)
+    assert text_of(browser, "#progress-text").startswith(f"{samples.count(samples[dropped])} of")
+    assert browser.execute_script("return [...decisions.bySample.keys()]") == [ids[dropped]]
+    press(browser, "z")
+    assert "the sample is dropped" not in text_of(browser, other)
 
 
 def test_a_review_for_an_estimate_asks_about_labels_without_scores(browser, run):

@@ -122,7 +122,7 @@ def _calibration(calibration: "Calibration") -> str:
     error = calibration.answer_error
     doubt = "" if error < _MANY_ERRORS else f" About {error:.0%} of the decisions seem to be wrong themselves."
     return (
-        f"Calibrated on {calibration.decided:,} decisions, {calibration.random:,} of them random samples: they change "
+        f"Calibrated on {calibration.decided:,} decisions, {calibration.random:,} of them random: they change "
         f"the probabilities, and {order}.{doubt}"
     )
 
@@ -139,7 +139,7 @@ def _expectation(audit: "Audit") -> str:
         return f"Expected wrong labels: {among}{in_all} (not yet calibrated on decisions)."
     mistakes, total = audit.expected_mistakes, audit.expected_wrong()[-1]
     together = f"Together {total:,.0f}." if mistakes < 0.5 else (
-        f"As about {mistakes:,.0f} of the decisions seem to be mistakes, {total:,.0f} labels are wrong in all."
+        f"About {mistakes:,.0f} of the decisions may be mistakes, so {total:,.0f} labels are wrong in all."
     )  # fmt: skip
     limits = "" if audit.calibration.left is None else " ({:,.0f} to {:,.0f})".format(*audit.calibration.left)
     way_on = ""

@@ -25,7 +25,9 @@ _ROWS = 10
 _SAMPLE = 200
 
 
-def print_sample(run: Path, output: Path, rows: int, decisions: Sequence[Path] = ()) -> None:
+def print_sample(
+    run: Path, output: Path, rows: int, decisions: Sequence[Path] = (), *, with_label: bool = True
+) -> None:
     """Print where a sample was written, and what to do with it.
 
     Args:
@@ -33,11 +35,13 @@ def print_sample(run: Path, output: Path, rows: int, decisions: Sequence[Path] =
         output: The file, or its URL.
         rows: Number of its rows.
         decisions: Further files with decisions, for the next command.
+        with_label: Whether a label to relabel needs another one, as it has more than one other.
     """
     out.print(escape(str(shown_output(output))), highlight=False, soft_wrap=True)
+    new = ", and the right label of what is relabelled into the column label" if with_label else ""
     out.print(
-        f"{rows:,} labels to decide, in random order. Write keep, relabel, drop or unsure into the column decision, "
-        "and the right label of what is relabelled into the column label.",
+        f"{rows:,} labels to decide, in random order. Write keep, relabel, drop or unsure into the column "
+        f"decision{new}.",
         highlight=False,
     )
     files = [word for path in (*decisions, output) for word in ("--decisions", str(shown_output(path)))]

@@ -100,6 +100,10 @@ _FACTS = (
 )
 
 
+def _labels(number: int) -> str:
+    return f"{number:,} label{'s' * (number != 1)}"
+
+
 def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
     """Print both runs side by side, and the changes among the suspects."""
     c = comparison
@@ -119,14 +123,14 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    lines = [f"Samples: {c.common:,} in both, {c.gone:,} gone, {c.new:,} new; {c.labels_changed:,} labels changed."]
+    lines = [f"Samples: {c.common:,} in both, {c.gone:,} gone, {c.new:,} new; {_labels(c.labels_changed)} changed."]
     if c.suspects_stayed is None:
         if c.suspects_corrected is not None:
             lines.append(f"Suspects before: {c.suspects_corrected:,} corrected, {c.suspects_dropped:,} dropped.")
         without = " and ".join(facts.run for facts in (c.before, c.after) if facts.suspects is None)
         lines += [
             f"Other changes of suspects cannot be compared: the verdict offers no cut for {without}.",
-            f"Log odds of the samples in both correlate {share(c.rank_correlation)} (Spearman).",
+            f"Log odds of the labels in both correlate {share(c.rank_correlation)} (Spearman).",
         ]
     else:
         lines += [
@@ -134,7 +138,7 @@ def print_comparison(comparison: "Comparison", *, most: int = 10) -> None:
             f"{c.suspects_cleared:,} no longer suspect, {c.suspects_stayed:,} stayed.",
             f"Suspects after: {c.suspects_stayed:,} stayed, {c.suspects_new:,} new"
             + (f", {c.suspects_added:,} in new samples." if c.suspects_added else "."),
-            f"Agreement on the samples in both: suspects overlap {share(c.jaccard)} (Jaccard), log odds correlate "
+            f"Agreement on the labels in both: suspects overlap {share(c.jaccard)} (Jaccard), log odds correlate "
             f"{share(c.rank_correlation)} (Spearman).",
         ]
     for line in lines:

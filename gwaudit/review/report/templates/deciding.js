@@ -35,7 +35,7 @@ function focusOn(sample) {
 /* Go to the first sample without a decision behind the current one, or else before it. */
 function nextUndecided() {
   const positions = [...visible.keys()].map((i) => (current + 1 + i) % visible.length);
-  const next = positions.find((position) => !decisions.get(visible[position].id));
+  const next = positions.find((position) => isOpen(visible[position].id));
   if (next === undefined) announce("Every sample shown has a decision.");
   else moveTo(next);
 }

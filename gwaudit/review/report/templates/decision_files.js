@@ -47,7 +47,8 @@ function readDecisions(text) {
   const otherData = FINGERPRINT && [...prints].some((print) => print !== FINGERPRINT);
   const unfit = [...reasons].map(([reason, at]) => `${counted(at.length, "row")} (${at.length > 3 ? `first row ${at[0]}` : `row ${at.join(", ")}`}): ${reason}.`);
   if (contradicted > checked / 2 || (otherData && changes.length < checked)) {
-    return refused(`This file is about other data than this run${otherData ? ", by its fingerprint" : ""}: ${contradicted.toLocaleString("en")} of its ${counted(checked, "row")} name a key or a given label that this run does not have at this sample. Nothing was loaded.`);
+    const why = contradicted ? `: ${contradicted.toLocaleString("en")} of its ${counted(checked, "row")} name a key or a given label that this run does not have at this sample` : "";
+    return refused(`This file is about other data than this run${otherData ? ", by its fingerprint" : ""}${why}. Nothing was loaded.`);
   }
   const replaced = changes.filter(([id, decision]) => !sameDecision(decisions.get(id) ?? decision, decision)).length;
   const summary = [
@@ -69,7 +70,7 @@ function readRow(row, quoted) {
   const sampleId = Number(row.sample_id);
   const ours = FINGERPRINT !== "" && (row.data_fingerprint ?? "").trim() === FINGERPRINT;
   if (row.sample_id.trim() === "" || !Number.isInteger(sampleId) || sampleId < 0) return { reason: "no whole number as sample_id" };
-  const ofRow = facts.multi_label ? facts.classes.findIndex((name) => name === fromCell(row.class_name)) : 0;
+  const ofRow = facts.multi_label ? classOf(row.class_name ?? "") : 0;
   if (ofRow < 0) return { reason: "an unknown class_name" };
   const id = facts.multi_label ? sampleId * facts.classes.length + ofRow : sampleId;
   const sample = byId.get(id);
@@ -84,11 +85,21 @@ function readRow(row, quoted) {
   const label = names.findIndex((name) => name === fromCell(row.label));
   if (["keep", "drop", "unsure"].includes(decision)) return { change: [id, { decision, label: null }] };
   if (decision !== "relabel") return { reason: decision ? "an unknown decision" : "no decision" };
-  if (facts.multi_label && sample && row.label.trim() === "") return { change: [id, relabelled(sample, 1 - sample.given)] };
-  if (label < 0) return { reason: "an unknown class" };
+  if (facts.multi_label && row.label.trim() === "") { // there is only one other label
+    const given = sample ? sample.given : names.findIndex((name) => sameText(row.given_name ?? "", name));
+    return given < 0 ? { reason: "a label to change, and no given_name" } : { change: [id, { decision, label: 1 - given }] };
+  }
+  if (label < 0) return { reason: facts.multi_label ? "a label that is neither absent nor present" : "an unknown class" };
   const sameNumber = names.filter((name) => name.trim() !== "" && Number(name) === Number(row.label));
   if (sameNumber.length > 1 && !quoted(row.label)) return { reason: `a class that may be ${sameNumber.join(" or ")}, as spreadsheets change numbers` };
   return { change: [id, sample ? relabelled(sample, label) : { decision, label }] };
+}
+
+/* The class that a cell names; -1 where it is none, or may be several after changes that spreadsheets make. */
+function classOf(cell) {
+  const exact = facts.classes.indexOf(fromCell(cell));
+  const like = exact >= 0 ? [exact] : facts.classes.flatMap((name, label) => (sameText(cell, name) ? [label] : []));
+  return like.length === 1 ? like[0] : -1;
 }
 
 /* Whether a cell holds a text, but for changes that spreadsheets make: white space, case, accents, zeros in front. */

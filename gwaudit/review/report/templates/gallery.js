@@ -119,6 +119,13 @@ function neighbourList(sample) {
 /* The key of a sample; in multi-label data with the class that the card is about. */
 const subjectOf = (sample) => (facts.multi_label ? `${sample.key}, ${facts.classes[sample.class]}` : sample.key);
 
+/* Other labels of a sample: their ids. A dropped sample takes all of its labels along. */
+const labelsOf = new Map();
+for (const { id, sample_id } of facts.samples) labelsOf.set(sample_id, [...(labelsOf.get(sample_id) ?? []), id]);
+const othersOf = (id) => (facts.multi_label ? (labelsOf.get(byId.get(id)?.sample_id) ?? []).filter((other) => other !== id) : []);
+const isDropped = (id) => othersOf(id).some((other) => decisions.get(other)?.decision === "drop");
+const isOpen = (id) => !decisions.get(id) && !isDropped(id);
+
 /* Return the verdict on a sample and the buttons that decide on this sample alone. */
 function controls(sample) {
   const button = (text, kind, key, extra = "", title = "") => element("button", {
@@ -163,7 +170,8 @@ function refresh(node, sample) {
   const decision = decisions.get(sample.id);
   const verdict = node.querySelector(".verdict");
   node.dataset.decision = verdict.dataset.decision = decision?.decision ?? "";
-  verdict.querySelector(".decided").textContent = shortened(verdictText(decision), 300);
+  const text = decision === null && isDropped(sample.id) ? "the sample is dropped" : verdictText(decision);
+  verdict.querySelector(".decided").textContent = shortened(text, 300);
   const accepted = decision?.decision === "relabel" && decision.label === proposed(sample);
   const pressed = { suggest: accepted, choose: decision?.decision === "relabel" && !accepted };
   for (const button of node.querySelectorAll("[data-kind]")) {

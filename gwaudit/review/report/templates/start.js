@@ -3,7 +3,7 @@
 function progress() {
   const suspects = facts.samples.filter((sample) => sample.category === "suspect");
   const wanted = suspects.length ? suspects : facts.samples.filter((sample) => sample.category === "to decide");
-  const done = wanted.filter((sample) => decisions.get(sample.id)).length;
+  const done = wanted.filter((sample) => !isOpen(sample.id)).length;
   $("progress").max = Math.max(1, wanted.length);
   $("progress").value = done;
   $("progress-text").textContent = wanted.length
@@ -14,7 +14,8 @@ function progress() {
   $("download").disabled = decisions.bySample.size === 0;
 }
 
-decisions.listeners.push((ids) => {
+decisions.listeners.push((changed) => {
+  const ids = [...new Set(changed.flatMap((id) => [id, ...othersOf(id)]))];
   for (const id of ids) if ($(`sample-${id}`)) refresh($(`sample-${id}`), byId.get(id));
   if ($("detail").open && ids.includes(visible[current].id)) refresh($("detail-body"), visible[current]);
   progress();
