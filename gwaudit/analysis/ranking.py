@@ -56,7 +56,7 @@ from gwaudit.analysis.verdict import judge
 from gwaudit.core.allocators import release_memory
 from gwaudit.core.column_files import ColumnFiles
 from gwaudit.core.errors import SettingsError
-from gwaudit.core.settings import RankingSettings
+from gwaudit.core.settings import RankingSettings, require_settings
 from gwaudit.data.class_sizes import small_classes
 from gwaudit.store.latents import has_latents
 from gwaudit.store.store import TrajectoryStore
@@ -88,6 +88,7 @@ def rank(
     """
     if not isinstance(store, TrajectoryStore):
         raise SettingsError(f"`store` must be an open run, TrajectoryStore.open({str(store)!r}): `rank` takes no path")
+    require_settings(RankingSettings, "settings", settings)
     settings = settings or RankingSettings()
     multi_label = store.is_multi_label
     window = _window(store, settings)

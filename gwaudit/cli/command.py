@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,8 @@ from gwaudit.core.shown_paths import path_at
 from gwaudit.core.urls import redacted, require_local, restored_url
 from gwaudit.store.working_copies import run_folder
 
-BAD_INPUT = 2
+BAD_INPUT, BROKEN_PIPE = 2, 141
+_OUTPUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _GRACE = 15.0  # seconds
 
 app = typer.Typer(
@@ -99,7 +100,14 @@ def command(group: typer.Typer, name: str, epilog: str = "") -> Callable[[Callab
                     if isinstance(error, UnresolvedDecisionsError):
                         print_problems(error.problems, err)
                     raise typer.Exit(BAD_INPUT) from error
+                except BrokenPipeError:  # `| head`: no result of the command, as 1 is for some
+                    _ignore_output()
+                    raise typer.Exit(BROKEN_PIPE) from None
                 except OSError as error:
+                    if error.errno in _OUTPUT_FULL and error.filename is None:
+                        _ignore_output()
+                        print_error(f"the output cannot be written: {error.strerror}")
+                        raise typer.Exit(BAD_INPUT) from error
                     if error.errno != errno.ENAMETOOLONG or error.filename is None:
                         raise
                     print_error(f"{error.filename}: the name is too long to be that of a file or folder")
@@ -156,6 +164,12 @@ def _local_path(path: Path, *, allows_urls: bool) -> Path:
     if not allows_urls:
         require_local(path)
     return path
+
+
+def _ignore_output() -> None:
+    """Let the end of the process write nothing more to an output that takes nothing."""
+    with suppress(OSError, ValueError):  # where standard output is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ignore_interrupts() -> None:

@@ -5,9 +5,10 @@ The command line makes its options from these dataclasses (`gwaudit.cli.options`
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from numbers import Integral
+from numbers import Integral, Number
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -41,9 +42,10 @@ def split_commas(text: str) -> list[str]:
 
 
 def require_choices(settings: Any) -> None:
-    """Raise SettingsError if a field of the type `Literal`, `int` or `str`, or optional, has another value."""
+    """Raise SettingsError if a field has a value of another type; make numbers of NumPy and paths plain ones."""
     for name, hint in get_type_hints(type(settings)).items():
-        value, types = getattr(settings, name), get_args(hint)
+        value, types = _plain(getattr(settings, name)), get_args(hint)
+        object.__setattr__(settings, name, value)  # of a frozen dataclass
         _require_whole_or_text(name, value, types or (hint,))
         if NoneType in types and len(types) == 2:
             if value is None:
@@ -51,6 +53,19 @@ def require_choices(settings: Any) -> None:
             hint = types[0]
         if get_origin(hint) is Literal and value not in get_args(hint):
             raise SettingsError(f"`{name}` must be one of {', '.join(get_args(hint))}, not {value!r}")
+
+
+def require_settings(kind: type, name: str, value: Any) -> None:
+    """Raise SettingsError unless an argument of this name is None, or holds settings of this kind."""
+    if value is not None and not isinstance(value, kind):
+        raise SettingsError(f"`{name}` must be gwaudit.{kind.__name__}(...), not {str(value)[:80]!r}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python, and a path as a text."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
 
 
 def _require_whole_or_text(name: str, value: Any, types: tuple[Any, ...]) -> None:
@@ -63,6 +78,14 @@ def _require_whole_or_text(name: str, value: Any, types: tuple[Any, ...]) -> Non
         raise SettingsError(f"`{name}` must be a whole number, not {value!r}")
     if isinstance(value, str) and (int in types or float in types) and not allows_texts:
         raise SettingsError(f"`{name}` must be a number, not the text {value!r}")
+    words = [word for each in types if get_origin(each) is Literal for word in get_args(each)]
+    if isinstance(value, str) and (int in types or float in types) and str not in types and value not in words:
+        raise SettingsError(f"`{name}` must be a number or {' or '.join(map(repr, words))}, not the text {value!r}")
+    if set(types) <= {str, NoneType} and not isinstance(value, str | NoneType):
+        hint = ": write several with commas in between" if isinstance(value, list | tuple) else ""
+        raise SettingsError(f"`{name}` must be a text, not {value!r}{hint}")
+    if types == (bool,) and not isinstance(value, bool):
+        raise SettingsError(f"`{name}` must be True or False, not {value!r}")
 
 
 def _existing_path(text: str) -> Path | None:
@@ -177,6 +200,8 @@ class DataSettings:
         require_choices(self)
         if self.label_separator == "":
             raise SettingsError("`label_separator` is empty: give the text between the classes of a row, such as '|'")
+        if self.add_noise_seed < 0:
+            raise SettingsError(f"`add_noise_seed` must be 0 or more, not {self.add_noise_seed}")
         if not 0 <= self.add_noise < 1:
             raise SettingsError(f"`add_noise` must be a share in [0, 1), not {self.add_noise}")
         if self.image_size is not None and self.image_size < 1:

@@ -8,7 +8,13 @@ from gwaudit.analysis.detectors import select_detector
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.stopping import training_rule
 from gwaudit.core.presets import RefinementSettings
-from gwaudit.core.settings import DataSettings, RankingSettings, ResolvedTrainingSettings, TrainingSettings
+from gwaudit.core.settings import (
+    DataSettings,
+    RankingSettings,
+    ResolvedTrainingSettings,
+    TrainingSettings,
+    require_settings,
+)
 from gwaudit.data.class_sizes import require_learnable
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.data.summary import summarise
@@ -79,6 +85,10 @@ def audit(
         >>> result.audit.suspects.columns[:3].tolist()
         ['rank', 'sample_id', 'key']
     """
+    require_settings(DataSettings, "data", data)
+    require_settings(TrainingSettings, "training", training)
+    require_settings(RankingSettings, "ranking", ranking)
+    require_settings(RefinementSettings, "refinement", refinement)
     run, refinement = run_folder(run), refinement or RefinementSettings()
     last = refinement.training(training, refinement.refine) if refinement.refine else training
     detector = (ranking or RankingSettings()).detector

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -178,7 +179,7 @@ def check_decided(audit: Audit, decided: DecidedSamples, max_wrong: float, *, co
 
 
 def _require_share(name: str, value: Any) -> None:
-    if not isinstance(value, int | float) or not 0 <= value < 1:
+    if not isinstance(value, Real) or not 0 <= float(value) < 1:
         raise SettingsError(f"`{name}` is a share of the labels, from 0 to below 1 (2 % is 0.02), not {value!r}")
 
 

@@ -41,7 +41,12 @@ def next_command(run: Path, audit: Audit, data: DataSettings, labels: Path | str
         training = ResolvedTrainingSettings.from_dict(store.settings["training"])
         modality = store.settings.get("modality", "images")
         typed = as_typed(
-            training, store.n_samples, modality, multi_label=store.is_multi_label, photos=ran_on_photos(store)
+            training,
+            store.n_samples,
+            modality,
+            multi_label=store.is_multi_label,
+            photos=ran_on_photos(store),
+            tried=(store.settings.get("heads") or {}).get("candidates"),
         )
         if store.settings.get("dtype") is None:  # the user set it
             typed["dtype"] = training.dtype

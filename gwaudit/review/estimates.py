@@ -104,7 +104,8 @@ class Estimates:
         missed: Wrong labels among the other samples: together with `flagged` those in all. None without a cut.
         recall: Share of the wrong labels that is flagged, and its limits; None where it cannot be estimated.
         classes: Row per given class: `class`, `samples`, `decided`, `found_wrong`, `estimate`, `low`, `high`.
-        groups: The same per value of each column of groups, by the name of the column.
+        groups: The same per value of each column of groups, by the name of the column; one with the name of a number
+            here is called `group_NAME` in its table.
         decided: Number of samples that were found right or wrong.
         found_wrong: Number of them that were found wrong.
         unsure: Number of samples that somebody could not decide.
@@ -369,6 +370,8 @@ def _class_of_labels(audit: Audit) -> NDArray[np.object_]:
 
 def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFrame:
     """Return the estimates of each value of a column, [n] by the ids of the labels, most wrong ones first."""
+    numbers = ("samples", "decided", "found_wrong", "estimate", "low", "high")
+    name = f"group_{name}" if name in numbers else name
     codes, values = pd.factorize(value, sort=False)
     n_decided = np.bincount(codes, weights=decided.is_decided).astype(int)
     n_wrong = np.bincount(codes, weights=decided.is_wrong).astype(int)
@@ -377,7 +380,7 @@ def _table(decided: DecidedSamples, value: NDArray[Any], name: str) -> pd.DataFr
         (str(text), estimate.samples, known, wrong, estimate.estimate, estimate.low, estimate.high)
         for text, estimate, known, wrong in zip(values, estimates, n_decided, n_wrong, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=[name, "samples", "decided", "found_wrong", "estimate", "low", "high"])
+    table = pd.DataFrame(rows, columns=[name, *numbers])
     return table.sort_values(["estimate", "found_wrong"], ascending=False, kind="stable", ignore_index=True)
 
 

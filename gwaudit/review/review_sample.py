@@ -137,9 +137,9 @@ def draw_sample(audit: Audit, size: int, *, seed: int | None = None, decided: Co
         decided: Ids of labels that people have decided already, which are not drawn.
 
     Raises:
-        SettingsError: `size` is not positive.
+        SettingsError: `size` is not positive, or `seed` is negative.
     """
-    _require_size(size)
+    _require_draw(size, seed)
     seed = secrets.randbits(32) if seed is None else seed
     n, ids = audit.n_labels, audit.rows
     rank = np.empty(n, np.int64)
@@ -186,12 +186,12 @@ def sample_to_review(
         decided: Ids of labels that people have decided already, which a new draw leaves out.
 
     Raises:
-        SettingsError: `size` is not positive.
+        SettingsError: `size` is not positive, or `seed` is negative.
         DataError: The sample in use was drawn from other data.
         StoreBusyError: Another process is drawing a sample of the run.
         StoreError: The sample cannot be read or written.
     """
-    _require_size(size)
+    _require_draw(size, seed)
     folder = audit.run / FOLDER
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -226,9 +226,11 @@ def most_uncertain(audit: Audit, count: int, left_out: NDArray[np.bool_]) -> NDA
     return np.asarray(ids[~left_out[ids]][:count])
 
 
-def _require_size(size: int) -> None:
+def _require_draw(size: int, seed: int | None) -> None:
     if size < 1:
         raise SettingsError(f"`size` is the number of labels to draw, at least 1, not {size}")
+    if seed is not None and seed < 0:
+        raise SettingsError(f"`seed` must be 0 or more, not {seed}")
 
 
 def _deviation(audit: Audit) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ Heads on features are cross-fitted, with as few folds as their number of samples
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -150,20 +150,28 @@ def resolve_for(dataset: LabeledDataset, settings: TrainingSettings) -> Resolved
 
 
 def as_typed(
-    settings: ResolvedTrainingSettings, n_samples: int, modality: str, *, multi_label: bool, photos: bool
+    settings: ResolvedTrainingSettings,
+    n_samples: int,
+    modality: str,
+    *,
+    multi_label: bool,
+    photos: bool,
+    tried: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return the settings of a training by name, with "auto" where the data, or the choice of a head, gives the value.
 
     Args:
         settings: The settings of a run.
         n_samples, modality, multi_label, photos: As for `resolve`.
+        tried: The heads that the run tried, with their `head` and `weight_decay`; None where the user set both.
     """
     typed = settings.to_dict()
     for name in AUTOMATIC:
         trial = TrainingSettings.from_dict({**typed, name: "auto"})
         with suppress(SettingsError):  # some optimizers have no default learning rate
             chosen = getattr(resolve(trial, n_samples, modality, multi_label=multi_label, photos=photos), name)
-            if chosen in ("auto", typed[name]):
+            was_tried = multi_label or len({head.get(name) for head in tried or ()}) > 1
+            if chosen == typed[name] or (chosen == "auto" and was_tried):
                 typed[name] = "auto"
     return typed
 

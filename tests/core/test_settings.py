@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from gwaudit import audit
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
 
@@ -25,6 +26,8 @@ def test_runs_that_wrote_the_noise_as_plant_are_still_read():
     ({"label_separator": ""}, "`label_separator` is empty"),
     ({"add_noise": 1.0}, r"`add_noise` must be a share in \[0, 1\), not 1.0"),
     ({"image_size": 0}, "`image_size` must be at least 1 pixel"),
+    ({"add_noise_seed": -1}, "`add_noise_seed` must be 0 or more, not -1"),
+    ({"feature_columns": ["a", "b"]}, "`feature_columns` must be a text, not .*with commas in between"),
 ])  # fmt: skip
 def test_impossible_data_settings_are_refused(options, message):
     with pytest.raises(SettingsError, match=message):
@@ -39,6 +42,7 @@ def test_impossible_data_settings_are_refused(options, message):
     ({"top": True}, "`top` must be a whole number, not True"),
     ({"top": "5"}, "`top` must be a number, not the text '5'"),
     ({"budget": 1.5}, "`budget` must be a whole number"),
+    ({"per_class": "yes"}, "`per_class` must be True or False, not 'yes'"),
 ])  # fmt: skip
 def test_impossible_ranking_settings_are_refused(options, message):
     with pytest.raises(SettingsError, match=message):
@@ -49,14 +53,31 @@ def test_impossible_ranking_settings_are_refused(options, message):
     ({"epochs": 2.5}, "`epochs` must be a whole number, not 2.5"),
     ({"batch_size": 10.5}, "`batch_size` must be a whole number, not 10.5"),
     ({"model": None}, "`model` must not be None"),
+    ({"learning_rate": "0.1"}, "`learning_rate` must be a number or 'auto', not the text '0.1'"),
+    ({"epochs": "5"}, "`epochs` must be a number or 'auto', not the text '5'"),
 ])  # fmt: skip
 def test_training_settings_of_another_type_are_refused(options, message):
     with pytest.raises(SettingsError, match=message):
         TrainingSettings(**options)
 
 
-def test_whole_numbers_of_numpy_are_settings():
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("tab.csv",), r"`data` must be gwaudit.DataSettings\(...\), not 'tab.csv'"),
+    ((DataSettings("digits"), {"epochs": 2}), "`training` must be"),
+    ((DataSettings("digits"), TrainingSettings(), {"top": 5}), "`ranking` must be"),
+])  # fmt: skip
+def test_something_else_than_settings_is_refused(tmp_path, arguments, message):
+    data, *others = arguments
+    with pytest.raises(SettingsError, match=message):
+        audit(data, tmp_path / "run", *(others or [TrainingSettings()]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_of_numpy_and_paths_are_settings(tmp_path):
     assert RankingSettings(top=np.int64(5)).top == TrainingSettings(epochs=np.int32(5)).epochs
+    training = TrainingSettings(epochs=np.int64(2), seed=np.uint8(3), weight_decay=np.float32(0.5))
+    assert json.loads(json.dumps(training.to_dict())) == TrainingSettings(epochs=2, seed=3, weight_decay=0.5).to_dict()
+    assert DataSettings(tmp_path) == DataSettings(str(tmp_path))
 
 
 def test_class_names_are_separated_by_commas_or_stand_one_a_line(tmp_path):

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from gwaudit import apply_decisions
+from gwaudit import audit as audit_data
 from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, StoreExistsError, UnresolvedDecisionsError
 from gwaudit.core.settings import DataSettings, RankingSettings, TrainingSettings
@@ -419,6 +420,21 @@ class TestLabelFilesByKey:
         again = load_dataset(tmp_path / "t.parquet", feature_columns="x", labels=tmp_path / "out" / "labels.csv")
         assert again.labels.tolist() == [*[(i + 3) % 7 for i in range(7)], *range(7)]
         assert pq.read_table(tmp_path / "out" / "t.parquet")["label"].to_pylist() == again.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"head": "mlp"}, {"weight_decay": 0.05}, {"head": "linear", "weight_decay": 0.3}]
+)
+def test_the_next_command_repeats_the_head_that_was_chosen_by_hand(tmp_path, options):
+    x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, y=(x[:, 0] > 0).astype(int) + (x[:, 1] > 1))
+    data = DataSettings(str(tmp_path / "data.npz"))
+    audit_data(data, tmp_path / "run", TrainingSettings(epochs=2, **options))
+    (tmp_path / "d.csv").write_text("sample_id,decision\n3,keep\n")
+    typed = apply_decisions(tmp_path / "run", tmp_path / "d.csv", tmp_path / "out").next_command
+    for name in ("head", "weight_decay"):
+        flag = f"--{name.replace('_', '-')}"
+        assert f"{flag} {options[name]}" in typed if name in options else flag not in typed
 
 
 def test_fewer_than_two_classes_are_no_data(tmp_path):

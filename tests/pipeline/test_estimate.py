@@ -1,7 +1,11 @@
 """Decisions on a random sample say how many labels are wrong; bad input says so, and nothing else is claimed."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -388,6 +392,41 @@ def test_a_review_mixes_the_sample_with_as_many_uncertain_ones(run):
     others = distance[[i for i in ids if not sample.is_drawn[i]]]
     assert (np.diff(others) >= 0).all()
     assert others.max() <= np.delete(distance, ids).min()
+
+
+@pytest.mark.parametrize("name", ["samples", "found_wrong", "estimate", "low", "[bold]who[/bold]"])
+def test_a_column_of_groups_may_be_called_as_the_numbers_are(run, to_check, tmp_path, name):
+    pd.DataFrame({"key": [f"{i:04d}.jpg" for i in range(N)], name: ["ann", "bob"] * (N // 2)}).to_csv(
+        tmp_path / "groups.csv", index=False
+    )
+    done = gwaudit("status", run, "--decisions", to_check, "--groups", tmp_path / "groups.csv")
+    assert done.exit_code == 0, done.output
+    assert name in done.stdout
+    table = estimate(run, [to_check], groups=tmp_path / "groups.csv").groups[name]
+    assert table.columns.is_unique
+    assert sorted(table.iloc[:, 0]) == ["ann", "bob"]
+    assert table["samples"].tolist() == [N // 2, N // 2]
+
+
+def test_a_seed_below_zero_is_refused_for_a_first_and_for_a_larger_draw(run, tmp_path):
+    for _ in range(2):
+        with pytest.raises(SettingsError, match="`seed` must be 0 or more"):
+            write_sample(run, tmp_path / "s.csv", 50, seed=-1)
+        draw_for_review(run, 10)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_an_output_that_is_closed_or_full_is_no_result_of_a_check(run, to_check, options):
+    command = [sys.executable, "-m", "gwaudit", "check", run, "--max-wrong", "50%", "--decisions", to_check, *options]
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert subprocess.run(command, stdout=writer, stderr=subprocess.PIPE).returncode == 141
+    os.close(writer)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "the output cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_filled_file_is_never_written_over_and_its_samples_are_left_out_of_the_next(run, to_check, tmp_path):

@@ -38,6 +38,10 @@ class _PlainConsole(Console):
         """Return a string as rich prints it: of a line, or of a cell of a table."""
         return super().render_str(printable(text), **options)
 
+    def on_broken_pipe(self) -> None:
+        """Let the command end, with an exit code of its own: rich's is 1, which is a result of some commands."""
+        raise BrokenPipeError
+
 
 out = _PlainConsole()
 err = _PlainConsole(stderr=True)

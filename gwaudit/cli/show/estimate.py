@@ -136,13 +136,15 @@ def _target_line(result: "Estimates", target: float, to_review: int) -> str:
 
 
 def _print_table(name: str, table: "pd.DataFrame", most: int, unit: str) -> None:
-    shown = Table(name, unit, "decided", "found wrong", "wrong in all", "95 % interval", box=SIMPLE_HEAD)
+    shown = Table(
+        escape(one_line(name, 40)), unit, "decided", "found wrong", "wrong in all", "95 % interval", box=SIMPLE_HEAD
+    )
     for column in shown.columns[1:]:
         column.justify = "right"
     for row in table.head(most).to_dict("records"):
         estimate = row["estimate"]
         shown.add_row(
-            escape(one_line(str(row[name]), 40)) or "-",
+            escape(one_line(str(row[table.columns[0]]), 40)) or "-",
             f"{row['samples']:,}",
             f"{row['decided']:,}",
             f"{row['found_wrong']:,}",

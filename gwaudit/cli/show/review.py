@@ -55,6 +55,8 @@ def print_applied(applied: "Applied", undecided: str) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if by_guideline := applied.corrections.counts.get("by_guideline"):
+        out.print(f"Decided by guidelines: {by_guideline:,}.", highlight=False)
     n_undecided = applied.corrections.counts["undecided"]
     if n_undecided:
         treatment = {"keep": "kept as they are", "drop": "dropped", "relabel": "relabelled as suggested"}[undecided]
