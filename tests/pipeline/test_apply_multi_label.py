@@ -167,7 +167,7 @@ def test_guidelines_are_refused_as_they_are_about_pairs_of_classes(tagged, tmp_p
     run, _, _ = tagged
     (tmp_path / "questions.csv").write_text("given_name,other_name,decision\nbeach,=forest,keep\n")
     decided = decide(run, tmp_path / "decided.csv", [(0, "beach", "keep")])
-    with pytest.raises(DataError, match="one class in place of another, and .* is multi-label"):
+    with pytest.raises(DataError, match=r"one class in place of another, and .* is multi-label"):
         apply_decisions(run, decided, tmp_path / "out", guidelines=tmp_path / "questions.csv")
     assert gwaudit("noise", run, "--questions", tmp_path / "new.csv").returncode == 2
     assert not (tmp_path / "new.csv").exists()

@@ -122,7 +122,8 @@ def _calibration(calibration: "Calibration") -> str:
     error = calibration.answer_error
     doubt = "" if error < _MANY_ERRORS else f" About {error:.0%} of the decisions seem to be wrong themselves."
     return (
-        f"Calibrated on {calibration.decided:,} decision{'s' * (calibration.decided != 1)}, {calibration.random:,} of them random: they change "
+        f"Calibrated on {calibration.decided:,} decision{'s' * (calibration.decided != 1)}, {calibration.random:,} of "
+        "them random: they change "
         f"the probabilities, and {order}.{doubt}"
     )
 
