@@ -121,10 +121,10 @@ def _calibration(calibration: "Calibration") -> str:
     order = "the order too" if calibration.scale else "not the order"
     error = calibration.answer_error
     doubt = "" if error < _MANY_ERRORS else f" About {error:.0%} of the decisions seem to be wrong themselves."
+    decisions = f"{calibration.decided:,} decision{'s' * (calibration.decided != 1)}"
     return (
-        f"Calibrated on {calibration.decided:,} decision{'s' * (calibration.decided != 1)}, {calibration.random:,} of "
-        "them random: they change "
-        f"the probabilities, and {order}.{doubt}"
+        f"Calibrated on {decisions}, {calibration.random:,} of them random: they change the probabilities, and "
+        f"{order}.{doubt}"
     )
 
 
