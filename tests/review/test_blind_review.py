@@ -40,6 +40,11 @@ def test_a_review_for_an_estimate_shows_no_scores_and_its_decisions_give_an_inte
         assert shown == ids  # drawn and uncertain ones in random order, numbered by it
         assert not browser.find_elements(By.CSS_SELECTOR, ".card [data-kind=suggest]")
         assert "%" not in "".join(card.text for card in cards(browser))
+        head = text_of(browser, "body")
+        assert "in random order" in head
+        assert "gwaudit status" in head
+        assert "most suspicious first" not in head
+        assert "The first 0" not in head
         start(browser)
         press(browser, "s")  # no class is suggested
         assert decided(browser)[0] == ""

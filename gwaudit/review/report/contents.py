@@ -38,6 +38,7 @@ TOP = 1000
 """Default number of suspects in a report."""
 
 CATEGORIES = ("suspect", "late-aligned", "hard", "fine", "too-few")
+TO_DECIDE = "to decide"  # in place of the category, where the page shows the samples alone
 WRONG, RIGHT = "truly wrong", "truly right"
 """The groups of labels whose alignment is shown; the last two where the true labels are known."""
 
@@ -417,7 +418,7 @@ def _add_classes(samples: Sequence[dict[str, Any]], audit: Audit) -> None:
 
 def _blinded(sample: dict[str, Any], position: int) -> dict[str, Any]:
     """Return a sample of the gallery without what the audit says about it."""
-    hidden = {"rank": position, "suggested": -1, "probability": None, "category": "to decide", "alignment": None}
+    hidden = {"rank": position, "suggested": -1, "probability": None, "category": TO_DECIDE, "alignment": None}
     shown = {name: value for name, value in sample.items() if name not in ("true", "nearest", "split_copies")}
     return {**shown, **hidden, "trajectory": []}
 

@@ -23,7 +23,7 @@ from gwaudit.core.files import write_atomically
 from gwaudit.core.json import without_nan
 from gwaudit.core.shown_paths import with_urls
 from gwaudit.review.learning import sentences
-from gwaudit.review.report.contents import ReportData
+from gwaudit.review.report.contents import TO_DECIDE, ReportData
 from gwaudit.review.report.figures import draw_figures
 
 _SCRIPTS = (
@@ -103,8 +103,10 @@ def _summary(data: ReportData, *, served: bool) -> dict[str, Any]:
     return {
         "name": audit.run.resolve().name,
         "apply_command": shlex.join(["gwaudit", "apply", run, decisions, "--output", "corrected"]),
+        "status_command": shlex.join(["gwaudit", "status", run]),
         "served": served,
         "multi_label": audit.is_multi_label,
+        "blind": any(sample["category"] == TO_DECIDE for sample in data.samples),
         "n_suspects": n_suspects,
         "verdict": audit.verdict,
         "headline": audit.headline,
