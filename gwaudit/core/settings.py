@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from numbers import Integral, Number
+from numbers import Integral
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -62,10 +62,10 @@ def require_settings(kind: type, name: str, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of NumPy as one of Python, and a path as a text."""
+    """Return a number or truth value of NumPy as one of Python, and a path as a text."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
+    return value.item() if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0 else value
 
 
 def _require_whole_or_text(name: str, value: Any, types: tuple[Any, ...]) -> None:

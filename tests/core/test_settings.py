@@ -77,6 +77,7 @@ def test_numbers_of_numpy_and_paths_are_settings(tmp_path):
     assert RankingSettings(top=np.int64(5)).top == TrainingSettings(epochs=np.int32(5)).epochs
     training = TrainingSettings(epochs=np.int64(2), seed=np.uint8(3), weight_decay=np.float32(0.5))
     assert json.loads(json.dumps(training.to_dict())) == TrainingSettings(epochs=2, seed=3, weight_decay=0.5).to_dict()
+    assert RankingSettings(per_class=np.bool_(True)).per_class is True
     assert DataSettings(tmp_path) == DataSettings(str(tmp_path))
 
 
