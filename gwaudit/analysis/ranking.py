@@ -48,6 +48,7 @@ from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
 from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
 from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
+from gwaudit.analysis.held_out_noise_multilabel import fit_multilabel_noise
 from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_readings
 from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
@@ -111,8 +112,14 @@ def rank(
 
 
 def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:
-    """Return the probability of each label being wrong by some epochs of a cross-fitted training, [n], for training."""
-    return sigmoid(_held_out_readings(store, statistics_files(store, window)).pool(TRAINING_WEIGHTS))
+    """Return the probability of each label being wrong by some epochs of a cross-fitted training, for training.
+
+    It has a number for each row of the store: [n], or [n C] for multi-label samples.
+    """
+    statistics = statistics_files(store, window)
+    if store.is_multi_label:
+        return sigmoid(_held_out_multilabel_log_odds(store, statistics))
+    return sigmoid(_held_out_readings(store, statistics).pool(TRAINING_WEIGHTS))
 
 
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
@@ -154,6 +161,9 @@ def _score(store: TrajectoryStore, statistics: ColumnFiles, detector: str) -> ND
 def _log_odds(store: TrajectoryStore, statistics: ColumnFiles, settings: RankingSettings) -> NDArray[np.float64]:
     """Return the log odds of a single training, [n]."""
     detector, score = DETECTORS[settings.detector], _score(store, statistics, settings.detector)
+    if store.is_multi_label and is_held_out(store):
+        fitted = _held_out_multilabel_log_odds(store, statistics)
+        return fitted if settings.detector == "margin" else _reorder(fitted, score, fitted)
     if store.is_multi_label:
         return multilabel_log_odds_wrong(score, store.given_labels(), len(store.class_names))
     if is_held_out(store):
@@ -213,6 +223,13 @@ def _held_out_readings(store: TrajectoryStore, statistics: ColumnFiles) -> Readi
         statistics["mean_loss"],
         len(store.class_names),
     )
+
+
+def _held_out_multilabel_log_odds(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.float64]:
+    """Return the log odds of the labels of multi-label samples that were held out, [n C]; NaN where unrecorded."""
+    given = store.given_labels().reshape(-1, len(store.class_names))
+    presence = np.where(given == 1, 1, -1) * statistics["mean_margin"].reshape(given.shape).astype(np.float64)
+    return fit_multilabel_noise(presence, given).log_odds_wrong(presence, given).reshape(-1)
 
 
 def _groups(

@@ -155,7 +155,7 @@ def _own_head(store: TrajectoryStore) -> float:
     """Return the number of samples of which one head on features learned and judges the labels; NaN for others."""
     training, shape = store.settings.get("training") or {}, store.settings.get("input_shape") or ()
     has_head = len(shape) == 1 or training.get("backbone") == "frozen"
-    judges_its_own = bool(training) and has_head and not is_held_out(store) and not store.is_multi_label
+    judges_its_own = bool(training) and has_head and not is_held_out(store)
     return store.n_samples if judges_its_own else math.nan
 
 

@@ -80,12 +80,8 @@ def multilabel(
     """
     rows: list[MultilabelRow] = []
     for seed in seeds:
-        if questions is None:
-            dataset = composed_digits(seed=seed)
-            training = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp", seed=seed)
-        else:
-            dataset, training = tagged_questions(questions, encoder), TrainingSettings(seed=seed)
-        rows += audit_under_noise(dataset, folder, training)
+        dataset = composed_digits(seed=seed) if questions is None else tagged_questions(questions, encoder)
+        rows += audit_under_noise(dataset, folder, TrainingSettings(seed=seed))
     return rows
 
 

@@ -68,7 +68,7 @@ def resolve(
     Raises:
         SettingsError: A pretrained backbone is asked for and the samples are not images; a network is to learn images
             in batches of one; the learning rate is "auto", and the optimizer has no default here; or folds are asked
-            for where there is no head on features with one label each, or there are too few samples for them.
+            for where there is no head on features, or there are too few samples for them.
 
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
@@ -83,7 +83,7 @@ def resolve(
     batch = _batch_size(n)
     scale = batch / _LARGE.batch_size
     given = {name: value for name, value in settings.to_dict().items() if name not in AUTOMATIC or value != "auto"}
-    folds = _folds(settings, n_samples, crosses=not learns_images and not multi_label)
+    folds = _folds(settings, n_samples, crosses=not learns_images)
     if folds > 1:
         fewest, most = _FOLD_EPOCHS
         batch = given.get("batch_size", min(max(_FOLD_BATCH[0], n_samples // 10), _FOLD_BATCH[1]))
@@ -123,7 +123,7 @@ def _folds(settings: TrainingSettings, n_samples: int, *, crosses: bool) -> int:
         if settings.folds not in ("auto", 1):
             raise SettingsError(
                 f"`folds` is {settings.folds}, but folds are for heads on features (a table, arrays, texts, a frozen "
-                "backbone) with one label for each sample: leave `folds` out"
+                "backbone): leave `folds` out"
             )
         return 1
     if settings.folds == "auto":
@@ -170,7 +170,7 @@ def as_typed(
         trial = TrainingSettings.from_dict({**typed, name: "auto"})
         with suppress(SettingsError):  # some optimizers have no default learning rate
             chosen = getattr(resolve(trial, n_samples, modality, multi_label=multi_label, photos=photos), name)
-            was_tried = multi_label or len({head.get(name) for head in tried or ()}) > 1
+            was_tried = len({head.get(name) for head in tried or ()}) > 1
             if chosen == typed[name] or (chosen == "auto" and was_tried):
                 typed[name] = "auto"
     return typed

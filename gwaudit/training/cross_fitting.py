@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gwaudit.core.settings import ResolvedTrainingSettings
+from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.data.dataset import LabeledDataset
 from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.copies import copies_among
 from gwaudit.training.feeding import Batch
-from gwaudit.training.fold_heads import assign_heads, learned_by_heads, loss_of_heads
+from gwaudit.training.fold_heads import FoldHeads, assign_heads, learned_by_heads, loss_of_heads
 from gwaudit.training.head_choice import HeadChoice, HeadProgress, choose_head, samples_to_try
 from gwaudit.training.label_weights import LabelWeights
 from gwaudit.training.loss import Loss
@@ -23,7 +23,7 @@ class CrossFitting:
     """Assign the samples to the heads, set the weights of their labels, and compute the loss of all heads.
 
     Args:
-        labels: [n] given labels.
+        labels: [n] given labels, or [n, C] of 0 and 1 for multi-label samples.
         settings: Those of the training, with more than one fold.
         copies: Groups of samples, by their ids, that are copies of one another.
 
@@ -37,7 +37,7 @@ class CrossFitting:
         self.left_out = assign_heads(labels, settings.folds, repeats, settings.seed, copies)
         self.n_heads = settings.folds * repeats
         self._labels, self._copies = labels, copies
-        self._of_epochs, self._weights = LabelWeights(settings.epochs), torch.ones(len(labels))
+        self._of_epochs, self._weights = LabelWeights(settings.epochs, labels.shape), torch.ones(labels.shape)
 
     def choose_head(
         self,
@@ -52,7 +52,7 @@ class CrossFitting:
         Args:
             dataset: Features, as the heads take them.
             prepare: Function that returns them on the device of the training.
-            loss: The loss of a sample.
+            loss: The loss of a label.
             settings: Those of the training; `head` or `weight_decay` is "auto".
             progress: Receives the number of heads that were tried, and the choice.
         """
@@ -60,6 +60,16 @@ class CrossFitting:
         features = prepare(dataset.read(ids))
         labels, n_classes = self._labels[ids].to(features.device), len(dataset.class_names)
         return choose_head(features, labels, n_classes, loss, settings, progress, copies_among(self._copies, ids))
+
+    def build_heads(self, kind: Head, dataset: LabeledDataset) -> FoldHeads:
+        """Build the heads of all folds on the features of a data set."""
+        return FoldHeads(
+            kind,
+            n_features=dataset.input_shape[0],
+            n_classes=len(dataset.class_names),
+            n_heads=self.n_heads,
+            multi_label=dataset.is_multi_label,
+        )
 
     def begin_epoch(self, epoch: int, store: TrajectoryStore) -> None:
         """Set the weights of the labels for an epoch, by the probabilities of earlier ones. All ranks must call."""
@@ -69,7 +79,7 @@ class CrossFitting:
         """Return the mean loss of all heads on this rank's part of a batch, [] with a gradient.
 
         Args:
-            loss: The loss of a sample.
+            loss: The loss of a label.
             logits: [H, b, C] of all heads.
             targets: [b] classes or [b, C] distributions that are learned.
             batch: The batch.

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.recording.head_forms import HeadForward
 from gwaudit.training.loss import Loss
 from gwaudit.training.optimizer import build_optimizer, build_schedule
 
-_HIDDEN = 64
+_HIDDEN, _HIDDEN_OF_SEVERAL = 64, 128  # units; the classes of multi-label samples share them, one by one
 _INPUT_LENGTH = 4.0
 _MOST_AT_ONCE = 4096
 _SEED_STEP = 1_000_003
@@ -32,7 +33,8 @@ def assign_heads(
     """Assign to each sample the head that does not learn it, in each of several divisions into folds.
 
     Args:
-        labels: [n] int64 given labels.
+        labels: [n] int64 given labels, or [n, C] of 0 and 1 for multi-label samples: a sample counts as one of the
+            rarest class that is given to it.
         n_folds: Number of folds K.
         n_repeats: Number of divisions R.
         seed: Seed of the random numbers.
@@ -41,8 +43,27 @@ def assign_heads(
     Returns:
         [n, R] int64; those of division r are in [r K, (r + 1) K).
     """
+    if labels.ndim == 2:
+        copies = [same for group in copies for same in _of_equal_labels(group, labels)]
+        labels = _rarest_given(labels)
     divisions = [assign_folds(labels, n_folds, seed + _SEED_STEP * repeat, copies) for repeat in range(n_repeats)]
     return torch.stack([folds + repeat * n_folds for repeat, folds in enumerate(divisions)], 1)
+
+
+def _of_equal_labels(group: Sequence[int], labels: Tensor) -> list[list[int]]:
+    """Divide a group of multi-label samples by their labels."""
+    of_labels: dict[tuple[int, ...], list[int]] = {}
+    for sample in group:
+        of_labels.setdefault(tuple(labels[sample].tolist()), []).append(sample)
+    return list(of_labels.values())
+
+
+def _rarest_given(labels: Tensor) -> Tensor:
+    """Return the rarest of the classes given to each sample, [n]; C for a sample without any."""
+    n_classes = labels.shape[1]
+    by_size = labels.sum(0).argsort(stable=True)
+    given = labels[:, by_size] == 1
+    return torch.where(given.any(1), by_size[given.long().argmax(1)], n_classes)
 
 
 def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Sequence[int]] = ()) -> Tensor:
@@ -87,38 +108,45 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Seque
 
 
 def learned_by_heads(left_out: Tensor, weights: Tensor, n_heads: int) -> Tensor:
-    """Return the weight with which each head learns each sample, [H, B]: 0 for a head that leaves it out.
+    """Return the weight with which each head learns each label, [H, B, ...]: 0 for a head that leaves the sample out.
 
     Args:
         left_out: [B, R] heads that do not learn the sample.
-        weights: [B] weights of the samples for the other heads.
+        weights: [B] weights of the labels for the other heads, or [B, C] for multi-label samples.
         n_heads: Number of heads H.
     """
-    return (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2) * weights
+    learns = (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2)
+    return learns.view(*learns.shape, *(1,) * (weights.ndim - 1)) * weights
 
 
 def loss_of_heads(
     loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, learned: Tensor, of_batch: Tensor
 ) -> Tensor:
-    """Return the mean over all heads of their mean losses, each of the samples that it learns: [] with a gradient.
+    """Return the mean over all heads of their mean losses, each of the labels that it learns: [] with a gradient.
+
+    The losses of the classes of multi-label samples are summed.
 
     Times the number of heads, each head has the gradient that it would have alone. A rank computes a part of the batch.
     Heads learn different numbers of its samples, so each is divided by what it learns of the whole batch: the mean over
     the ranks, weighted by their samples, is the loss of one process.
 
     Args:
-        loss: The loss of a sample.
+        loss: The loss of a label.
         logits: [H, B, C] of all heads.
         targets: [B] classes or [B, C] distributions that are learned.
-        labels: [B] given labels.
-        learned: [H, B] weights with which the heads learn the samples.
-        of_batch: [H, N] those of the whole batch; `learned` where these samples are all of it.
+        labels: [B] given labels, or [B, C] of 0 and 1.
+        learned: [H, B] or [H, B, C] weights with which the heads learn the labels.
+        of_batch: [H, N] or [H, N, C] those of the whole batch; `learned` where these samples are all of it.
     """
     n_heads, n_samples, _ = logits.shape
-    repeats = (n_heads,) + (1,) * (targets.ndim - 1)
-    losses = loss.by_sample(logits.flatten(0, 1), targets.repeat(repeats), labels.repeat(n_heads))
-    sums = (losses.view(n_heads, n_samples) * learned.to(losses)).sum(1) * (of_batch.shape[1] / n_samples)
-    return (sums / of_batch.to(losses).sum(1).clamp_min(_LEAST_SUM)).mean()
+
+    def for_all_heads(values: Tensor) -> Tensor:
+        return values.repeat(n_heads, *(1,) * (values.ndim - 1))
+
+    losses = loss.by_label(logits.flatten(0, 1), for_all_heads(targets), for_all_heads(labels))
+    sums = (losses.view(learned.shape) * learned.to(losses)).sum(1) * (of_batch.shape[1] / n_samples)
+    means = sums / of_batch.to(losses).sum(1).clamp_min(_LEAST_SUM)
+    return means.view(n_heads, -1).sum(1).mean()
 
 
 def held_out_log_probabilities(
@@ -132,18 +160,19 @@ def held_out_log_probabilities(
 ) -> Tensor:
     """Train the heads of all folds, and return their held-out log probabilities, [n, C].
 
+    Those of multi-label samples are [n C, 2], of the answers absent and present, in the order of the rows of a store.
     They are the means over the last half of the epochs, which a ranking reads by default.
 
     Args:
         features: [n, D], as the heads take them.
-        labels: [n] given labels.
+        labels: [n] given labels, or [n, C] of 0 and 1.
         left_out: [n, R] heads that do not learn the sample.
         model: The heads, which are trained.
-        loss: The loss of a sample.
+        loss: The loss of a label.
         settings: Optimizer, schedule, batch size, number of epochs and seed.
-        weights: [n] weights with which the labels are learned; by default 1.
+        weights: [n] or [n, C] weights with which the labels are learned; by default 1.
     """
-    weights = torch.ones(len(labels), device=labels.device) if weights is None else weights
+    weights = torch.ones(labels.shape, device=labels.device) if weights is None else weights
     batches = -(-len(labels) // settings.batch_size)
     optimizer = build_optimizer(model, settings)
     schedule = build_schedule(optimizer, settings, batches * settings.epochs)
@@ -164,15 +193,23 @@ def held_out_log_probabilities(
         with torch.no_grad():
             parts = torch.arange(len(labels), device=labels.device).tensor_split(-(-len(labels) // _MOST_AT_ONCE))
             total = total + torch.cat(
-                [_held_out_log_probabilities(model, features[ids], left_out[ids]) for ids in parts]
+                [
+                    _held_out_log_probabilities(model, features[ids], left_out[ids], multi_label=labels.ndim == 2)
+                    for ids in parts
+                ]
             )
     return total / len(window)
 
 
-def _held_out_log_probabilities(model: "FoldHeads", features: Tensor, left_out: Tensor) -> Tensor:
-    """Return the mean log probabilities [B, C] of each sample by the heads [B, R] that do not learn it."""
+def _held_out_log_probabilities(model: "FoldHeads", features: Tensor, left_out: Tensor, *, multi_label: bool) -> Tensor:
+    """Return the mean log probabilities [B, C] of each sample by the heads [B, R] that do not learn it.
+
+    Those of multi-label samples are [B C, 2].
+    """
     logits: Tensor = model(features)[1]
     held_out = logits[left_out, torch.arange(len(left_out), device=left_out.device)[:, None]]
+    if multi_label:
+        return torch.stack([functional.logsigmoid(-held_out), functional.logsigmoid(held_out)], 3).mean(1).flatten(0, 1)
     return held_out.log_softmax(2).mean(1)
 
 
@@ -183,19 +220,21 @@ class FoldHeads(nn.Module):
     All heads start from the same output, equal probabilities, so that the order of the classes changes nothing.
 
     Args:
-        kind: "linear", or "mlp" with a hidden layer of 64 units.
+        kind: "linear", or "mlp" with a hidden layer of 64 units, of 128 for multi-label samples.
         n_features: Number of features D, each of mean 0 and standard deviation 1.
         n_classes: Number of classes C.
         n_heads: Number of heads H, one for each fold.
+        multi_label: Whether the samples may have several classes.
     """
 
-    def __init__(self, kind: Head, *, n_features: int, n_classes: int, n_heads: int) -> None:
+    def __init__(self, kind: Head, *, n_features: int, n_classes: int, n_heads: int, multi_label: bool = False) -> None:
         super().__init__()
+        n_hidden = _HIDDEN_OF_SEVERAL if multi_label else _HIDDEN
         self._scale = _INPUT_LENGTH / n_features**0.5
-        self.hidden = _Layers(n_heads, n_features, _HIDDEN) if kind == "mlp" else None
+        self.hidden = _Layers(n_heads, n_features, n_hidden) if kind == "mlp" else None
         if self.hidden is not None:
             nn.init.normal_(self.hidden.weight, std=2 / n_features**0.5)
-        self.head = _Layers(n_heads, n_features if self.hidden is None else _HIDDEN, n_classes)
+        self.head = _Layers(n_heads, n_features if self.hidden is None else n_hidden, n_classes)
 
     @property
     def n_heads(self) -> int:

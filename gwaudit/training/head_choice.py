@@ -56,12 +56,15 @@ class HeadChoice:
 
     Attributes:
         candidates: All of them.
-        majority: Share of the largest class, the accuracy of a constant prediction.
+        majority: Share of the largest class, or of the more frequent answer of each class of multi-label samples: the
+            accuracy of a constant prediction.
+        multi_label: Whether the labels are those of multi-label samples.
         weights: How the best head with weights of the labels compares with itself without; None if not tried.
     """
 
     candidates: tuple[HeadCandidate, ...]
     majority: float
+    multi_label: bool = False
     weights: WeightsTrial | None = None
 
     @property
@@ -80,8 +83,12 @@ class HeadChoice:
         texts = [f"{of_kind.head} {of_kind.accuracy:.1%}" for of_kind in tried if of_kind is not None]
         return (
             f"head: {best.head}, weight decay {best.weight_decay:g}; accuracy on held-out given labels: "
-            f"{', '.join(texts)} (largest class {self.majority:.1%})"
+            f"{', '.join(texts)} ({self._constant} {self.majority:.1%})"
         )
+
+    @property
+    def _constant(self) -> str:
+        return "each class always or never" if self.multi_label else "largest class"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as JSON can hold it."""
@@ -116,9 +123,9 @@ def choose_head(
 
     Args:
         features: [n, D], as the heads take them.
-        labels: [n] given labels, on the same device.
+        labels: [n] given labels, or [n, C] of 0 and 1, on the same device.
         n_classes: Number of classes C.
-        loss: The loss of a sample.
+        loss: The loss of a label.
         settings: Those of the training; `head` or `weight_decay` is "auto".
         progress: Receives the number of heads that were tried, and the choice.
         copies: Groups of samples, by their ids, that are copies of one another; those of one label are held out
@@ -136,22 +143,27 @@ def choose_head(
     def predicted_by(head: Head, decay: float, weights: Tensor | None = None) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            n_heads = settings.folds * repeats
-            model = FoldHeads(head, n_features=features.shape[1], n_classes=n_classes, n_heads=n_heads)
+            model = FoldHeads(
+                head,
+                n_features=features.shape[1],
+                n_classes=n_classes,
+                n_heads=settings.folds * repeats,
+                multi_label=labels.ndim == 2,
+            )
         trial = replace(settings, weight_decay=decay, epochs=min(settings.epochs, _EPOCHS))
         return held_out_log_probabilities(features, labels, left_out, model.to(features.device), loss, trial, weights)
 
-    candidates: list[HeadCandidate] = []
+    given, candidates = labels.reshape(-1), list[HeadCandidate]()
     best, lowest = None, float("inf")
     for head, decay in heads:
         if progress is not None:
             progress.on_heads(len(candidates), len(heads))
         predicted = predicted_by(head, decay)
-        accuracy = float((predicted.argmax(1) == labels).double().mean())
-        candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, labels), accuracy))
+        accuracy = float((predicted.argmax(1) == given).double().mean())
+        candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, given), accuracy))
         if candidates[-1].log_loss < lowest:
             best, lowest = predicted, candidates[-1].log_loss
-    choice = HeadChoice(tuple(candidates), float(labels.bincount().max()) / len(labels))
+    choice = HeadChoice(tuple(candidates), _majority(labels), labels.ndim == 2)
     if settings.reweighting and best is not None:
         train = partial(predicted_by, choice.best.head, choice.best.weight_decay)
         choice = replace(choice, weights=try_weights(best, labels, train))
@@ -159,6 +171,14 @@ def choose_head(
         progress.on_heads(len(candidates), len(heads))
         progress.on_head(choice)
     return choice
+
+
+def _majority(labels: Tensor) -> float:
+    """Return the accuracy of the best constant prediction of labels [n], or [n, C] of 0 and 1."""
+    if labels.ndim == 1:
+        return float(labels.bincount().max()) / len(labels)
+    present = labels.double().mean(0)
+    return float(torch.maximum(present, 1 - present).mean())
 
 
 def held_out_log_loss(log_probability: Tensor, labels: Tensor) -> float:

@@ -48,22 +48,25 @@ class Loss:
             labels: Given labels, whose class weights are used: [B], or [B, C] for multi-label samples.
         """
         if self._is_multi_label:
-            return self._binary_cross_entropy(logits, targets, labels)
+            # Summed over the classes, so that a class learns as fast as it would alone.
+            return self.by_label(logits, targets, labels).sum(1).mean()
         if not self._weighted:
             return functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
-        return self.by_sample(logits, targets, labels).mean()
+        return self.by_label(logits, targets, labels).mean()
 
-    def by_sample(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each sample of a batch with one label each: [B] with a gradient.
+    def by_label(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each label of a batch: [B], or [B, C] for multi-label samples, with a gradient.
 
         Args:
             logits, targets, labels: As for a call.
         """
+        if self._is_multi_label:
+            return self._binary_cross_entropies(logits, targets, labels)
         losses = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing, reduction="none")
         return losses * self.class_weights[labels].to(losses) if self._weighted else losses
 
-    def _binary_cross_entropy(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        """Return the binary cross entropy, summed over the classes, so that a class learns as fast as it would alone.
+    def _binary_cross_entropies(self, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """Return the binary cross entropy of each class, [B, C].
 
         With a smoothing of s, the label 1 becomes 1 - s/2 and the label 0 becomes s/2.
         """
@@ -73,7 +76,7 @@ class Loss:
         if self._weighted:
             weights = torch.where(labels == 1, self.class_weights[1], self.class_weights[0])
             losses = losses * weights.to(losses)
-        return losses.sum(1).mean()
+        return losses
 
 
 def _class_weights(labels: Tensor, n_classes: int) -> Tensor:

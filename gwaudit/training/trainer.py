@@ -285,8 +285,7 @@ class _Training:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
         assert settings.head != "auto"  # it was chosen
         if self.crossed is not None:
-            n_features, n_heads = dataset.input_shape[0], self.crossed.n_heads
-            return FoldHeads(settings.head, n_features=n_features, n_classes=n_classes, n_heads=n_heads)
+            return self.crossed.build_heads(settings.head, dataset)
         if dataset.modality == "features":
             return build_feature_head(settings.head, n_features=dataset.input_shape[0], n_classes=n_classes)
         if dataset.modality != "images":
@@ -494,7 +493,8 @@ class _Training:
     def _probabilities(self, raw: Tensor) -> Tensor:
         views = (raw, raw.flip(3)) if self.dataset.modality == "images" and self.settings.mirrors else (raw,)
         if isinstance(self.model, FoldHeads):
-            return torch.as_tensor(self.model(self._prepare(raw))[1].softmax(2).mean(0).cpu())
-        logits = [self.model(self._prepare(view)).float() for view in views]
-        multi_label = self.dataset.is_multi_label
-        return torch.stack([each.sigmoid() if multi_label else each.softmax(1) for each in logits]).mean(0).cpu()
+            logits: Tensor = self.model(self._prepare(raw))[1]
+        else:
+            logits = torch.stack([self.model(self._prepare(view)).float() for view in views])
+        probabilities = logits.sigmoid() if self.dataset.is_multi_label else logits.softmax(2)
+        return probabilities.mean(0).cpu()

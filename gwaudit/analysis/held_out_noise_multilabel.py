@@ -1,0 +1,221 @@
+"""Fit label noise to predictions of multi-label samples by heads that did not learn them.
+
+A held-out logit l of a class says how likely the class is, given the input alone. So it is given with the probability
+
+    P(given) = (1 - m_c) p + e_c (1 - p),    p = σ(a_c l + b + b_c)
+
+m_c is the share of missing labels among the samples that truly have class c, e_c that of extra labels among the others.
+The temperature a_c makes up for predictions that are too sure or not sure enough, and the shift b + b_c for label noise
+that the heads learned: where labels are missing, no sample looks certain to have the class.
+
+All have the highest posterior probability of the given labels. m_c and e_c have beta distributions whose means are
+those of all classes, with the weight of `WEIGHT` samples; log a_c, b and b_c are normal.
+
+A class that the heads do not predict better than its share does fits label noise as well as no noise: all samples that
+have it could be wrong. Of such a class the predictions are taken as they are, with the shares of wrong labels of the
+other classes.
+
+The form of the noise, the weight and the spreads were chosen on Gaussian features with linear classes, digits under two
+sets of tags, and scikit-learn's multi-label generator (docs/benchmarks/multilabel.md).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logit, xlogy
+
+WEIGHT = 20.0
+"""The weight of the prior on the shares of wrong labels of a class, in samples."""
+
+_USUAL_LOG_TEMPERATURE = np.log(2.0)  # its standard deviation is 1, as is that of b
+_SPREAD_OF_SHIFTS = 0.25  # the standard deviation of b_c
+_USUAL_SHARE, _LEAST_SHARE = 0.02, 1e-9
+_USUAL_WEIGHT = 0.05  # of the prior on the shares of all classes
+_LEAST_GAIN = 3.0  # nats by which predictions of a class must explain it better than its share: 20 to 1
+_BINS = 4096
+_MOST_STEPS = 300
+_TINY = 1e-300
+
+Floats = NDArray[np.float64]
+
+
+class MultilabelNoise(NamedTuple):
+    """Hold label noise that is fitted to held-out predictions of C classes.
+
+    Attributes:
+        evidence: Log posterior of the noise, up to a constant, and log likelihood of the classes without noise.
+        learned: [C] whether the heads predict the class better than its share does.
+        shares: [C, 2] e_c and m_c, the shares of extra and of missing labels.
+        temperature: [C] a_c.
+        shift: [C] b + b_c.
+    """
+
+    evidence: float
+    learned: NDArray[np.bool_]
+    shares: Floats
+    temperature: Floats
+    shift: Floats
+
+    def log_odds_wrong(self, logits: Floats, given: NDArray[np.integer]) -> Floats:
+        """Return the log odds of each label being wrong, [n, C]; NaN where the logit is.
+
+        Args:
+            logits: [n, C] held-out logits.
+            given: [n, C] of 0 and 1.
+        """
+        z = self.temperature * logits + self.shift
+        log_present, log_absent = log_expit(z), log_expit(-z)
+        extra, missing = self.shares.T
+        of_present = log_absent + np.log(extra) - log_present - np.log1p(-missing)
+        of_absent = log_present + np.log(missing) - log_absent - np.log1p(-extra)
+        return np.asarray(np.where(given == 1, of_present, of_absent))
+
+
+class _Counts(NamedTuple):
+    """Hold a histogram of logits: one bin of a class and an answer in each of the arrays, [B]."""
+
+    label: NDArray[np.intp]
+    given: NDArray[np.bool_]
+    logit: Floats
+    size: Floats
+
+    def sum(self, values: Floats, n_classes: int) -> Floats:
+        """Return the sums of values [B] over the samples of each class, [C]."""
+        return np.bincount(self.label, values * self.size, n_classes).astype(np.float64)
+
+    def of_classes(self, chosen: NDArray[np.bool_]) -> "_Counts":
+        """Return the bins of some classes [C], which are numbered anew."""
+        kept = chosen[self.label]
+        numbers = np.cumsum(chosen) - 1
+        return _Counts(numbers[self.label[kept]], self.given[kept], self.logit[kept], self.size[kept])
+
+
+def fit_multilabel_noise(logits: Floats, given: NDArray[np.integer]) -> MultilabelNoise:
+    """Return the label noise with the highest posterior probability.
+
+    Args:
+        logits: [n, C] held-out logits; NaN where nothing was recorded.
+        given: [n, C] of 0 and 1.
+    """
+    n_classes = logits.shape[1]
+    counts = _histogram(logits, given)
+    gain, of_shares = _gain(counts, n_classes)
+    learned = gain > _LEAST_GAIN
+    shares = np.full((n_classes, 2), _USUAL_SHARE)
+    temperature, shift = np.ones(n_classes), np.zeros(n_classes)
+    evidence = float(of_shares[~learned].sum())
+    if learned.any():
+        fitted, of_all = _fit(counts.of_classes(learned), int(learned.sum()))
+        evidence += fitted.evidence
+        shares[learned], temperature[learned], shift[learned] = fitted.shares, fitted.temperature, fitted.shift
+        shares[~learned] = of_all
+    return MultilabelNoise(evidence, learned, shares, temperature, shift)
+
+
+def _histogram(logits: Floats, given: NDArray[np.integer]) -> _Counts:
+    """Return the histogram of the recorded logits, its bins with samples alone."""
+    known = np.isfinite(logits)
+    label, values = np.nonzero(known)[1], logits[known].astype(np.float64)
+    if not len(values):
+        return _Counts(label, np.empty(0, bool), values, values)
+    low = values.min()
+    width = (values.max() - low) / _BINS or 1.0
+    bins = np.minimum(((values - low) / width).astype(np.int64), _BINS - 1)
+    counts = np.bincount((label * 2 + given[known]) * _BINS + bins)
+    filled = np.flatnonzero(counts)
+    answers, bins = np.divmod(filled, _BINS)
+    return _Counts(answers // 2, answers % 2 == 1, low + width * (bins + 0.5), counts[filled].astype(np.float64))
+
+
+def _gain(counts: _Counts, n_classes: int) -> tuple[Floats, Floats]:
+    """Return by how many nats σ(a l + b), with a of 0 or more, explains each class better than its share; and that.
+
+    Both [C]: the gain, and the log likelihood of the share.
+    """
+    sizes = counts.sum(np.ones(len(counts.size)), n_classes)
+    present = counts.sum(counts.given.astype(np.float64), n_classes)
+    share = present / np.maximum(sizes, 1)
+    of_shares = xlogy(present, share) + xlogy(sizes - present, 1 - share)
+    sign = np.where(counts.given, 1.0, -1.0)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        slope, shift = parameters.reshape(2, -1)[:, counts.label]
+        z = sign * (slope * counts.logit + shift)
+        gradient = -sign * expit(-z)
+        by_slope, by_shift = counts.sum(gradient * counts.logit, n_classes), counts.sum(gradient, n_classes)
+        return -float(log_expit(z) @ counts.size), np.concatenate([by_slope, by_shift])
+
+    start = np.concatenate([np.ones(n_classes), np.zeros(n_classes)])
+    bounds = [(0.0, 50.0)] * n_classes + [(-50.0, 50.0)] * n_classes
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_STEPS}).x
+    slope, shift = best.reshape(2, -1)[:, counts.label]
+    fitted = counts.sum(log_expit(sign * (slope * counts.logit + shift)), n_classes)
+    return fitted - of_shares, np.asarray(of_shares)
+
+
+def _fit(counts: _Counts, n_classes: int) -> tuple[MultilabelNoise, Floats]:
+    """Return the noise of classes that the heads have learned, and the shares of wrong labels of all of them, [2]."""
+    sign = np.where(counts.given, 1.0, -1.0)
+
+    def read(parameters: Floats) -> tuple[Floats, ...]:
+        """Return log temperatures, b, the shifts b_c, and the logits of twice the shares: of classes, and of all."""
+        log_temperature, shifts = parameters[:n_classes], parameters[n_classes + 1 : 2 * n_classes + 1]
+        return (
+            log_temperature,
+            parameters[n_classes],
+            shifts,
+            parameters[2 * n_classes + 1 : -2].reshape(-1, 2),
+            parameters[-2:],
+        )
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        log_temperature, shift, shifts, raw, raw_of_all = read(parameters)
+        temperature, halves, halves_of_all = np.exp(log_temperature), expit(raw), expit(raw_of_all)
+        shares, of_all = halves / 2, halves_of_all / 2
+        extra, missing = shares.T
+        z = temperature[counts.label] * counts.logit + shift + shifts[counts.label]
+        present, absent = expit(z), expit(-z)
+        e, m = extra[counts.label], missing[counts.label]
+        density = np.where(counts.given, present * (1 - m) + absent * e, absent * (1 - e) + present * m) + _TINY
+        by_density = sign / density
+        by_z = by_density * (1 - e - m) * present * absent
+        divergence = of_all * np.log(shares / of_all) + (1 - of_all) * np.log((1 - shares) / (1 - of_all))
+        value = (
+            float(np.log(density) @ counts.size)
+            + WEIGHT * float(divergence.sum())
+            + _USUAL_WEIGHT * float(np.log(of_all).sum())
+            - float(((log_temperature - _USUAL_LOG_TEMPERATURE) ** 2).sum() + shift**2) / 2
+            - float((shifts**2).sum()) / (2 * _SPREAD_OF_SHIFTS**2)
+        )
+        of_shifts = counts.sum(by_z, n_classes)
+        by_shares = np.stack(
+            [counts.sum(by_density * absent, n_classes), -counts.sum(by_density * present, n_classes)], 1
+        ) + WEIGHT * (of_all / shares - (1 - of_all) / (1 - shares))
+        by_all = (
+            WEIGHT * (np.log(shares / of_all) - np.log((1 - shares) / (1 - of_all))).sum(0) + _USUAL_WEIGHT / of_all
+        )
+        gradient = [
+            counts.sum(by_z * counts.logit, n_classes) * temperature - (log_temperature - _USUAL_LOG_TEMPERATURE),
+            np.array([of_shifts.sum() - shift]),
+            of_shifts - shifts / _SPREAD_OF_SHIFTS**2,
+            (by_shares * halves * (1 - halves) / 2).reshape(-1),
+            by_all * halves_of_all * (1 - halves_of_all) / 2,
+        ]
+        return -value, -np.concatenate(gradient)
+
+    start = np.concatenate(
+        [
+            np.full(n_classes, _USUAL_LOG_TEMPERATURE),
+            np.zeros(n_classes + 1),
+            np.full(2 * n_classes + 2, logit(2 * _USUAL_SHARE)),
+        ]
+    )
+    # Far beyond what any data have: no step of the search may leave what can be computed.
+    bounds = [(-6.0, 6.0)] * n_classes + [(-50.0, 50.0)] * (n_classes + 1) + [(-30.0, 12.0)] * (2 * n_classes + 2)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_STEPS})
+    log_temperature, shift, shifts, raw, raw_of_all = read(found.x)
+    shares, of_all = (np.clip(expit(values) / 2, _LEAST_SHARE, 0.5) for values in (raw, raw_of_all))
+    learned = np.ones(n_classes, bool)
+    return MultilabelNoise(-float(found.fun), learned, shares, np.exp(log_temperature), shift + shifts), of_all
