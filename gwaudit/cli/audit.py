@@ -23,7 +23,7 @@ from gwaudit.cli.options import (
     TruthKey,
 )
 from gwaudit.cli.show.audit import print_audit, print_evaluations, print_noise, print_verdict
-from gwaudit.cli.show.console import out, print_facts, print_json
+from gwaudit.cli.show.console import out, print_facts, print_json, printable
 from gwaudit.cli.show.questions import print_questions
 from gwaudit.cli.show.run import print_run, print_trajectories, print_trajectory
 from gwaudit.cli.show.stages import StageDisplay
@@ -141,8 +141,10 @@ def evaluate_command(
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate ranked runs against the true labels, a row per run."""
+    """Evaluate ranked runs against the true labels, a row per run; the result is kept in each run."""
+    from gwaudit.core.url_outputs import shown_inside
     from gwaudit.pipeline.evaluate import evaluate_run
+    from gwaudit.pipeline.results import EVALUATION_FILE
 
     with StageDisplay() as display:
         evaluations = {str(run): evaluate_run(run, truth, truth_key, root=root, progress=display) for run in runs}
@@ -150,6 +152,8 @@ def evaluate_command(
         print_json({run: evaluation.to_dict() for run, evaluation in evaluations.items()})
     else:
         print_evaluations(evaluations)
+        for run in runs:
+            _print_written(shown_inside(run, run / EVALUATION_FILE))
 
 
 @command(app, "show", "For example: gwaudit show runs/photos --sample cat/0012.jpg")
@@ -275,6 +279,12 @@ def noise_command(
         print_json(facts)
     else:
         print_questions(asked, of_groups)
+        if questions is not None:
+            _print_written(shown_output(questions))
+
+
+def _print_written(path: Path | str) -> None:
+    print(f"Written: {printable(str(path))}")
 
 
 def _report(result: "AuditResult", as_json: bool, *, strict: bool = False) -> None:

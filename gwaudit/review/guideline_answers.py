@@ -79,8 +79,8 @@ def read_guidelines(path: Path | str, audit: Audit) -> tuple[Guideline, ...]:
         audit: Audit that the questions are about.
 
     Raises:
-        DataError: The file cannot be read, lacks a column, or a row names an unknown class or decision, or answers a
-            pair twice.
+        DataError: The file cannot be read, lacks a column, or has no answer, or a row names an unknown class or
+            decision, or answers a pair twice.
     """
     path = local_file(path)
     if not path.is_file():
@@ -105,6 +105,9 @@ def read_guidelines(path: Path | str, audit: Audit) -> tuple[Guideline, ...]:
         before = found.setdefault((guideline.given, guideline.other), guideline)
         if before.answer != answer:
             raise DataError(f"{path}, row {number}: this pair is answered in row {before.row} already, otherwise")
+    if not found:
+        choices = ", ".join(get_args(GuidelineAnswer))
+        raise DataError(f"{path}: no question has an answer: write one of {choices} into the column decision")
     return tuple(found.values())
 
 

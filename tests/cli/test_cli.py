@@ -82,6 +82,7 @@ def test_evaluation_takes_the_truth_from_the_data_or_from_a_file(audited, tmp_pa
     np.save(tmp_path / "truth.npy", load_digits().target)
     given = json.loads(gwaudit("evaluate", run, "--truth", tmp_path / "truth.npy", "--json").stdout)[str(run)]
     assert own == given
+    assert f"Written: {run / 'evaluation.json'}" in gwaudit("evaluate", run).stdout
     assert own["n_wrong"] == 180
     assert own["auroc"] > 0.9
 

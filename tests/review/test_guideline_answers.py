@@ -37,6 +37,8 @@ def test_answers_are_read_and_open_questions_passed_over(audit, tmp_path):
         ([("cat", "bird", "keep")], "row 2: 'bird' is no class of the run"),
         ([("cat", "dog", "perhaps")], "row 2: column decision: 'perhaps' is none of keep, relabel, drop"),
         ([("cat", "dog", "keep"), ("cat", "dog", "drop")], "row 3: this pair is answered in row 2 already, otherwise"),
+        ([("cat", "dog", ""), ("dog", "cat", " ")], "no question has an answer: write one of keep, relabel, drop"),
+        ([], "no question has an answer"),
         ([("cat", "cat", "keep")], "row 2: given_name and other_name are the same class"),
     ],
 )
@@ -63,6 +65,7 @@ def test_questions_are_written_filled_in_and_applied(tmp_path):
         pass
     assert gwaudit("rank", run).returncode == 0
     done = gwaudit("noise", run, "--questions", questions)
+    assert f"Written: {questions}" in done.stdout
     assert done.returncode == 0, done.stderr
     assert "Questions to settle once" in done.stdout
     shown = json.loads(gwaudit("noise", run, "--questions", questions, "--json").stdout)["questions"]
@@ -85,4 +88,6 @@ def test_questions_are_written_filled_in_and_applied(tmp_path):
 
 
 def test_the_written_table_is_read_again(audit, tmp_path):
-    assert read_guidelines(write_questions(guideline_questions(audit), tmp_path / "q.csv"), audit) == ()
+    path = write_questions(guideline_questions(audit), tmp_path / "q.csv")
+    with pytest.raises(DataError, match="no question has an answer"):
+        read_guidelines(path, audit)

@@ -35,7 +35,6 @@ from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.trainer import train
 
 _KNOWN = "known.json"
-_COMPOSED = TrainingSettings(epochs=20, batch_size=128, learning_rate=0.1, head="mlp")
 _CIFAR10 = 50_000  # images of its training split, in the order of the human labels
 
 
@@ -234,7 +233,7 @@ def _composed(source: ReviewSet) -> KnownAudit:
     dataset = composed_digits()
     given = add_multilabel_noise(dataset.labels, missing=source.rate, extra=source.rate, seed=0)
     with tempfile.TemporaryDirectory() as folder:
-        train(dataset.with_labels(given, true_labels=dataset.labels), Path(folder) / "run", _COMPOSED)
+        train(dataset.with_labels(given, true_labels=dataset.labels), Path(folder) / "run", TrainingSettings())
         with TrajectoryStore.open(Path(folder) / "run") as store:
             audit = rank(store, RankingSettings(force=True))
     return KnownAudit(source, audit, dataset.labels.reshape(-1), None)
