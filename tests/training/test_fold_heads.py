@@ -28,6 +28,7 @@ from gwaudit.training.loss import Loss
 from gwaudit.training.preprocessing import with_scaled_features
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
+from helpers.interrupting import train_until
 
 
 @given(
@@ -166,20 +167,7 @@ def test_wrong_labels_of_a_small_table_are_flagged_and_no_others(table, run):
 def test_an_interrupted_training_ends_as_an_unbroken_one(table, run, tmp_path):
     dataset = load_dataset(str(table[0]))
 
-    class InterruptionError(Exception):
-        pass
-
-    class Interrupt:
-        def on_heads(self, done, heads): ...
-        def on_head(self, choice): ...
-        def on_step(self, report): ...
-
-        def on_epoch(self, report):
-            if report.summary.epoch == 2:
-                raise InterruptionError
-
-    with pytest.raises(InterruptionError):
-        train(dataset, tmp_path / "run", TrainingSettings(epochs=6), progress=Interrupt())
+    train_until(2, dataset, tmp_path / "run", TrainingSettings(epochs=6))
     train(dataset, tmp_path / "run", TrainingSettings(epochs=6), resume=True)
     with TrajectoryStore.open(run) as unbroken, TrajectoryStore.open(tmp_path / "run") as resumed:
         for epoch in range(6):

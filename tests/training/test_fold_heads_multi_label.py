@@ -18,6 +18,7 @@ from gwaudit.training.loss import Loss
 from gwaudit.training.preprocessing import with_scaled_features
 from gwaudit.training.tensor_files import read_tensors
 from gwaudit.training.trainer import predict, train
+from helpers.interrupting import train_until
 
 N, N_CLASSES = 300, 5
 
@@ -144,21 +145,8 @@ def test_labels_that_are_probably_wrong_count_less_in_later_epochs(data, run):
 
 
 def test_an_interrupted_training_ends_as_an_unbroken_one(data, run, tmp_path):
-    class InterruptionError(Exception):
-        pass
-
-    class Interrupt:
-        def on_heads(self, done, heads): ...
-        def on_head(self, choice): ...
-        def on_step(self, report): ...
-
-        def on_epoch(self, report):
-            if report.summary.epoch == 5:
-                raise InterruptionError
-
     settings = TrainingSettings(epochs=8)
-    with pytest.raises(InterruptionError):
-        train(data[0], tmp_path / "run", settings, progress=Interrupt())
+    train_until(5, data[0], tmp_path / "run", settings)
     train(data[0], tmp_path / "run", settings, resume=True)
     with TrajectoryStore.open(run) as unbroken, TrajectoryStore.open(tmp_path / "run") as resumed:
         for epoch in range(8):

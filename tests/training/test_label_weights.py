@@ -14,6 +14,7 @@ from gwaudit.store.store import TrajectoryStore
 from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights, try_weights
 from gwaudit.training.refinement import rank_run
 from gwaudit.training.trainer import train
+from helpers.interrupting import train_until
 
 WRONG = np.arange(0, 120, 8)
 EPOCHS = 12
@@ -75,20 +76,8 @@ def test_the_first_half_is_that_of_a_training_without_weights(run, table, tmp_pa
 def test_a_resumed_training_has_the_same_weights(run, table, tmp_path):
     """The training ends in the middle of the last quarter, and begins again."""
 
-    class InterruptionError(Exception):
-        pass
-
-    class Progress:
-        def __getattr__(self, name):
-            return lambda *arguments: None
-
-        def on_epoch(self, report):
-            if report.summary.epoch == 10:
-                raise InterruptionError
-
     settings = TrainingSettings(epochs=EPOCHS, head="linear", weight_decay=0.005, fold_repeats=1)
-    with pytest.raises(InterruptionError):
-        train(load_dataset(table), tmp_path / "run", settings, progress=Progress())
+    train_until(10, load_dataset(table), tmp_path / "run", settings)
     trained(table, tmp_path / "run")
     with TrajectoryStore.open(run) as whole, TrajectoryStore.open(tmp_path / "run") as resumed:
         assert resumed.read_epoch(11).equals(whole.read_epoch(11), check_metadata=False)
