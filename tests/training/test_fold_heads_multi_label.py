@@ -160,10 +160,10 @@ def test_predictions_are_a_probability_for_each_class(data, run):
     assert not torch.allclose(probability.sum(1), torch.ones(N))
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.05])
+@pytest.mark.parametrize("rate", [0.02, 0.05])
 def test_few_wrong_labels_of_several_classes_are_found_and_counted(tmp_path, rate):
     """A head that learned them all expects a quarter to a half of such errors."""
-    dataset, wrong = linear_tags(seed=1, n=1000, rate=rate)
+    dataset, wrong = linear_tags(seed=1, n=600, rate=rate)
     train(dataset, tmp_path / "run", TrainingSettings())
     with TrajectoryStore.open(tmp_path / "run") as store:
         audit = rank(store, RankingSettings(force=True))
