@@ -45,14 +45,12 @@ class MultilabelNoise(NamedTuple):
     """Hold label noise that is fitted to held-out predictions of C classes.
 
     Attributes:
-        evidence: Log posterior of the noise, up to a constant, and log likelihood of the classes without noise.
         learned: [C] whether the heads predict the class better than its share does.
         shares: [C, 2] e_c and m_c, the shares of extra and of missing labels.
         temperature: [C] a_c.
         shift: [C] b + b_c.
     """
 
-    evidence: float
     learned: NDArray[np.bool_]
     shares: Floats
     temperature: Floats
@@ -101,17 +99,14 @@ def fit_multilabel_noise(logits: Floats, given: NDArray[np.integer]) -> Multilab
     """
     n_classes = logits.shape[1]
     counts = _histogram(logits, given)
-    gain, of_shares = _gain(counts, n_classes)
-    learned = gain > _LEAST_GAIN
+    learned = _gain(counts, n_classes) > _LEAST_GAIN
     shares = np.full((n_classes, 2), _USUAL_SHARE)
     temperature, shift = np.ones(n_classes), np.zeros(n_classes)
-    evidence = float(of_shares[~learned].sum())
     if learned.any():
         fitted, of_all = _fit(counts.of_classes(learned), int(learned.sum()))
-        evidence += fitted.evidence
         shares[learned], temperature[learned], shift[learned] = fitted.shares, fitted.temperature, fitted.shift
         shares[~learned] = of_all
-    return MultilabelNoise(evidence, learned, shares, temperature, shift)
+    return MultilabelNoise(learned, shares, temperature, shift)
 
 
 def _histogram(logits: Floats, given: NDArray[np.integer]) -> _Counts:
@@ -129,11 +124,8 @@ def _histogram(logits: Floats, given: NDArray[np.integer]) -> _Counts:
     return _Counts(answers // 2, answers % 2 == 1, low + width * (bins + 0.5), counts[filled].astype(np.float64))
 
 
-def _gain(counts: _Counts, n_classes: int) -> tuple[Floats, Floats]:
-    """Return by how many nats σ(a l + b), with a of 0 or more, explains each class better than its share; and that.
-
-    Both [C]: the gain, and the log likelihood of the share.
-    """
+def _gain(counts: _Counts, n_classes: int) -> Floats:
+    """Return by how many nats σ(a l + b), with a of 0 or more, explains each class better than its share does, [C]."""
     sizes = counts.sum(np.ones(len(counts.size)), n_classes)
     present = counts.sum(counts.given.astype(np.float64), n_classes)
     share = present / np.maximum(sizes, 1)
@@ -152,7 +144,7 @@ def _gain(counts: _Counts, n_classes: int) -> tuple[Floats, Floats]:
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_STEPS}).x
     slope, shift = best.reshape(2, -1)[:, counts.label]
     fitted = counts.sum(log_expit(sign * (slope * counts.logit + shift)), n_classes)
-    return fitted - of_shares, np.asarray(of_shares)
+    return np.asarray(fitted - of_shares)
 
 
 def _fit(counts: _Counts, n_classes: int) -> tuple[MultilabelNoise, Floats]:
@@ -218,4 +210,4 @@ def _fit(counts: _Counts, n_classes: int) -> tuple[MultilabelNoise, Floats]:
     log_temperature, shift, shifts, raw, raw_of_all = read(found.x)
     shares, of_all = (np.clip(expit(values) / 2, _LEAST_SHARE, 0.5) for values in (raw, raw_of_all))
     learned = np.ones(n_classes, bool)
-    return MultilabelNoise(-float(found.fun), learned, shares, np.exp(log_temperature), shift + shifts), of_all
+    return MultilabelNoise(learned, shares, np.exp(log_temperature), shift + shifts), of_all

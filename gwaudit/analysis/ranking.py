@@ -112,14 +112,8 @@ def rank(
 
 
 def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:
-    """Return the probability of each label being wrong by some epochs of a cross-fitted training, for training.
-
-    It has a number for each row of the store: [n], or [n C] for multi-label samples.
-    """
-    statistics = statistics_files(store, window)
-    if store.is_multi_label:
-        return sigmoid(_held_out_multilabel_log_odds(store, statistics))
-    return sigmoid(_held_out_readings(store, statistics).pool(TRAINING_WEIGHTS))
+    """Return the probability of each label being wrong by some epochs of a cross-fitted training, [n], for training."""
+    return sigmoid(_held_out_readings(store, statistics_files(store, window)).pool(TRAINING_WEIGHTS))
 
 
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:

@@ -321,7 +321,8 @@ class TrainingSettings:
             recorded with each in turn. By default 6 for up to 500 samples, 3,000 / n for n samples up to 1,500, and 1
             for more.
         reweighting: Whether the heads of folds learn each label with the probability that it is right, as the epochs so
-            far say: after half and after three quarters of the epochs it is estimated. By default yes.
+            far say: after half and after three quarters of the epochs it is estimated. By default yes; multi-label
+            samples have no such weights.
         latents: Features that the run keeps, to show the nearest neighbours of suspects: `auto`, those of a frozen
             backbone; `keep`, also those of a trained network, of features and texts; `none`. At most 100,000 samples.
         alignment: Parameters of the last layer that the alignment is computed with: `head`, its weight and bias; or

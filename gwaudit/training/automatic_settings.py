@@ -67,8 +67,9 @@ def resolve(
 
     Raises:
         SettingsError: A pretrained backbone is asked for and the samples are not images; a network is to learn images
-            in batches of one; the learning rate is "auto", and the optimizer has no default here; or folds are asked
-            for where there is no head on features, or there are too few samples for them.
+            in batches of one; the learning rate is "auto", and the optimizer has no default here; folds are asked for
+            where there is no head on features, or there are too few samples for them; or `reweighting` for multi-label
+            samples.
 
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
@@ -84,6 +85,8 @@ def resolve(
     scale = batch / _LARGE.batch_size
     given = {name: value for name, value in settings.to_dict().items() if name not in AUTOMATIC or value != "auto"}
     folds = _folds(settings, n_samples, crosses=not learns_images)
+    if given.get("reweighting") and multi_label:
+        raise SettingsError("`reweighting` is for samples of one class each: leave it out")
     if folds > 1:
         fewest, most = _FOLD_EPOCHS
         batch = given.get("batch_size", min(max(_FOLD_BATCH[0], n_samples // 10), _FOLD_BATCH[1]))
@@ -96,7 +99,7 @@ def resolve(
             "learning_rate": _rate(settings.optimizer) * _FOLD_RATE / _LARGE.learning_rate,
             "weight_decay": "auto",
             "head": "auto",
-            "reweighting": True,
+            "reweighting": not multi_label,
         }
         return ResolvedTrainingSettings.from_dict(of_folds | given)
     if given.get("fold_repeats", 1) > 1:

@@ -37,7 +37,7 @@ class CrossFitting:
         self.left_out = assign_heads(labels, settings.folds, repeats, settings.seed, copies)
         self.n_heads = settings.folds * repeats
         self._labels, self._copies = labels, copies
-        self._of_epochs, self._weights = LabelWeights(settings.epochs, labels.shape), torch.ones(labels.shape)
+        self._of_epochs, self._weights = LabelWeights(settings.epochs), torch.ones(len(labels))
 
     def choose_head(
         self,

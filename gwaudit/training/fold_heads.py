@@ -108,21 +108,20 @@ def assign_folds(labels: Tensor, n_folds: int, seed: int, copies: Sequence[Seque
 
 
 def learned_by_heads(left_out: Tensor, weights: Tensor, n_heads: int) -> Tensor:
-    """Return the weight with which each head learns each label, [H, B, ...]: 0 for a head that leaves the sample out.
+    """Return the weight with which each head learns each sample, [H, B]: 0 for a head that leaves it out.
 
     Args:
         left_out: [B, R] heads that do not learn the sample.
-        weights: [B] weights of the labels for the other heads, or [B, C] for multi-label samples.
+        weights: [B] weights of the samples for the other heads.
         n_heads: Number of heads H.
     """
-    learns = (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2)
-    return learns.view(*learns.shape, *(1,) * (weights.ndim - 1)) * weights
+    return (left_out != torch.arange(n_heads, device=left_out.device)[:, None, None]).all(2) * weights
 
 
 def loss_of_heads(
     loss: Loss, logits: Tensor, targets: Tensor, labels: Tensor, learned: Tensor, of_batch: Tensor
 ) -> Tensor:
-    """Return the mean over all heads of their mean losses, each of the labels that it learns: [] with a gradient.
+    """Return the mean over all heads of their mean losses, each of the samples that it learns: [] with a gradient.
 
     The losses of the classes of multi-label samples are summed.
 
@@ -135,8 +134,8 @@ def loss_of_heads(
         logits: [H, B, C] of all heads.
         targets: [B] classes or [B, C] distributions that are learned.
         labels: [B] given labels, or [B, C] of 0 and 1.
-        learned: [H, B] or [H, B, C] weights with which the heads learn the labels.
-        of_batch: [H, N] or [H, N, C] those of the whole batch; `learned` where these samples are all of it.
+        learned: [H, B] weights with which the heads learn the samples.
+        of_batch: [H, N] those of the whole batch; `learned` where these samples are all of it.
     """
     n_heads, n_samples, _ = logits.shape
 
@@ -144,9 +143,9 @@ def loss_of_heads(
         return values.repeat(n_heads, *(1,) * (values.ndim - 1))
 
     losses = loss.by_label(logits.flatten(0, 1), for_all_heads(targets), for_all_heads(labels))
-    sums = (losses.view(learned.shape) * learned.to(losses)).sum(1) * (of_batch.shape[1] / n_samples)
-    means = sums / of_batch.to(losses).sum(1).clamp_min(_LEAST_SUM)
-    return means.view(n_heads, -1).sum(1).mean()
+    of_samples = losses.view(n_heads, n_samples, -1).sum(2)
+    sums = (of_samples * learned.to(losses)).sum(1) * (of_batch.shape[1] / n_samples)
+    return (sums / of_batch.to(losses).sum(1).clamp_min(_LEAST_SUM)).mean()
 
 
 def held_out_log_probabilities(
@@ -170,9 +169,9 @@ def held_out_log_probabilities(
         model: The heads, which are trained.
         loss: The loss of a label.
         settings: Optimizer, schedule, batch size, number of epochs and seed.
-        weights: [n] or [n, C] weights with which the labels are learned; by default 1.
+        weights: [n] weights with which the labels are learned; by default 1.
     """
-    weights = torch.ones(labels.shape, device=labels.device) if weights is None else weights
+    weights = torch.ones(len(labels), device=labels.device) if weights is None else weights
     batches = -(-len(labels) // settings.batch_size)
     optimizer = build_optimizer(model, settings)
     schedule = build_schedule(optimizer, settings, batches * settings.epochs)

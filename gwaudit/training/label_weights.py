@@ -14,7 +14,7 @@ and `try_weights` measures this before the training, for the verdict: of a surve
 is flagged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,6 @@ from torch import Tensor
 
 from gwaudit.analysis.error_probability import sigmoid
 from gwaudit.analysis.held_out_noise import HeldOutPredictions, highest_evidence
-from gwaudit.analysis.held_out_noise_multilabel import fit_multilabel_noise
 from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, held_out_readings
 from gwaudit.analysis.ranking import held_out_probability_wrong
 from gwaudit.recording.distributed import run_on_rank0
@@ -54,16 +53,14 @@ class LabelWeights:
 
     Args:
         n_epochs: Number of epochs of the training.
-        shape: Shape of the labels, [n] or [n, C].
     """
 
-    def __init__(self, n_epochs: int, shape: Sequence[int]) -> None:
-        self._shape = tuple(shape)
+    def __init__(self, n_epochs: int) -> None:
         self._quarters = [n_epochs * quarter // 4 for quarter in range(1, 4)]
         self._window, self._weights = range(0), torch.empty(0)
 
     def of_epoch(self, epoch: int, store: TrajectoryStore) -> Tensor:
-        """Return the weights of the labels in an epoch, in [0.1, 1]; 1 in the first half. All ranks must call.
+        """Return the weights of the labels in an epoch, [n] in [0.1, 1]; 1 in the first half. All ranks must call.
 
         Args:
             epoch: Number of the epoch, from 0.
@@ -72,17 +69,14 @@ class LabelWeights:
         first, half, last = self._quarters
         window = range(half, last) if epoch >= last else range(first, half)
         if epoch < half or not window:
-            return torch.ones(self._shape)
+            return torch.ones(store.n_samples)
         if window != self._window:
-            self._window, self._weights = window, run_on_rank0(lambda: weights_by(store, window)).view(self._shape)
+            self._window, self._weights = window, run_on_rank0(lambda: weights_by(store, window))
         return self._weights
 
 
 def weights_by(store: TrajectoryStore, window: range) -> Tensor:
-    """Return the probability by some epochs that each label is right, float32, at least 0.1; 1 where unrecorded.
-
-    It has a number for each row of the store: [n], or [n C] for multi-label samples.
-    """
+    """Return the probability by some epochs that each label is right, [n] float32, at least 0.1; 1 where unrecorded."""
     wrong = torch.from_numpy(held_out_probability_wrong(store, window)).float().nan_to_num(nan=0.0)
     return (1 - wrong).clamp_min(LEAST_WEIGHT)
 
@@ -95,26 +89,25 @@ def try_weights(predicted: Tensor, labels: Tensor, train: Callable[[Tensor], Ten
     labels that it contradicts.
 
     Args:
-        predicted: [n, C] held-out log probabilities of heads that learned all labels alike; [n C, 2] of multi-label
-            samples.
-        labels: [n] given labels, or [n, C] of 0 and 1.
-        train: Trains the heads with weights of the labels, and returns their held-out log probabilities.
+        predicted: [n, C] held-out log probabilities of heads that learned all labels alike.
+        labels: [n] given labels.
+        train: Trains the heads with weights [n] of the labels, and returns their held-out log probabilities.
     """
-    evidence, odds = _read(predicted, labels)
-    weights = (1 - torch.from_numpy(sigmoid(odds)).float()).clamp_min(LEAST_WEIGHT).view(labels.shape)
-    evidence_with_weights, odds_with_weights = _read(train(weights.to(labels.device)), labels)
-    return WeightsTrial(evidence_with_weights - evidence, int((odds > 0).sum()), int((odds_with_weights > 0).sum()))
+    n_classes = predicted.shape[1]
+    before = _predictions(predicted, labels)
+    odds = _log_odds_wrong(before, n_classes)
+    wrong = torch.from_numpy(sigmoid(odds)).float()
+    after = _predictions(train((1 - wrong).clamp_min(LEAST_WEIGHT).to(labels.device)), labels)
+    return WeightsTrial(
+        highest_evidence(after, n_classes) - highest_evidence(before, n_classes),
+        int((odds > 0).sum()),
+        int((_log_odds_wrong(after, n_classes) > 0).sum()),
+    )
 
 
-def _read(predicted: Tensor, labels: Tensor) -> tuple[float, NDArray[np.float64]]:
-    """Return the evidence of label noise that is fitted to held-out predictions, and the log odds of each label."""
-    if labels.ndim == 2:
-        given, presence = labels.cpu().numpy(), predicted.double().cpu().numpy() @ (-1, 1)
-        noise = fit_multilabel_noise(presence.reshape(given.shape), given)
-        return noise.evidence, noise.log_odds_wrong(presence.reshape(given.shape), given).reshape(-1)
-    p, n_classes = _predictions(predicted, labels), predicted.shape[1]
+def _log_odds_wrong(p: HeldOutPredictions, n_classes: int) -> NDArray[np.float64]:
     readings = held_out_readings(p.given, p.alternative, p.log_given - p.log_alternative, -p.log_given, n_classes)
-    return highest_evidence(p, n_classes), readings.pool(TRAINING_WEIGHTS)
+    return readings.pool(TRAINING_WEIGHTS)
 
 
 def _predictions(predicted: Tensor, labels: Tensor) -> HeldOutPredictions:

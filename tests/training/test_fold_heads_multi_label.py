@@ -1,5 +1,7 @@
 """Multi-label samples are cross-fitted too: each label is judged by a head that did not learn its sample."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,12 @@ from torch.nn import functional
 
 from gwaudit import LabeledDataset, RankingSettings, TrainingSettings, TrajectoryStore, rank
 from gwaudit.analysis.sample_statistics import is_held_out
+from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings
 from gwaudit.data.inputs import features
 from gwaudit.training.automatic_settings import resolve
 from gwaudit.training.checkpoints import epoch_checkpoint
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, learned_by_heads, loss_of_heads
-from gwaudit.training.label_weights import LEAST_WEIGHT, LabelWeights
 from gwaudit.training.loss import Loss
 from gwaudit.training.preprocessing import with_scaled_features
 from gwaudit.training.tensor_files import read_tensors
@@ -44,7 +46,7 @@ def test_a_head_has_the_gradient_of_the_labels_outside_its_fold_alone(kind):
     heads, loss = FoldHeads(kind, n_features=5, n_classes=3, n_heads=3), Loss(labels, 3, ResolvedTrainingSettings())
     with torch.no_grad():
         heads.head.weight.normal_()
-    weights = torch.rand(12, 3)
+    weights = torch.rand(12)
     learned_by = learned_by_heads(folds[:, None], weights, 3)
     mean = loss_of_heads(loss, heads(inputs)[1], labels, labels, learned_by, learned_by)
     together = torch.autograd.grad(3 * mean, heads.head.weight)[0]
@@ -52,7 +54,7 @@ def test_a_head_has_the_gradient_of_the_labels_outside_its_fold_alone(kind):
         learned = folds != fold
         logits = heads(inputs[learned])[1][fold]
         losses = functional.binary_cross_entropy_with_logits(logits, labels[learned].float(), reduction="none")
-        alone = ((losses * weights[learned]).sum(0) / weights[learned].sum(0)).sum()
+        alone = (losses.sum(1) * weights[learned]).sum() / weights[learned].sum()
         torch.testing.assert_close(together[fold], torch.autograd.grad(alone, heads.head.weight)[0][fold])
 
 
@@ -61,7 +63,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole():
     inputs, labels = torch.randn(13, 5), (torch.rand(13, 3) < 0.4).long()
     left_out = assign_heads(labels, 2, 2, seed=0)
     heads, loss = FoldHeads("mlp", n_features=5, n_classes=3, n_heads=4), Loss(labels, 3, ResolvedTrainingSettings())
-    learned = learned_by_heads(left_out, torch.rand(13, 3), 4)
+    learned = learned_by_heads(left_out, torch.rand(13), 4)
 
     def gradient(part):
         logits, of_part = heads(inputs[part])[1], labels[part]
@@ -132,16 +134,27 @@ def test_each_label_is_recorded_with_a_head_that_did_not_learn_it(data, run):
         assert recorded["alignment"][sample * N_CLASSES + label] == pytest.approx(float(cosine), abs=1e-4)
 
 
-def test_labels_that_are_probably_wrong_count_less_in_later_epochs(data, run):
-    dataset, wrong = data
+def test_weights_of_labels_are_refused(data, run, tmp_path):
+    """Heads that learn their own opinion looked sure of it: "trust it" stood over 620 suspects of 240 wrong labels."""
     with TrajectoryStore.open(run) as store:
-        weights = LabelWeights(8, dataset.labels.shape)
-        assert weights.of_epoch(3, store).unique().tolist() == [1.0]
-        later = weights.of_epoch(6, store).numpy()
-    assert later.shape == wrong.shape
-    assert later.min() >= LEAST_WEIGHT
-    assert later[wrong].mean() < 0.5
-    assert later[~wrong].mean() > 0.9
+        assert store.settings["training"]["reweighting"] is False
+    with pytest.raises(SettingsError, match="`reweighting` is for samples of one class each"):
+        train(data[0], tmp_path / "run", TrainingSettings(reweighting=True))
+
+
+@pytest.mark.parametrize("n_wrong", [0, 48, 240])
+def test_classes_that_the_heads_can_hardly_learn_are_not_trusted(tmp_path, n_wrong):
+    random = np.random.default_rng(6)
+    x = random.normal(size=(800, 12))
+    score = x @ random.normal(size=(12, 6)) / 12**0.5
+    score = np.sin(2 * score) + 0.3 * score
+    given = (score > np.quantile(score, 0.75, axis=0)).astype(np.int64)
+    changed = random.permutation(given.size)[:n_wrong]
+    given.ravel()[changed] ^= 1
+    names, keys = tuple("abcdef"), [f"s{i}" for i in range(800)]
+    train(LabeledDataset("waves", features(torch.from_numpy(x).float()), given, names, keys), tmp_path / "run")
+    with TrajectoryStore.open(tmp_path / "run") as store:
+        assert not rank(store).verdict.is_trusted
 
 
 def test_an_interrupted_training_ends_as_an_unbroken_one(data, run, tmp_path):
@@ -169,7 +182,7 @@ def test_few_wrong_labels_of_several_classes_are_found_and_counted(tmp_path, rat
         audit = rank(store, RankingSettings(force=True))
     assert audit.settings.detector == "margin"
     assert average_precision_score(wrong.ravel(), -audit.by_id("rank")) > 0.9
-    assert audit.expected_wrong()[-1] == pytest.approx(wrong.sum(), rel=0.15)
+    assert audit.expected_wrong()[-1] == pytest.approx(wrong.sum(), rel=0.2)
     suspect = audit.by_id("suspect").astype(bool)
     assert 2 * (suspect & wrong.ravel()).sum() / (suspect.sum() + wrong.sum()) > 0.85
     assert audit.verdict.is_trusted
@@ -186,5 +199,5 @@ def test_one_head_that_learned_all_labels_is_not_trusted(data, tmp_path):
 
 def test_multi_label_features_have_the_folds_of_others():
     of_one, of_several = (resolve(TrainingSettings(), 2500, "features", multi_label=many) for many in (False, True))
-    assert of_several == of_one
+    assert of_several == replace(of_one, reweighting=False)
     assert of_several.folds == 10

@@ -45,7 +45,7 @@ def run(table, tmp_path_factory):
 
 def test_wrong_labels_count_less_after_the_first_half(run):
     with TrajectoryStore.open(run) as store:
-        weights = LabelWeights(EPOCHS, (store.n_samples,))
+        weights = LabelWeights(EPOCHS)
         assert weights.of_epoch(5, store).unique().tolist() == [1.0]
         later, last = weights.of_epoch(6, store), weights.of_epoch(9, store)
         assert weights.of_epoch(11, store) is last, "the weights are those of a quarter"
