@@ -72,8 +72,15 @@ class DataSummary:
     def warnings(self) -> list[str]:
         """Return the sentences that a user must read before trusting the audit."""
         empty = [f"No sample has the class {_listed(self.empty_classes)}."] if self.empty_classes else []
+        # In multi-label data a class that nearly all samples have is small, too.
+        is_lacked = any(self.class_counts.get(name, 0) >= LEAST_SAMPLES for name in self.small_classes)
+        small = (
+            f"that fewer than {LEAST_SAMPLES} samples have, or lack"
+            if is_lacked
+            else f"with fewer than {LEAST_SAMPLES} samples"
+        )
         few = [
-            f"Classes with fewer than {LEAST_SAMPLES} samples: {_listed(self.small_classes)}. These are too few to "
+            f"Classes {small}: {_listed(self.small_classes)}. These are too few to "
             "judge their labels: none of them is flagged or dropped (category too-few). Look at each."
         ]
         return [*self.notes.warnings, *empty, *(few if self.small_classes else [])]

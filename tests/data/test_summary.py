@@ -34,6 +34,7 @@ def test_it_warns_of_classes_with_too_few_samples_to_judge():
     assert warning.startswith("Classes with fewer than 5 samples: dog, eel. These are too few to judge")
     several = summarise(dataset_of([[1, 0]] * 6 + [[1, 1]] * 6 + [[0, 0]] * 2, ("cat", "dog")))
     assert several.small_classes == ["cat"], "two samples lack it"
+    assert several.warnings[0].startswith("Classes that fewer than 5 samples have, or lack: cat. These are too few")
 
 
 def test_of_many_classes_it_names_the_largest_and_the_smallest():
