@@ -339,7 +339,7 @@ def select_detector(
 
     Args:
         name: a name of `DETECTORS`, or "auto": `probability` for a run with final passes, `margin` for one whose
-            samples were held out, `combined` for others and for multi-label runs. Most labels are absent there and
+            samples were held out, `combined` for others, and other multi-label runs. Most labels are absent there and
             nearly certain, and `probability` finds less. Of samples that no head learned, the margin is not distorted
             by memorisation, which the alignment gap corrects.
         final_passes: number of final evaluation passes of the run, or of the last round of its refinement.

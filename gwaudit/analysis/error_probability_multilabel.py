@@ -1,4 +1,4 @@
-"""Estimate the odds of each (sample, class) being wrong, in multi-label runs.
+"""Estimate the odds of each (sample, class) being wrong, for multi-label networks that learned what they judge.
 
 The mixtures of `gwaudit.analysis.error_probability`, for one label a sample, do not hold here. Absent labels outnumber
 present ones by far, and the model has learned it: the logits of a rare class are low everywhere. So zero is not where
