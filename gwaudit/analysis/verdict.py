@@ -375,8 +375,8 @@ def _underfits_classes(s: Signals) -> Iterator[Finding]:
             f"right and wrong labels overlap, with an expected F1 of {s.expected_f1:.2f}, and the network contradicts "
             f"{1 - s.accuracy:.1%} of the labels and flags {s.flagged:.1%}: it may not have learned some classes, or "
             "miss wrong labels",
-            "Decide a random sample (`gwaudit sample`), which shows how many are wrong; more samples, or inputs that say "
-            "more, help too"
+            "Decide a random sample (`gwaudit sample`), which shows how many are wrong; more samples, or inputs that "
+            "say more, help too"
             if s.held_out  # the better head was chosen
             else "Train with another `head` ('mlp' learns more than 'linear') or `model`, or for more `epochs`",
         )
