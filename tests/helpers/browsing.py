@@ -18,6 +18,15 @@ LEAVE = """
 """Return whether the browser asks before the page is left."""
 
 
+COUNT_KEYS = """
+    if (!("keysThatArrived" in window)) {
+        window.addEventListener("keydown", () => { window.keysThatArrived += 1; }, true);
+    }
+    window.keysThatArrived = 0;
+"""
+"""Count the keys that reach the page, wherever they go from there."""
+
+
 def cards(browser):
     return browser.find_elements(By.CSS_SELECTOR, ".card")
 
@@ -27,10 +36,19 @@ def suspects(data):
 
 
 def press(browser, *keys):
-    actions = ActionChains(browser)
-    for key in keys:
-        actions.send_keys(key)
-    actions.perform()
+    """Press keys one after the other; one that the page did not get is pressed again.
+
+    Chromium drops the keys that reach a tab before it has shown its page, which a busy machine does late.
+    """
+    browser.execute_script(COUNT_KEYS)
+    for arrived, key in enumerate("".join(keys), start=1):
+        wait(browser, lambda b, key=key, arrived=arrived: pressed(b, key) >= arrived)
+
+
+def pressed(browser, key):
+    """Press a key, and return how many keys the page got by then."""
+    ActionChains(browser).send_keys(key).perform()
+    return browser.execute_script("return window.keysThatArrived")
 
 
 def start(browser):
