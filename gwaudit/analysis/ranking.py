@@ -53,7 +53,7 @@ from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_
 from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
 from gwaudit.analysis.sample_statistics import COLUMNS, default_window, is_held_out, statistics_files
-from gwaudit.analysis.verdict import judge
+from gwaudit.analysis.verdict_checks import judge
 from gwaudit.core.allocators import release_memory
 from gwaudit.core.column_files import ColumnFiles
 from gwaudit.core.errors import SettingsError

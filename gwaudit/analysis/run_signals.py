@@ -1,4 +1,4 @@
-"""Measure the signals by which `gwaudit.analysis.verdict` judges a run; no true label is read."""
+"""Measure the signals by which `gwaudit.analysis.verdict_checks` judges a run; no true label is read."""
 
 import math
 from concurrent.futures import Executor
@@ -13,7 +13,7 @@ from gwaudit.analysis.detectors import DETECTORS, RecordedRun
 from gwaudit.analysis.error_probability import count_with_best_f1, log_odds_wrong, sigmoid
 from gwaudit.analysis.sample_statistics import HALVES, is_held_out
 from gwaudit.analysis.signals import Signals
-from gwaudit.analysis.verdict import SHARP, STRONG_EVIDENCE, is_photo
+from gwaudit.analysis.verdict_checks import SHARP, STRONG_EVIDENCE, is_photo
 from gwaudit.core.column_files import ColumnFiles
 from gwaudit.data.class_names import plain_text
 from gwaudit.store.store import TrajectoryStore

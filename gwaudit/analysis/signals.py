@@ -1,6 +1,6 @@
 """Hold the signals of a run, by which it is judged without true labels.
 
-`gwaudit.analysis.run_signals` measures them, `gwaudit.analysis.verdict` judges by them.
+`gwaudit.analysis.run_signals` measures them, `gwaudit.analysis.verdict_checks` judges by them.
 """
 
 import math

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gwaudit.analysis.verdict import FEW_PHOTOS, is_photo
+from gwaudit.analysis.verdict_checks import FEW_PHOTOS, is_photo
 from gwaudit.core.errors import SettingsError
 from gwaudit.core.settings import ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset

@@ -10,7 +10,8 @@ import pytest
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.signals import Signals
-from gwaudit.analysis.verdict import Verdict, judge
+from gwaudit.analysis.verdict import Verdict
+from gwaudit.analysis.verdict_checks import judge
 from gwaudit.core.errors import VerdictError
 from gwaudit.core.settings import RankingSettings
 from gwaudit.export.cleaned_data import clean_data

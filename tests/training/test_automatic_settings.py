@@ -9,7 +9,7 @@ import torch
 
 from gwaudit.analysis.ranking import rank
 from gwaudit.analysis.signals import Signals
-from gwaudit.analysis.verdict import judge
+from gwaudit.analysis.verdict_checks import judge
 from gwaudit.core.errors import RecordingError, SettingsError
 from gwaudit.core.settings import DataSettings, ResolvedTrainingSettings, TrainingSettings
 from gwaudit.data.dataset import LabeledDataset
