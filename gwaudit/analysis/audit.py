@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.analysis.calibration import Calibration
+from gwaudit.analysis.flagging import NOT_JUDGED
 from gwaudit.analysis.ranked_table import RankedTable, open_ranked_table
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.analysis.verdict import UNJUDGED, Verdict
@@ -20,6 +21,7 @@ from gwaudit.core.files import is_absent, sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.settings import RankingSettings
 from gwaudit.core.urls import require_local
+from gwaudit.data.class_names import listed, shown_name
 from gwaudit.store.layout import ANSWERS, FORMAT_VERSION
 from gwaudit.store.results import no_audit, publishing, results_of
 from gwaudit.store.working_copies import run_folder
@@ -37,7 +39,7 @@ COLUMNS = {
     "log_odds_wrong": "natural log of the odds that the given label is wrong; NaN for unrecorded samples",
     "probability_wrong": "probability that the given label is wrong",
     "suspect": "whether the sample is flagged",
-    "category": "suspect, late-aligned, hard, fine, too-few or unrecorded",
+    "category": "suspect, late-aligned, hard, fine, too-few, unlearned or unrecorded",
     **{name: text for name, text in STATISTICS.items() if name != "alternative_label"},
 }
 """The columns of `Audit.frame`, with their texts."""
@@ -228,10 +230,36 @@ class Audit:
                 f"({self.verdict.short_reason})"
             )
 
+    @property
+    def is_judged(self) -> NDArray[np.bool_]:
+        """Return whether each row can be judged, [n]: not if its category is one of `NOT_JUDGED`."""
+        category = self.column("category")
+        return np.asarray(~np.logical_or.reduce([category == name for name in NOT_JUDGED]))
+
+    @property
+    def unlearned_classes(self) -> tuple[str, ...]:
+        """Return the classes that a multi-label run predicts no better than by their share."""
+        if not self.is_multi_label:
+            return ()
+        rows = self.column("category") == "unlearned"
+        return tuple(self.class_names[label] for label in np.unique(self.column("class_id")[rows]))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return sentences on what a user cannot find by this audit."""
+        names = self.unlearned_classes
+        if not names:
+            return ()
+        return (
+            f"Classes that are not predicted better than by their share: {listed([shown_name(n) for n in names])}. "
+            "Wrong labels of these cannot be found: none is flagged or dropped (category unlearned). Inputs that say "
+            "more about them help; or decide on their labels yourself.",
+        )
+
     def judged_probability(self) -> NDArray[np.float64]:
-        """Return the probability of each row being wrong, [n], 0 where it cannot be judged: too few or unrecorded."""
+        """Return the probability of each row being wrong, [n], 0 where it cannot be judged."""
         probability = np.nan_to_num(self.column("probability_wrong").astype(np.float64))
-        probability[self.column("category") == "too-few"] = 0.0
+        probability[~self.is_judged] = 0.0
         return probability
 
     def expected_wrong(self, *, of_undecided: bool = False) -> NDArray[np.float64]:
@@ -293,6 +321,7 @@ class Audit:
             "window": [epoch + 1 for epoch in self.window],
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "calibration": None if self.calibration is None else asdict(self.calibration),
+            **({"unlearned_classes": list(self.unlearned_classes)} if self.is_multi_label else {}),
         }
 
     def save(self, folder: Path | str) -> None:

@@ -80,7 +80,8 @@ def calibrate(
     frame, ids = _unsupervised(audit.frame), rows_of(decided, audit.class_names)
     rows = pd.Index(rows_of(frame, audit.class_names)).get_indexer(pd.Index(ids))
     wrong = (decided["decision"] != "keep").to_numpy(bool)
-    refit = refit_log_odds(_evidence(frame, audit, votes), rows, wrong, ~_is_too_few(audit, frame))
+    too_few, unlearned = _not_judged(audit, frame)
+    refit = refit_log_odds(_evidence(frame, audit, votes), rows, wrong, ~(too_few | unlearned))
     log_odds = frame["unsupervised_log_odds"].to_numpy(np.float64) if decided.empty else refit.log_odds
     log_odds, probability = log_odds.copy(), sigmoid(log_odds)
     probability[rows] = probability_after_answers(log_odds[rows], wrong, refit.answer_error)
@@ -119,13 +120,14 @@ def _unsupervised(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _is_too_few(audit: Audit, frame: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return whether each row is about a class of too few samples to judge its labels, [n]."""
+def _not_judged(audit: Audit, frame: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether each row is about a class of too few samples to judge its labels, or one not learned, [n] each."""
     labels = audit.by_id("given_label").astype(np.int64)
     if audit.is_multi_label:
         labels = labels.reshape(-1, len(audit.class_names))
     classes = frame["class_id" if audit.is_multi_label else "given_label"].to_numpy(np.int64)
-    return np.asarray(small_classes(labels, len(audit.class_names))[classes])
+    too_few = np.asarray(small_classes(labels, len(audit.class_names))[classes])
+    return too_few, np.isin(classes, np.unique(classes[frame["category"] == "unlearned"]))
 
 
 def _evidence(frame: pd.DataFrame, audit: Audit, votes: NDArray[np.float64] | None) -> Evidence:
@@ -198,21 +200,21 @@ def _ranked(
     decided: NDArray[np.integer],
 ) -> Audit:
     """Return the audit of other log odds and probabilities, [n] in the order of the frame."""
-    too_few = _is_too_few(audit, frame)
-    too_few[decided] = False
+    too_few, unlearned = _not_judged(audit, frame)
+    too_few[decided] = unlearned[decided] = False
     rounded = log_odds.astype(np.float32)
-    order = np.lexsort((np.arange(len(frame)), -np.where(too_few, np.float32(np.nan), rounded)))
+    order = np.lexsort((np.arange(len(frame)), -np.where(too_few | unlearned, np.float32(np.nan), rounded)))
     n_wrong = int((log_odds[decided] > 0).sum())
     settings = settings_to_flag(
         _besides(audit.settings, n_wrong, len(frame) - (len(decided) - n_wrong)), is_trusted=audit.has_probabilities
     )
-    judged = np.where(too_few, np.float32(np.nan), rounded)
+    judged = np.where(too_few | unlearned, np.float32(np.nan), rounded)
     word = probability.copy()  # people's decisions: they alone make a decided sample a suspect
     word[decided] = log_odds[decided] > 0
     flagged, threshold = flag(judged[order], word[order], settings)
     frame = frame.assign(log_odds_wrong=rounded, probability_wrong=probability.astype(np.float32))
     frame = frame.iloc[order].reset_index(drop=True)
     thirds = (frame.reindex(columns=[f"{third}_alignment"]).to_numpy()[:, 0] for third in ("early", "late"))
-    category = CATEGORIES[categorise(rounded[order], too_few[order], flagged, *thirds)]
+    category = CATEGORIES[categorise(rounded[order], too_few[order], unlearned[order], flagged, *thirds)]
     frame = frame.assign(rank=np.arange(1, len(frame) + 1), suspect=flagged, category=category)
     return replace(audit, table=RankedTable(frame), threshold=threshold)

@@ -192,8 +192,8 @@ def _quality_of_answer(
 
 
 def _judged_log_odds(audit: Audit) -> NDArray[np.float32]:
-    """Return the log odds in the order of the ranking, [n]; NaN, last as there, where a class has too few samples."""
-    return np.where(audit.column("category") == "too-few", np.float32(np.nan), audit.column("log_odds_wrong"))
+    """Return the log odds in the order of the ranking, [n]; NaN, last as there, where a label cannot be judged."""
+    return np.where(audit.is_judged, audit.column("log_odds_wrong"), np.float32(np.nan))
 
 
 def _truth_by_rank(audit: Audit, true_labels: ArrayLike) -> NDArray[np.int64]:

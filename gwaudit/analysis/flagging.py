@@ -10,8 +10,11 @@ from gwaudit.core.settings import RankingSettings
 
 HARD_SHARE = 0.1
 
-CATEGORIES = np.array(["unrecorded", "too-few", "suspect", "late-aligned", "hard", "fine"], object)
+CATEGORIES = np.array(["unrecorded", "too-few", "unlearned", "suspect", "late-aligned", "hard", "fine"], object)
 """The names of the categories, in the order in which they are tried."""
+
+NOT_JUDGED = CATEGORIES[:3]
+"""The categories of labels that nothing can be said about."""
 
 
 def settings_to_flag(settings: RankingSettings, *, is_trusted: bool) -> RankingSettings:
@@ -56,6 +59,7 @@ def _threshold(log_odds: NDArray[np.float32], count: int, settings: RankingSetti
 def categorise(
     log_odds: NDArray[np.float32],
     too_few: NDArray[np.bool_],
+    unlearned: NDArray[np.bool_],
     suspect: NDArray[np.bool_],
     early: NDArray[np.floating],
     late: NDArray[np.floating],
@@ -65,12 +69,13 @@ def categorise(
     Args:
         log_odds: [n], NaN where nothing was recorded.
         too_few: [n] whether the class has too few samples.
+        unlearned: [n] whether the class was not learned.
         suspect: [n] whether the sample is flagged.
         early: [n] mean alignment over the first third of the run.
         late: [n] mean alignment over its last third.
     """
     late_aligned = (early < 0) & (late > 0)
-    rest = log_odds[~suspect & ~late_aligned & ~too_few & ~np.isnan(log_odds)]
+    rest = log_odds[~suspect & ~late_aligned & ~too_few & ~unlearned & ~np.isnan(log_odds)]
     hard = log_odds > (np.quantile(rest, 1 - HARD_SHARE) if len(rest) else np.inf)
-    conditions = [np.isnan(log_odds), too_few, suspect, late_aligned, hard]
+    conditions = [np.isnan(log_odds), too_few, unlearned, suspect, late_aligned, hard]
     return np.select(conditions, [np.int8(i) for i in range(len(conditions))], np.int8(len(conditions)))

@@ -109,6 +109,16 @@ def fit_multilabel_noise(logits: Floats, given: NDArray[np.integer]) -> Multilab
     return MultilabelNoise(learned, shares, temperature, shift)
 
 
+def learned_classes(logits: Floats, given: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return whether each class is predicted better than by its share, [C]: by `_LEAST_GAIN` nats.
+
+    Args:
+        logits: [n, C] of the class being present; NaN where nothing was recorded.
+        given: [n, C] of 0 and 1.
+    """
+    return _gain(_histogram(logits, given), logits.shape[1]) > _LEAST_GAIN
+
+
 def _histogram(logits: Floats, given: NDArray[np.integer]) -> _Counts:
     """Return the histogram of the recorded logits, its bins with samples alone."""
     known = np.isfinite(logits)

@@ -14,9 +14,10 @@ def transition_matrix(audit: Audit) -> pd.DataFrame:
 
     Returns:
         [C, C], given labels in the rows and true labels in the columns, by class name; each row sums to 1, and is NaN
-        if no sample has the label. [2, 2] of absent and present in a multi-label audit.
+        if no sample has the label or none of them can be judged. [2, 2] of absent and present in a multi-label audit.
     """
     counts = expected_counts(audit)
+    counts[~_judged_classes(audit, audit.column("given_label"), len(counts))] = np.nan
     total = counts.sum(1, keepdims=True)
     with np.errstate(invalid="ignore"):
         shares = counts / np.where(total > 0, total, np.nan)
@@ -30,7 +31,8 @@ def class_health(audit: Audit) -> pd.DataFrame:
     Returns:
         A row a class, by name, with the columns `given` (number of samples with the label), `expected_wrong` (expected
         number of wrong labels among them), `share_wrong`, `expected_missing` (expected number of samples of the class
-        with another label), `mistaken_for` (the true class of most of the wrong labels) and `suspects`.
+        with another label), `mistaken_for` (the true class of most of the wrong labels) and `suspects`. What is
+        expected of a class is NaN where none of its labels can be judged.
 
         In a multi-label audit `expected_missing` counts samples that lack the class, and the further column
         `share_missing` is its share of all samples that truly have the class.
@@ -42,13 +44,14 @@ def class_health(audit: Audit) -> pd.DataFrame:
     np.fill_diagonal(wrong, 0)
     given = audit.column("given_label")
     n_given = np.bincount(given, minlength=len(counts))
+    n_wrong = np.where(_judged_classes(audit, given, len(counts)), wrong.sum(1), np.nan)
     names = np.array(audit.class_names, object)
     with np.errstate(invalid="ignore"):
-        share = wrong.sum(1) / np.where(n_given > 0, n_given, np.nan)
+        share = n_wrong / np.where(n_given > 0, n_given, np.nan)
     return pd.DataFrame(
         {
             "given": n_given,
-            "expected_wrong": wrong.sum(1),
+            "expected_wrong": n_wrong,
             "share_wrong": share,
             "expected_missing": wrong.sum(0),
             "mistaken_for": np.where(wrong.max(1) > 0, names[wrong.argmax(1)], ""),
@@ -103,14 +106,28 @@ def expected_counts(audit: Audit) -> NDArray[np.float64]:
     return counts
 
 
+def _judged_classes(audit: Audit, label: NDArray[np.integer], n_classes: int) -> NDArray[np.bool_]:
+    """Return whether each class has a row that can be judged, or no row at all, [C].
+
+    Args:
+        audit: The audit.
+        label: [n] the class of each row.
+        n_classes: C.
+    """
+    n_judged = np.bincount(label[audit.is_judged], minlength=n_classes)
+    return np.asarray((n_judged > 0) | (np.bincount(label, minlength=n_classes) == 0))
+
+
 def _multi_label_health(audit: Audit) -> pd.DataFrame:
     frame, names, n_classes = audit.frame, audit.class_names, len(audit.class_names)
     label, given = frame["class_id"].to_numpy(), frame["given_label"].to_numpy() == 1
     probability = audit.judged_probability()
     suspect = frame["suspect"].to_numpy(bool)
+    is_judged = _judged_classes(audit, label, n_classes)
     n_given = np.bincount(label[given], minlength=n_classes)
     extra = np.bincount(label[given], probability[given], minlength=n_classes)
     missing = np.bincount(label[~given], probability[~given], minlength=n_classes)
+    extra[~is_judged] = missing[~is_judged] = np.nan
     true = n_given - extra + missing
     counts = _suspect_confusions(audit)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -26,6 +26,8 @@ No ground truth is read. The steps, their defaults and the reasons:
     - `too-few`: its given class has fewer than 5 samples (`gwaudit.data.class_sizes.LEAST_SAMPLES`), so nothing but the
       sample itself shows how the class looks. Its odds are kept, no cut flags it, and it stands behind all samples that
       can be judged;
+    - `unlearned`, in a multi-label run: its class is not predicted better than by its share, so that wrong labels look
+      like right ones. It is treated as one of a class with too few samples;
     - `suspect`: flagged by the cut;
     - `late-aligned`: mean γ is negative over the first third of the run and positive over the last: learned late,
       possibly memorised;
@@ -48,7 +50,7 @@ from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
 from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
 from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
-from gwaudit.analysis.held_out_noise_multilabel import fit_multilabel_noise
+from gwaudit.analysis.held_out_noise_multilabel import fit_multilabel_noise, learned_classes
 from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_readings
 from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
@@ -221,9 +223,14 @@ def _held_out_readings(store: TrajectoryStore, statistics: ColumnFiles) -> Readi
 
 def _held_out_multilabel_log_odds(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.float64]:
     """Return the log odds of the labels of multi-label samples that were held out, [n C]; NaN where unrecorded."""
-    given = store.given_labels().reshape(-1, len(store.class_names))
-    presence = np.where(given == 1, 1, -1) * statistics["mean_margin"].reshape(given.shape).astype(np.float64)
+    presence, given = _presence(store, statistics)
     return fit_multilabel_noise(presence, given).log_odds_wrong(presence, given).reshape(-1)
+
+
+def _presence(store: TrajectoryStore, statistics: ColumnFiles) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return the mean logits of classes being present and the given labels, [n, C] each, of a multi-label run."""
+    given = store.given_labels().reshape(-1, len(store.class_names))
+    return np.where(given == 1, 1, -1) * statistics["mean_margin"].reshape(given.shape).astype(np.float64), given
 
 
 def _groups(
@@ -272,8 +279,9 @@ def _audit(
     rounded, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     del log_odds
     too_few = _too_few(store)
-    judged = np.where(too_few, np.float32(np.nan), rounded)
-    # Stable: equal log odds stay in the order of their ids. NaN goes last, so samples of small classes do.
+    unlearned = _unlearned(store, statistics) & ~too_few
+    judged = np.where(too_few | unlearned, np.float32(np.nan), rounded)
+    # Stable: equal log odds stay in the order of their ids. NaN goes last, so what cannot be judged does.
     order = np.lexsort((-rounded, -judged))
     rank = np.empty_like(order)
     rank[order] = np.arange(1, len(order) + 1)
@@ -283,8 +291,8 @@ def _audit(
     flagged = {trusted: flag(*in_order, settings_to_flag(settings, is_trusted=trusted)) for trusted in (True, False)}
     del in_order
     shown = probability.astype(np.float32)
-    probability[too_few] = np.nan
-    verdict = judge(measure_signals(store, statistics, window, probability, fitted[rank - 1], executor))
+    probability[too_few | unlearned] = np.nan
+    verdict = judge(measure_signals(store, statistics, window, probability, fitted[rank - 1], unlearned, executor))
     del probability
     suspect, threshold = flagged[verdict.is_trusted]
     suspect = suspect[rank - 1]
@@ -294,7 +302,7 @@ def _audit(
         "log_odds_wrong": rounded,
         "probability_wrong": shown,
         "suspect": suspect,
-        "category": categorise(rounded, too_few, suspect, early, late),
+        "category": categorise(rounded, too_few, unlearned, suspect, early, late),
     }
     del early, late
     blocks = in_rank_order(_blocks(store, columns, statistics), rank)
@@ -370,3 +378,11 @@ def _too_few(store: TrajectoryStore) -> NDArray[np.bool_]:
         return small_classes(labels, n_classes)[labels]
     samples = labels.reshape(-1, n_classes)
     return np.tile(small_classes(samples, n_classes), len(samples))
+
+
+def _unlearned(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.bool_]:
+    """Return the rows of a multi-label store whose class is not predicted better than by its share, [n]."""
+    if not store.is_multi_label:
+        return np.zeros(store.n_rows, bool)
+    presence, given = _presence(store, statistics)
+    return np.tile(~learned_classes(presence, given), len(given))

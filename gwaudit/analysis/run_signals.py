@@ -31,6 +31,7 @@ def measure_signals(
     window: tuple[int, int],
     probability: Floats,
     flagged: NDArray[np.bool_],
+    unlearned: NDArray[np.bool_],
     executor: Executor | None = None,
 ) -> Signals:
     """Measure the signals of a run.
@@ -41,18 +42,19 @@ def measure_signals(
         window: first and last epoch of the statistics.
         probability: [n] probability of being wrong; NaN for rows that are not judged.
         flagged: [n] whether the fitted cut flags the row.
+        unlearned: [n] whether the row is about a class that was not learned.
         executor: computes the blocks of samples; by default they are computed one after the other.
     """
     judged = np.isfinite(probability)
     given, flagged = store.given_labels()[judged], flagged[judged]
     if not len(given):
-        return Signals(rows=0, classes=0, epochs=len(store.training_epochs))
+        epochs, share = len(store.training_epochs), float(unlearned.mean())
+        return Signals(rows=0, classes=0, epochs=epochs, multi_label=store.is_multi_label, unlearned=share)
     predicted = statistics["predicted_label"][judged]
     right = predicted == given
     counts = np.bincount(given)
     present = counts > 0
     shares = counts[present] / len(given)
-    right_of_class = np.bincount(given, right, minlength=len(counts))[present]
     flagged_of_class = np.bincount(given, flagged, minlength=len(counts))[present] / counts[present]
     held_out = is_held_out(store)
     detector = "margin" if held_out else "combined"
@@ -71,7 +73,7 @@ def measure_signals(
         accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),
         largest_class=float(shares.max()),
-        unlearned=float(shares[right_of_class == 0].sum()),
+        unlearned=float(unlearned.mean()),
         first_loss=_metric(store, 0, "mean_loss"),
         last_loss=_metric(store, -1, "mean_loss"),
         prior_loss=_prior_loss(store.given_labels()),

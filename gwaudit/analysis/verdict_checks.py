@@ -124,8 +124,22 @@ MOST_OPPOSED = 0.03
 """The share of labels that may oppose the weights in nine of ten epochs if none is flagged."""
 
 
+_TO_LEARN_SOMETHING = (
+    "Train for more `epochs`, with another `head`, `model` or `learning_rate`; check that inputs and labels belong "
+    "together"
+)
+
+
 def _has_one_class(s: Signals) -> Iterator[Finding]:
-    if not s.rows:
+    if not s.rows and s.unlearned > 0:
+        yield Finding(
+            "unlearned",
+            s.unlearned,
+            "do not use",
+            "no label can be judged: the network predicts no class better than by its share",
+            _TO_LEARN_SOMETHING,
+        )
+    elif not s.rows:
         yield Finding(
             "rows",
             0,
@@ -167,11 +181,10 @@ def _learned_nothing(s: Signals) -> Iterator[Finding]:
             "kappa" if s.held_out else "accuracy",
             s.kappa if s.held_out else s.accuracy,
             "do not use",
-            f"the network predicts {s.accuracy:.0%} of the given labels, and the largest class alone is "
-            f"{s.largest_class:.0%} of them: it has learned nothing, or labels and inputs have nothing to do with each "
-            "other",
-            "Train for more `epochs`, with another `head`, `model` or `learning_rate`; check that inputs and labels "
-            "belong together",
+            f"the network predicts {s.accuracy:.0%} of the given labels, and "
+            f"{'one answer for all' if s.multi_label else 'the largest class'} alone is {s.largest_class:.0%} of them: "
+            "it has learned nothing, or labels and inputs have nothing to do with each other",
+            _TO_LEARN_SOMETHING,
         )
 
 

@@ -16,6 +16,7 @@ _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # of 18 digits at most, whi
 _MISSING = frozenset({"na", "n/a", "<na>", "nan", "nat", "none", "null", "nil", "#n/a", "?", "-"})
 _SEPARATORS = ("|", ";", ",")
 _EXAMPLES = 3
+_LISTED = 5
 _FEW_NUMBERS = 20
 
 
@@ -71,6 +72,17 @@ def shown_name(name: str) -> str:
         ('barolo', "'barolo '")
     """
     return name if name == name.strip() else repr(name)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e", "f", "g"])
+        'a, b, c, d, e and 2 more'
+    """
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def whole_number(text: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gwaudit.core.urls import redacted
-from gwaudit.data.class_names import shown_name
+from gwaudit.data.class_names import listed, shown_name
 from gwaudit.data.class_sizes import LEAST_SAMPLES, small_classes
 from gwaudit.data.reading_notes import FilesPassedOver, ReadingNotes
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # for its type alone: showing a run does not wait for torch
 
 _LISTED_CLASSES = 10
 _EXTREME_CLASSES = 3
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ class DataSummary:
             low, median, high = (f"{width}x{height}" for width, height in notes.image_sizes)
             facts.append(("image sizes", f"{low} to {high} pixels, median {median}"))
         if notes.columns_used:
-            used = (f"{_listed(names)} ({role})" for role, names in notes.columns_used.items())
+            used = (f"{listed(names)} ({role})" for role, names in notes.columns_used.items())
             facts.append(("columns used", ", ".join(used)))
-        facts += [("columns left out", f"{_listed(names)}: {why}") for why, names in notes.columns_left_out.items()]
+        facts += [("columns left out", f"{listed(names)}: {why}") for why, names in notes.columns_left_out.items()]
         facts += [("files passed over", _passed_over(why, files)) for why, files in notes.files_passed_over.items()]
         if self.left_out:
             facts.append(("rows left out", self.left_out))
@@ -71,7 +70,7 @@ class DataSummary:
     @property
     def warnings(self) -> list[str]:
         """Return the sentences that a user must read before trusting the audit."""
-        empty = [f"No sample has the class {_listed(self.empty_classes)}."] if self.empty_classes else []
+        empty = [f"No sample has the class {listed(self.empty_classes)}."] if self.empty_classes else []
         # In multi-label data a class that nearly all samples have is small, too.
         is_lacked = any(self.class_counts.get(name, 0) >= LEAST_SAMPLES for name in self.small_classes)
         small = (
@@ -80,7 +79,7 @@ class DataSummary:
             else f"with fewer than {LEAST_SAMPLES} samples"
         )
         few = [
-            f"Classes {small}: {_listed(self.small_classes)}. These are too few to "
+            f"Classes {small}: {listed(self.small_classes)}. These are too few to "
             "judge their labels: none of them is flagged or dropped (category too-few). Look at each."
         ]
         return [*self.notes.warnings, *empty, *(few if self.small_classes else [])]
@@ -148,8 +147,3 @@ def _samples(dataset: "LabeledDataset") -> str:
 def _passed_over(reason: str, files: FilesPassedOver) -> str:
     more = ", ..." if files.count > len(files.examples) else ""
     return f"{files.count:,} ({', '.join(files.examples)}{more}): {reason}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -34,7 +34,7 @@ class Finding:
             the run does not trust it.
         log_odds_wrong: Log of these odds; None where nothing was recorded.
         alignment: Mean γ over the window; None where nothing was recorded.
-        category: "suspect", "late-aligned", "hard", "fine", "too-few" or "unrecorded".
+        category: "suspect", "late-aligned", "hard", "fine", "too-few", "unlearned" or "unrecorded".
         suspect: Whether the sample is a suspect.
     """
 

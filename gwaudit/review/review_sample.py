@@ -221,7 +221,7 @@ def most_uncertain(audit: Audit, count: int, left_out: NDArray[np.bool_]) -> NDA
         left_out: Whether each label is left out, [n] by its id.
     """
     distance = np.abs(audit.column("log_odds_wrong").astype(np.float64))
-    distance = np.where(audit.column("category") == "too-few", np.inf, np.nan_to_num(distance, nan=np.inf))
+    distance = np.where(audit.is_judged, distance, np.inf)
     ids = audit.rows[np.argsort(distance, kind="stable")]
     return np.asarray(ids[~left_out[ids]][:count])
 

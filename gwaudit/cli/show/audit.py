@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gwaudit.cli.errors import with_flags
-from gwaudit.cli.show.console import one_line, out, percent, share
+from gwaudit.cli.show.console import amount, one_line, out, percent, share
 from gwaudit.cli.show.problems import print_rows
 
 if TYPE_CHECKING:  # for their types alone: showing a run does not wait for torch
@@ -38,12 +38,14 @@ def print_audit(result: "AuditResult", *, worst: int = 10) -> None:
     else:
         way_on = _BY_DECISIONS if audit.verdict.level == "use the order" else ""
         out.print(_WITHOUT_CUT[audit.verdict.level] + way_on, highlight=False, soft_wrap=True)
-    if audit.is_multi_label and audit.has_cut:
+    if audit.is_multi_label and audit.column("suspect").any():
         out.print(_multilabel_suspects(audit), highlight=False, soft_wrap=True)
     if audit.calibration is not None:
         out.print(_calibration(audit.calibration), highlight=False, soft_wrap=True)
     if audit.has_probabilities:
         out.print(_expectation(audit), highlight=False, soft_wrap=True)
+    for warning in audit.warnings:
+        out.print(escape(warning), style="yellow", highlight=False, soft_wrap=True)
     if audit.has_cut and not audit.may_clean:
         out.print("No cleaned data were written (--force writes them).", highlight=False, soft_wrap=True)
     dataset = result.dataset
@@ -133,7 +135,7 @@ def _expectation(audit: "Audit") -> str:
     suspects, expected = int((undecided & audit.column("suspect")).sum()), audit.expected_wrong(of_undecided=True)
     counts = [k for k in (100, 1000, 10_000) if k < suspects] + ([suspects] if suspects else [])
     among = "".join(f"{expected[k]:,.0f} of the first {k:,}, " for k in counts)
-    unjudged = int(sum((audit.column("category") == name).sum() for name in ("unrecorded", "too-few")))
+    unjudged = int((~audit.is_judged).sum())
     of_judged = f" of the {len(audit.table) - unjudged:,} labels that are judged" if unjudged else ""
     if audit.calibration is None:
         in_all = f"{expected[-1]:,.0f} in all{of_judged}"
@@ -205,7 +207,7 @@ def print_noise(health: "pd.DataFrame", confused: "pd.DataFrame", *, most: int =
         table.add_column(name, justify="right")
     table.add_column("mostly in place of" if several else "most frequent true class", overflow="fold")
     for class_name, row in health.head(most).iterrows():
-        numbers = (f"{row[c]:,.0f}" for c in ("given", "expected_wrong", "expected_missing", "suspects"))
+        numbers = (amount(row[c]) for c in ("given", "expected_wrong", "expected_missing", "suspects"))
         given, wrong, missing, suspects = numbers
         shares = [percent(row[name]) for name in ("share_wrong", "share_missing") if name in row]
         lacking = [missing, *shares[1:]]

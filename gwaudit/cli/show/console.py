@@ -76,6 +76,11 @@ def share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
+def amount(value: float) -> str:
+    """Return a number of samples, expected ones too; a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:,.0f}"
+
+
 def percent(value: float) -> str:
     """Return a share in [0, 1] as a percentage; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.1%}"

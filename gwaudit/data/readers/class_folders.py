@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.class_names import listed
 from gwaudit.data.reading_notes import ReadingNotes
 from gwaudit.data.splits import choose_split, split_kind, split_kind_within
-
-_SHOWN = 3
 
 
 class ClassFolders(NamedTuple):
@@ -67,7 +66,7 @@ def find_classes(paths: Sequence[str], split: str, source: object, notes: Readin
     choose_split(split, [], source, notes)
     if len({split_kind_within(name) for name in folders} - {None}) > 1:
         notes.warn(
-            f"The folders {_listed(sorted(folders))} are read as classes, though some have names of splits: if they "
+            f"The folders {listed(sorted(folders))} are read as classes, though some have names of splits: if they "
             "are splits, give a table of paths and labels as the source."
         )
     images = [path for path in paths if _depth(path) > 0]
@@ -111,7 +110,7 @@ def _split_folders(folders: dict[str, list[str]], asked: str, source: object) ->
     if len(kinds) == 1 and not structured.intersection(named):
         return []
     raise DataError(
-        f"{source} has the folder {named[0]!r}, which may be a split or a class, beside {_listed(others)}: "
+        f"{source} has the folder {named[0]!r}, which may be a split or a class, beside {listed(others)}: "
         f"give the folder {named[0]!r} itself as the source if it holds the classes, else rename it"
     )
 
@@ -139,7 +138,7 @@ def _splits_in_classes(folders: dict[str, list[str]], notes: ReadingNotes) -> li
     for name in divided:
         if len({split_kind(part) for part in inside[name]}) > 1:
             notes.warn(
-                f"The class {name} has the folders {_listed(sorted(inside[name]))}, other classes have not: all of its "
+                f"The class {name} has the folders {listed(sorted(inside[name]))}, other classes have not: all of its "
                 "images are read."
             )
     return []
@@ -166,10 +165,6 @@ def _warn_of_deeper_classes(paths: Sequence[str], depth: int, notes: ReadingNote
     if len(shared) > 1 and "" not in set.union(*inside) and not all(split_kind(name) for name in shared):
         classes = sorted(_by_folder(paths, depth))
         notes.warn(
-            f"The classes are the folders {_listed(classes)}, and each of them holds the folders "
-            f"{_listed(sorted(shared))}: if these are the classes, give one of the upper folders as the source."
+            f"The classes are the folders {listed(classes)}, and each of them holds the folders "
+            f"{listed(sorted(shared))}: if these are the classes, give one of the upper folders as the source."
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gwaudit.core.errors import DataError
+from gwaudit.data.class_names import listed
 from gwaudit.data.readers.column_cells import (
     Cells,
     Numbers,
@@ -22,7 +23,7 @@ from gwaudit.data.readers.column_cells import (
     numbers_of_column,
 )
 from gwaudit.data.readers.declared_columns import declared_categories, index_of_frame
-from gwaudit.data.readers.feature_encoding import MOST_CATEGORIES, FeatureColumn, Features, encode_features, listed
+from gwaudit.data.readers.feature_encoding import MOST_CATEGORIES, FeatureColumn, Features, encode_features
 from gwaudit.data.readers.label_copies import (
     SAYS_LABEL,
     check_for_related_labels,

@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from gwaudit.data.class_names import listed
 from gwaudit.data.feature_scaling import SMALLEST_STD, scale_numbers
 from gwaudit.data.readers.column_cells import Cells, Numbers
 from gwaudit.data.reading_notes import ReadingNotes
@@ -28,7 +29,6 @@ CONSTANT = "one value in all rows"
 
 _FEWEST_FEATURES = 8  # of a column of categories, in a table that is large
 _MOST_VALUES = 2**28  # of a matrix, 1 GiB in float32
-_LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,16 +138,6 @@ def encode_features(columns: Sequence[FeatureColumn], n_rows: int, notes: Readin
     reason = f"has no value in the columns of features ({listed(list(blocks))})"
     broken = dict.fromkeys(np.flatnonzero(~has_value).tolist(), reason) if blocks else {}
     return Features(tuple(blocks), _matrix(list(blocks.values()), n_rows), broken)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are.
-
-    Example:
-        >>> listed(["a", "b", "c", "d", "e", "f", "g"])
-        'a, b, c, d, e and 2 more'
-    """
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def _number_block(name: str, numbers: Numbers, done: _Encoded) -> _NumberBlock | _CategoryBlock | None:

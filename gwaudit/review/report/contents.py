@@ -37,7 +37,7 @@ from gwaudit.store.store import TrajectoryStore
 TOP = 1000
 """Default number of suspects in a report."""
 
-CATEGORIES = ("suspect", "late-aligned", "hard", "fine", "too-few")
+CATEGORIES = ("suspect", "late-aligned", "hard", "fine", "too-few", "unlearned")
 TO_DECIDE = "to decide"  # in place of the category, where the page shows the samples alone
 WRONG, RIGHT = "truly wrong", "truly right"
 """The groups of labels whose alignment is shown; the last two where the true labels are known."""
@@ -83,7 +83,7 @@ class ReportData:
         class_health: Table of `gwaudit.analysis.noise.class_health`, the worst class first.
         confusions: Table of `gwaudit.analysis.noise.confusions`.
         settings: Names and values, as text, by part of the settings ("data", "training", ...).
-        warnings: Warnings of the reading of the data.
+        warnings: Warnings of the audit and of the reading of the data.
         evaluation: Evaluation against the true labels, where they are known.
         wrong_among_first: [n + 1] numbers of wrong labels among the first k of the ranking, for k from 0 to n, where
             the true labels are known.
@@ -185,7 +185,7 @@ def collect_report_data(
         class_health=worst_first(class_health(audit)),
         confusions=confusions(audit),
         settings=_settings(audit, store, summary),
-        warnings=() if summary is None else tuple(summary.warnings),
+        warnings=(*audit.warnings, *(() if summary is None else summary.warnings)),
         evaluation=None if truth is None else evaluate(audit, truth),
         wrong_among_first=None if truth_by_row is None else _wrong_among_first(audit, truth_by_row),
         precision_recall=None if truth is None else _thinned(pr_curve(audit, truth)),
