@@ -16,7 +16,7 @@ from gwaudit.analysis.flagging import NOT_JUDGED
 from gwaudit.analysis.ranked_table import RankedTable, open_ranked_table
 from gwaudit.analysis.sample_statistics import COLUMNS as STATISTICS
 from gwaudit.analysis.verdict import UNJUDGED, Verdict
-from gwaudit.core.errors import StoreDamagedError, StoreVersionError, VerdictError
+from gwaudit.core.errors import SettingsError, StoreDamagedError, StoreVersionError, VerdictError
 from gwaudit.core.files import is_absent, sha256, write_atomically
 from gwaudit.core.json import read_json, sealed, unsealed, write_json
 from gwaudit.core.settings import RankingSettings
@@ -394,6 +394,12 @@ class Audit:
             if isinstance(error, OSError) and is_absent(error):
                 raise no_audit(folder) from None
             raise _broken(folder, error) from error
+
+
+def require_audit(audit: Any) -> None:
+    """Raise SettingsError unless a value is an `Audit`, as where it is the folder of one."""
+    if not isinstance(audit, Audit):
+        raise SettingsError(f"`audit` must be an Audit, gwaudit.Audit.load({str(audit)[:80]!r}), not the folder of one")
 
 
 def rows_of(frame: pd.DataFrame, class_names: Sequence[str]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, require_audit
 from gwaudit.analysis.noise import transition_matrix
 from gwaudit.core.errors import DataError
 from gwaudit.core.json import without_nan
@@ -145,6 +145,7 @@ def evaluate(audit: Audit, true_labels: ArrayLike) -> Evaluation:
     Raises:
         DataError: There is another number of labels, or a name is none of the classes.
     """
+    require_audit(audit)
     truth = _truth_by_rank(audit, true_labels)
     wrong, suspect = audit.column("given_label") != truth, audit.column("suspect").astype(bool)
     right_suggestion = audit.column("suggested_label") == truth

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.audit import Audit, require_audit
 
 
 def transition_matrix(audit: Audit) -> pd.DataFrame:
@@ -16,6 +16,7 @@ def transition_matrix(audit: Audit) -> pd.DataFrame:
         [C, C], given labels in the rows and true labels in the columns, by class name; each row sums to 1, and is NaN
         if no sample has the label or none of them can be judged. [2, 2] of absent and present in a multi-label audit.
     """
+    require_audit(audit)
     counts = expected_counts(audit)
     counts[~_judged_classes(audit, audit.column("given_label"), len(counts))] = np.nan
     total = counts.sum(1, keepdims=True)
@@ -37,6 +38,7 @@ def class_health(audit: Audit) -> pd.DataFrame:
         In a multi-label audit `expected_missing` counts samples that lack the class, and the further column
         `share_missing` is its share of all samples that truly have the class.
     """
+    require_audit(audit)
     if audit.is_multi_label:
         return _multi_label_health(audit)
     counts = expected_counts(audit)

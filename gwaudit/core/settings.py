@@ -61,6 +61,12 @@ def require_settings(kind: type, name: str, value: Any) -> None:
         raise SettingsError(f"`{name}` must be gwaudit.{kind.__name__}(...), not {str(value)[:80]!r}")
 
 
+def _is_pair_of_whole_numbers(value: Any) -> bool:
+    """Return whether a value is a list or tuple of two whole numbers."""
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    return is_pair and all(isinstance(number, Integral) and not isinstance(number, bool) for number in value)
+
+
 def _plain(value: Any) -> Any:
     """Return a number or truth value of NumPy as one of Python, and a path as a text."""
     if isinstance(value, os.PathLike):
@@ -478,7 +484,9 @@ class RankingSettings:
             raise SettingsError(f"`cut` must be 'auto' or a number, not {self.cut!r}")
         if not isinstance(self.cut, str) and math.isnan(self.cut):
             raise SettingsError("`cut` must be a number: no log odds lie above NaN")
-        if not isinstance(self.window, str):
+        if self.window != "auto":
+            if not _is_pair_of_whole_numbers(self.window):
+                raise SettingsError(f"`window` must be 'auto' or the first and the last epoch, not {self.window!r}")
             first, last = self.window
             if first < 0:
                 raise SettingsError("`window` begins before the first epoch")

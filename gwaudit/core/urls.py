@@ -71,12 +71,17 @@ def require_local(place: Path | str) -> None:
 def restored_url(place: Path | str) -> str:
     """Return the text of a place, with the two slashes of a URL that was made a `Path`, which keeps only one.
 
+    Raises:
+        SettingsError: It is neither a text nor a path.
+
     Example:
         >>> restored_url(Path("s3://bucket/photos")), restored_url(Path("run:1/photos"))
         ('s3://bucket/photos', 'run:1/photos')
         >>> restored_url(Path("file:///data/photos"))
         'file:///data/photos'
     """
+    if not isinstance(place, str | os.PathLike):
+        raise SettingsError(f"a file or folder is given by its path or URL, not as {type(place).__name__}")
     text = os.fspath(place)
     found = re.match(r"([a-z][a-z0-9+.-]*):/(?!/)", text, re.IGNORECASE)
     if isinstance(place, Path) and found and len(found[1]) > 1:

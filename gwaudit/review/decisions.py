@@ -18,7 +18,7 @@ a column of answers under another name. A file about other data than the audit's
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from gwaudit.analysis.audit import Audit
-from gwaudit.core.errors import DataError, did_you_mean
+from gwaudit.core.errors import DataError, SettingsError, did_you_mean
 from gwaudit.core.safe_names import choice_names, tag_names
 from gwaudit.core.spreadsheet_changes import TextIndex, may_become, whole_numbers
 from gwaudit.core.spreadsheets import from_cell, write_csv
@@ -87,8 +87,17 @@ class _OtherDataError(_RefusedError):
 
 
 def listed_files(files: Path | str | Sequence[Path | str]) -> list[Path | str]:
-    """Return files as a list, of which one may be given by itself."""
-    return [files] if isinstance(files, str | Path) else list(files)
+    """Return files as a list, of which one may be given by itself.
+
+    Raises:
+        SettingsError: These are no paths.
+    """
+    if isinstance(files, str | Path):
+        return [files]
+    if not isinstance(files, Iterable) or hasattr(files, "columns"):
+        way_on = ": write it with `to_csv` first" if hasattr(files, "to_csv") else ""
+        raise SettingsError(f"decisions are given by the paths of their files, not as {type(files).__name__}{way_on}")
+    return list(files)
 
 
 def read_decisions(files: Path | str | Sequence[Path | str], audit: Audit) -> Decisions:

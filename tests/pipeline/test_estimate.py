@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from gwaudit import check, estimate
+from gwaudit import apply_decisions, check, class_health, compare, estimate, evaluate, transition_matrix
 from gwaudit.analysis.audit import Audit
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.cli.app import app
@@ -148,6 +148,22 @@ def test_known_decisions_and_the_sample_are_joined(run, to_check, truth):
     assert after.total.low <= truth.sum() <= after.total.high
     assert after.total.high - after.total.low < before.total.high - before.total.low
     assert after.flagged.low == after.flagged.high  # all suspects are decided
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    (lambda run: estimate(None), "given by its path or URL, not as NoneType"),
+    (lambda run: estimate(run, 5), "by the paths of their files, not as int"),
+    (lambda run: estimate(run, pd.DataFrame({"decision": ["keep"]})), "not as DataFrame: write it with `to_csv` first"),
+    (lambda run: estimate(run, [pd.DataFrame()]), "given by its path or URL, not as DataFrame"),
+    (lambda run: apply_decisions(run, None, run / "x"), "by the paths of their files, not as NoneType"),
+    (lambda run: compare(Audit.load(run), run), "given by its path or URL, not as Audit"),
+    (lambda run: evaluate(run, [0]), "Audit.load"),
+    (class_health, "Audit.load"),
+    (transition_matrix, "Audit.load"),
+])  # fmt: skip
+def test_arguments_of_another_type_are_refused_by_name(run, given, message):
+    with pytest.raises(SettingsError, match=message):
+        given(run)
 
 
 def test_a_limit_as_the_command_takes_it_is_refused_with_the_number(run):
