@@ -238,11 +238,9 @@ class Audit:
 
     @property
     def unlearned_classes(self) -> tuple[str, ...]:
-        """Return the classes that a multi-label run predicts no better than by their share."""
-        if not self.is_multi_label:
-            return ()
-        rows = self.column("category") == "unlearned"
-        return tuple(self.class_names[label] for label in np.unique(self.column("class_id")[rows]))
+        """Return the classes that the run predicts no better than by their share."""
+        label = self.column("class_id" if self.is_multi_label else "given_label")
+        return tuple(self.class_names[i] for i in np.unique(label[self.column("category") == "unlearned"]))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -252,8 +250,8 @@ class Audit:
             return ()
         return (
             f"Classes that are not predicted better than by their share: {listed([shown_name(n) for n in names])}. "
-            "Wrong labels of these cannot be found: none is flagged or dropped (category unlearned). Inputs that say "
-            "more about them help; or decide on their labels yourself.",
+            "Right and wrong labels of these look alike: none is flagged or dropped (category unlearned). Inputs that "
+            "say more about them help; or decide on their labels yourself.",
         )
 
     def judged_probability(self) -> NDArray[np.float64]:
@@ -321,7 +319,7 @@ class Audit:
             "window": [epoch + 1 for epoch in self.window],
             "threshold": self.threshold if np.isfinite(self.threshold) else None,
             "calibration": None if self.calibration is None else asdict(self.calibration),
-            **({"unlearned_classes": list(self.unlearned_classes)} if self.is_multi_label else {}),
+            "unlearned_classes": list(self.unlearned_classes),
         }
 
     def save(self, folder: Path | str) -> None:

@@ -89,7 +89,7 @@ def apparent_labels(audit: Audit) -> NDArray[np.int64]:
     """
     given, suggested, predicted = map(audit.column, ("given_label", "suggested_label", "predicted_label"))
     looks_like = np.where(audit.column("suspect").astype(bool) & audit.has_cut, suggested, predicted)
-    is_open = audit.is_undecided & audit.is_judged
+    is_open = audit.is_undecided & (audit.column("category") != "too-few")
     return np.where(is_open & (looks_like != given), looks_like, -1).astype(np.int64)
 
 

@@ -24,7 +24,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit, xlogy
+from scipy.special import expit, log_expit, logit
+
+from gwaudit.analysis.learned_classes import LogitHistogram, learned_classes, multilabel_histogram
 
 WEIGHT = 20.0
 """The weight of the prior on the shares of wrong labels of a class, in samples."""
@@ -33,8 +35,6 @@ _USUAL_LOG_TEMPERATURE = np.log(2.0)  # its standard deviation is 1, as is that 
 _SPREAD_OF_SHIFTS = 0.25  # the standard deviation of b_c
 _USUAL_SHARE, _LEAST_SHARE = 0.02, 1e-9
 _USUAL_WEIGHT = 0.05  # of the prior on the shares of all classes
-_LEAST_GAIN = 3.0  # nats by which predictions of a class must explain it better than its share: 20 to 1
-_BINS = 4096
 _MOST_STEPS = 300
 _TINY = 1e-300
 
@@ -71,25 +71,6 @@ class MultilabelNoise(NamedTuple):
         return np.asarray(np.where(given == 1, of_present, of_absent))
 
 
-class _Counts(NamedTuple):
-    """Hold a histogram of logits: one bin of a class and an answer in each of the arrays, [B]."""
-
-    label: NDArray[np.intp]
-    given: NDArray[np.bool_]
-    logit: Floats
-    size: Floats
-
-    def sum(self, values: Floats, n_classes: int) -> Floats:
-        """Return the sums of values [B] over the samples of each class, [C]."""
-        return np.bincount(self.label, values * self.size, n_classes).astype(np.float64)
-
-    def of_classes(self, chosen: NDArray[np.bool_]) -> "_Counts":
-        """Return the bins of some classes [C], which are numbered anew."""
-        kept = chosen[self.label]
-        numbers = np.cumsum(chosen) - 1
-        return _Counts(numbers[self.label[kept]], self.given[kept], self.logit[kept], self.size[kept])
-
-
 def fit_multilabel_noise(logits: Floats, given: NDArray[np.integer]) -> MultilabelNoise:
     """Return the label noise with the highest posterior probability.
 
@@ -98,8 +79,8 @@ def fit_multilabel_noise(logits: Floats, given: NDArray[np.integer]) -> Multilab
         given: [n, C] of 0 and 1.
     """
     n_classes = logits.shape[1]
-    counts = _histogram(logits, given)
-    learned = _gain(counts, n_classes) > _LEAST_GAIN
+    counts = multilabel_histogram(logits, given)
+    learned = learned_classes(counts, n_classes)
     shares = np.full((n_classes, 2), _USUAL_SHARE)
     temperature, shift = np.ones(n_classes), np.zeros(n_classes)
     if learned.any():
@@ -109,55 +90,7 @@ def fit_multilabel_noise(logits: Floats, given: NDArray[np.integer]) -> Multilab
     return MultilabelNoise(learned, shares, temperature, shift)
 
 
-def learned_classes(logits: Floats, given: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Return whether each class is predicted better than by its share, [C]: by `_LEAST_GAIN` nats.
-
-    Args:
-        logits: [n, C] of the class being present; NaN where nothing was recorded.
-        given: [n, C] of 0 and 1.
-    """
-    return _gain(_histogram(logits, given), logits.shape[1]) > _LEAST_GAIN
-
-
-def _histogram(logits: Floats, given: NDArray[np.integer]) -> _Counts:
-    """Return the histogram of the recorded logits, its bins with samples alone."""
-    known = np.isfinite(logits)
-    label, values = np.nonzero(known)[1], logits[known].astype(np.float64)
-    if not len(values):
-        return _Counts(label, np.empty(0, bool), values, values)
-    low = values.min()
-    width = (values.max() - low) / _BINS or 1.0
-    bins = np.minimum(((values - low) / width).astype(np.int64), _BINS - 1)
-    counts = np.bincount((label * 2 + given[known]) * _BINS + bins)
-    filled = np.flatnonzero(counts)
-    answers, bins = np.divmod(filled, _BINS)
-    return _Counts(answers // 2, answers % 2 == 1, low + width * (bins + 0.5), counts[filled].astype(np.float64))
-
-
-def _gain(counts: _Counts, n_classes: int) -> Floats:
-    """Return by how many nats σ(a l + b), with a of 0 or more, explains each class better than its share does, [C]."""
-    sizes = counts.sum(np.ones(len(counts.size)), n_classes)
-    present = counts.sum(counts.given.astype(np.float64), n_classes)
-    share = present / np.maximum(sizes, 1)
-    of_shares = xlogy(present, share) + xlogy(sizes - present, 1 - share)
-    sign = np.where(counts.given, 1.0, -1.0)
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        slope, shift = parameters.reshape(2, -1)[:, counts.label]
-        z = sign * (slope * counts.logit + shift)
-        gradient = -sign * expit(-z)
-        by_slope, by_shift = counts.sum(gradient * counts.logit, n_classes), counts.sum(gradient, n_classes)
-        return -float(log_expit(z) @ counts.size), np.concatenate([by_slope, by_shift])
-
-    start = np.concatenate([np.ones(n_classes), np.zeros(n_classes)])
-    bounds = [(0.0, 50.0)] * n_classes + [(-50.0, 50.0)] * n_classes
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _MOST_STEPS}).x
-    slope, shift = best.reshape(2, -1)[:, counts.label]
-    fitted = counts.sum(log_expit(sign * (slope * counts.logit + shift)), n_classes)
-    return np.asarray(fitted - of_shares)
-
-
-def _fit(counts: _Counts, n_classes: int) -> tuple[MultilabelNoise, Floats]:
+def _fit(counts: LogitHistogram, n_classes: int) -> tuple[MultilabelNoise, Floats]:
     """Return the noise of classes that the heads have learned, and the shares of wrong labels of all of them, [2]."""
     sign = np.where(counts.given, 1.0, -1.0)
 

@@ -26,8 +26,9 @@ No ground truth is read. The steps, their defaults and the reasons:
     - `too-few`: its given class has fewer than 5 samples (`gwaudit.data.class_sizes.LEAST_SAMPLES`), so nothing but the
       sample itself shows how the class looks. Its odds are kept, no cut flags it, and it stands behind all samples that
       can be judged;
-    - `unlearned`, in a multi-label run: its class is not predicted better than by its share, so that wrong labels look
-      like right ones. It is treated as one of a class with too few samples;
+    - `unlearned`: its class is not predicted better than by its share, and wrong labels as in other classes do not
+      explain it (`gwaudit.analysis.learned_classes`): right and wrong labels look alike. It is treated as one of a
+      class with too few samples;
     - `suspect`: flagged by the cut;
     - `late-aligned`: mean γ is negative over the first third of the run and positive over the last: learned late,
       possibly memorised;
@@ -50,8 +51,15 @@ from gwaudit.analysis.detectors import DETECTORS, RecordedRun, select_detector
 from gwaudit.analysis.error_probability import expected_share_wrong, log_odds_wrong, sigmoid
 from gwaudit.analysis.error_probability_multilabel import multilabel_log_odds_wrong
 from gwaudit.analysis.flagging import CATEGORIES, categorise, flag, settings_to_flag
-from gwaudit.analysis.held_out_noise_multilabel import fit_multilabel_noise, learned_classes
+from gwaudit.analysis.held_out_noise_multilabel import fit_multilabel_noise
 from gwaudit.analysis.held_out_odds import TRAINING_WEIGHTS, Readings, held_out_readings
+from gwaudit.analysis.learned_classes import (
+    judged_classes,
+    judged_multilabel_classes,
+    learned_classes,
+    multilabel_histogram,
+    single_label_histogram,
+)
 from gwaudit.analysis.ranked_table import BLOCK_ROWS, RankedTable, in_rank_order
 from gwaudit.analysis.run_signals import measure_signals
 from gwaudit.analysis.sample_statistics import COLUMNS, default_window, is_held_out, statistics_files
@@ -115,7 +123,9 @@ def rank(
 
 def held_out_probability_wrong(store: TrajectoryStore, window: range) -> NDArray[np.float64]:
     """Return the probability of each label being wrong by some epochs of a cross-fitted training, [n], for training."""
-    return sigmoid(_held_out_readings(store, statistics_files(store, window)).pool(TRAINING_WEIGHTS))
+    statistics = statistics_files(store, window)
+    probability = sigmoid(_held_out_readings(store, statistics).pool(TRAINING_WEIGHTS))
+    return np.where(_unlearned(store, statistics, probability), 0.0, probability)
 
 
 def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) -> NDArray[np.float32]:
@@ -125,12 +135,15 @@ def believed_wrong(store: TrajectoryStore, rounds: Sequence[TrajectoryStore]) ->
     """
     if not rounds:
         first = rank(store)
-        return np.where(first.by_id("category") == "too-few", np.float32(0), first.by_id("probability_wrong"))
+        is_judged = ~np.isin(first.by_id("category"), ("too-few", "unlearned"))
+        return np.where(is_judged, first.by_id("probability_wrong"), np.float32(0))
     settings = RankingSettings()
     window = _window(store, settings)
     statistics = statistics_files(store, range(window[0], window[1] + 1))
     log_odds, _ = _refined_log_odds(store, rounds, settings, statistics, None)
-    return np.where(_too_few(store), 0, sigmoid(log_odds)).astype(np.float32)
+    probability = sigmoid(log_odds)
+    is_unjudged = _too_few(store) | _unlearned(store, statistics, probability)
+    return np.where(is_unjudged, 0, probability).astype(np.float32)
 
 
 def _window(store: TrajectoryStore, settings: RankingSettings) -> tuple[int, int]:
@@ -279,7 +292,7 @@ def _audit(
     rounded, probability = log_odds.astype(np.float32), sigmoid(log_odds)
     del log_odds
     too_few = _too_few(store)
-    unlearned = _unlearned(store, statistics) & ~too_few
+    unlearned = _unlearned(store, statistics, probability) & ~too_few
     judged = np.where(too_few | unlearned, np.float32(np.nan), rounded)
     # Stable: equal log odds stay in the order of their ids. NaN goes last, so what cannot be judged does.
     order = np.lexsort((-rounded, -judged))
@@ -380,9 +393,26 @@ def _too_few(store: TrajectoryStore) -> NDArray[np.bool_]:
     return np.tile(small_classes(samples, n_classes), len(samples))
 
 
-def _unlearned(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.bool_]:
-    """Return the rows of a multi-label store whose class is not predicted better than by its share, [n]."""
-    if not store.is_multi_label:
-        return np.zeros(store.n_rows, bool)
-    presence, given = _presence(store, statistics)
-    return np.tile(~learned_classes(presence, given), len(given))
+def _unlearned(store: TrajectoryStore, statistics: ColumnFiles, probability: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the rows of the store whose class was not learned, so that their labels cannot be judged, [n].
+
+    Args:
+        store: The run.
+        statistics: The statistics of the window.
+        probability: [n] of each label being wrong.
+    """
+    n_classes = len(store.class_names)
+    if store.is_multi_label:
+        presence, labels = _presence(store, statistics)
+        learned = learned_classes(multilabel_histogram(presence, labels), n_classes)
+        judged = judged_multilabel_classes(learned, labels, probability.reshape(labels.shape))
+        return np.tile(~judged, len(labels))
+    given, alternative = store.given_labels().astype(np.int64), statistics["alternative_label"].astype(np.int64)
+    log_given = -statistics["mean_loss"].astype(np.float64)
+    log_alternative = log_given - statistics["mean_margin"]
+    known = np.isfinite(log_alternative) & (alternative >= 0)
+    histogram = single_label_histogram(
+        given[known], alternative[known], log_given[known], log_alternative[known], n_classes
+    )
+    judged = judged_classes(learned_classes(histogram, n_classes), given[known], probability[known])
+    return np.asarray(~judged[given])

@@ -152,7 +152,9 @@ def _has_one_class(s: Signals) -> Iterator[Finding]:
             "classes",
             s.classes,
             "do not use",
-            f"only one class has {LEAST_SAMPLES} samples or more, so that no other one can be right for them",
+            f"only one class has {LEAST_SAMPLES} samples or more"
+            f"{' and is predicted better than by its share' if s.unlearned > 0 else ''}, so that no other one can be "
+            "right for them",
             "Add samples of other classes, or join small classes",
         )
 

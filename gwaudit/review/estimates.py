@@ -14,6 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.error_probability import sigmoid
+from gwaudit.analysis.flagging import flag, settings_to_flag
 from gwaudit.analysis.stratified_intervals import (
     Cells,
     WrongAmongUndecided,
@@ -65,7 +67,7 @@ class Estimate:
     def with_whole_limits(self) -> Self:
         """Return the estimate with whole numbers between its limits as limits, as the number of labels is whole."""
         low, high = whole_limits(self.low if self.estimate is None else self.estimate, self.low, self.high)
-        return replace(self, low=float(low) + 0.0, high=float(high))  # no negative zero
+        return replace(self, low=float(low) + 0.0, high=float(high) + 0.0)  # no negative zero
 
     @property
     def rate(self) -> tuple[float | None, float, float]:
@@ -348,7 +350,8 @@ def _suspect_unless_decided(audit: Audit) -> NDArray[np.bool_]:
 
     A calibrated ranking takes samples that were found right out of the suspects. Random decisions that are picked so,
     by what they found, would not stand for the undecided suspects: all of them would be taken for wrong. So decided
-    samples are cut by the unsupervised order, where the cut divides undecided suspects from others best.
+    samples are cut by the unsupervised order, where the cut divides undecided suspects from others best; where hardly a
+    suspect is undecided, by the unsupervised cut.
     """
     suspect = audit.by_id("suspect").astype(bool)
     if "unsupervised_log_odds" not in audit.frame:
@@ -358,8 +361,14 @@ def _suspect_unless_decided(audit: Audit) -> NDArray[np.bool_]:
     others = np.flatnonzero(~by_decision & ~np.isnan(odds))
     others = others[np.argsort(-odds[others], kind="stable")]
     gain = np.cumsum(np.where(suspect[others], 1, -1))
-    cut = np.inf if not len(gain) or gain.max() <= 0 else odds[others[gain.argmax()]]
-    return np.where(by_decision, odds >= cut, suspect)
+    if len(gain) and gain.max() > 0:
+        is_above = odds >= odds[others[gain.argmax()]]
+    else:
+        order = np.argsort(-odds, kind="stable")  # NaN last
+        settings = settings_to_flag(audit.settings, is_trusted=True)
+        is_above = np.zeros(len(odds), bool)
+        is_above[order] = flag(odds[order].astype(np.float32), sigmoid(odds[order]), settings)[0]
+    return np.where(by_decision, is_above, suspect)
 
 
 def _class_of_labels(audit: Audit) -> NDArray[np.object_]:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from gwaudit import apply_decisions, check, class_health, compare, estimate, evaluate, transition_matrix
 from gwaudit.analysis.audit import Audit
+from gwaudit.analysis.calibrated_audit import calibrate
 from gwaudit.analysis.ranked_table import RankedTable
 from gwaudit.cli.app import app
 from gwaudit.core.errors import DataError, SettingsError, UnresolvedDecisionsError
@@ -469,6 +470,21 @@ def test_the_precision_does_not_follow_from_the_decisions_that_a_calibration_too
     after = estimate_wrong_labels(replace(audit, table=RankedTable(frame)), decided).flagged
     assert after.rate[0] == pytest.approx(before.rate[0], abs=0.05)
     assert before.rate[0] < 0.95  # and not 1, as of the samples that were found wrong alone
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_recall_stays_where_every_suspect_was_decided(run, truth, everything):
+    audit = Audit.load(run)
+    _, sample, _ = draw_for_review(run, 120, seed=0)
+    decide(run, range(N) if everything else [*sample.ids(), *audit.suspects["sample_id"]], truth)
+    decided = read_decided(audit)
+    before = estimate_wrong_labels(audit, decided)
+    calibrated = calibrate(audit, decided.decisions.frame, decided.is_random)
+    assert not (calibrated.is_undecided & calibrated.column("suspect").astype(bool)).any()
+    after = estimate_wrong_labels(calibrated, decided)
+    assert after.flagged.samples == pytest.approx(before.flagged.samples, abs=6)
+    assert after.recall == pytest.approx(before.recall, abs=0.02)
+    assert "-0.0" not in json.dumps(after.to_dict())
 
 
 def test_the_intervals_of_rows_are_explained_only_while_samples_are_undecided(run, to_check, truth):
