@@ -212,6 +212,9 @@ def _ranked(
     word = probability.copy()  # people's decisions: they alone make a decided sample a suspect
     word[decided] = log_odds[decided] > 0
     flagged, threshold = flag(judged[order], word[order], settings)
+    found_right = np.zeros(len(frame), bool)
+    found_right[decided] = log_odds[decided] <= 0
+    flagged &= ~found_right[order]  # a count may be higher than the number of labels that can be judged
     frame = frame.assign(log_odds_wrong=rounded, probability_wrong=probability.astype(np.float32))
     frame = frame.iloc[order].reset_index(drop=True)
     thirds = (frame.reindex(columns=[f"{third}_alignment"]).to_numpy()[:, 0] for third in ("early", "late"))

@@ -118,6 +118,10 @@ class Evidence:
     pair: Integers
 
 
+MANY_ERRORS = 0.02
+"""The share of decisions that seem to be wrong from which on users are warned of them."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Describe the decisions that an audit is calibrated on.
@@ -146,6 +150,11 @@ class Calibration:
         """Return the calibration of values as JSON holds them."""
         left = facts.get("left")
         return cls(**{**facts, "left": None if left is None else tuple(left)})
+
+    @property
+    def has_doubtful_answers(self) -> bool:
+        """Return whether several of the decisions seem to be wrong themselves."""
+        return self.answer_error >= MANY_ERRORS
 
     @property
     def is_left_open(self) -> bool:

@@ -28,7 +28,7 @@ No ground truth is read. The steps, their defaults and the reasons:
       can be judged;
     - `unlearned`: its class is not predicted better than by its share, and wrong labels as in other classes do not
       explain it (`gwaudit.analysis.learned_classes`): right and wrong labels look alike. It is treated as one of a
-      class with too few samples;
+      class with too few samples. Where no class is learned, the verdict says so, and no sample has this category;
     - `suspect`: flagged by the cut;
     - `late-aligned`: mean γ is negative over the first third of the run and positive over the last: learned late,
       possibly memorised;
@@ -293,6 +293,9 @@ def _audit(
     del log_odds
     too_few = _too_few(store)
     unlearned = _unlearned(store, statistics, probability) & ~too_few
+    share_unlearned = float(unlearned.sum() / max((~too_few).sum(), 1))
+    if share_unlearned == 1:  # no class stands out, so that the order is as good as any: the verdict says so
+        unlearned = np.zeros_like(too_few)
     judged = np.where(too_few | unlearned, np.float32(np.nan), rounded)
     # Stable: equal log odds stay in the order of their ids. NaN goes last, so what cannot be judged does.
     order = np.lexsort((-rounded, -judged))
@@ -305,7 +308,8 @@ def _audit(
     del in_order
     shown = probability.astype(np.float32)
     probability[too_few | unlearned] = np.nan
-    verdict = judge(measure_signals(store, statistics, window, probability, fitted[rank - 1], unlearned, executor))
+    fitted = fitted[rank - 1]
+    verdict = judge(measure_signals(store, statistics, window, probability, fitted, share_unlearned, executor))
     del probability
     suspect, threshold = flagged[verdict.is_trusted]
     suspect = suspect[rank - 1]

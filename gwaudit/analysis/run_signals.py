@@ -31,7 +31,7 @@ def measure_signals(
     window: tuple[int, int],
     probability: Floats,
     flagged: NDArray[np.bool_],
-    unlearned: NDArray[np.bool_],
+    unlearned: float,
     executor: Executor | None = None,
 ) -> Signals:
     """Measure the signals of a run.
@@ -42,14 +42,14 @@ def measure_signals(
         window: first and last epoch of the statistics.
         probability: [n] probability of being wrong; NaN for rows that are not judged.
         flagged: [n] whether the fitted cut flags the row.
-        unlearned: [n] whether the row is about a class that was not learned.
+        unlearned: share of the rows, but those of classes with too few samples, whose class was not learned.
         executor: computes the blocks of samples; by default they are computed one after the other.
     """
     judged = np.isfinite(probability)
     given, flagged = store.given_labels()[judged], flagged[judged]
     if not len(given):
-        epochs, share = len(store.training_epochs), float(unlearned.mean())
-        return Signals(rows=0, classes=0, epochs=epochs, multi_label=store.is_multi_label, unlearned=share)
+        epochs, multi_label = len(store.training_epochs), store.is_multi_label
+        return Signals(rows=0, classes=0, epochs=epochs, multi_label=multi_label, unlearned=unlearned)
     predicted = statistics["predicted_label"][judged]
     right = predicted == given
     counts = np.bincount(given)
@@ -73,7 +73,7 @@ def measure_signals(
         accuracy=float(right.mean()),
         last_accuracy=_metric(store, -1, "accuracy_on_given"),
         largest_class=float(shares.max()),
-        unlearned=float(unlearned.mean()),
+        unlearned=unlearned,
         first_loss=_metric(store, 0, "mean_loss"),
         last_loss=_metric(store, -1, "mean_loss"),
         prior_loss=_prior_loss(store.given_labels()),

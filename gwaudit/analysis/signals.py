@@ -30,7 +30,7 @@ class Signals:
         accuracy: share of the rows whose given label most epochs of the window predict.
         last_accuracy: share of the given labels that the last epoch predicted.
         largest_class: share of the most frequent given label.
-        unlearned: share of all rows that are not judged, as their class was not learned.
+        unlearned: share of the rows whose class was not learned. They are not judged, unless no class was learned.
         first_loss: mean cross entropy of the given labels in the first epoch, in nats.
         last_loss: that of the last epoch.
         prior_loss: cross entropy of the shares of the classes, the loss of a model that ignores its inputs, in nats.

@@ -45,6 +45,10 @@ labels had at most 2.3, learned ones with 40 % uniform errors 3.5 or more."""
 STRONG_EVIDENCE = 3.0
 """Nats, 20 to 1 (Kass and Raftery, Bayes factors, 1995)."""
 
+MOST_UNLEARNED = 0.5
+"""The share of the labels that classes may have that were not learned: with more, the network has learned too little to
+be trusted about the rest."""
+
 MOST_SELF_CONFIRMED = 0.2
 """Heads contradicted 40 to 80 % more with weights of the labels where the inputs hardly decide these. Where the given
 labels spoke against weights that did no harm (digits, moons, most texts), it was at most 17 %."""
@@ -131,15 +135,7 @@ _TO_LEARN_SOMETHING = (
 
 
 def _has_one_class(s: Signals) -> Iterator[Finding]:
-    if not s.rows and s.unlearned > 0:
-        yield Finding(
-            "unlearned",
-            s.unlearned,
-            "do not use",
-            "no label can be judged: the network predicts no class better than by its share",
-            _TO_LEARN_SOMETHING,
-        )
-    elif not s.rows:
+    if not s.rows:
         yield Finding(
             "rows",
             0,
@@ -186,6 +182,26 @@ def _learned_nothing(s: Signals) -> Iterator[Finding]:
             f"the network predicts {s.accuracy:.0%} of the given labels, and "
             f"{'one answer for all' if s.multi_label else 'the largest class'} alone is {s.largest_class:.0%} of them: "
             "it has learned nothing, or labels and inputs have nothing to do with each other",
+            _TO_LEARN_SOMETHING,
+        )
+
+
+def _learned_few_classes(s: Signals) -> Iterator[Finding]:
+    if s.unlearned == 1:
+        yield Finding(
+            "unlearned",
+            s.unlearned,
+            "do not use",
+            "the network predicts no class better than by its share",
+            _TO_LEARN_SOMETHING,
+        )
+    elif s.unlearned > MOST_UNLEARNED:
+        yield Finding(
+            "unlearned",
+            s.unlearned,
+            "use the order",
+            f"{s.unlearned:.0%} of the labels cannot be judged: their classes are not predicted better than by their "
+            "share",
             _TO_LEARN_SOMETHING,
         )
 
@@ -397,6 +413,7 @@ _CHECKS: tuple[Callable[[Signals], Iterator[Finding]], ...] = (
     _has_one_class,
     _diverged,
     _learned_nothing,
+    _learned_few_classes,
     _learned_few_photos,
     _learned_what_it_judges,
     _follows_its_own_opinion,

@@ -72,7 +72,7 @@ def review_command(
                 from gwaudit.pipeline.sample import draw_for_review, ids_to_review
                 from gwaudit.pipeline.stages import note_decisions
 
-                drawn = draw_for_review(run, estimate)
+                drawn = draw_for_review(run, estimate, progress=display)
                 note_decisions(drawn[2].decisions, display)
                 blind = ids_to_review(*drawn, estimate)
             contents = load_report_data(run, top=top, root=root, blind=blind, progress=display)

@@ -134,6 +134,10 @@ def _task(
         data["image"] = _copied(image, finding.sample_id, target, folder) if copied else _embedded(image)
     elif dataset.texts is not None:
         data["text"] = json_text(dataset.texts[finding.sample_id])
+    elif dataset.cells is not None:
+        for name, column in zip(dataset.cells.column_names, dataset.cells.columns, strict=True):
+            value = column[finding.sample_id].as_py()
+            about[f"column {name}" if name in about else name] = "–" if value in (None, "") else json_text(str(value))
     else:
         values = dataset[finding.sample_id][0].tolist()
         about |= {f"feature {i}": value for i, value in enumerate(values)}

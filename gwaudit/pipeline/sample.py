@@ -1,6 +1,6 @@
 """Draw a random sample of a run for people to decide: the verb `sample`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from gwaudit.pipeline.run_data import samples_of_run
 from gwaudit.pipeline.stages import StageProgress, Warnings, note_decisions
 from gwaudit.review.decided_samples import DecidedSamples, read_decided, require_usable
 from gwaudit.review.decision_files import fingerprint_cell, require_no_answers
-from gwaudit.review.review_sample import ReviewSample, most_uncertain, sample_to_review
+from gwaudit.review.review_sample import FOLDER, ReviewSample, load_sample, most_uncertain, sample_to_review
 from gwaudit.store.store import TrajectoryStore
 
 
@@ -26,6 +26,7 @@ def draw_for_review(
     seed: int | None = None,
     redraw: bool = False,
     decisions: Sequence[Path | str] = (),
+    progress: StageProgress | None = None,
 ) -> tuple[Audit, ReviewSample, DecidedSamples]:
     """Draw a random sample of a run, or enlarge the one that it has, and return it with the audit and the decisions.
 
@@ -35,6 +36,7 @@ def draw_for_review(
         seed: Seed of a new draw, by default a random one.
         redraw: Draw anew from what is undecided, by the ranking in use.
         decisions: Further files with decisions, beside the run's own.
+        progress: Receives notes on the draw; by default these are warnings.
 
     Raises:
         SettingsError: `size` is not positive.
@@ -46,8 +48,31 @@ def draw_for_review(
     decided = read_decided(audit, decisions, with_sample=not redraw)
     require_usable(decided.decisions, "no sample is drawn")
     known = np.flatnonzero(decided.is_decided).tolist()  # rows of the store
+    before = load_sample(audit)
     sample = sample_to_review(audit, size, seed=seed, redraw=redraw, decided=known)
+    for note in _notes_on_draw(before, sample, decided, seed):
+        (progress or Warnings()).on_note(note)
     return audit, sample, decided
+
+
+def _notes_on_draw(
+    before: ReviewSample | None, sample: ReviewSample, decided: DecidedSamples, seed: int | None
+) -> Iterator[str]:
+    """Yield what a user may not expect of a draw, where the run had one before."""
+    if before is None:
+        return
+    if sample.number == before.number:
+        if seed not in (None, sample.seed):
+            yield f"`seed` does nothing: the sample was drawn before with seed {sample.seed}, and `redraw` draws anew"
+        return
+    undecided = int((before.is_drawn & ~decided.is_decided).sum())
+    if undecided:
+        yield (
+            f"{undecided:,} of the {before.size:,} labels drawn before have no decision in the files that are read: if "
+            "they are decided, draw again with these files as `decisions`, or they are asked again. Decisions on an "
+            "earlier draw do not stand for others any more; to go back to it, remove "
+            f"{FOLDER}/{sample.number} of the run"
+        )
 
 
 def ids_to_decide(sample: ReviewSample, decided: DecidedSamples, size: int) -> NDArray[np.int64]:
@@ -128,7 +153,9 @@ def write_sample(
     with written_output(output, is_file=True, with_earlier=True) as path:
         advice = "and name this one as `decisions`, so that its samples are left out"
         require_no_answers(path, shown_output(output), advice)
-        audit, sample, decided = draw_for_review(run, size, seed=seed, redraw=redraw, decisions=decisions)
+        audit, sample, decided = draw_for_review(
+            run, size, seed=seed, redraw=redraw, decisions=decisions, progress=progress
+        )
         note_decisions(decided.decisions, progress)
         ids = ids_to_decide(sample, decided, size)
         table = _table_to_fill_in(audit, ids, root, progress)

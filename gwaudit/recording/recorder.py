@@ -24,7 +24,7 @@ import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, Self
 
 import torch
@@ -235,6 +235,11 @@ class AlignmentRecorder:
             StoreError: The store cannot be written. The observations are kept, to call `end_epoch` again, until
                 `discard_epoch`.
         """
+        if not isinstance(metrics, Mapping | NoneType):
+            raise RecordingError(
+                f"end_epoch() takes numbers by name to store with the epoch, as {{'loss': 0.5}}, not {metrics!r}: the "
+                "run counts its epochs itself. What was observed is kept"
+            )
         try:
             meet(f"end_epoch() of epoch {self._store.next_epoch} of {self._store.path.name}", self._store.path.name)
             with raise_on_all_ranks():

@@ -26,7 +26,7 @@ from gwaudit.analysis.stratified_intervals import (
     wrong_by_domain,
 )
 from gwaudit.review.decided_samples import DecidedSamples, decided_samples
-from gwaudit.review.review_sample import draw_sample
+from gwaudit.review.review_sample import DECIDED_BEFORE, draw_sample
 
 NEXT = 100
 """The number of samples whose wrong labels are predicted, worst first."""
@@ -215,7 +215,11 @@ def estimate_wrong_labels(
         random=int(decided.is_random.sum()),
         next_wrong=None if expected is None else float(expected[:NEXT].sum()),
         next_samples=min(NEXT, int(is_open.sum())),
-        notes=(*_notes(decided, total, unit_of(audit)), *_notes_on_suspects(audit, flagged)),
+        notes=(
+            *_notes(decided, total, unit_of(audit)),
+            *_notes_on_suspects(audit, flagged),
+            *_notes_on_mistakes(audit),
+        ),
         unit=unit_of(audit),
     )
 
@@ -404,6 +408,17 @@ def _notes_on_suspects(audit: Audit, flagged: Estimate | None) -> list[str]:
     ]
 
 
+def _notes_on_mistakes(audit: Audit) -> list[str]:
+    """Return that the ranking takes decisions for mistakes, where it does: the estimate takes them as they are."""
+    if audit.calibration is None or not audit.calibration.has_doubtful_answers:
+        return []
+    return [
+        f"The ranking takes about {audit.expected_mistakes:,.0f} of the decisions for mistakes, and the numbers here "
+        "count labels as people decided them. Let another person decide on the samples whose probability of being "
+        "wrong contradicts the decision."
+    ]
+
+
 def _notes(decided: DecidedSamples, total: Estimate, unit: Unit) -> list[str]:
     """Return what limits the estimate."""
     notes = []
@@ -416,6 +431,12 @@ def _notes(decided: DecidedSamples, total: Estimate, unit: Unit) -> list[str]:
         return [*notes, *decided.decisions.notes]
     drawn = sample.is_drawn
     n_open = int((drawn & ~decided.is_decided & ~decided.is_unsure).sum())
+    n_left_out = int(((sample.stratum == DECIDED_BEFORE) & ~decided.is_decided & ~decided.is_unsure).sum())
+    if n_left_out:
+        notes.append(
+            f"The draw left out {n_left_out:,} {unit} that were decided before, and the files that are read hold no "
+            "decision on them: give the files with these decisions too."
+        )
     if n_open:
         notes.append(
             f"{n_open:,} of the {sample.size:,} {unit} drawn are not decided yet; {n_random:,} decisions are random."
@@ -424,6 +445,8 @@ def _notes(decided: DecidedSamples, total: Estimate, unit: Unit) -> list[str]:
         way_on = f"Decide the {unit} drawn in their order, without leaving any out."
         if not n_open and decided.is_unsure[drawn].any():
             way_on = f"Let another person decide on the unsure {unit}, or draw more."
+        if n_left_out:
+            way_on = "Without the decisions from before the draw there is none."
         notes.append(f"There is no estimate yet: parts of the data have no random decision. {way_on}")
     chosen = int((drawn & decided.is_decided & ~decided.is_random).sum())
     if chosen:

@@ -141,7 +141,7 @@ def test_a_review_in_cvat_that_changed_nothing_decides_nothing(tmp_path, monkeyp
     assert gwaudit("audit", "odd", "-o", "run", *FEW).returncode == 0
     assert gwaudit("export", "run", "--to", "cvat", "--all", "--output", "reviewed.zip").returncode == 0
     run("back: from CVAT")
-    assert Path("decisions.csv").read_text().splitlines() == ["sample_id,decision,label"]
+    assert Path("decisions.csv").read_text().splitlines() == ['"sample_id","decision","label"']
 
 
 def test_what_was_tagged_in_fiftyone_comes_back(monkeypatch):

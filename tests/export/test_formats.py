@@ -121,6 +121,19 @@ class TestLabelStudio:
         assert (decisions.problems, decisions.notes) == ((), ())
         assert decisions.frame["decision"].tolist() == ["drop", "keep", "relabel", "unsure"]
 
+    def test_rows_of_a_table_are_shown_as_they_stand_there(self, tmp_path):
+        islands = ("", "Dream", "Biscoe")
+        rows = (f"{islands[i % 3]},{3000 + i * 37 % 97},{i * 7 % 5},{'ab'[i % 2]}" for i in range(40))
+        (tmp_path / "birds.csv").write_text("\n".join(["island,mass,rank,label", *rows]))
+        dataset = load_dataset(tmp_path / "birds.csv")
+        audit = audit_of(dataset, suggested=1)
+        tasks = tasks_of(write_export(audit, "label-studio", tmp_path / "review", ALL, dataset=dataset))
+        shown = {task["data"]["sample_id"]: task["data"]["about"] for task in tasks}
+        assert [shown[i]["island"] for i in (0, 1)] == ["–", "Dream"]
+        assert [shown[i]["mass"] for i in (0, 1)] == ["3000", "3037"]
+        assert shown[4]["column rank"] == "3", "beside the rank of the audit"
+        assert not any(name.startswith("feature ") for name in shown[0])
+
     def test_choices_are_the_class_names_where_xml_can_hold_them(self):
         names = choice_names(HOSTILE)
         assert len(set(names)) == len(HOSTILE)

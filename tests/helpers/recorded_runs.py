@@ -32,7 +32,7 @@ def make_run(path, dataset, epochs=6, seed=0, **settings):
                 "alternative_label": ((dataset.labels + 1) % n_classes).astype(np.int32),
                 "alternative_alignment": -alignment,
                 "margin": 10 * alignment,
-                "loss": np.exp(-alignment).astype(np.float32),
+                "loss": np.logaddexp(0, -10 * alignment).astype(np.float32),
                 "given_probability": (0.5 + alignment).clip(0, 1).astype(np.float32),
                 "el2n": (1 - alignment).astype(np.float32),
                 "predicted_label": np.where(alignment > 0, dataset.labels, (dataset.labels + 1) % n_classes),

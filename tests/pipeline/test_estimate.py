@@ -472,6 +472,36 @@ def test_the_precision_does_not_follow_from_the_decisions_that_a_calibration_too
     assert before.rate[0] < 0.95  # and not 1, as of the samples that were found wrong alone
 
 
+def test_a_redraw_says_what_it_needs(run, to_check, truth, tmp_path):
+    with pytest.warns(UserWarning, match="200 of the 200 labels drawn before have no decision in the files"):
+        write_sample(run, tmp_path / "again.csv", 60, seed=1, redraw=True)
+    write_sample(run, tmp_path / "known.csv", 60, seed=2, redraw=True, decisions=[to_check])  # nothing to say
+    fill(tmp_path / "known.csv", truth)
+    [left_out, *_] = [note for note in estimate(run, [tmp_path / "known.csv"]).notes if "left out" in note]
+    assert left_out.startswith("The draw left out 200 samples that were decided before")
+    whole = estimate(run, [tmp_path / "known.csv", to_check])
+    assert whole.total.estimate is not None
+    assert not any("left out" in note for note in whole.notes)
+
+
+def test_a_seed_that_does_nothing_is_named(run, to_check, tmp_path):
+    with pytest.warns(UserWarning, match="`seed` does nothing: the sample was drawn before with seed 0"):
+        write_sample(run, tmp_path / "more.csv", 220, seed=9, decisions=[to_check])
+
+
+def test_decisions_that_the_ranking_takes_for_mistakes_are_named(run, truth):
+    _, sample, _ = draw_for_review(run, 400, seed=0)
+    answers = truth.copy()
+    answers[sample.ids()[::12]] ^= True
+    decide(run, sample.ids(), answers)
+    audit = Audit.load(run)
+    decided = read_decided(audit)
+    calibrated = calibrate(audit, decided.decisions.frame, decided.is_random)
+    assert calibrated.calibration.has_doubtful_answers
+    assert any("of the decisions for mistakes" in note for note in estimate_wrong_labels(calibrated, decided).notes)
+    assert not any("mistakes" in note for note in estimate_wrong_labels(audit, decided).notes)
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_recall_stays_where_every_suspect_was_decided(run, truth, everything):
     audit = Audit.load(run)

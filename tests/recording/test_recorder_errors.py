@@ -156,3 +156,13 @@ def test_one_logit_for_two_classes_is_refused_with_the_way_to_record_it(tmp_path
 def test_a_run_that_is_open_for_reading(store: TrajectoryStore, model: nn.Module) -> None:
     with pytest.raises(RecordingError, match="writable=True"):
         AlignmentRecorder(model, TrajectoryStore.open(store.path))
+
+
+def test_an_epoch_number_is_no_metric_and_loses_nothing(store: TrajectoryStore, model: nn.Module) -> None:
+    with AlignmentRecorder(model, store) as recorder:
+        model(INPUTS)
+        recorder.observe(IDS, LABELS)
+        with pytest.raises(RecordingError, match="not 3: the run counts its epochs itself"):
+            recorder.end_epoch(3)  # type: ignore[arg-type]
+        recorder.end_epoch({"loss": 0.5})
+    assert len(store.epochs) == 1

@@ -80,7 +80,6 @@ def print_verdict(verdict: "Verdict", headline: str | None = None) -> None:
         out.print(f"  - {escape(finding.reason + remedy)}.", highlight=False, soft_wrap=True)
 
 
-_MANY_ERRORS = 0.02  # share of decisions
 _WITHOUT_CUT = {
     "use the order": "No cut is offered, and no cleaned data are written: review from the top, or set the number "
     "yourself (gwaudit rank --top N, --budget N).",
@@ -121,8 +120,9 @@ def _multilabel_suspects(audit: "Audit") -> str:
 
 def _calibration(calibration: "Calibration") -> str:
     order = "the order too" if calibration.scale else "not the order"
-    error = calibration.answer_error
-    doubt = "" if error < _MANY_ERRORS else f" About {error:.0%} of the decisions seem to be wrong themselves."
+    doubt = ""
+    if calibration.has_doubtful_answers:
+        doubt = f" About {calibration.answer_error:.0%} of the decisions seem to be wrong themselves."
     decisions = f"{calibration.decided:,} decision{'s' * (calibration.decided != 1)}"
     return (
         f"Calibrated on {decisions}, {calibration.random:,} of them random: they change the probabilities, and "
