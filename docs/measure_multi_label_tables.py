@@ -195,10 +195,10 @@ class Row(NamedTuple):
         return f"| {self.table} | {self.errors} | {counts} | {shown} | {self.level} |"
 
 
-def measure(role: str, seed: int, training: dict[str, Any]) -> Iterator[Row]:
-    """Audit all tables of a role under all kinds of errors."""
-    for table, make in TABLES[role].items():
-        x, y = make()
+def measure(role: str, name: str, seed: int, training: dict[str, Any]) -> Iterator[Row]:
+    """Audit the tables of a role whose names hold a text under all kinds of errors."""
+    for table in (table for table in TABLES[role] if name in table):
+        x, y = TABLES[role][table]()
         for errors, choose in ERRORS.items():
             wrong = choose(x, y, np.random.default_rng(seed))
             with tempfile.TemporaryDirectory() as folder:
@@ -239,6 +239,7 @@ def main() -> None:
     """Print the rows and the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=TABLES)
+    parser.add_argument("--table", default="", help="part of the names of the tables to measure, by default all")
     parser.add_argument("--seed", type=int, default=3, help="seed of the errors")
     parser.add_argument("--folds", type=int, help="1 trains one head on all labels")
     parser.add_argument("--head", help="linear or mlp; by default the better one")
@@ -249,7 +250,7 @@ def main() -> None:
     )
     rows = []
     training = {name: value for name, value in (("folds", given.folds), ("head", given.head)) if value is not None}
-    for row in measure(given.role, given.seed, training):
+    for row in measure(given.role, given.table, given.seed, training):
         print(row, flush=True)
         rows.append(row)
     print_summary(rows)

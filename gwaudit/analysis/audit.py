@@ -244,15 +244,30 @@ class Audit:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return sentences on what a user cannot find by this audit."""
-        names = self.unlearned_classes
-        if not names:
-            return ()
-        return (
-            f"Classes that are not predicted better than by their share: {listed([shown_name(n) for n in names])}. "
-            "Right and wrong labels of these look alike: none is flagged or dropped (category unlearned). Inputs that "
-            "say more about them help; or decide on their labels yourself.",
-        )
+        """Return sentences on classes that a user has to look at: not learned, or flagged for the most part."""
+        sentences = []
+        if names := self.unlearned_classes:
+            sentences.append(
+                f"Classes that are not predicted better than by their share: {listed([shown_name(n) for n in names])}. "
+                "Right and wrong labels of these look alike: none is flagged or dropped (category unlearned). Inputs "
+                "that say more about them help; or decide on their labels yourself."
+            )
+        if counts := self._mostly_flagged() if self.has_cut and self.calibration is None else []:
+            sentences.append(
+                f"More than half of the labels of these classes are flagged: {listed(counts)}. If such a class can "
+                "look like others, they may be right: look at some of them before you drop or relabel them."
+            )
+        return tuple(sentences)
+
+    def _mostly_flagged(self) -> list[str]:
+        """Return the classes of whose given labels most are flagged, with both numbers, as people read them."""
+        label, given = self.column("given_label"), np.ones(len(self.table), bool)
+        if self.is_multi_label:
+            label, given = self.column("class_id"), label == 1
+        n_given = np.bincount(label[given], minlength=len(self.class_names))
+        flagged = np.bincount(label[given & self.column("suspect").astype(bool)], minlength=len(self.class_names))
+        most = np.flatnonzero(2 * flagged > n_given)
+        return [f"{shown_name(self.class_names[i])} ({flagged[i]:,} of {n_given[i]:,})" for i in most]
 
     def judged_probability(self) -> NDArray[np.float64]:
         """Return the probability of each row being wrong, [n], 0 where it cannot be judged."""

@@ -242,3 +242,14 @@ def test_a_small_class_of_single_labels_is_unknown_too(tmp_path):
     audit = rank(trained(tmp_path / "run", data))
     assert class_health(audit)["share_wrong"].isna().tolist() == [False, False, True]
     assert transition_matrix(audit).isna().all(axis=1).tolist() == [False, False, True]
+
+
+def test_a_class_that_is_flagged_for_the_most_part_is_named(tmp_path):
+    """It may be used for what looks like others, though it has a place of its own."""
+    data, _, is_other = blobs_and_others(0.12, in_its_place=0.3)
+    audit = rank(trained(tmp_path / "run", data))
+    suspects = audit.by_id("suspect")[is_other].sum()
+    assert suspects > is_other.sum() / 2
+    [warning] = audit.warnings
+    assert f"are flagged: other ({suspects} of {is_other.sum()})." in warning
+    assert rank(trained(tmp_path / "clean", blobs_and_others(0.12, in_its_place=1)[0])).warnings == ()
