@@ -158,8 +158,9 @@ def _suspects(audit: Audit) -> str:
     if n_suspects:
         wrong = float(expected[n_suspects])
         text += f" About {wrong:,.0f} of these suspects ({_share(wrong, n_suspects)}) are expected to be wrong."
-    in_all = float(expected[-1])
-    return f"{text} About {in_all:,.0f} of all {open_labels} ({_share(in_all, n)}) are expected to be wrong."
+    in_all, n_judged = float(expected[-1]), int((left & audit.is_judged).sum())
+    of_all = f"all {open_labels}" if n_judged == n else f"the {n_judged:,} {open_labels} that can be judged"
+    return f"{text} About {in_all:,.0f} of {of_all} ({_share(in_all, n_judged)}) are expected to be wrong."
 
 
 def _learned(audit: Audit) -> str:

@@ -87,6 +87,7 @@ def test_the_page_and_the_summary_name_them(run, audit, tmp_path):
     assert audit.summary()["unlearned_classes"] == list(UNLEARNED)
     page = write_report(run.path, tmp_path / "report.html").read_text("utf-8")
     assert "not predicted better than by their share: random, always, never." in page
+    assert "of the 1,200 labels that can be judged (" in page
 
 
 def test_decisions_on_them_count_and_leave_the_others_unknown(audit):
