@@ -35,7 +35,8 @@ def run(tmp_path_factory):
         for epoch in range(EPOCHS):
             level = np.where(np.arange(N) % 10 == 3, -0.1, 0.1) + random.normal(0, 0.03, N).round(2)
             signals = {
-                "alignment": level, "alternative_alignment": -level, "margin": 10 * level, "loss": np.exp(-level),
+                "alignment": level, "alternative_alignment": -level, "margin": 10 * level,
+                "loss": np.logaddexp(0, -10 * level),
                 "given_probability": 1 / (1 + np.exp(-10 * level)), "el2n": np.abs(level),
                 "alternative_label": 1 - labels % 2, "predicted_label": np.where(level > 0, labels, 1 - labels % 2),
             }  # fmt: skip
