@@ -56,6 +56,11 @@ def _plans() -> dict[str, tuple[TrainingSettings, ...]]:
     return {
         "fast": (first, *(rounds.training(first, k) for k in (1, 2))),
         "fast, four rounds": (first, *(rounds.training(first, k) for k in (1, 2, 3, 4))),
+        "fast, a wide round": (
+            first,
+            *(rounds.training(first, k) for k in (1, 2)),
+            replace(rounds.training(first, 3), model="whitened_64"),
+        ),
         "fast, short rounds": (first, *(replace(RECIPES["whitened"][0], seed=k) for k in (1, 2))),
         "resnet9_16, 12 epochs": (replace(first, epochs=12),),
         "scratch-5min": (PRESETS["scratch-5min"][0],),
