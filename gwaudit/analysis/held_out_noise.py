@@ -71,10 +71,18 @@ class NoiseModel(NamedTuple):
     noise: Floats
     temperature: float
 
-    def log_odds_wrong(self, predictions: HeldOutPredictions) -> Floats:
-        """Return the log odds of each label being wrong, [n]: log Σ_{k≠y} T_ky p_k - log T_yy p_y."""
+    def log_odds_wrong(self, predictions: HeldOutPredictions, is_judged: NDArray[np.bool_] | None = None) -> Floats:
+        """Return the log odds of each label being wrong, [n]: log Σ_{k≠y} T_ky p_k - log T_yy p_y.
+
+        Args:
+            predictions: Held-out predictions.
+            is_judged: [C] whether the labels of each class can be judged. That a sample truly is of one that cannot be
+                is no reason to take its label for wrong, as nothing shows it; by default all can.
+        """
         probability = _tempered(predictions, self.temperature, len(self.noise))
         right, to_alternative, to_others = _joint(probability, predictions, self.noise)
+        if is_judged is not None:
+            to_alternative = np.where(is_judged[predictions.alternative], to_alternative, 0.0)
         return np.asarray(np.log(to_alternative + to_others + 1e-300) - np.log(right + 1e-300))
 
 

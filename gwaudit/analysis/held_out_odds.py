@@ -89,7 +89,12 @@ class Readings(NamedTuple):
 
 
 def held_out_readings(
-    given: Labels, alternative: Labels, margin: NDArray[np.floating], loss: NDArray[np.floating], n_classes: int
+    given: Labels,
+    alternative: Labels,
+    margin: NDArray[np.floating],
+    loss: NDArray[np.floating],
+    n_classes: int,
+    is_judged: NDArray[np.bool_] | None = None,
 ) -> Readings:
     """Return the log odds of each label being wrong by each reading, and their order; NaN where nothing was recorded.
 
@@ -99,6 +104,8 @@ def held_out_readings(
         margin: [n] mean margin of the logits; NaN where nothing was recorded.
         loss: [n] mean cross entropy of the given label, in nats.
         n_classes: Number of classes C.
+        is_judged: [C] whether the labels of each class can be judged; where the best other label is one that cannot be,
+            both readings are that by class. By default all can.
     """
     by_mode = log_odds_wrong(-margin)
     recorded = np.flatnonzero(np.isfinite(margin) & np.isfinite(loss) & (alternative >= 0))
@@ -109,6 +116,8 @@ def held_out_readings(
     by_class, order = np.full((2, len(given)), np.nan)
     if len(recorded):
         models = [fit_noise_model(predictions, n_classes, weight) for weight in PRIORS]
-        by_class[recorded] = models[0].log_odds_wrong(predictions)
-        order[recorded] = max(models, key=lambda model: model.evidence).log_odds_wrong(predictions)
+        by_class[recorded] = models[0].log_odds_wrong(predictions, is_judged)
+        order[recorded] = max(models, key=lambda model: model.evidence).log_odds_wrong(predictions, is_judged)
+    if is_judged is not None:
+        by_mode = np.where((alternative >= 0) & ~is_judged[alternative], by_class, by_mode)
     return Readings(by_class, by_mode, order, int((margin[recorded] < 0).sum()))

@@ -39,6 +39,7 @@ No ground truth is read. The steps, their defaults and the reasons:
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -225,13 +226,17 @@ def _fitted_detector(store: TrajectoryStore) -> str:
 
 def _held_out_readings(store: TrajectoryStore, statistics: ColumnFiles) -> Readings:
     """Return both readings of the log odds of samples that were held out."""
-    return held_out_readings(
+    read = partial(
+        held_out_readings,
         store.given_labels().astype(np.int64),
         statistics["alternative_label"].astype(np.int64),
         statistics["mean_margin"],
         statistics["mean_loss"],
         len(store.class_names),
     )
+    readings = read()
+    is_judged = _judged_classes(store, statistics, sigmoid(readings.pool()))
+    return readings if is_judged.all() or not is_judged.any() else read(is_judged)
 
 
 def _held_out_multilabel_log_odds(store: TrajectoryStore, statistics: ColumnFiles) -> NDArray[np.float64]:
@@ -405,12 +410,20 @@ def _unlearned(store: TrajectoryStore, statistics: ColumnFiles, probability: NDA
         statistics: The statistics of the window.
         probability: [n] of each label being wrong.
     """
+    is_judged = _judged_classes(store, statistics, probability)
+    given = store.given_labels()
+    return np.tile(~is_judged, len(given) // len(is_judged)) if store.is_multi_label else np.asarray(~is_judged[given])
+
+
+def _judged_classes(
+    store: TrajectoryStore, statistics: ColumnFiles, probability: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return whether the labels of each class can be judged, [C]; the arguments are those of `_unlearned`."""
     n_classes = len(store.class_names)
     if store.is_multi_label:
         presence, labels = _presence(store, statistics)
         learned = learned_classes(multilabel_histogram(presence, labels), n_classes)
-        judged = judged_multilabel_classes(learned, labels, probability.reshape(labels.shape))
-        return np.tile(~judged, len(labels))
+        return judged_multilabel_classes(learned, labels, probability.reshape(labels.shape))
     given, alternative = store.given_labels().astype(np.int64), statistics["alternative_label"].astype(np.int64)
     log_given = -statistics["mean_loss"].astype(np.float64)
     log_alternative = log_given - statistics["mean_margin"]
@@ -418,5 +431,4 @@ def _unlearned(store: TrajectoryStore, statistics: ColumnFiles, probability: NDA
     histogram = single_label_histogram(
         given[known], alternative[known], log_given[known], log_alternative[known], n_classes
     )
-    judged = judged_classes(learned_classes(histogram, n_classes), given[known], probability[known])
-    return np.asarray(~judged[given])
+    return judged_classes(learned_classes(histogram, n_classes), given[known], probability[known])

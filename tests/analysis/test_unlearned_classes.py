@@ -176,6 +176,16 @@ def test_a_class_that_looks_like_all_others_is_not_flagged_as_a_whole(tmp_path, 
     assert health.tolist() == transition_matrix(audit).isna().all(axis=1).tolist() == [False] * 3 + [True]
 
 
+def test_such_a_class_is_no_reason_to_take_other_labels_for_wrong(tmp_path):
+    """The others are judged as if its samples were not there."""
+    data, _, is_other = blobs_and_others(0.2)
+    audit = rank(trained(tmp_path / "run", data))
+    assert audit.unlearned_classes == ("other",)
+    alone = rank(trained(tmp_path / "alone", data.subset(np.flatnonzero(~is_other))))
+    assert audit.expected_wrong()[-1] == pytest.approx(alone.expected_wrong()[-1], rel=0.15)
+    assert len(audit.suspects) == pytest.approx(len(alone.suspects), abs=2)
+
+
 def test_heads_learn_the_labels_of_such_a_class_with_their_whole_weight(tmp_path):
     data, wrong, is_other = blobs_and_others(0.12)
     run = trained(tmp_path / "run", data)
