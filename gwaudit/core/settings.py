@@ -20,7 +20,7 @@ from gwaudit.core.urls import is_url, redacted
 Augmentation = Literal["crop-flip", "shift-flip", "strong", "resized-crop", "randaugment", "crop", "none"]
 UNMIRRORED: tuple[Augmentation, ...] = ("crop", "none")
 """The augmentations that mirror no image."""
-Head = Literal["linear", "mlp"]
+Head = Literal["linear", "mlp", "trees"]
 Alignment = Literal["head", "weight"]
 ALIGNMENTS: Mapping[Alignment, str] = {
     "head": "the head's weight and bias",
@@ -318,8 +318,9 @@ class TrainingSettings:
         views: Number of views of an image that a frozen backbone sees, whose features are averaged: 1, as it is; or 2,
             also mirrored, which finds more wrong labels and takes twice as long. Choose 1 where left and right make the
             class.
-        head: Network that is trained on features, texts or a frozen backbone: `linear`, or `mlp` with one hidden layer.
-            By default the one that predicts held-out given labels better.
+        head: Network that is trained on features, texts or a frozen backbone: `linear`; `mlp` with one hidden layer; or
+            `trees`, linear on log odds of trees (for tables). By default the one that predicts held-out given labels
+            best.
         folds: Number of folds of features, texts or the features of a frozen backbone. A head for each fold is trained,
             all at once, and each sample is recorded with the head that did not learn it. By default 10; for n samples,
             more than 20,000, 200,000 / n, and at least 2. With 1 a single head learns and records all of them.
@@ -360,7 +361,7 @@ class TrainingSettings:
     checkpoint: str | None = None
     backbone: Literal["auto", "trained", "frozen"] = "auto"
     views: int = 1
-    head: Literal["auto", "linear", "mlp"] = "auto"
+    head: Literal["auto", "linear", "mlp", "trees"] = "auto"
     folds: Literal["auto"] | int = "auto"
     fold_repeats: Literal["auto"] | int = "auto"
     reweighting: Literal["auto"] | bool = "auto"
@@ -430,7 +431,7 @@ class ResolvedTrainingSettings(TrainingSettings):
     pretrained: bool = False
     backbone: Literal["trained", "frozen"] = "trained"
     weight_decay: Literal["auto"] | float = 5e-4
-    head: Literal["auto", "linear", "mlp"] = "linear"
+    head: Literal["auto", "linear", "mlp", "trees"] = "linear"
     folds: int = 1
     fold_repeats: int = 1
     reweighting: bool = False

@@ -14,6 +14,8 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from gwaudit.core.settings import Augmentation
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.training.preprocessing import Preprocessing
 
 LEAST_AREA = 0.35
 """Smallest share of an image in a random resized crop: the object should be in it."""
@@ -247,6 +249,19 @@ def alternating_flips(n: int, epoch: int, seed: int) -> Tensor:
     """
     first = torch.rand(n, generator=torch.Generator().manual_seed(seed)) < 0.5
     return first if epoch % 2 == 0 else ~first
+
+
+def statistics_of(dataset: LabeledDataset, preprocessing: Preprocessing | None) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation of each channel or feature, [C], that normalise the inputs.
+
+    Args:
+        dataset: The inputs, as the model takes them.
+        preprocessing: That of the images; None for features.
+    """
+    if dataset.modality == "images" and preprocessing is not None:
+        return torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+    mean, std = dataset.channel_statistics()
+    return torch.tensor(mean), torch.tensor(std)
 
 
 def normalise(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:

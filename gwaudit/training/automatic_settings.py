@@ -68,8 +68,8 @@ def resolve(
     Raises:
         SettingsError: A pretrained backbone is asked for and the samples are not images; a network is to learn images
             in batches of one; the learning rate is "auto", and the optimizer has no default here; folds are asked for
-            where there is no head on features, or there are too few samples for them; or `reweighting` for multi-label
-            samples.
+            where there is no head on features, or there are too few samples for them; trees without folds; or
+            `reweighting` for multi-label samples.
 
     Example:
         >>> few = resolve(TrainingSettings(), 600, "images")
@@ -104,6 +104,8 @@ def resolve(
         return ResolvedTrainingSettings.from_dict(of_folds | given)
     if given.get("fold_repeats", 1) > 1:
         raise SettingsError(f"`fold_repeats` is {settings.fold_repeats}, but this training has no folds: leave it out")
+    if given.get("head") == "trees" and not learns_images:
+        raise SettingsError("`head='trees'` is for training with folds, which this one has not: choose another `head`")
     if given.get("reweighting"):
         raise SettingsError("`reweighting` is for training with folds, which this one has not: leave it out")
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))

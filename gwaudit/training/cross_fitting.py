@@ -17,6 +17,7 @@ from gwaudit.training.fold_heads import FoldHeads, assign_heads, learned_by_head
 from gwaudit.training.head_choice import HeadChoice, HeadProgress, choose_head, samples_to_try
 from gwaudit.training.label_weights import LabelWeights
 from gwaudit.training.loss import Loss
+from gwaudit.training.trees import TreeOdds, can_have_trees, fit_trees
 
 
 class CrossFitting:
@@ -36,7 +37,8 @@ class CrossFitting:
         repeats = settings.fold_repeats
         self.left_out = assign_heads(labels, settings.folds, repeats, settings.seed, copies)
         self.n_heads = settings.folds * repeats
-        self._labels, self._copies = labels, copies
+        self._labels, self._copies, self._seed = labels, copies, settings.seed
+        self._trees: TreeOdds | None = None
         self._of_epochs, self._weights = LabelWeights(settings.epochs), torch.ones(len(labels))
 
     def choose_head(
@@ -59,7 +61,18 @@ class CrossFitting:
         ids = samples_to_try(len(dataset), settings.seed)
         features = prepare(dataset.read(ids))
         labels, n_classes = self._labels[ids].to(features.device), len(dataset.class_names)
-        return choose_head(features, labels, n_classes, loss, settings, progress, copies_among(self._copies, ids))
+        copies, trees = copies_among(self._copies, ids), can_have_trees(dataset)
+        return choose_head(features, labels, n_classes, loss, settings, progress, copies, trees=trees)
+
+    def fit_trees(self, dataset: LabeledDataset) -> LabeledDataset:
+        """Fit the trees of `head="trees"`, and return the data with their held-out log odds as features."""
+        values, n_classes = dataset.read(torch.arange(len(dataset))).float(), len(dataset.class_names)
+        self._trees = fit_trees(values, self._labels, n_classes, self._seed, self._copies)
+        return self._trees.as_features(dataset)
+
+    def as_heads_take(self, dataset: LabeledDataset) -> LabeledDataset:
+        """Return data with the features that the heads take: log odds, if trees were fitted."""
+        return dataset if self._trees is None else self._trees.as_features(dataset)
 
     def build_heads(self, kind: Head, dataset: LabeledDataset) -> FoldHeads:
         """Build the heads of all folds on the features of a data set."""

@@ -7,6 +7,10 @@ predictions are judged by their log loss after the best temperature a and the be
 
 so that a head is not preferred because its logits are small, or because it follows wrong labels.
 
+Heads on the log odds of trees (`gwaudit.training.trees`) must be better than the others beyond chance: by more than
+twice the standard error of the mean difference. The trees are fitted by folds of their own, so a small difference may
+be that of the folds. They are not tried where the trees of the first fold predict it worse than the best other head.
+
 The head that was chosen is tried once more with weights of the labels (`gwaudit.training.label_weights`), for the
 verdict.
 """
@@ -14,7 +18,7 @@ verdict.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -23,9 +27,15 @@ from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, held_out_log_probabilities
 from gwaudit.training.label_weights import WeightsTrial, try_weights
 from gwaudit.training.loss import Loss
+from gwaudit.training.trees import first_fold, fit_trees, standardised
 
-_HEADS: tuple[Head, ...] = ("linear", "mlp")
-_WEIGHT_DECAYS: dict[Head, tuple[float, ...]] = {"linear": (0.0005, 0.005, 0.05, 0.3), "mlp": (0.005, 0.02, 0.1)}
+_HEADS: tuple[Head, ...] = ("linear", "mlp", "trees")
+_WEIGHT_DECAYS: dict[Head, tuple[float, ...]] = {
+    "linear": (0.0005, 0.005, 0.05, 0.3),
+    "mlp": (0.005, 0.02, 0.1),
+    "trees": (0.0005, 0.005, 0.05, 0.3),
+}
+_BEYOND_CHANCE = 2.0  # standard errors
 _TEMPERATURES = tuple(10 ** (step / 10) for step in range(-3, 12))  # from 0.5 to 13
 _NOISE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _MOST_SAMPLES = 4000
@@ -56,6 +66,7 @@ class HeadChoice:
 
     Attributes:
         candidates: All of them.
+        best: The one that is trained.
         majority: Share of the largest class, or of the more frequent answer of each class of multi-label samples: the
             accuracy of a constant prediction.
         multi_label: Whether the labels are those of multi-label samples.
@@ -63,14 +74,10 @@ class HeadChoice:
     """
 
     candidates: tuple[HeadCandidate, ...]
+    best: HeadCandidate
     majority: float
     multi_label: bool = False
     weights: WeightsTrial | None = None
-
-    @property
-    def best(self) -> HeadCandidate:
-        """Return the head with the lowest log loss."""
-        return min(self.candidates, key=lambda candidate: candidate.log_loss)
 
     def best_of(self, head: Head) -> HeadCandidate | None:
         """Return the candidate of a kind with the lowest log loss, or None where none of this kind was tried."""
@@ -118,6 +125,8 @@ def choose_head(
     settings: ResolvedTrainingSettings,
     progress: HeadProgress | None = None,
     copies: Sequence[Sequence[int]] = (),
+    *,
+    trees: bool = False,
 ) -> HeadChoice:
     """Train the heads that the settings leave open, and compare their held-out predictions.
 
@@ -130,47 +139,82 @@ def choose_head(
         progress: Receives the number of heads that were tried, and the choice.
         copies: Groups of samples, by their ids, that are copies of one another; those of one label are held out
             together.
+        trees: Whether heads on the log odds of trees may be tried.
     """
+    tried = _HEADS if trees else _HEADS[:-1]
     heads = [
         (head, decay)
-        for head in (_HEADS if settings.head == "auto" else (settings.head,))
+        for head in (tried if settings.head == "auto" else (settings.head,))
         for decay in (_WEIGHT_DECAYS[head] if settings.weight_decay == "auto" else (settings.weight_decay,))
     ]
     affordable = min(_MOST_REPEATED // len(labels), _MOST_VALUES // features.numel())
     repeats = min(settings.fold_repeats, max(1, affordable))
     left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed, copies).to(labels.device)
+    inputs: dict[bool, Tensor] = {False: features}
 
     def predicted_by(head: Head, decay: float, weights: Tensor | None = None) -> Tensor:
+        if (head == "trees") not in inputs:
+            odds = fit_trees(features, labels, n_classes, settings.seed, copies)
+            inputs[True] = standardised(odds.held_out).to(features.device)
+        values = inputs[head == "trees"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = FoldHeads(
                 head,
-                n_features=features.shape[1],
+                n_features=values.shape[1],
                 n_classes=n_classes,
                 n_heads=settings.folds * repeats,
                 multi_label=labels.ndim == 2,
             )
         trial = replace(settings, weight_decay=decay, epochs=min(settings.epochs, _EPOCHS))
-        return held_out_log_probabilities(features, labels, left_out, model.to(features.device), loss, trial, weights)
+        return held_out_log_probabilities(values, labels, left_out, model.to(features.device), loss, trial, weights)
 
     given, candidates = labels.reshape(-1), list[HeadCandidate]()
-    best, lowest = None, float("inf")
+    best: _Tried | None = None
     for head, decay in heads:
         if progress is not None:
             progress.on_heads(len(candidates), len(heads))
+        if head == "trees" and best is not None and best.candidate.head != "trees":
+            fold, odds = first_fold(features, labels, n_classes, settings.seed, copies)
+            rows = torch.stack([torch.zeros_like(odds), odds], 2).flatten(0, 1) if labels.ndim == 2 else odds
+            if best.losses[fold].mean() <= _of_samples(rows, labels[fold]).mean():
+                break
         predicted = predicted_by(head, decay)
         accuracy = float((predicted.argmax(1) == given).double().mean())
-        candidates.append(HeadCandidate(head, decay, held_out_log_loss(predicted, given), accuracy))
-        if candidates[-1].log_loss < lowest:
-            best, lowest = predicted, candidates[-1].log_loss
-    choice = HeadChoice(tuple(candidates), _majority(labels), labels.ndim == 2)
-    if settings.reweighting and best is not None:
+        losses = _of_samples(predicted, labels)
+        candidates.append(HeadCandidate(head, decay, float(losses.sum()) / len(given), accuracy))
+        this = _Tried(candidates[-1], predicted, losses)
+        if best is None or this.is_better_than(best):
+            best = this
+    assert best is not None  # heads are given
+    choice = HeadChoice(tuple(candidates), best.candidate, _majority(labels), labels.ndim == 2)
+    if settings.reweighting and bool(best.losses.isfinite().all()):
         train = partial(predicted_by, choice.best.head, choice.best.weight_decay)
-        choice = replace(choice, weights=try_weights(best, labels, train))
+        choice = replace(choice, weights=try_weights(best.predicted, labels, train))
     if progress is not None:
-        progress.on_heads(len(candidates), len(heads))
+        progress.on_heads(len(heads), len(heads))
         progress.on_head(choice)
     return choice
+
+
+class _Tried(NamedTuple):
+    """Hold a head that was tried: what it predicted, and the log loss of each sample, [n]."""
+
+    candidate: HeadCandidate
+    predicted: Tensor
+    losses: Tensor
+
+    def is_better_than(self, other: "_Tried") -> bool:
+        """Return whether the log loss is lower, that of trees than that of other heads beyond chance."""
+        less = other.losses - self.losses
+        if self.candidate.head != "trees" or other.candidate.head == "trees" or not bool(less.isfinite().all()):
+            return self.candidate.log_loss < other.candidate.log_loss
+        return bool(less.mean() > _BEYOND_CHANCE * less.std() / len(less) ** 0.5)
+
+
+def _of_samples(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Return the log loss of each sample, [n]: the sum over its rows, of labels [n] or [n, C]."""
+    return held_out_log_losses(predicted, labels.reshape(-1)).view(len(labels), -1).sum(1)
 
 
 def _majority(labels: Tensor) -> float:
@@ -181,22 +225,24 @@ def _majority(labels: Tensor) -> float:
     return float(torch.maximum(present, 1 - present).mean())
 
 
-def held_out_log_loss(log_probability: Tensor, labels: Tensor) -> float:
-    """Return the log loss of held-out predictions, after the best temperature and share of uniform label noise.
+def held_out_log_losses(log_probability: Tensor, labels: Tensor) -> Tensor:
+    """Return the log losses of held-out predictions, after the best temperature and share of uniform label noise.
 
     Args:
         log_probability: [n, C] log probabilities, or logits.
         labels: [n] given labels.
 
     Returns:
-        Nats per sample; infinite where a prediction is not finite.
+        [n] nats; infinite where any prediction is not finite.
     """
+    best = torch.full((len(labels),), torch.inf, dtype=torch.float64, device=labels.device)
     if not bool(log_probability.isfinite().all()):
-        return float("inf")
-    losses = []
+        return best
     for temperature in _TEMPERATURES:
         given = (log_probability.double() * temperature).softmax(1).gather(1, labels[:, None])[:, 0]
         for share in _NOISE_SHARES:
             likelihood = (1 - share) * given + share * (1 - given) / max(log_probability.shape[1] - 1, 1)
-            losses.append(float(-likelihood.clamp_min(1e-12).log().mean()))
-    return min(losses)
+            losses = -likelihood.clamp_min(1e-12).log()
+            if losses.mean() < best.mean():
+                best = losses
+    return best

@@ -48,7 +48,7 @@ from gwaudit.recording.recorder import AlignmentRecorder
 from gwaudit.store.latents import MOST_SAMPLES
 from gwaudit.store.store import FINAL_PASS, TrajectoryStore
 from gwaudit.store.working_copies import run_folder
-from gwaudit.training.augmentation import normalise
+from gwaudit.training.augmentation import normalise, statistics_of
 from gwaudit.training.automatic_settings import as_recorded, resolve_for
 from gwaudit.training.checkpoints import (
     TrainingState,
@@ -208,6 +208,7 @@ class _Training:
     store: TrajectoryStore
     dtype_choice: DtypeChoice | None
     features: LabeledDataset | None = None  # of a frozen backbone
+    crossed: CrossFitting | None = None
 
     def __init__(
         self,
@@ -236,16 +237,14 @@ class _Training:
         self.dataset = dataset = self._with_model_inputs(dataset)
         self.labels = torch.from_numpy(dataset.labels)
         self.loss = Loss(self.labels, len(dataset.class_names), settings)
-        if dataset.modality == "images" and self.preprocessing is not None:
-            mean, std = self.preprocessing.mean, self.preprocessing.std
-        else:
-            mean, std = (tuple(values.tolist()) for values in dataset.channel_statistics())
-        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
-        self.crossed = None
+        self.mean, self.std = statistics_of(dataset, self.preprocessing)
         if settings.folds > 1:
             self.crossed = CrossFitting(self.labels, settings, find_copies(dataset, self.nearly_equal))
         self.choice = self._choose_head()
-        settings = self.settings
+        settings, self.latent_source = self.settings, self.features or dataset
+        if self.crossed is not None and settings.head == "trees":
+            self.dataset = dataset = self.crossed.fit_trees(dataset)
+            self.mean, self.std = statistics_of(dataset, None)
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         weights = self.loss.class_weights[self.labels] if settings.balance == "sampling" else None
         self.feed = BatchFeed(dataset, settings, weights, device=self.device)
@@ -279,7 +278,8 @@ class _Training:
             backbone = FrozenBackbone(dataset, self.settings, self.preprocessing)
             self._choose_dtype(lambda: backbone.measure_dtype(dataset))
             dataset = self.features = backbone.extract(dataset, self.progress, self.settings.dtype)
-        return with_scaled_features(dataset) if dataset.modality == "features" else dataset
+        dataset = with_scaled_features(dataset) if dataset.modality == "features" else dataset
+        return dataset if self.crossed is None else self.crossed.as_heads_take(dataset)
 
     def _build(self) -> nn.Module:
         dataset, settings, n_classes = self.dataset, self.settings, len(self.dataset.class_names)
@@ -347,7 +347,7 @@ class _Training:
     def latents(self) -> Tensor:
         """Return the latents of all samples, [n, D]: their features, or the inputs of the network's head."""
         if self.dataset.modality == "features":
-            return (self.features or self.dataset).read(torch.arange(len(self.dataset)))
+            return self.latent_source.read(torch.arange(len(self.dataset)))
         batches = torch.split(torch.arange(len(self.dataset)), self._pass_size)
         with self._autocast():
             return latents_of(self.model, map(self._prepare, read_batches(self.dataset, batches)))

@@ -1,0 +1,173 @@
+"""Compute log odds of classes by trees that did not learn a sample's label: the features of a head on tables.
+
+A linear head or a small network predicts little where classes are boxes of columns with units of their own, as in many
+tables. There, boosted trees and random forests are hard to beat (Grinsztajn et al., NeurIPS 2022). Trees have no
+gradient to compare with weights, so they are stacked (Wolpert, Neural Networks 1992): the samples are divided into
+folds, both kinds of trees predict each fold after they learned the others, and a linear head learns from the log odds
+of their geometric mean. As that of any head, its gradient can agree with its weights or oppose them, and its labels get
+weights.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from gwaudit.data.dataset import LabeledDataset
+from gwaudit.data.inputs import are_in_memory, features
+from gwaudit.training.fold_heads import assign_heads
+
+_FOLDS = 5
+_SMALLEST_PROBABILITY = 1e-3
+_MOST_FEATURES = 256  # embeddings have more: each split of a tree looks at one
+_MOST_COST = 3e8  # rows, features and classes, multiplied: some minutes of a core
+
+Floats = NDArray[np.float64]
+
+
+class _Trees(Protocol):
+    """Predict the classes that it learned."""
+
+    classes_: NDArray[np.int64]
+
+    def fit(self, features: NDArray[np.float32], labels: NDArray[np.int64], /) -> Self: ...
+
+    def predict_proba(self, features: NDArray[np.float32], /) -> Floats: ...
+
+
+def can_have_trees(dataset: LabeledDataset) -> bool:
+    """Return whether trees are tried on a data set: on features in memory, not too many of them, nor of samples."""
+    if dataset.modality != "features" or not are_in_memory(dataset.inputs):
+        return False
+    n_features, n_classes = dataset.input_shape[0], len(dataset.class_names)
+    return n_features <= _MOST_FEATURES and len(dataset) * n_features * n_classes <= _MOST_COST
+
+
+@dataclass(frozen=True)
+class TreeOdds:
+    """Hold trees of all folds, with the log odds of the samples that they were fitted on.
+
+    Attributes:
+        values: [n, D] features of these samples.
+        held_out: [n, C] log odds of each of them by the trees that did not learn it.
+        folds: The trees of each fold: functions of features [m, D] that return log odds [m, C].
+    """
+
+    values: Tensor
+    held_out: Tensor
+    folds: tuple[Callable[[NDArray[np.float32]], Floats], ...]
+
+    def as_features(self, dataset: LabeledDataset) -> LabeledDataset:
+        """Return data with log odds as features: held out if they are the fitted ones, else the mean over the folds."""
+        values = dataset.read(torch.arange(len(dataset))).float()
+        odds = self.held_out
+        if not torch.equal(values, self.values):
+            odds = torch.from_numpy(np.mean([of_fold(values.numpy()) for of_fold in self.folds], 0)).float()
+        return replace(dataset, inputs=features(odds), are_scaled=False)
+
+
+def fit_trees(
+    values: Tensor, labels: Tensor, n_classes: int, seed: int, copies: Sequence[Sequence[int]] = ()
+) -> TreeOdds:
+    """Fit boosted trees and a random forest to all folds but one, for each of five folds.
+
+    All trees of a fold run in one thread, so that the result is the same on any number of cores.
+
+    Args:
+        values: [n, D] features of any scale.
+        labels: [n] given labels, or [n, C] of 0 and 1.
+        n_classes: Number of classes C.
+        seed: Seed of the folds and of the trees.
+        copies: Groups of samples that are copies of one another; those of one label are in one fold.
+    """
+    left_out = _folds(labels, seed, copies)
+    array, given = values.cpu().float().numpy(), labels.cpu().numpy()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        fit = partial(_fit_fold, array, given, n_classes, seed, left_out)
+        folds = tuple(pool.map(fit, range(left_out.max() + 1)))
+    held_out = np.empty((len(array), n_classes))
+    for fold, of_fold in enumerate(folds):
+        held_out[left_out == fold] = of_fold(array[left_out == fold])
+    return TreeOdds(values, torch.from_numpy(held_out).float(), folds)
+
+
+def first_fold(
+    values: Tensor, labels: Tensor, n_classes: int, seed: int, copies: Sequence[Sequence[int]] = ()
+) -> tuple[Tensor, Tensor]:
+    """Return the samples [m] of the first fold and their log odds [m, C], for a fifth of the time of `fit_trees`.
+
+    Args:
+        values, labels, n_classes, seed, copies: As for `fit_trees`.
+    """
+    left_out = _folds(labels, seed, copies)
+    array, given = values.cpu().float().numpy(), labels.cpu().numpy()
+    first = np.flatnonzero(left_out == 0)
+    odds = _fit_fold(array, given, n_classes, seed, left_out, 0)(array[first])
+    return torch.from_numpy(first).to(labels.device), torch.from_numpy(odds).to(labels.device)
+
+
+def _folds(labels: Tensor, seed: int, copies: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    folds: NDArray[np.int64] = assign_heads(labels.cpu(), min(_FOLDS, len(labels)), 1, seed, copies)[:, 0].numpy()
+    return folds
+
+
+def standardised(odds: Tensor) -> Tensor:
+    """Return log odds [n, C] with mean 0 and variance 1 in each column, as a training has them."""
+    deviations = odds - odds.mean(0)
+    return deviations / deviations.square().mean(0).sqrt().clamp_min(1e-6)
+
+
+def _fit_fold(
+    values: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    n_classes: int,
+    seed: int,
+    left_out: NDArray[np.int64],
+    fold: int,
+) -> Callable[[NDArray[np.float32]], Floats]:
+    """Fit both kinds of trees to all folds but one: a function of features [m, D] that returns log odds, [m, C]."""
+    values, labels = values[left_out != fold], labels[left_out != fold]
+    if labels.ndim == 1:
+        return partial(_log_odds, _both_kinds(values, labels, seed + fold), n_classes)
+    of_classes = [_both_kinds(values, present, seed + fold) for present in labels.T]
+
+    def log_odds(others: NDArray[np.float32]) -> Floats:
+        return np.stack([2 * _log_odds(trees, 2, others)[:, 1] for trees in of_classes], 1)
+
+    return log_odds
+
+
+def _both_kinds(values: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> list[_Trees]:
+    if len(np.unique(labels)) == 1:
+        return []
+    boosted = HistGradientBoostingClassifier(
+        learning_rate=0.08,
+        max_iter=60,
+        max_leaf_nodes=15,
+        min_samples_leaf=10,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=seed,
+    )
+    forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=seed)
+    with threadpool_limits(1, user_api="openmp"):
+        return [trees.fit(values, labels) for trees in (boosted, forest)]
+
+
+def _log_odds(kinds: Sequence[_Trees], n_classes: int, values: NDArray[np.float32]) -> Floats:
+    """Return the log probabilities [m, C] less their mean: the mean of both kinds; 0 where there was one class."""
+    total = np.zeros((len(values), n_classes))
+    for trees in kinds:
+        probability = np.zeros((len(values), n_classes))
+        with threadpool_limits(1, user_api="openmp"):
+            probability[:, trees.classes_] = trees.predict_proba(values)
+        total += np.log(np.maximum(probability, _SMALLEST_PROBABILITY))
+    return np.asarray((total - total.mean(1, keepdims=True)) / max(len(kinds), 1))
