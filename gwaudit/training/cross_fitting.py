@@ -64,10 +64,11 @@ class CrossFitting:
         copies, trees = copies_among(self._copies, ids), can_have_trees(dataset)
         return choose_head(features, labels, n_classes, loss, settings, progress, copies, trees=trees)
 
-    def fit_trees(self, dataset: LabeledDataset) -> LabeledDataset:
+    def fit_trees(self, dataset: LabeledDataset, progress: HeadProgress | None) -> LabeledDataset:
         """Fit the trees of `head="trees"`, and return the data with their held-out log odds as features."""
+        on_fold = None if progress is None else progress.on_trees
         values, n_classes = dataset.read(torch.arange(len(dataset))).float(), len(dataset.class_names)
-        self._trees = fit_trees(values, self._labels, n_classes, self._seed, self._copies)
+        self._trees = fit_trees(values, self._labels, n_classes, self._seed, self._copies, on_fold)
         return self._trees.as_features(dataset)
 
     def as_heads_take(self, dataset: LabeledDataset) -> LabeledDataset:

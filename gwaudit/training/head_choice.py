@@ -111,6 +111,9 @@ class HeadProgress(Protocol):
     def on_head(self, choice: HeadChoice) -> None:
         """Receive the heads that were tried, and with them the one that is trained."""
 
+    def on_trees(self, done: int, folds: int) -> None:
+        """Receive the number of folds whose trees are fitted, and the number of all."""
+
 
 def samples_to_try(n_samples: int, seed: int) -> Tensor:
     """Return the ids of the samples that the heads are tried on: all, or as many as can be at random."""

@@ -243,7 +243,7 @@ class _Training:
         self.choice = self._choose_head()
         settings, self.latent_source = self.settings, self.features or dataset
         if self.crossed is not None and settings.head == "trees":
-            self.dataset = dataset = self.crossed.fit_trees(dataset)
+            self.dataset = dataset = self.crossed.fit_trees(dataset, self.progress)
             self.mean, self.std = statistics_of(dataset, None)
         self.views = 2 if dataset.modality == "images" else 1  # as it is, and mirrored
         weights = self.loss.class_weights[self.labels] if settings.balance == "sampling" else None

@@ -28,7 +28,8 @@ from gwaudit.training.fold_heads import assign_heads
 _FOLDS = 5
 _SMALLEST_PROBABILITY = 1e-3
 _MOST_FEATURES = 256  # embeddings have more: each split of a tree looks at one
-_MOST_COST = 3e8  # rows, features and classes, multiplied: some minutes of a core
+_MOST_ROWS_OF_A_TREE = 10_000  # of a forest
+_MOST_COST = 5e7  # rows, features and classes, multiplied: some minutes of a core
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +76,12 @@ class TreeOdds:
 
 
 def fit_trees(
-    values: Tensor, labels: Tensor, n_classes: int, seed: int, copies: Sequence[Sequence[int]] = ()
+    values: Tensor,
+    labels: Tensor,
+    n_classes: int,
+    seed: int,
+    copies: Sequence[Sequence[int]] = (),
+    on_fold: Callable[[int, int], None] | None = None,
 ) -> TreeOdds:
     """Fit boosted trees and a random forest to all folds but one, for each of five folds.
 
@@ -87,12 +93,18 @@ def fit_trees(
         n_classes: Number of classes C.
         seed: Seed of the folds and of the trees.
         copies: Groups of samples that are copies of one another; those of one label are in one fold.
+        on_fold: Receives the number of folds that are done, and of all.
     """
     left_out = _folds(labels, seed, copies)
     array, given = values.cpu().float().numpy(), labels.cpu().numpy()
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         fit = partial(_fit_fold, array, given, n_classes, seed, left_out)
-        folds = tuple(pool.map(fit, range(left_out.max() + 1)))
+        folds: tuple[Callable[[NDArray[np.float32]], Floats], ...] = ()
+        n_folds = int(left_out.max()) + 1
+        for of_fold in pool.map(fit, range(n_folds)):
+            folds = (*folds, of_fold)
+            if on_fold is not None:
+                on_fold(len(folds), n_folds)
     held_out = np.empty((len(array), n_classes))
     for fold, of_fold in enumerate(folds):
         held_out[left_out == fold] = of_fold(array[left_out == fold])
@@ -157,7 +169,8 @@ def _both_kinds(values: NDArray[np.float32], labels: NDArray[np.int64], seed: in
         early_stopping=False,
         random_state=seed,
     )
-    forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=seed)
+    drawn = _MOST_ROWS_OF_A_TREE if len(labels) > _MOST_ROWS_OF_A_TREE else None  # otherwise as many as there are
+    forest = RandomForestClassifier(100, min_samples_leaf=3, max_samples=drawn, random_state=seed)
     with threadpool_limits(1, user_api="openmp"):
         return [trees.fit(values, labels) for trees in (boosted, forest)]
 

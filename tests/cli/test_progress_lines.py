@@ -21,6 +21,9 @@ def test_long_stages_print_their_progress_without_a_terminal(capsys, monkeypatch
         for done in range(3):
             now[0] += 20.0
             display.on_heads(done, 7)
+        for done in range(1, 3):
+            now[0] += 20.0
+            display.on_trees(done, 5)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "decoding images: 2 of 1,000",
@@ -28,6 +31,7 @@ def test_long_stages_print_their_progress_without_a_terminal(capsys, monkeypatch
         "features: 1 of 1,000 samples",
         "choosing a head: 0 of 7 tried",
         "choosing a head: 2 of 7 tried",
+        "trees: 2 of 5 folds",
     ]
 
 

@@ -65,6 +65,13 @@ class TrainingDisplay(Bar):
         """Print which head is trained, and why."""
         self._print(choice.describe())
 
+    def on_trees(self, done: int, folds: int) -> None:
+        """Show for how many folds trees are fitted."""
+        self._progress.update(self._task, description="trees", total=folds, completed=done, facts="")
+        self._print_if_silent(f"trees: {done} of {folds} folds")
+        if done == folds:
+            self._progress.reset(self._task, description="training", total=None)
+
     def on_step(self, report: "StepReport") -> None:
         """Move the bar."""
         self._progress.update(
