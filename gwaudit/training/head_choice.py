@@ -88,9 +88,11 @@ class HeadChoice:
         """Return which head is trained and how well each kind predicts held-out given labels, in one sentence."""
         best, tried = self.best, [self.best_of(head) for head in _HEADS]
         texts = [f"{of_kind.head} {of_kind.accuracy:.1%}" for of_kind in tried if of_kind is not None]
+        lowest = min(self.candidates, key=lambda candidate: candidate.log_loss)
+        by_chance = "; trees may be better by chance" if lowest.head == "trees" != best.head else ""
         return (
             f"head: {best.head}, weight decay {best.weight_decay:g}; accuracy on held-out given labels: "
-            f"{', '.join(texts)} ({self._constant} {self.majority:.1%})"
+            f"{', '.join(texts)} ({self._constant} {self.majority:.1%}){by_chance}"
         )
 
     @property

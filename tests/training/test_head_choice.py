@@ -10,7 +10,7 @@ from sklearn.datasets import make_circles
 from sklearn.metrics import log_loss
 
 from gwaudit.core.settings import ResolvedTrainingSettings
-from gwaudit.training.head_choice import choose_head, held_out_log_losses
+from gwaudit.training.head_choice import HeadCandidate, HeadChoice, choose_head, held_out_log_losses
 from gwaudit.training.loss import Loss
 
 OPEN = ResolvedTrainingSettings(epochs=10, batch_size=32, learning_rate=0.1, folds=5, head="auto", weight_decay="auto")
@@ -40,6 +40,39 @@ def test_the_head_fits_the_boundary_between_the_classes(curved, head):
     assert len(choice.candidates) == 7
     assert choice.describe().startswith(f"head: {head}, ")
     assert choice.best.accuracy > choice.majority + 0.1
+
+
+def boxes(n, random):
+    """Return standardised features [n, 6] and labels [n]: cells of a grid, of which three in ten are drawn anew."""
+    x = random.uniform(0, 3, (n, 6))
+    grid = np.array([[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+    labels = grid[x[:, 0].astype(int), x[:, 1].astype(int)]
+    anew = random.random(n) < 0.3
+    labels[anew] = random.integers(0, 3, anew.sum())
+    return torch.from_numpy((x - x.mean(0)) / x.std(0)).float(), torch.from_numpy(labels)
+
+
+def test_trees_are_chosen_where_classes_are_boxes_and_only_if_they_may_be():
+    features, labels = boxes(1500, np.random.default_rng(1))
+    choice = choose_head(features, labels, 3, Loss(labels, 3, OPEN), OPEN, trees=True)
+    assert choice.best.head == "trees"
+    assert choice.best_of("trees").accuracy > choice.best_of("mlp").accuracy
+    assert choose_head(features, labels, 3, Loss(labels, 3, OPEN), OPEN).best.head != "trees"
+
+
+def test_trees_that_are_better_by_chance_are_named_and_not_chosen():
+    tried = 0
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        labels = torch.from_numpy(random.integers(0, 2, 100))
+        features = torch.from_numpy(random.normal(size=(100, 2))).float() + labels[:, None]
+        choice = choose_head(features, labels, 2, Loss(labels, 2, OPEN), OPEN, trees=True)
+        assert choice.best.head != "trees"
+        tried += choice.best_of("trees") is not None
+    assert tried > 0
+    linear, trees = HeadCandidate("linear", 0.1, 0.4, 0.8), HeadCandidate("trees", 0.1, 0.39, 0.81)
+    assert HeadChoice((linear, trees), linear, 0.5).describe().endswith("; trees may be better by chance")
+    assert HeadChoice((linear, trees), trees, 0.5).describe().endswith("trees 81.0% (largest class 50.0%)")
 
 
 @settings(deadline=None, max_examples=20)
