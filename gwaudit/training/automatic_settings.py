@@ -105,7 +105,10 @@ def resolve(
     if given.get("fold_repeats", 1) > 1:
         raise SettingsError(f"`fold_repeats` is {settings.fold_repeats}, but this training has no folds: leave it out")
     if given.get("head") == "trees" and not learns_images:
-        raise SettingsError("`head='trees'` is for training with folds, which this one has not: choose another `head`")
+        raise SettingsError(
+            "`head='trees'` is for training with folds, which this one has not: leave out `folds`, or choose another "
+            f"`head` (of {n_samples:,} samples, and at least 8 have folds)"
+        )
     if given.get("reweighting"):
         raise SettingsError("`reweighting` is for training with folds, which this one has not: leave it out")
     updates = math.ceil(n / (given.get("batch_size", batch) * settings.accumulate))

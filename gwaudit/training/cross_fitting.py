@@ -17,7 +17,7 @@ from gwaudit.training.fold_heads import FoldHeads, assign_heads, learned_by_head
 from gwaudit.training.head_choice import HeadChoice, HeadProgress, choose_head, samples_to_try
 from gwaudit.training.label_weights import LabelWeights
 from gwaudit.training.loss import Loss
-from gwaudit.training.trees import TreeOdds, can_have_trees, fit_trees
+from gwaudit.training.trees import TreeOdds, Trees, can_have_trees
 
 
 class CrossFitting:
@@ -37,7 +37,7 @@ class CrossFitting:
         repeats = settings.fold_repeats
         self.left_out = assign_heads(labels, settings.folds, repeats, settings.seed, copies)
         self.n_heads = settings.folds * repeats
-        self._labels, self._copies, self._seed = labels, copies, settings.seed
+        self._labels, self._copies, self._seed, self._repeats = labels, copies, settings.seed, repeats
         self._trees: TreeOdds | None = None
         self._of_epochs, self._weights = LabelWeights(settings.epochs), torch.ones(len(labels))
 
@@ -68,7 +68,8 @@ class CrossFitting:
         """Fit the trees of `head="trees"`, and return the data with their held-out log odds as features."""
         on_fold = None if progress is None else progress.on_trees
         values, n_classes = dataset.read(torch.arange(len(dataset))).float(), len(dataset.class_names)
-        self._trees = fit_trees(values, self._labels, n_classes, self._seed, self._copies, on_fold)
+        trees = Trees(values, self._labels, n_classes, self._seed, self._copies, self._repeats)
+        self._trees = trees.fit(on_fold)
         return self._trees.as_features(dataset)
 
     def as_heads_take(self, dataset: LabeledDataset) -> LabeledDataset:

@@ -17,7 +17,7 @@ verdict.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -27,7 +27,7 @@ from gwaudit.core.settings import Head, ResolvedTrainingSettings
 from gwaudit.training.fold_heads import FoldHeads, assign_heads, held_out_log_probabilities
 from gwaudit.training.label_weights import WeightsTrial, try_weights
 from gwaudit.training.loss import Loss
-from gwaudit.training.trees import first_fold, fit_trees, standardised
+from gwaudit.training.trees import Trees, standardised
 
 _HEADS: tuple[Head, ...] = ("linear", "mlp", "trees")
 _WEIGHT_DECAYS: dict[Head, tuple[float, ...]] = {
@@ -155,13 +155,15 @@ def choose_head(
     affordable = min(_MOST_REPEATED // len(labels), _MOST_VALUES // features.numel())
     repeats = min(settings.fold_repeats, max(1, affordable))
     left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed, copies).to(labels.device)
-    inputs: dict[bool, Tensor] = {False: features}
+    of_trees = Trees(features, labels, n_classes, settings.seed, copies)
+
+    @cache
+    def odds_of_trees() -> Tensor:
+        odds = of_trees.fit(None if progress is None else progress.on_trees)
+        return standardised(odds.held_out).to(features.device)
 
     def predicted_by(head: Head, decay: float, weights: Tensor | None = None) -> Tensor:
-        if (head == "trees") not in inputs:
-            odds = fit_trees(features, labels, n_classes, settings.seed, copies)
-            inputs[True] = standardised(odds.held_out).to(features.device)
-        values = inputs[head == "trees"]
+        values = odds_of_trees() if head == "trees" else features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = FoldHeads(
@@ -180,7 +182,7 @@ def choose_head(
         if progress is not None:
             progress.on_heads(len(candidates), len(heads))
         if head == "trees" and best is not None and best.candidate.head != "trees":
-            fold, odds = first_fold(features, labels, n_classes, settings.seed, copies)
+            fold, odds = of_trees.first_fold()
             rows = torch.stack([torch.zeros_like(odds), odds], 2).flatten(0, 1) if labels.ndim == 2 else odds
             if best.losses[fold].mean() <= _of_samples(rows, labels[fold]).mean():
                 break

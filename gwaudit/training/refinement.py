@@ -82,7 +82,7 @@ def refine(
         runs = [run, *(run / "rounds" / str(earlier) for earlier in range(1, number))]
         if progress is not None and is_rank0():
             trained = resolve_for(dataset, settings)
-            head = "a new head" if settings.head == "auto" else f"a new {settings.head} head"
+            head = "a new head" if settings.head in ("auto", "trees") else f"a new {settings.head} head"
             progress.on_round(number, refinement.refine, trained.model if on_images else head)
         targets = refined_targets(dataset, runs)
         train(dataset, run / "rounds" / str(number), settings, resume=True, targets=targets, progress=progress)

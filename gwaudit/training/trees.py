@@ -5,7 +5,7 @@ tables. There, boosted trees and random forests are hard to beat (Grinsztajn et 
 gradient to compare with weights, so they are stacked (Wolpert, Neural Networks 1992): the samples are divided into
 folds, both kinds of trees predict each fold after they learned the others, and a linear head learns from the log odds
 of their geometric mean. As that of any head, its gradient can agree with its weights or oppose them, and its labels get
-weights.
+weights. The trees learn the given labels all alike, also in a round of refinement.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,9 +29,13 @@ _FOLDS = 5
 _SMALLEST_PROBABILITY = 1e-3
 _MOST_FEATURES = 256  # embeddings have more: each split of a tree looks at one
 _MOST_ROWS_OF_A_TREE = 10_000  # of a forest
-_MOST_COST = 5e7  # rows, features and classes, multiplied: some minutes of a core
+_MOST_COST = 4e7  # rows, features and classes, multiplied: a quarter of a minute a fold, on one core
+_ROWS_OF_A_HISTOGRAM = 2000  # as many take as long as the bins of one tree
+
+_SEEDS = 2**32  # scikit-learn takes those below
 
 Floats = NDArray[np.float64]
+_LogOdds = Callable[[NDArray[np.float32]], Floats]
 
 
 class _Trees(Protocol):
@@ -49,12 +53,80 @@ def can_have_trees(dataset: LabeledDataset) -> bool:
     if dataset.modality != "features" or not are_in_memory(dataset.inputs):
         return False
     n_features, n_classes = dataset.input_shape[0], len(dataset.class_names)
-    return n_features <= _MOST_FEATURES and len(dataset) * n_features * n_classes <= _MOST_COST
+    cost = n_features * n_classes * (len(dataset) + _ROWS_OF_A_HISTOGRAM)
+    return n_features <= _MOST_FEATURES and cost <= _MOST_COST
+
+
+class Trees:
+    """Fit boosted trees and a random forest to all folds but one, for each of five folds, once or several times.
+
+    All trees of a fold run in one thread, so that the result is the same on any number of cores.
+
+    Args:
+        values: [n, D] features of any scale.
+        labels: [n] given labels, or [n, C] of 0 and 1.
+        n_classes: Number of classes C.
+        seed: Seed of the folds and of the trees.
+        copies: Groups of samples that are copies of one another; those of one label are in one fold.
+        repeats: Number of divisions into folds R, whose log odds are averaged.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        labels: Tensor,
+        n_classes: int,
+        seed: int,
+        copies: Sequence[Sequence[int]] = (),
+        repeats: int = 1,
+    ) -> None:
+        n_folds = min(_FOLDS, len(labels))
+        self._values, self._n_classes, self._seed = values, n_classes, seed
+        self._array, self._labels = values.cpu().float().numpy(), labels.cpu().numpy()
+        self._left_out = assign_heads(labels.cpu(), n_folds, repeats, seed, copies).numpy()
+        self._fitted: dict[int, _LogOdds] = {}
+
+    def first_fold(self) -> tuple[Tensor, Tensor]:
+        """Return the samples [m] of the first fold and their log odds [m, C], for a part of the time of `fit`."""
+        first = np.flatnonzero(self._left_out[:, 0] == 0)
+        self._fitted[0] = self._fit_fold(0)
+        device = self._values.device
+        return torch.from_numpy(first).to(device), torch.from_numpy(self._fitted[0](self._array[first])).to(device)
+
+    def fit(self, on_fold: Callable[[int, int], None] | None = None) -> "TreeOdds":
+        """Fit the trees of all folds.
+
+        Args:
+            on_fold: Receives the number of folds that are done, and of all.
+        """
+        n_folds = int(self._left_out.max()) + 1
+        held_out = np.zeros((len(self._array), self._n_classes))
+        pool = ThreadPoolExecutor(torch.get_num_threads())
+        try:
+            for fold, of_fold in enumerate(pool.map(self._fit_fold, range(n_folds))):
+                self._fitted[fold] = of_fold
+                samples = (self._left_out == fold).any(1)
+                held_out[samples] += of_fold(self._array[samples]) / self._left_out.shape[1]
+                if on_fold is not None:
+                    on_fold(fold + 1, n_folds)
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interrupt does not wait for folds that have not begun
+        return TreeOdds(self._values, torch.from_numpy(held_out).float(), tuple(self._fitted.values()))
+
+    def _fit_fold(self, fold: int) -> _LogOdds:
+        """Fit both kinds of trees to all samples but those of a fold."""
+        if fold in self._fitted:
+            return self._fitted[fold]
+        learned, seed = (self._left_out != fold).all(1), (self._seed + fold) % _SEEDS
+        values, labels = self._array[learned], self._labels[learned]
+        if labels.ndim == 1:
+            return partial(_log_odds, _both_kinds(values, labels, seed), self._n_classes)
+        return partial(_log_odds_of_each, [_both_kinds(values, present, seed) for present in labels.T])
 
 
 @dataclass(frozen=True)
 class TreeOdds:
-    """Hold trees of all folds, with the log odds of the samples that they were fitted on.
+    """Hold fitted trees, with the log odds of the samples that they were fitted on.
 
     Attributes:
         values: [n, D] features of these samples.
@@ -64,7 +136,7 @@ class TreeOdds:
 
     values: Tensor
     held_out: Tensor
-    folds: tuple[Callable[[NDArray[np.float32]], Floats], ...]
+    folds: tuple[_LogOdds, ...]
 
     def as_features(self, dataset: LabeledDataset) -> LabeledDataset:
         """Return data with log odds as features: held out if they are the fitted ones, else the mean over the folds."""
@@ -75,86 +147,10 @@ class TreeOdds:
         return replace(dataset, inputs=features(odds), are_scaled=False)
 
 
-def fit_trees(
-    values: Tensor,
-    labels: Tensor,
-    n_classes: int,
-    seed: int,
-    copies: Sequence[Sequence[int]] = (),
-    on_fold: Callable[[int, int], None] | None = None,
-) -> TreeOdds:
-    """Fit boosted trees and a random forest to all folds but one, for each of five folds.
-
-    All trees of a fold run in one thread, so that the result is the same on any number of cores.
-
-    Args:
-        values: [n, D] features of any scale.
-        labels: [n] given labels, or [n, C] of 0 and 1.
-        n_classes: Number of classes C.
-        seed: Seed of the folds and of the trees.
-        copies: Groups of samples that are copies of one another; those of one label are in one fold.
-        on_fold: Receives the number of folds that are done, and of all.
-    """
-    left_out = _folds(labels, seed, copies)
-    array, given = values.cpu().float().numpy(), labels.cpu().numpy()
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        fit = partial(_fit_fold, array, given, n_classes, seed, left_out)
-        folds: tuple[Callable[[NDArray[np.float32]], Floats], ...] = ()
-        n_folds = int(left_out.max()) + 1
-        for of_fold in pool.map(fit, range(n_folds)):
-            folds = (*folds, of_fold)
-            if on_fold is not None:
-                on_fold(len(folds), n_folds)
-    held_out = np.empty((len(array), n_classes))
-    for fold, of_fold in enumerate(folds):
-        held_out[left_out == fold] = of_fold(array[left_out == fold])
-    return TreeOdds(values, torch.from_numpy(held_out).float(), folds)
-
-
-def first_fold(
-    values: Tensor, labels: Tensor, n_classes: int, seed: int, copies: Sequence[Sequence[int]] = ()
-) -> tuple[Tensor, Tensor]:
-    """Return the samples [m] of the first fold and their log odds [m, C], for a fifth of the time of `fit_trees`.
-
-    Args:
-        values, labels, n_classes, seed, copies: As for `fit_trees`.
-    """
-    left_out = _folds(labels, seed, copies)
-    array, given = values.cpu().float().numpy(), labels.cpu().numpy()
-    first = np.flatnonzero(left_out == 0)
-    odds = _fit_fold(array, given, n_classes, seed, left_out, 0)(array[first])
-    return torch.from_numpy(first).to(labels.device), torch.from_numpy(odds).to(labels.device)
-
-
-def _folds(labels: Tensor, seed: int, copies: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    folds: NDArray[np.int64] = assign_heads(labels.cpu(), min(_FOLDS, len(labels)), 1, seed, copies)[:, 0].numpy()
-    return folds
-
-
 def standardised(odds: Tensor) -> Tensor:
     """Return log odds [n, C] with mean 0 and variance 1 in each column, as a training has them."""
     deviations = odds - odds.mean(0)
     return deviations / deviations.square().mean(0).sqrt().clamp_min(1e-6)
-
-
-def _fit_fold(
-    values: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    n_classes: int,
-    seed: int,
-    left_out: NDArray[np.int64],
-    fold: int,
-) -> Callable[[NDArray[np.float32]], Floats]:
-    """Fit both kinds of trees to all folds but one: a function of features [m, D] that returns log odds, [m, C]."""
-    values, labels = values[left_out != fold], labels[left_out != fold]
-    if labels.ndim == 1:
-        return partial(_log_odds, _both_kinds(values, labels, seed + fold), n_classes)
-    of_classes = [_both_kinds(values, present, seed + fold) for present in labels.T]
-
-    def log_odds(others: NDArray[np.float32]) -> Floats:
-        return np.stack([2 * _log_odds(trees, 2, others)[:, 1] for trees in of_classes], 1)
-
-    return log_odds
 
 
 def _both_kinds(values: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> list[_Trees]:
@@ -184,3 +180,8 @@ def _log_odds(kinds: Sequence[_Trees], n_classes: int, values: NDArray[np.float3
             probability[:, trees.classes_] = trees.predict_proba(values)
         total += np.log(np.maximum(probability, _SMALLEST_PROBABILITY))
     return np.asarray((total - total.mean(1, keepdims=True)) / max(len(kinds), 1))
+
+
+def _log_odds_of_each(of_classes: Sequence[Sequence[_Trees]], values: NDArray[np.float32]) -> Floats:
+    """Return the log odds [m, C] of the classes of multi-label samples."""
+    return np.stack([2 * _log_odds(trees, 2, values)[:, 1] for trees in of_classes], 1)

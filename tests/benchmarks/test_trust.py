@@ -131,6 +131,10 @@ def test_the_criteria_count_the_cells_that_they_are_about():
     unsure = replace(ROW, seed=2, level="use the order", cleanlab=Found(0.95, 0.9, 0.9, 10))
     refused = replace(ROW, seed=3, level="refused", gwaudit=Found())
     stable = [StabilityRow("moons", "test", "seed", "trust it", "trust it", 10, 10, 10)]
+    noise = replace(bad, kind="noise")
+    by_chance = {each.text: (each.met, each.of) for each in criteria([ROW, noise])}
+    assert by_chance["AP ≥ cleanlab's − 0.005"] == (1, 2)
+    assert by_chance["AP ≥ cleanlab's − 0.005, labels that inputs explain"] == (1, 1)
     found = {each.text: (each.met, each.of) for each in criteria([ROW, CLEAN, bad, unsure, refused], stable)}
     assert found["AP ≥ cleanlab's"] == (1, 4)
     assert found["trusted: F1 at the cut ≥ 95% of the best"] == (1, 2)

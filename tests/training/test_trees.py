@@ -13,7 +13,7 @@ from gwaudit import LabeledDataset, TrainingSettings, TrajectoryStore, load_data
 from gwaudit.core.errors import SettingsError
 from gwaudit.data.inputs import features
 from gwaudit.training.trainer import predict, train
-from gwaudit.training.trees import can_have_trees, first_fold, fit_trees
+from gwaudit.training.trees import Trees, can_have_trees
 from helpers.interrupting import train_until
 
 N, N_CLASSES = 600, 3
@@ -43,7 +43,7 @@ def data():
 
 def audit(data, run, **options):
     """Train with a head, and return the ranking, the heads that were tried, and the average precision."""
-    train(data, run, TrainingSettings(epochs=20, **options))
+    train(data, run, TrainingSettings(**{"epochs": 20, "fold_repeats": 1, **options}))
     with TrajectoryStore.open(run) as store:
         audit = rank(store)
         heads, head = store.settings["heads"], store.settings["training"]["head"]
@@ -75,7 +75,7 @@ def test_trees_are_not_chosen_where_a_line_divides_the_classes(tmp_path):
 def test_log_odds_say_nothing_of_labels_that_the_features_do_not_explain(seed):
     random = np.random.default_rng(seed)
     x, labels = torch.from_numpy(random.normal(size=(300, 5))).float(), torch.from_numpy(random.integers(0, 3, 300))
-    odds = fit_trees(x, labels, 3, seed).held_out
+    odds = Trees(x, labels, 3, seed).fit().held_out
     assert odds.shape == (300, 3)
     assert float((odds.argmax(1) == labels).float().mean()) < 0.5  # trees that learned them are right about nearly all
     torch.testing.assert_close(odds.sum(1), torch.zeros(300), atol=1e-4, rtol=0)
@@ -86,7 +86,7 @@ def test_copies_of_a_label_are_held_out_together():
     half, labels = random.normal(size=(150, 5)), random.integers(0, 3, 150)
     x, both = torch.from_numpy(np.tile(half, (2, 1))).float(), torch.from_numpy(np.tile(labels, 2))
     right = [
-        float((fit_trees(x, both, 3, 0, copies).held_out.argmax(1) == both).float().mean())
+        float((Trees(x, both, 3, 0, copies).fit().held_out.argmax(1) == both).float().mean())
         for copies in ([], [[i, i + 150] for i in range(150)])
     ]
     assert right[0] > 0.7
@@ -99,7 +99,7 @@ def test_the_number_of_threads_changes_nothing():
     try:
         for n_threads in (1, 3):
             torch.set_num_threads(n_threads)
-            odds.append(fit_trees(torch.from_numpy(x), torch.from_numpy(labels), N_CLASSES, 0).held_out)
+            odds.append(Trees(torch.from_numpy(x), torch.from_numpy(labels), N_CLASSES, 0).fit().held_out)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*odds)
@@ -107,23 +107,45 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_the_first_fold_has_the_log_odds_of_all_folds():
     x, labels = map(torch.from_numpy, boxes(200))
-    samples, odds = first_fold(x, labels, N_CLASSES, 3)
+    trees, done = Trees(x, labels, N_CLASSES, 3), []
+    samples, odds = trees.first_fold()
     assert len(samples) == 40
-    torch.testing.assert_close(odds.float(), fit_trees(x, labels, N_CLASSES, 3).held_out[samples])
+    whole = trees.fit(lambda *progress: done.append(progress))
+    torch.testing.assert_close(odds.float(), whole.held_out[samples])
+    assert done == [(fold, 5) for fold in range(1, 6)]
+    again = Trees(x, labels, N_CLASSES, 3).fit()
+    assert torch.equal(whole.held_out, again.held_out)
+
+
+def test_several_divisions_into_folds_are_averaged():
+    """Each of them leaves a sample out once, so that the mean depends less on the division."""
+    x, labels = map(torch.from_numpy, boxes(300))
+    once, again, mean, other = (
+        Trees(x, labels, N_CLASSES, seed, repeats=repeats).fit().held_out
+        for seed, repeats in ((0, 1), (1, 1), (0, 3), (1, 3))
+    )
+    assert float((mean - other).abs().mean()) < 0.8 * float((once - again).abs().mean())
+    assert float((mean.argmax(1) == labels).double().mean()) > 0.8
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**40])
+def test_trees_take_every_seed_that_heads_take(seed):
+    x, labels = map(torch.from_numpy, boxes(60))
+    assert bool(Trees(x, labels, N_CLASSES, seed).fit().held_out.isfinite().all())
 
 
 def test_a_class_that_is_missing_from_all_other_folds_is_improbable():
     x, labels = boxes(100)
     labels[:] = labels % 2
     labels[5] = 2
-    odds = fit_trees(torch.from_numpy(x), torch.from_numpy(labels), N_CLASSES, 0).held_out
+    odds = Trees(torch.from_numpy(x), torch.from_numpy(labels), N_CLASSES, 0).fit().held_out
     assert bool(odds.isfinite().all())
     assert int(odds[5].argmin()) == 2
 
 
 def test_a_training_that_is_resumed_ends_bit_equal(data, tmp_path):
     few = data.subset(np.arange(120))
-    options = TrainingSettings(head="trees", epochs=4)
+    options = TrainingSettings(head="trees", epochs=4, fold_repeats=2)
     train(few, tmp_path / "whole", options)
     train_until(1, few, tmp_path / "resumed", options)
     train(few, tmp_path / "resumed", options, resume=True)
@@ -134,7 +156,7 @@ def test_a_training_that_is_resumed_ends_bit_equal(data, tmp_path):
 
 
 def test_a_model_predicts_other_data_and_its_own_without_their_labels(data, tmp_path):
-    train(data, tmp_path / "run", TrainingSettings(head="trees", epochs=15))
+    train(data, tmp_path / "run", TrainingSettings(head="trees", epochs=15, fold_repeats=1))
     x, truth = boxes(500, seed=5)
     others = predict(tmp_path / "run", data, as_data(x, truth))
     own = predict(tmp_path / "run", data, data)
@@ -159,6 +181,10 @@ def test_many_columns_are_not_given_to_trees(data):
     assert can_have_trees(data)
     wide = replace(data, inputs=features(torch.zeros(len(data), 300)))
     assert not can_have_trees(wide)
+    of_many_classes = replace(
+        data, inputs=features(torch.zeros(len(data), 250)), class_names=tuple(map(str, range(90)))
+    )
+    assert not can_have_trees(of_many_classes)  # a tree for each class takes minutes
     assert not can_have_trees(load_dataset("digits"))  # images
 
 

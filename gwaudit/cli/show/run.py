@@ -130,7 +130,11 @@ def draw_trajectory(trajectory: "pd.DataFrame", *, width: int) -> list[str]:
 def _model(store: "TrajectoryStore") -> str:
     settings = store.settings.get("training", {})
     if store.settings.get("modality") == "features":
-        return f"a {settings['head']} head on features"
+        return (
+            "a linear head on log odds of trees"
+            if settings["head"] == "trees"
+            else f"a {settings['head']} head on features"
+        )
     model = str(settings.get("model", "own"))
     return f"a {settings['head']} head on frozen {model}" if settings.get("backbone") == "frozen" else model
 
