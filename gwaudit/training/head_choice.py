@@ -155,11 +155,14 @@ def choose_head(
     affordable = min(_MOST_REPEATED // len(labels), _MOST_VALUES // features.numel())
     repeats = min(settings.fold_repeats, max(1, affordable))
     left_out = assign_heads(labels.cpu(), settings.folds, repeats, settings.seed, copies).to(labels.device)
-    of_trees = Trees(features, labels, n_classes, settings.seed, copies)
+
+    @cache
+    def of_trees() -> Trees:
+        return Trees(features, labels, n_classes, settings.seed, copies)
 
     @cache
     def odds_of_trees() -> Tensor:
-        odds = of_trees.fit(None if progress is None else progress.on_trees)
+        odds = of_trees().fit(None if progress is None else progress.on_trees)
         return standardised(odds.held_out).to(features.device)
 
     def predicted_by(head: Head, decay: float, weights: Tensor | None = None) -> Tensor:
@@ -182,7 +185,7 @@ def choose_head(
         if progress is not None:
             progress.on_heads(len(candidates), len(heads))
         if head == "trees" and best is not None and best.candidate.head != "trees":
-            fold, odds = of_trees.first_fold()
+            fold, odds = of_trees().first_fold()
             rows = torch.stack([torch.zeros_like(odds), odds], 2).flatten(0, 1) if labels.ndim == 2 else odds
             if best.losses[fold].mean() <= _of_samples(rows, labels[fold]).mean():
                 break

@@ -31,7 +31,6 @@ _MOST_FEATURES = 256  # embeddings have more: each split of a tree looks at one
 _MOST_ROWS_OF_A_TREE = 10_000  # of a forest
 _MOST_COST = 4e7  # rows, features and classes, multiplied: a quarter of a minute a fold, on one core
 _ROWS_OF_A_HISTOGRAM = 2000  # as many take as long as the bins of one tree
-
 _SEEDS = 2**32  # scikit-learn takes those below
 
 Floats = NDArray[np.float64]
