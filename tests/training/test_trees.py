@@ -119,13 +119,13 @@ def test_the_first_fold_has_the_log_odds_of_all_folds():
 
 def test_several_divisions_into_folds_are_averaged():
     """Each of them leaves a sample out once, so that the mean depends less on the division."""
-    x, labels = map(torch.from_numpy, boxes(300))
+    x, labels = map(torch.from_numpy, boxes(160))
     once, again, mean, other = (
         Trees(x, labels, N_CLASSES, seed, repeats=repeats).fit().held_out
         for seed, repeats in ((0, 1), (1, 1), (0, 3), (1, 3))
     )
     assert float((mean - other).abs().mean()) < 0.8 * float((once - again).abs().mean())
-    assert float((mean.argmax(1) == labels).double().mean()) > 0.8
+    assert float((mean.argmax(1) == labels).double().mean()) > 0.7
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**40])
