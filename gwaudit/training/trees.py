@@ -30,6 +30,7 @@ _SMALLEST_PROBABILITY = 1e-3
 _MOST_FEATURES = 256  # embeddings have more: each split of a tree looks at one
 _MOST_ROWS_OF_A_TREE = 10_000  # of a forest
 _MOST_COST = 4e7  # rows, features and classes, multiplied: a quarter of a minute a fold, on one core
+_MOST_LABELS = 30_000  # of multi-label samples, where each class has a forest of its own: as long a fold
 _ROWS_OF_A_HISTOGRAM = 2000  # as many take as long as the bins of one tree
 _SEEDS = 2**32  # scikit-learn takes those below
 
@@ -52,6 +53,8 @@ def can_have_trees(dataset: LabeledDataset) -> bool:
     if dataset.modality != "features" or not are_in_memory(dataset.inputs):
         return False
     n_features, n_classes = dataset.input_shape[0], len(dataset.class_names)
+    if dataset.is_multi_label and len(dataset) * n_classes > _MOST_LABELS:
+        return False
     cost = n_features * n_classes * (len(dataset) + _ROWS_OF_A_HISTOGRAM)
     return n_features <= _MOST_FEATURES and cost <= _MOST_COST
 

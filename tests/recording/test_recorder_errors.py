@@ -163,6 +163,6 @@ def test_an_epoch_number_is_no_metric_and_loses_nothing(store: TrajectoryStore, 
         model(INPUTS)
         recorder.observe(IDS, LABELS)
         with pytest.raises(RecordingError, match="not 3: the run counts its epochs itself"):
-            recorder.end_epoch(3)  # type: ignore[arg-type]
+            recorder.end_epoch(3)  # type: ignore[arg-type]  # the mistake that the test is about
         recorder.end_epoch({"loss": 0.5})
     assert len(store.epochs) == 1

@@ -28,7 +28,7 @@ def boxes(n=N, seed=0, n_columns=8):
 
 
 def as_data(x, given_labels, truth=None, n_classes=N_CLASSES):
-    names, keys = tuple("abcdefgh"[:n_classes]), [f"s{i}" for i in range(len(x))]
+    names, keys = tuple(map(str, range(n_classes))), [f"s{i}" for i in range(len(x))]
     return LabeledDataset("boxes", features(torch.from_numpy(x)), given_labels, names, keys, true_labels=truth)
 
 
@@ -186,6 +186,11 @@ def test_many_columns_are_not_given_to_trees(data):
     )
     assert not can_have_trees(of_many_classes)  # a tree for each class takes minutes
     assert not can_have_trees(load_dataset("digits"))  # images
+
+
+@pytest.mark.parametrize(("n", "tried"), [(1000, True), (2000, False)])
+def test_trees_are_not_tried_on_multi_label_samples_with_a_minute_of_forests(n, tried):
+    assert can_have_trees(as_data(np.zeros((n, 20), np.float32), np.zeros((n, 20), np.int64), n_classes=20)) is tried
 
 
 def test_trees_without_folds_are_refused_before_the_folder_is_made(data, tmp_path):
