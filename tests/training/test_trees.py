@@ -190,7 +190,8 @@ def test_many_columns_are_not_given_to_trees(data):
 
 @pytest.mark.parametrize(("n", "tried"), [(1000, True), (2000, False)])
 def test_trees_are_not_tried_on_multi_label_samples_with_a_minute_of_forests(n, tried):
-    assert can_have_trees(as_data(np.zeros((n, 20), np.float32), np.zeros((n, 20), np.int64), n_classes=20)) is tried
+    labels = np.tile(np.eye(20, dtype=np.int64), (n // 20, 1))
+    assert can_have_trees(as_data(np.zeros((n, 20), np.float32), labels, n_classes=20)) is tried
 
 
 def test_trees_without_folds_are_refused_before_the_folder_is_made(data, tmp_path):
